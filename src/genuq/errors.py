@@ -1,0 +1,54 @@
+"""Errors that a user can act on. Each message names what was given, what would be right, and the key to change."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+import torch
+
+
+class GenuqError(ValueError):
+    """Base of every error that genuq raises for bad input."""
+
+
+class ConfigurationError(GenuqError):
+    """A configuration key or value that cannot work."""
+
+
+class DataError(GenuqError):
+    """Data that is missing, corrupt or of the wrong shape."""
+
+
+class CheckpointError(GenuqError):
+    """Weights that do not fit the network."""
+
+
+class ArtefactError(GenuqError):
+    """A file of ours that is missing, truncated, altered or from another run."""
+
+
+class NonFiniteError(GenuqError):
+    """NaN or infinite values where numbers are required."""
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """Return ` Did you mean 'x'?` for the nearest candidate and the list of all, ready to append to a message."""
+    known = sorted(str(candidate) for candidate in candidates)
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    return f"{hint} Known: {', '.join(known)}." if known else hint
+
+
+def require_finite(tensor: torch.Tensor, what: str, remedy: str) -> None:
+    """Raise NonFiniteError unless every entry of `tensor` is finite.
+
+    Args:
+        tensor: any floating tensor; integers always pass.
+        what: the name that the message gives it, for instance `weight 'out.bias'`.
+        remedy: what the user can do about it.
+    """
+    if not tensor.is_floating_point() or bool(torch.isfinite(tensor).all()):
+        return
+    nan, infinite = int(torch.isnan(tensor).sum()), int(torch.isinf(tensor).sum())
+    raise NonFiniteError(f"{what} has {nan} NaN and {infinite} infinite of {tensor.numel()} values. {remedy}")

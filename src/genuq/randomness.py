@@ -1,0 +1,47 @@
+"""Randomness keyed by (seed, index, stream): sample n is the same at any batch size, process count or order.
+
+One CPU generator per sample; the numbers are made on the CPU and moved, so that a GPU draws the same ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+INITIAL, ANCESTRAL, WEIGHTS, JITTER, PIXELS, CONTROL = (
+    "initial noise",
+    "ancestral noise",
+    "weights",
+    "initial-noise jitter",
+    "pixel noise",
+    "random score",
+)
+TRAINING, FITTING, HELD_OUT, SUBSET = "training noise", "fitting noise", "held-out noise", "subset"
+
+
+def key(seed: int, index: int, stream: str) -> int:
+    """A 63-bit key from (seed, index, stream), the same on every platform."""
+    digest = hashlib.blake2b(f"{seed}/{index}/{stream}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def generator(seed: int, index: int, stream: str) -> torch.Generator:
+    """The generator that belongs to one sample (or one weight draw) and one purpose."""
+    return torch.Generator("cpu").manual_seed(key(seed, index, stream))
+
+
+def generators(seed: int, indices: Sequence[int] | Tensor, stream: str) -> list[torch.Generator]:
+    return [generator(seed, int(index), stream) for index in indices]
+
+
+def normal(sources: Sequence[torch.Generator], shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
+    """Standard normal (B, *shape), row b from generator b."""
+    return torch.stack([torch.randn(tuple(shape), generator=source, dtype=dtype) for source in sources])
+
+
+def uniform(sources: Sequence[torch.Generator], shape: Sequence[int] = ()) -> Tensor:
+    """Uniform on [0, 1), (B, *shape), row b from generator b."""
+    return torch.stack([torch.rand(tuple(shape), generator=source) for source in sources])
