@@ -1,0 +1,151 @@
+"""What every data set answers to: items, vectorised batches, labels, and a fingerprint of its content."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from genuq.errors import DataError
+from genuq.randomness import SUBSET, generator
+
+Indices = Sequence[int] | Tensor
+SPLITS = ("train", "test")
+
+
+class Dataset(torch.utils.data.Dataset, ABC):
+    """A labelled set of images in [-1, 1] or of points in the plane.
+
+    Attributes:
+        name: the set's name, for tables and file names.
+        split: `train` or `test`; empty where the set has none.
+        shape: of one item, (C, H, W) for images, (2,) for points.
+        class_names: one name per class; labels index this list.
+    """
+
+    name: str
+    split: str
+    shape: tuple[int, ...]
+    class_names: list[str]
+
+    @property
+    @abstractmethod
+    def labels(self) -> Tensor:
+        """int64 (N,)."""
+
+    @abstractmethod
+    def batch(self, indices: Indices) -> tuple[Tensor, Tensor]:
+        """Items float32 (B, *shape) and their labels int64 (B,), in the order of `indices`."""
+
+    @abstractmethod
+    def content_digests(self, indices: Tensor) -> Iterable[bytes]:
+        """What the fingerprint of these items is made of, in order."""
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the content, the split and the selection: equal only for the same data in the same order."""
+        return self.fingerprint_of(torch.arange(len(self)))
+
+    def fingerprint_of(self, indices: Tensor) -> str:
+        """The fingerprint of a selection of the items."""
+        digest = hashlib.sha256(f"{self.name}/{self.split}/{self.shape}/{self.class_names}".encode())
+        for part in self.content_digests(indices):
+            digest.update(part)
+        return digest.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"item {index} of {self.name}, which has {len(self)}")
+        items, labels = self.batch([index % len(self)])
+        return items[0], int(labels[0])
+
+    def __getitems__(self, indices: list[int]) -> list[tuple[Tensor, int]]:
+        """Lets a DataLoader fetch a whole batch at once instead of item by item."""
+        items, labels = self.batch(indices)
+        return list(zip(items, labels.tolist()))
+
+
+class ArrayDataset(Dataset):
+    """A set held in memory.
+
+    Args:
+        items: uint8 images (N, C, H, W), given out as float32 in [-1, 1], or float points (N, D), given out unchanged.
+        labels: (N,) integers that index `class_names`.
+        class_names: one per class.
+        name, split: for tables and for the fingerprint.
+    """
+
+    def __init__(self, items: Tensor, labels: Tensor, class_names: Sequence[str], name: str, split: str = "") -> None:
+        if len(items) != len(labels):
+            raise DataError(f"{name} has {len(items)} items and {len(labels)} labels; each item needs one.")
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(class_names):
+            raise DataError(f"{name} has labels outside 0..{len(class_names) - 1}, the range of its class names.")
+        self.items = items if items.dtype == torch.uint8 else items.float()
+        self._labels = labels.long()
+        self.class_names, self.name, self.split = list(class_names), name, split
+        self.shape = tuple(items.shape[1:])
+
+    @property
+    def labels(self) -> Tensor:
+        return self._labels
+
+    def batch(self, indices: Indices) -> tuple[Tensor, Tensor]:
+        chosen = torch.as_tensor(indices, dtype=torch.long)
+        items = self.items[chosen]
+        return to_signed(items) if items.dtype == torch.uint8 else items, self._labels[chosen]
+
+    def content_digests(self, indices: Tensor) -> Iterable[bytes]:
+        for content in (self.items[indices], self._labels[indices]):
+            yield hashlib.sha256(content.contiguous().numpy().data).digest()
+
+
+class Subset(Dataset):
+    """The items of `dataset` at `indices`, in that order, with all its classes."""
+
+    def __init__(self, dataset: Dataset, indices: Indices) -> None:
+        self.dataset, self.indices = dataset, torch.as_tensor(indices, dtype=torch.long)
+        self.name, self.split = dataset.name, dataset.split
+        self.shape, self.class_names = dataset.shape, dataset.class_names
+
+    @property
+    def labels(self) -> Tensor:
+        return self.dataset.labels[self.indices]
+
+    def batch(self, indices: Indices) -> tuple[Tensor, Tensor]:
+        return self.dataset.batch(self.indices[torch.as_tensor(indices, dtype=torch.long)])
+
+    def content_digests(self, indices: Tensor) -> Iterable[bytes]:
+        return self.dataset.content_digests(self.indices[indices])
+
+
+def subset(dataset: Dataset, size: int, seed: int) -> Subset:
+    """`size` items drawn uniformly without replacement, in ascending order: the same ones for the same seed.
+
+    Raises:
+        DataError: `size` is not between 1 and the size of the set.
+    """
+    if not 1 <= size <= len(dataset):
+        raise DataError(f"a subset of {size} was asked of {dataset.name}, which has {len(dataset)} items. Lower it.")
+    order = torch.randperm(len(dataset), generator=generator(seed, 0, SUBSET))
+    return Subset(dataset, order[:size].sort().values)
+
+
+def to_signed(images: Tensor) -> Tensor:
+    """uint8 in 0..255 to float32 in [-1, 1]."""
+    return images.float().mul_(2 / 255).sub_(1)
+
+
+def check_split(split: str) -> str:
+    if split not in SPLITS:
+        raise DataError(f"split '{split}' does not exist; it is one of {', '.join(SPLITS)}.")
+    return split

