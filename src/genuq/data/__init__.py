@@ -1,6 +1,24 @@
 """Data: named sets found or fetched and verified, image folders, 2-D mixtures, seeded subsets."""
 
 from genuq.data.base import ArrayDataset, Dataset, Subset, subset
-from genuq.data.named import fashion_mnist
+from genuq.data.folder import ImageFolder, image_folder
+from genuq.data.mixtures import GaussianMixture, gaussian_mixture, off_mode
+from genuq.data.named import cifar10, fashion_mnist, mnist
+from genuq.data.registry import DATASETS, load
 
-__all__ = ["ArrayDataset", "Dataset", "Subset", "fashion_mnist", "subset"]
+__all__ = [
+    "DATASETS",
+    "ArrayDataset",
+    "Dataset",
+    "GaussianMixture",
+    "ImageFolder",
+    "Subset",
+    "cifar10",
+    "fashion_mnist",
+    "gaussian_mixture",
+    "image_folder",
+    "load",
+    "mnist",
+    "off_mode",
+    "subset",
+]

