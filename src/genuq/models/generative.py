@@ -1,0 +1,159 @@
+"""A generative model: any network f(x, t, y), the process it was trained on, and the autoencoder around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from genuq.errors import CheckpointError, ConfigurationError, did_you_mean, require_finite
+from genuq.models.autoencoder import Autoencoder
+from genuq.processes import PREDICTIONS, Process, target
+from genuq.processes import build as build_process
+
+Call = Callable[[nn.Module, Tensor, Tensor, Tensor | None], Tensor]
+
+
+def call_plainly(network: nn.Module, x: Tensor, t_B: Tensor, y_B: Tensor | None) -> Tensor:
+    """network(x, t, y), as genuq's own networks are called."""
+    return network(x, t_B, y_B)
+
+
+class GenerativeModel(nn.Module):
+    """What every diffusion, latent diffusion and flow-matching model looks like to the rest of the library.
+
+    Args:
+        network: any module; genuq never changes it.
+        shape: (C, H, W) of an image, or the shape of a point.
+        process: a Process, or its name (`flow_matching`, `variance_preserving`).
+        prediction: `epsilon`, `sample`, `v_prediction` or `flow`: what the network's output means.
+        num_classes: 0 means unconditional. Class `num_classes` is the null class of classifier-free guidance.
+        autoencoder: None means the process runs on pixels.
+        call: adapter (network, x, t (B,) in [0, 1], y (B,) or None) -> prediction, for a network with another
+            call signature. Also the place to drop channels that the sampler discards.
+        head: dotted name of the last weighted layer, for the posteriors; None means the last Conv2d or Linear.
+
+    Raises:
+        ConfigurationError: unknown prediction or process, or a head that does not exist (the candidates are listed).
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        shape: Sequence[int],
+        process: Process | str = "flow_matching",
+        prediction: str = "flow",
+        num_classes: int = 0,
+        autoencoder: Autoencoder | None = None,
+        call: Call = call_plainly,
+        head: str | None = None,
+    ) -> None:
+        super().__init__()
+        if prediction not in PREDICTIONS:
+            raise ConfigurationError(
+                f"model.prediction = '{prediction}' is not a prediction type." + did_you_mean(prediction, PREDICTIONS)
+            )
+        self.network = network
+        self.autoencoder = autoencoder if autoencoder is not None else Autoencoder()
+        self.shape = tuple(shape)
+        self.latent_shape = self.autoencoder.latent_shape(self.shape)
+        self.process = build_process(process) if isinstance(process, str) else process
+        self.prediction, self.num_classes = prediction, num_classes
+        self._call = call
+        self.head_name = find_head(network, head)
+
+    @property
+    def head(self) -> nn.Module:
+        """The last weighted layer of the network."""
+        return self.network.get_submodule(self.head_name)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+    def forward(self, x: Tensor, t_B: Tensor, y_B: Tensor | None = None) -> Tensor:
+        """The network's prediction f at states x (B, *latent_shape), times t in [0, 1] and classes y."""
+        return self._call(self.network, x, t_B, y_B)
+
+    def guided(self, x: Tensor, t_B: Tensor, y_B: Tensor | None, scale: float) -> Tensor:
+        """Classifier-free guidance: (1 - scale) f(null) + scale f(y), both branches in one forward pass."""
+        if scale == 1.0 or y_B is None:
+            return self(x, t_B, y_B)
+        null_B = torch.full_like(y_B, self.num_classes)
+        both = self(torch.cat([x, x]), torch.cat([t_B, t_B]), torch.cat([null_B, y_B]))
+        unconditional, conditional = both.chunk(2)
+        return torch.lerp(unconditional, conditional, scale)
+
+    def target(self, x0: Tensor, noise: Tensor, t_B: Tensor) -> tuple[Tensor, Tensor]:
+        """(x_t, what f should be there) for latents x0 (B, ...), noise and times t (B,)."""
+        x_t = self.process.interpolate(x0, noise, t_B)
+        return x_t, target(self.prediction, self.process, x0, noise, t_B)
+
+    def check_weights(self) -> None:
+        """Raise NonFiniteError naming the first weight that holds NaN or infinity."""
+        for name, tensor in self.state_dict().items():
+            require_finite(tensor, f"weight '{name}'", "The checkpoint is broken: train or download it again.")
+
+    def check_classes(self, classes_B: Tensor | Sequence[int]) -> None:
+        """Raise ConfigurationError unless every class lies in 0 .. num_classes - 1."""
+        classes = torch.as_tensor(classes_B)
+        wrong = classes[(classes < 0) | (classes >= max(self.num_classes, 1))]
+        if len(wrong):
+            raise ConfigurationError(
+                f"sampler.classes has class {int(wrong[0])}, but the model knows "
+                + (f"0 to {self.num_classes - 1}." if self.num_classes else "no classes: leave it null.")
+            )
+
+
+def head_candidates(network: nn.Module) -> list[str]:
+    """Dotted names of the Conv2d and Linear layers, in the order of registration."""
+    return [name for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+
+
+def find_head(network: nn.Module, name: str | None) -> str:
+    """The dotted name of the head: `name` if it is a Conv2d or Linear, the last such layer for None.
+
+    Raises:
+        ConfigurationError: no such layer; the message lists the last candidates.
+    """
+    candidates = head_candidates(network)
+    if not candidates:
+        raise ConfigurationError(f"{type(network).__name__} has no Conv2d or Linear layer to hold a posterior.")
+    if name is None:
+        return candidates[-1]
+    if name not in candidates:
+        raise ConfigurationError(
+            f"model.head = '{name}' is not a Conv2d or Linear layer of {type(network).__name__}."
+            + did_you_mean(name, candidates[-8:])
+        )
+    return name
+
+
+def load_weights(module: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
+    """Copy `tensors` into `module`, all keys or none, cast to the module's precision.
+
+    Raises:
+        CheckpointError: keys or shapes that do not fit, each named.
+        NonFiniteError: NaN or infinite weights.
+    """
+    own = module.state_dict()
+    missing, unexpected = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+    shapes = [
+        f"{name} is {tuple(tensors[name].shape)} in the file, {tuple(own[name].shape)} in the network"
+        for name in own.keys() & tensors.keys()
+        if own[name].shape != tensors[name].shape
+    ]
+    if missing or unexpected or shapes:
+        parts = [
+            f"{len(names)} {what}: {', '.join(names[:4])}{', ...' if len(names) > 4 else ''}"
+            for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", sorted(shapes)))
+            if names
+        ]
+        raise CheckpointError(
+            f"{source} does not fit {type(module).__name__}. Keys {'; '.join(parts)}. "
+            "Check the network and model options against the ones it was trained with."
+        )
+    for name, tensor in tensors.items():
+        require_finite(tensor, f"weight '{name}' of {source}", "The checkpoint is broken: train or download it again.")
+    module.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in tensors.items()})
