@@ -1,0 +1,36 @@
+"""Metrics of generated against real samples, on features of any extractor, in chunked float64.
+
+Functions take whole sets; the classes are torchmetrics modules that take batches and work across processes.
+"""
+
+from genuq.metrics.distances import knn_radii
+from genuq.metrics.frechet import (
+    GaussianStatistics,
+    SmallSampleWarning,
+    frechet_distance,
+    frechet_from_statistics,
+    small_sample_text,
+)
+from genuq.metrics.kernel import kernel_distance
+from genuq.metrics.labels import MetricLabel
+from genuq.metrics.manifold import PrecisionRecall, membership, precision_recall, rarity, realism
+from genuq.metrics.streaming import FrechetDistance, KernelDistance, PrecisionRecallDensityCoverage
+
+__all__ = [
+    "FrechetDistance",
+    "GaussianStatistics",
+    "KernelDistance",
+    "MetricLabel",
+    "PrecisionRecall",
+    "PrecisionRecallDensityCoverage",
+    "SmallSampleWarning",
+    "frechet_distance",
+    "frechet_from_statistics",
+    "kernel_distance",
+    "knn_radii",
+    "membership",
+    "precision_recall",
+    "rarity",
+    "realism",
+    "small_sample_text",
+]

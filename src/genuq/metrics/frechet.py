@@ -1,0 +1,124 @@
+"""Frechet distance between Gaussians fitted to two sets of features (FID in Inception's feature space).
+
+Source: Heusel et al., GANs Trained by a Two Time-Scale Update Rule, NeurIPS 2017, eq. 6.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor
+
+from genuq.errors import DataError
+from genuq.metrics.checks import Features, feature_matrix, feature_pair, require_count
+from genuq.metrics.distances import row_slices
+
+CHUNK_ROWS = 4096
+
+
+class SmallSampleWarning(UserWarning):
+    """A metric was computed from so few samples that its value is biased."""
+
+
+def small_sample_text(samples: int, dimension: int) -> str | None:
+    """A sentence when FID of `samples` samples in `dimension` features is biased, else None."""
+    if samples > dimension:
+        return None
+    return (
+        f"FID of N = {samples} samples in D = {dimension} features has a singular covariance (N <= D) and is biased "
+        "upwards: compare it only at equal N, take more samples, or judge in a smaller space (key metric.extractor)."
+    )
+
+
+class GaussianStatistics:
+    """Streaming mean and covariance in float64; parts computed anywhere merge into the whole.
+
+    Source: Chan, Golub, LeVeque, Updating Formulae and a Pairwise Algorithm for Computing Sample Variances, 1979.
+    """
+
+    def __init__(self, dimension: int) -> None:
+        self.count = 0
+        self.mean_D = torch.zeros(dimension, dtype=torch.float64)
+        self.scatter_DD = torch.zeros(dimension, dimension, dtype=torch.float64)
+
+    @classmethod
+    def of(cls, features: Features) -> GaussianStatistics:
+        features_ND = feature_matrix(features, "features")
+        return cls(features_ND.shape[1]).update(features_ND)
+
+    def update(self, features: Features) -> GaussianStatistics:
+        """Add (N, D) features."""
+        features_ND = feature_matrix(features, "features")
+        self._require_dimension(features_ND.shape[1])
+        for rows in row_slices(len(features_ND), CHUNK_ROWS):
+            chunk = features_ND[rows].to("cpu", torch.float64)
+            mean = chunk.mean(0)
+            chunk = chunk - mean
+            self._add(len(chunk), mean, chunk.T @ chunk)
+        return self
+
+    def merge(self, other: GaussianStatistics) -> GaussianStatistics:
+        """Add what `other` has seen."""
+        self._require_dimension(len(other.mean_D))
+        self._add(other.count, other.mean_D, other.scatter_DD)
+        return self
+
+    @property
+    def covariance_DD(self) -> Tensor:
+        """Unbiased covariance (divided by N - 1)."""
+        require_count(self.count, 2, "samples", "for a covariance", "give more")
+        return self.scatter_DD / (self.count - 1)
+
+    def _add(self, count: int, mean_D: Tensor, scatter_DD: Tensor) -> None:
+        if count == 0:
+            return
+        total, shift_D = self.count + count, mean_D - self.mean_D
+        self.scatter_DD = self.scatter_DD + scatter_DD + torch.outer(shift_D, shift_D) * (self.count * count / total)
+        self.mean_D = self.mean_D + shift_D * (count / total)
+        self.count = total
+
+    def _require_dimension(self, dimension: int) -> None:
+        if dimension != len(self.mean_D):
+            raise DataError(
+                f"Statistics of dimension {len(self.mean_D)} cannot take features of dimension {dimension}. "
+                "Use one extractor for all (key metric.extractor)."
+            )
+
+
+def symmetric_root(matrix_DD: Tensor) -> Tensor:
+    """Positive semi-definite square root; eigenvalues that rounding made negative count as zero."""
+    values_D, vectors_DD = torch.linalg.eigh(matrix_DD)
+    return (vectors_DD * values_D.clamp_min(0).sqrt()) @ vectors_DD.T
+
+
+def frechet_from_statistics(mean1: Tensor, covariance1: Tensor, mean2: Tensor, covariance2: Tensor) -> float:
+    """Squared Frechet (2-Wasserstein) distance between N(mean1, covariance1) and N(mean2, covariance2).
+
+    tr (S1 S2)^1/2 is taken as tr (S1^1/2 S2 S1^1/2)^1/2: symmetric, so real by construction also for singular
+    covariances, where a general matrix square root is not.
+    """
+    mean1, mean2, covariance1, covariance2 = (
+        torch.as_tensor(part).to(torch.float64) for part in (mean1, mean2, covariance1, covariance2)
+    )
+    root = symmetric_root(covariance1)
+    cross_trace = torch.linalg.eigvalsh(root @ covariance2 @ root).clamp_min(0).sqrt().sum()
+    return float((mean1 - mean2).square().sum() + covariance1.trace() + covariance2.trace() - 2 * cross_trace)
+
+
+def frechet_distance(real_ND: Features, fake_ND: Features) -> float:
+    """Frechet distance between two sets of features, in squared units of the features; 0 is best.
+
+    Args:
+        real_ND, fake_ND: features of one extractor, at least two of each; statistics are taken in float64.
+    Warns:
+        SmallSampleWarning: N <= D in either set, where the covariance is singular and the distance biased.
+    Raises:
+        DataError: not two finite matrices of one dimension.
+    """
+    real_ND, fake_ND = feature_pair(real_ND, fake_ND)
+    text = small_sample_text(min(len(real_ND), len(fake_ND)), real_ND.shape[1])
+    if text:
+        warnings.warn(text, SmallSampleWarning, stacklevel=2)
+    real, fake = GaussianStatistics.of(real_ND), GaussianStatistics.of(fake_ND)
+    return frechet_from_statistics(real.mean_D, real.covariance_DD, fake.mean_D, fake.covariance_DD)

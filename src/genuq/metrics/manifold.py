@@ -1,0 +1,118 @@
+"""Metrics of the k-nearest-neighbour manifold: the union of balls around samples, each reaching its k-th neighbour.
+
+All follow prdc's conventions: Euclidean distance, open balls, a sample is not its own neighbour.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from genuq.metrics.checks import Features, feature_pair, require_neighbours
+from genuq.metrics.distances import MEMORY_BYTES, nearest_squared, open_ball, tiles
+
+
+class PrecisionRecall(NamedTuple):
+    """Fractions in [0, 1], except density, which is around 1 for a faithful set and can exceed it."""
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+def precision_recall(real: Features, fake: Features, k: int, *, memory_bytes: int = MEMORY_BYTES) -> PrecisionRecall:
+    """Precision and recall, density and coverage of `fake` against `real`.
+
+    Args:
+        real, fake: (N, D) features of one extractor, more than k of each.
+        k: neighbours that set the radius of a ball (3 in Kynkaanniemi et al., 5 in Naeem et al.).
+        memory_bytes: working memory besides the features; no N x N matrix is held.
+    Raises:
+        DataError: not two finite matrices of one dimension, or at most k samples in one.
+        ConfigurationError: k < 1.
+    Source: Kynkaanniemi et al., Improved Precision and Recall, NeurIPS 2019, eqs. 1-2; Naeem et al., Reliable Fidelity
+        and Diversity Metrics, ICML 2020, section 3.
+    """
+    real_ND, fake_ND = feature_pair(real, fake)
+    require_neighbours(fake_ND, k, "fake features")
+    real_radii = open_ball(_real_radii(real_ND, k, memory_bytes))
+    fake_radii = open_ball(nearest_squared(fake_ND, k, memory_bytes)[:, -1])
+    balls_around_fake = torch.zeros(len(fake_ND), dtype=torch.int64, device=real_ND.device)
+    real_in_fake = torch.zeros(len(real_ND), dtype=torch.bool, device=real_ND.device)
+    real_covered = torch.zeros_like(real_in_fake)
+    for reals, fakes, tile in tiles(real_ND, fake_ND, memory_bytes):
+        in_real_ball = tile < real_radii[reals, None]
+        balls_around_fake[fakes] += in_real_ball.sum(0)
+        real_covered[reals] |= in_real_ball.any(1)
+        real_in_fake[reals] |= (tile < fake_radii[None, fakes]).any(1)
+    return PrecisionRecall(
+        precision=_mean(balls_around_fake > 0),
+        recall=_mean(real_in_fake),
+        density=_mean(balls_around_fake) / k,
+        coverage=_mean(real_covered),
+    )
+
+
+def membership(real: Features, fake: Features, k: int, *, memory_bytes: int = MEMORY_BYTES) -> Tensor:
+    """Whether each fake sample lies on the real manifold, (N,) bool; its mean is precision."""
+    real_ND, fake_ND = feature_pair(real, fake)
+    radii = open_ball(_real_radii(real_ND, k, memory_bytes))
+    member_N = torch.zeros(len(fake_ND), dtype=torch.bool, device=real_ND.device)
+    for reals, fakes, tile in tiles(real_ND, fake_ND, memory_bytes):
+        member_N[fakes] |= (tile < radii[reals, None]).any(0)
+    return member_N
+
+
+def realism(real: Features, fake: Features, k: int, *, prune: bool = True, memory_bytes: int = MEMORY_BYTES) -> Tensor:
+    """Realism of each fake sample, (N,) float64 > 0: the largest ratio of a real ball's radius to the distance from its
+    centre. Above 1 lies inside a ball; `inf` for a copy of a real sample.
+
+    Args:
+        real, fake: (N, D) features of one extractor.
+        k: neighbours that set the radius of a real ball.
+        prune: leave out the balls wider than the median, as the paper does, since outliers have wide balls. Without it
+            realism > 1 is the same test as membership.
+        memory_bytes: working memory besides the features.
+    Source: Kynkaanniemi et al., Improved Precision and Recall, NeurIPS 2019, eq. 3.
+    """
+    real_ND, fake_ND = feature_pair(real, fake)
+    radii = _real_radii(real_ND, k, memory_bytes)
+    if prune:
+        kept = radii <= radii.median()
+        real_ND, radii = real_ND[kept], radii[kept]
+    best_N = torch.zeros(len(fake_ND), dtype=torch.float64, device=real_ND.device)
+    for reals, fakes, tile in tiles(real_ND, fake_ND, memory_bytes):
+        ratio = torch.where(tile > 0, radii[reals, None] / tile, math.inf)
+        best_N[fakes] = torch.maximum(best_N[fakes], ratio.amax(0))
+    return best_N.sqrt()
+
+
+def rarity(real: Features, fake: Features, k: int, *, memory_bytes: int = MEMORY_BYTES) -> Tensor:
+    """Rarity of each fake sample, (N,) float64: the radius of the smallest real ball that holds it, in feature units.
+
+    `nan` outside every ball, where the paper defines no rarity: such a sample is an artefact, not a rare one (see
+    `membership`).
+
+    Source: Han et al., Rarity Score, ICLR 2023, section 3.
+    """
+    real_ND, fake_ND = feature_pair(real, fake)
+    radii = _real_radii(real_ND, k, memory_bytes)
+    smallest_N = torch.full((len(fake_ND),), math.inf, dtype=torch.float64, device=real_ND.device)
+    for reals, fakes, tile in tiles(real_ND, fake_ND, memory_bytes):
+        holding = torch.where(tile < open_ball(radii[reals, None]), radii[reals, None], math.inf)
+        smallest_N[fakes] = torch.minimum(smallest_N[fakes], holding.amin(0))
+    return torch.where(smallest_N.isinf(), math.nan, smallest_N.sqrt())
+
+
+def _real_radii(real_ND: Tensor, k: int, memory_bytes: int) -> Tensor:
+    """(R,) squared radii of the real balls."""
+    require_neighbours(real_ND, k, "real features")
+    return nearest_squared(real_ND, k, memory_bytes)[:, -1]
+
+
+def _mean(values: Tensor) -> float:
+    return float(values.to(torch.float64).mean())

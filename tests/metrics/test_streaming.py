@@ -1,0 +1,78 @@
+"""The torchmetrics modules equal the functions, batch by batch and across processes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.distributed
+import torch.multiprocessing
+
+from genuq.errors import DataError
+from genuq.metrics import (
+    FrechetDistance,
+    KernelDistance,
+    PrecisionRecallDensityCoverage,
+    frechet_distance,
+    kernel_distance,
+    precision_recall,
+)
+
+
+def features(count: int, seed: int, shift: float = 0.0) -> torch.Tensor:
+    return torch.randn(count, 5, generator=torch.Generator().manual_seed(seed)) + shift
+
+
+REAL, FAKE = features(61, 0), features(47, 1, shift=0.4)
+
+
+def fed(metric, rank: int = 0, processes: int = 1):
+    """`metric` after this process's share of the features, in batches of 8."""
+    for whole, real in ((REAL, True), (FAKE, False)):
+        for batch in whole[rank::processes].split(8):
+            metric.update(batch, real=real)
+    return metric
+
+
+def all_values(rank: int = 0, processes: int = 1) -> dict[str, float]:
+    metrics = [FrechetDistance(5), KernelDistance(), PrecisionRecallDensityCoverage(k=3)]
+    frechet, kernel, manifold = (fed(metric, rank, processes).compute() for metric in metrics)
+    return {"frechet": float(frechet), "kernel": float(kernel), **{name: float(x) for name, x in manifold.items()}}
+
+
+def expected_values() -> dict[str, float]:
+    manifold = precision_recall(REAL, FAKE, 3)._asdict()
+    return {"frechet": frechet_distance(REAL, FAKE), "kernel": kernel_distance(REAL, FAKE), **manifold}
+
+
+def join_group(rank: int, folder: str) -> None:
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/group", rank=rank, world_size=2)
+    torch.save(all_values(rank, processes=2), f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_batches_give_the_functions_values():
+    assert all_values() == pytest.approx(expected_values(), abs=1e-9)
+
+
+def test_two_processes_give_the_values_of_one(tmp_path):
+    torch.multiprocessing.spawn(join_group, args=(str(tmp_path),), nprocs=2)
+    for rank in range(2):
+        assert torch.load(tmp_path / f"{rank}.pt") == pytest.approx(expected_values(), abs=1e-9)
+
+
+def test_reset_forgets():
+    metric = fed(FrechetDistance(5))
+    metric.reset()
+    metric.update(FAKE, real=True)
+    metric.update(FAKE, real=False)
+    assert float(metric.compute()) == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method:UserWarning")
+def test_computing_too_early_or_feeding_the_wrong_dimension_is_refused():
+    with pytest.raises(DataError, match="0 real samples"):
+        FrechetDistance(5).compute()
+    with pytest.raises(DataError, match="call update first"):
+        KernelDistance().compute()
+    with pytest.raises(DataError, match="dimension 4, not 5"):
+        FrechetDistance(4).update(REAL, real=True)
