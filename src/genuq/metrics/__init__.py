@@ -3,6 +3,10 @@
 Functions take whole sets; the classes are torchmetrics modules that take batches and work across processes.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from genuq.metrics.distances import knn_radii
 from genuq.metrics.frechet import (
     GaussianStatistics,
@@ -14,7 +18,9 @@ from genuq.metrics.frechet import (
 from genuq.metrics.kernel import kernel_distance
 from genuq.metrics.labels import MetricLabel
 from genuq.metrics.manifold import PrecisionRecall, membership, precision_recall, rarity, realism
-from genuq.metrics.streaming import FrechetDistance, KernelDistance, PrecisionRecallDensityCoverage
+
+if TYPE_CHECKING:
+    from genuq.metrics.streaming import FrechetDistance, KernelDistance, PrecisionRecallDensityCoverage
 
 __all__ = [
     "FrechetDistance",
@@ -34,3 +40,12 @@ __all__ = [
     "realism",
     "small_sample_text",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The torchmetrics modules, on first use: importing torchmetrics takes seconds that the functions do not need."""
+    if name not in {"FrechetDistance", "KernelDistance", "PrecisionRecallDensityCoverage"}:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from genuq.metrics import streaming
+
+    return getattr(streaming, name)
