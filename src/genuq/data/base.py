@@ -25,17 +25,14 @@ class Dataset(torch.utils.data.Dataset, ABC):
         split: `train` or `test`; empty where the set has none.
         shape: of one item, (C, H, W) for images, (2,) for points.
         class_names: one name per class; labels index this list.
+        labels: int64 (N,).
     """
 
     name: str
     split: str
     shape: tuple[int, ...]
     class_names: list[str]
-
-    @property
-    @abstractmethod
-    def labels(self) -> Tensor:
-        """int64 (N,)."""
+    labels: Tensor
 
     @abstractmethod
     def batch(self, indices: Indices) -> tuple[Tensor, Tensor]:
@@ -98,21 +95,17 @@ class ArrayDataset(Dataset):
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(class_names):
             raise DataError(f"{name} has labels outside 0..{len(class_names) - 1}, the range of its class names.")
         self.items = items if items.dtype == torch.uint8 else items.float()
-        self._labels = labels.long()
+        self.labels = labels.long()
         self.class_names, self.name, self.split = list(class_names), name, split
         self.shape = tuple(items.shape[1:])
-
-    @property
-    def labels(self) -> Tensor:
-        return self._labels
 
     def batch(self, indices: Indices) -> tuple[Tensor, Tensor]:
         chosen = torch.as_tensor(indices, dtype=torch.long)
         items = self.items[chosen]
-        return to_signed(items) if items.dtype == torch.uint8 else items, self._labels[chosen]
+        return to_signed(items) if items.dtype == torch.uint8 else items, self.labels[chosen]
 
     def content_digests(self, indices: Tensor) -> Iterable[bytes]:
-        for content in (self.items[indices], self._labels[indices]):
+        for content in (self.items[indices], self.labels[indices]):
             yield hashlib.sha256(content.contiguous().numpy().data).digest()
 
 
@@ -123,13 +116,7 @@ class Subset(Dataset):
         self.dataset, self.indices = dataset, torch.as_tensor(indices, dtype=torch.long)
         self.name, self.split = dataset.name, dataset.split
         self.shape, self.class_names = dataset.shape, dataset.class_names
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    @property
-    def labels(self) -> Tensor:
-        return self.dataset.labels[self.indices]
+        self.labels = dataset.labels[self.indices]
 
     def batch(self, indices: Indices) -> tuple[Tensor, Tensor]:
         return self.dataset.batch(self.indices[torch.as_tensor(indices, dtype=torch.long)])

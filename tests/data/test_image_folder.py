@@ -1,0 +1,186 @@
+"""Image folders in ImageNet's layout, made with PIL."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from genuq.data import image_folder, subset
+from genuq.errors import DataError
+
+
+def save(path, size=(20, 12), seed=0, mode="RGB", **options) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    channels = (3,) if mode == "RGB" else ()
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], *channels), dtype=np.uint8)
+    Image.fromarray(pixels).save(path, **options)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    root = tmp_path / "pictures"
+    for seed, file in enumerate(["n02/b.JPEG", "n02/a.png", "n01/z.png", "n10/deep/er.jpg", "n10/c.png"]):
+        save(root / file, seed=seed)
+    (root / "n02" / "notes.txt").write_text("no image")
+    (root / "n02" / ".hidden.png").write_text("no image")
+    (root / ".thumbnails").mkdir()
+    (root / "labels.csv").write_text("beside the classes")
+    return root
+
+
+def test_classes_and_files_come_in_sorted_order(folder):
+    dataset = image_folder(folder, 8)
+    assert dataset.class_names == ["n01", "n02", "n10"]
+    files = [file.relative_to(folder).as_posix() for file in dataset.files]
+    assert files == ["n01/z.png", "n02/a.png", "n02/b.JPEG", "n10/c.png", "n10/deep/er.jpg"]
+    assert dataset.labels.tolist() == [0, 1, 1, 2, 2] and dataset.labels.dtype == torch.int64
+    images, labels = dataset.batch([4, 0])
+    assert images.shape == (2, 3, 8, 8) and images.dtype == torch.float32 and labels.tolist() == [2, 0]
+    assert -1 <= images.min() < images.max() <= 1
+
+
+@pytest.mark.parametrize(("width", "height"), [(20, 12), (12, 20), (5, 9), (8, 8)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_resize_and_crop_against_pil_by_hand(tmp_path, width, height, channels):
+    """Shorter side to 8 pixels, the longer in proportion (rounded down), then the middle 8 x 8."""
+    save(tmp_path / "class" / "image.png", size=(width, height))
+    wide, high = (8 * width // min(width, height), 8 * height // min(width, height))
+    left, top = round((wide - 8) / 2), round((high - 8) / 2)
+    with Image.open(tmp_path / "class" / "image.png") as image:
+        resized = image.convert("L" if channels == 1 else "RGB").resize((wide, high), Image.Resampling.BICUBIC)
+    expected = np.asarray(resized.crop((left, top, left + 8, top + 8))).reshape(8, 8, channels)
+    image, _ = image_folder(tmp_path, 8, channels)[0]
+    assert image.shape == (channels, 8, 8)
+    np.testing.assert_allclose(image.permute(1, 2, 0).numpy(), expected / 127.5 - 1, atol=1e-6)
+
+
+def test_fine_stripes_shrink_to_grey(tmp_path):
+    """Without antialiasing they would alias to black or white."""
+    (tmp_path / "class").mkdir()
+    stripes = np.tile(np.array([0, 255], dtype=np.uint8), (64, 32))
+    Image.fromarray(stripes).save(tmp_path / "class" / "stripes.png")
+    assert image_folder(tmp_path, 8, 1)[0][0][:, :, 2:-2].abs().max() < 0.05
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "1", "CMYK"])
+def test_every_8_bit_mode_becomes_rgb(tmp_path, mode):
+    (tmp_path / "class").mkdir()
+    Image.new("RGB", (9, 9), (255, 255, 255)).convert(mode).save(tmp_path / "class" / "white.tif")
+    assert torch.equal(image_folder(tmp_path, 4)[0][0], torch.ones(3, 4, 4))
+
+
+def test_splits_of_a_root(folder, tmp_path):
+    assert len(image_folder(folder, 8, split="train")) == 5, "an undivided root is a training set"
+    with pytest.raises(DataError, match=r"no folder for the test split. Make test or val"):
+        image_folder(folder, 8, split="test")
+    shutil.copytree(folder, tmp_path / "divided" / "val")
+    assert len(image_folder(tmp_path / "divided", 8, split="test")) == 5
+    with pytest.raises(DataError, match="no folder for the train split"):
+        image_folder(tmp_path / "divided", 8, split="train")
+
+
+def test_the_fingerprint_follows_content_and_size_but_not_the_place(folder, tmp_path):
+    reference = image_folder(folder, 8).fingerprint
+    assert image_folder(folder, 16).fingerprint != reference
+    moved = shutil.copytree(folder, tmp_path / "elsewhere")
+    assert image_folder(moved, 8).fingerprint == reference
+    save(moved / "n01" / "z.png", seed=99)
+    assert image_folder(moved, 8).fingerprint != reference
+
+
+def test_a_subset_decodes_and_verifies_its_own_files_only(folder):
+    dataset = image_folder(folder, 8)
+    chosen = subset(dataset, 2, seed=0)
+    left_out = (set(range(5)) - set(chosen.indices.tolist())).pop()
+    dataset.files[left_out].write_bytes(b"rotten")
+    chosen.verify()
+    assert chosen.batch([0, 1])[0].shape == (2, 3, 8, 8)
+    with pytest.raises(DataError, match="1 of 5 images"):
+        dataset.verify()
+
+
+def truncate(path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+
+
+def flip_a_bit(path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def replace_by_text(path) -> None:
+    path.write_text("this is no image")
+
+
+def blank(path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [("a.png", truncate), ("b.JPEG", truncate), ("a.png", flip_a_bit), ("b.JPEG", replace_by_text), ("a.png", blank)],
+)
+def test_verify_names_the_damaged_file(folder, file, damage):
+    path = folder / "n02" / file
+    damage(path)
+    with pytest.raises(DataError, match=rf"1 of 5 images in {folder} cannot be used:\n  {path} is damaged"):
+        image_folder(folder, 8).verify()
+
+
+def test_verify_passes_a_sound_folder_and_shortens_a_long_list(folder):
+    image_folder(folder, 8).verify()
+    for number in range(7):
+        (folder / "n01" / f"bad{number}.png").write_bytes(b"rotten")
+    with pytest.raises(DataError) as caught:
+        image_folder(folder, 8).verify()
+    assert "7 of 12 images" in str(caught.value) and len(str(caught.value).splitlines()) == 1 + 5
+
+
+def test_a_damaged_image_is_named_when_it_is_decoded(folder):
+    truncate(folder / "n02" / "b.JPEG")
+    with pytest.raises(DataError, match=r"n02/b\.JPEG is damaged"):
+        image_folder(folder, 8).batch([2])
+
+
+def test_deep_images_are_refused_rather_than_clipped(tmp_path):
+    (tmp_path / "class").mkdir()
+    Image.fromarray(np.full((9, 9), 40_000, dtype=np.uint16)).save(tmp_path / "class" / "deep.png")
+    dataset = image_folder(tmp_path, 8)
+    for action in (dataset.verify, lambda: dataset[0]):
+        with pytest.raises(DataError, match=r"deep\.png has more than 8 bits per channel"):
+            action()
+
+
+def empty(root) -> None:
+    root.mkdir()
+
+
+def flat(root) -> None:
+    save(root / "image.png")
+
+
+def hollow_class(root) -> None:
+    save(root / "full" / "image.png")
+    (root / "hollow").mkdir()
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "message"),
+    [
+        (None, {}, "does not exist. Correct data.root"),
+        (empty, {}, "is empty"),
+        (flat, {}, "1 files but no class sub-folders. Use root/class/image"),
+        (hollow_class, {}, "class folder .*hollow has no images"),
+        (flat, {"image_size": 0}, "image_size is 0"),
+        (flat, {"image_size": "64"}, "image_size is '64'"),
+        (flat, {"channels": 2}, "channels is 2"),
+    ],
+)
+def test_folders_that_cannot_work(tmp_path, make, options, message):
+    if make is not None:
+        make(tmp_path / "root")
+    with pytest.raises(DataError, match=message):
+        image_folder(tmp_path / "root", **{"image_size": 8, **options})
