@@ -86,7 +86,7 @@ def run(command: Sequence[str], folder: Path) -> None:
     """Run a client in `folder`; on expiry end it with everything that it started.
 
     Raises:
-        AbsentError: the client is not installed, fails (the gist of its output is quoted) or takes longer than TIME_LIMIT.
+        AbsentError: the client is not installed, fails (the gist is quoted) or takes longer than TIME_LIMIT.
     """
     client = Path(command[0]).name
     if shutil.which(command[0]) is None:
