@@ -54,7 +54,9 @@ class Extractor(nn.Module):
         expected = (len(images_BCHW), self.dimension)
         if tuple(features_BD.shape) != expected:
             raise DataError(f"Extractor '{self.name}' returned {tuple(features_BD.shape)} instead of {expected}.")
-        require_finite(features_BD, f"The output of extractor '{self.name}'", "Its weights or its arithmetic are broken.")
+        require_finite(
+            features_BD, f"The output of extractor '{self.name}'", "Its weights or its arithmetic are broken."
+        )
         return features_BD.float()
 
     def extract(

@@ -32,7 +32,7 @@ class EfficientNetLite0(Extractor):
         super().__init__(f"efficientnet-lite0-imagenet-{image_size}-{filter}", FEATURES)
         self.image_size, self.filter = image_size, filter
         network = fold_batch_norms(load_published(read_published()))
-        network.requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.requires_grad_(False).to(memory_format=torch.channels_last)
         self.network = cast(Lite0, network)
 
     def embed(self, images_BCHW: Tensor) -> Tensor:

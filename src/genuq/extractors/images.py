@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torch.nn import functional as F
 
 from genuq.errors import DataError, require_finite
 
@@ -65,6 +65,6 @@ def clean_resize(images_BCHW: Tensor) -> Tensor:
         images_BCHW: floating images in [0, 1].
     Returns:
         (B, C, 299, 299) in [0, 1].
-    Source: Parmar, Zhang, Zhu, On Aliased Resizing and Surprising Subtleties in GAN Evaluation, CVPR 2022, section 3.
+    Source: Parmar, Zhang, Zhu, On Aliased Resizing and Surprising Subtleties in GAN Evaluation, CVPR 2022.
     """
     return resize(images_BCHW, CLEAN_FID_SIZE, "bicubic").clamp(0, 1)

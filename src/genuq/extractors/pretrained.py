@@ -5,19 +5,21 @@ from __future__ import annotations
 import difflib
 import sys
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
 import timm
 import torch
 from timm.data import resolve_model_data_config
+from timm.models import PretrainedCfg
 from torch import Tensor, nn
+from torchvision.transforms import Normalize
 
 from genuq import files
-from genuq.errors import CheckpointError, ConfigurationError, did_you_mean
+from genuq.errors import CheckpointError, ConfigurationError
 from genuq.extractors.base import Extractor, WeightsUnavailableError
 from genuq.extractors.encoders import ENCODERS, Encoder
-from genuq.extractors.images import resize, to_rgb
-
+from genuq.extractors.images import Filter, resize, to_rgb
 
 # Where timm's repositories on the Hugging Face hub keep their weights, in timm's order of preference.
 HUB_FILES = ("model.safetensors", "open_clip_model.safetensors", "pytorch_model.bin", "open_clip_pytorch_model.bin")
@@ -52,63 +54,63 @@ class Timm(Extractor):
         with torch.no_grad():
             dimension = model(torch.zeros(1, 3, size, size)).shape[-1]
         super().__init__(f"{encoder.model}-{size}{weights}", dimension)
-        self.image_size, self.filter = size, "bilinear" if data["interpolation"] == "bilinear" else "bicubic"
-        self.register_buffer("mean_C11", torch.tensor(data["mean"]).view(3, 1, 1), persistent=False)
-        self.register_buffer("deviation_C11", torch.tensor(data["std"]).view(3, 1, 1), persistent=False)
+        self.image_size = size
+        self.filter: Filter = "bilinear" if data["interpolation"] == "bilinear" else "bicubic"
+        self.normalise = Normalize(data["mean"], data["std"])
         self.model = model.requires_grad_(False)
         self.eval()
 
     def embed(self, images_BCHW: Tensor) -> Tensor:
         resized = to_rgb(resize(images_BCHW, self.image_size, self.filter))
-        return self.model((resized - self.mean_C11) / self.deviation_C11)
+        return self.model(self.normalise(resized))
 
 
 def _create(
     encoder: Encoder, image_size: int | None, pretrained: bool, checkpoint: str | Path | None
 ) -> tuple[nn.Module, str]:
     """The model in evaluation mode, and what its weights add to the extractor's name."""
-    options = _model_options(encoder, image_size)
-    if checkpoint is not None:
-        model = timm.create_model(encoder.model, pretrained=False, **options).eval()
-        _load(model, Path(checkpoint))
-        return model, f"-{files.sha256(checkpoint)[:8]}"
-    if not pretrained:
-        return timm.create_model(encoder.model, pretrained=False, **options).eval(), "-untrained"
-    repository = _hub_repository(encoder.model)
-    cached = _cached_weights(repository)
-    if cached is None:
-        _require_reachable(encoder.model, repository)
-        return timm.create_model(encoder.model, pretrained=True, **options).eval(), ""
-    model = timm.create_model(encoder.model, pretrained=False, **options).eval()
-    _load(model, cached)
-    return model, ""
-
-
-def _model_options(encoder: Encoder, image_size: int | None) -> dict[str, int]:
-    """Arguments of timm.create_model; an unknown name ends here, before anything is built."""
-    try:
-        configuration = timm.get_pretrained_cfg(encoder.model, allow_unregistered=False)
-    except RuntimeError as error:
-        near = difflib.get_close_matches(encoder.model, [*ENCODERS, *timm.list_pretrained()], n=3)
-        hint = f" Near: {', '.join(near)}." if near else ""
-        raise ConfigurationError(f"'{encoder.model}' is not a model of timm. {error}{hint}") from error
-    options = {} if encoder.projection else {"num_classes": 0}
+    configuration = _configuration(encoder.model)
+    options: dict[str, Any] = {} if encoder.projection else {"num_classes": 0}
     if image_size is not None and configuration.fixed_input_size:
         options["img_size"] = image_size
-    return options
+    if checkpoint is None and not pretrained:
+        return timm.create_model(encoder.model, pretrained=False, **options).eval(), "-untrained"
+    source = Path(checkpoint) if checkpoint is not None else _cached_weights(configuration.hf_hub_id)
+    if source is None:
+        _require_reachable(encoder.model, configuration.hf_hub_id)
+        return timm.create_model(encoder.model, pretrained=True, **options).eval(), ""
+    model = timm.create_model(encoder.model, pretrained=False, **options).eval()
+    _load(model, configuration, source)
+    return model, "" if checkpoint is None else f"-{files.sha256(source)[:8]}"
 
 
-def _load(model: nn.Module, path: Path) -> None:
+def _configuration(model: str) -> PretrainedCfg:
+    """What timm knows of the weights; an unknown name ends here, before anything is built."""
+    try:
+        configuration = timm.get_pretrained_cfg(model, allow_unregistered=False)
+    except RuntimeError as error:
+        near = difflib.get_close_matches(model, [*ENCODERS, *timm.list_pretrained()], n=3)
+        hint = f" Near: {', '.join(near)}." if near else ""
+        raise ConfigurationError(f"'{model}' is not a model of timm. {error}{hint}") from error
+    assert configuration is not None  # guaranteed by allow_unregistered=False
+    return configuration
+
+
+def _load(model: nn.Module, configuration: PretrainedCfg, path: Path) -> None:
     """Load a checkpoint in timm's own or in the original layout, strictly but for an unused classifier."""
     state = _read(path)
     convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     try:
         state = convert(state, model) if convert else state
-        classifier = model.pretrained_cfg.get("classifier") if model.num_classes == 0 else None
-        unused = tuple(f"{name}." for name in ([classifier] if isinstance(classifier, str) else classifier or []))
-        model.load_state_dict({key: value for key, value in state.items() if not (unused and key.startswith(unused))})
+        unused = _classifier_prefixes(configuration) if model.num_classes == 0 else ()
+        model.load_state_dict({key: value for key, value in state.items() if not key.startswith(unused)})
     except (RuntimeError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"{path} does not fit {model.pretrained_cfg['architecture']}: {error}") from error
+        raise CheckpointError(f"{path} does not fit {configuration.architecture}. {error}") from error
+
+
+def _classifier_prefixes(configuration: PretrainedCfg) -> tuple[str, ...]:
+    names = configuration.classifier or ()
+    return tuple(f"{name}." for name in ([names] if isinstance(names, str) else names))
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -120,13 +122,10 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} is damaged or holds no tensors ({error}). Download it again.") from error
 
 
-def _hub_repository(model: str) -> str | None:
-    """The repository on the Hugging Face hub, `timm/vit_...`; None for models that have no weights there."""
-    return timm.get_pretrained_cfg(model).hf_hub_id
-
-
 def _cached_weights(repository: str | None) -> Path | None:
-    for name in HUB_FILES if repository else ():
+    if repository is None:
+        return None
+    for name in HUB_FILES:
         found = huggingface_hub.try_to_load_from_cache(repository, name)
         if isinstance(found, str):
             return Path(found)
@@ -144,6 +143,6 @@ def _require_reachable(model: str, repository: str | None) -> None:
         raise WeightsUnavailableError(
             f"The weights of '{model}' are not in the cache and the Hugging Face hub does not answer "
             f"({type(error).__name__}). With a connection they download by themselves. Without one: on another machine "
-            f"run `hf download {repository} model.safetensors`, then either set `checkpoint` to that file here, or copy "
-            "the cache folder and point HF_HOME at it. The extractor 'efficientnet' needs no download."
+            f"run `hf download {repository} model.safetensors`, then set `checkpoint` to that file here, or copy the "
+            "cache folder and point HF_HOME at it. The extractor 'efficientnet' needs no download."
         ) from error

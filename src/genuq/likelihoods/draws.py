@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -15,22 +15,25 @@ Variance = float | Tensor
 CHUNK_NUMBERS = 2**22
 
 
-def per_sample(embeddings_NMD: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-    """Apply `function`, which maps float64 (B, M, D) to (B, ...), to all samples, a chunk at a time.
+def chunks(embeddings_NMD: Tensor) -> Iterator[Tensor]:
+    """Yield float64 (B, M, D) parts of the embeddings, in order.
 
     Raises:
         DataError: not three axes, no feature, or fewer than two draws.
         NonFiniteError: NaN or infinite embeddings; names the first sample.
     """
     _require_draws(embeddings_NMD)
-    _, draws, dimension = embeddings_NMD.shape
-    rows = max(1, CHUNK_NUMBERS // (draws * dimension))
-    results = []
-    for start in range(0, max(len(embeddings_NMD), 1), rows):
+    rows = max(1, CHUNK_NUMBERS // embeddings_NMD[:1].numel()) if len(embeddings_NMD) else 1
+    for start in range(0, len(embeddings_NMD), rows):
         chunk_BMD = embeddings_NMD[start : start + rows].double()
         _require_finite(chunk_BMD, start)
-        results.append(function(chunk_BMD))
-    return torch.cat(results)
+        yield chunk_BMD
+
+
+def per_sample(embeddings_NMD: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """(N,) float64: `function`, which maps (B, M, D) to (B,), of every chunk."""
+    none = torch.empty(0, dtype=torch.float64, device=embeddings_NMD.device)
+    return torch.cat([none, *(function(chunk_BMD) for chunk_BMD in chunks(embeddings_NMD))])
 
 
 def variance_of_draws(embeddings_BMD: Tensor) -> Tensor:

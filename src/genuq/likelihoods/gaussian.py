@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from genuq.errors import DataError
-from genuq.likelihoods.draws import Variance, per_sample, require_variance, variance_of_draws
+from genuq.likelihoods.draws import Variance, chunks, per_sample, require_variance, variance_of_draws
 
 # A feature counts as live above this share of the largest feature's variance; below it is rounding or a dead unit.
 LIVE_SHARE = 1e-8
@@ -29,7 +29,7 @@ def gaussian_entropy(embeddings_NMD: Tensor, observation_variance: Variance) -> 
         DataError: fewer than two draws.
         NonFiniteError: NaN or infinite embeddings.
         ConfigurationError: s2 that is not positive.
-    Source: DIFF-UQ (Jazbec et al., UAI 2025), section 3.2, with the biased variance of its published runs.
+    Source: DIFF-UQ (Jazbec et al., UAI 2025, arXiv 2502.20946), with the biased variance of its published runs.
     """
     variance = require_variance(observation_variance, embeddings_NMD)
     constant = embeddings_NMD.shape[-1] / 2 * (1 + math.log(2 * math.pi))
@@ -53,6 +53,8 @@ def default_observation_variance(embeddings_NMD: Tensor) -> float:
     Raises:
         DataError: no feature varies between the draws.
     """
+    if len(embeddings_NMD) == 0:
+        raise DataError("There is no sample to take the observation variance from.")
     pooled_D = pooled_variance(embeddings_NMD)
     live = pooled_D > LIVE_SHARE * pooled_D.max()
     if not bool(live.any()):
@@ -65,11 +67,5 @@ def default_observation_variance(embeddings_NMD: Tensor) -> float:
 
 def pooled_variance(embeddings_NMD: Tensor) -> Tensor:
     """(D,) float64: each feature's biased variance over the draws, averaged over the samples."""
-    total_D = torch.zeros(embeddings_NMD.shape[-1], dtype=torch.float64, device=embeddings_NMD.device)
-
-    def accumulate(chunk_BMD: Tensor) -> Tensor:
-        total_D.add_(variance_of_draws(chunk_BMD).sum(0))
-        return chunk_BMD.new_empty(0)
-
-    per_sample(embeddings_NMD, accumulate)
-    return total_D / max(len(embeddings_NMD), 1)
+    totals = [variance_of_draws(chunk_BMD).sum(0) for chunk_BMD in chunks(embeddings_NMD)]
+    return torch.stack(totals).sum(0) / len(embeddings_NMD)

@@ -1,6 +1,7 @@
 """Likelihoods: how a generated image is observed when two regenerations of it are compared.
 
-A likelihood is a feature map c and an observation variance s2: p(e | image) = N(c(image), s2). It knows nothing of weights.
+A likelihood is a feature map c and an observation variance s2: p(e | image) = N(c(image), s2).
+It knows nothing of weights.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torch.nn import functional as F
 
 from genuq.errors import DataError
 from genuq.extractors import Extractor, Pixels
@@ -27,17 +28,16 @@ class ObservationVariance:
     how: str
 
 
-class SemanticLikelihood:
-    """Images compared by what a feature extractor sees in them.
+class Likelihood:
+    """A feature map with an observation variance: embeds images and scores their spread.
 
     Args:
         extractor: c, any `genuq.extractors.Extractor`.
-        observation_variance: s2, one number or one for each feature; None takes it from the embeddings. DIFF-UQ uses
-            1e-3 with un-normalised CLIP embeddings; normalised ones need a far smaller value.
+        observation_variance: s2, one number or one for each feature; None takes it from the embeddings.
         normalise: scale every embedding to unit length, so that only its direction counts.
     """
 
-    kind = "semantic"
+    kind = "likelihood"
 
     def __init__(
         self, extractor: Extractor, observation_variance: Variance | None = None, normalise: bool = False
@@ -81,7 +81,9 @@ class SemanticLikelihood:
     def observation_variance(self, embeddings_NMD: Tensor) -> ObservationVariance:
         """The observation variance for these embeddings: the given one, or else the value from the data."""
         if self.fixed_variance is not None:
-            return ObservationVariance(self.fixed_variance, "set in the configuration (likelihood.observation_variance)")
+            return ObservationVariance(
+                self.fixed_variance, "set in the configuration (likelihood.observation_variance)"
+            )
         samples, draws, dimension = embeddings_NMD.shape
         how = (
             f"median over the live ones of {dimension} features of the variance between {draws} draws, "
@@ -94,7 +96,16 @@ class SemanticLikelihood:
         return gaussian_entropy(embeddings_NMD, self.observation_variance(embeddings_NMD).value)
 
 
-class PixelLikelihood(SemanticLikelihood):
+class SemanticLikelihood(Likelihood):
+    """Images compared by what a feature extractor sees in them; arguments as of `Likelihood`.
+
+    DIFF-UQ: CLIP ViT-B/32, un-normalised, observation variance 1e-3. Normalised embeddings need a far smaller one.
+    """
+
+    kind = "semantic"
+
+
+class PixelLikelihood(Likelihood):
     """Images compared pixel by pixel, in [0, 1]: c = identity.
 
     Args:

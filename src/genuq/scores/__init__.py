@@ -1,0 +1,37 @@
+"""Scores: one number for each sample, higher is more uncertain; and the controls that every table carries."""
+
+from genuq.scores.controls import (
+    complexity,
+    direct_noise,
+    high_frequency_energy,
+    jitter_initial_noise,
+    png_bytes,
+    random_score,
+)
+from genuq.scores.functionals import (
+    FUNCTIONALS,
+    cosine,
+    entropy,
+    full_covariance_entropy,
+    functional,
+    paide,
+    paide_variance,
+    trace,
+)
+
+__all__ = [
+    "FUNCTIONALS",
+    "complexity",
+    "cosine",
+    "direct_noise",
+    "entropy",
+    "full_covariance_entropy",
+    "functional",
+    "high_frequency_energy",
+    "jitter_initial_noise",
+    "paide",
+    "paide_variance",
+    "png_bytes",
+    "random_score",
+    "trace",
+]
