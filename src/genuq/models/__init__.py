@@ -1,17 +1,24 @@
-"""Models: a network, its process and its autoencoder behind one interface; sampling; built-in descriptions."""
+"""Models: a network, its process and its autoencoder behind one interface; sampling; models as plain data."""
 
 from genuq.models.autoencoder import Autoencoder, DiffusersAutoencoder, VAEAutoencoder
 from genuq.models.description import build
 from genuq.models.generative import GenerativeModel, call_plainly, find_head, head_candidates, load_weights
+from genuq.models.sampling import Observer, Sampler, StageRecord, sample, sample_latents, to_bytes
 
 __all__ = [
     "Autoencoder",
     "DiffusersAutoencoder",
     "GenerativeModel",
+    "Observer",
+    "Sampler",
+    "StageRecord",
     "VAEAutoencoder",
     "build",
     "call_plainly",
     "find_head",
     "head_candidates",
     "load_weights",
+    "sample",
+    "sample_latents",
+    "to_bytes",
 ]

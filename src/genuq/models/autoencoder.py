@@ -50,7 +50,7 @@ class DiffusersAutoencoder(Autoencoder):
 
     Args:
         autoencoder: the diffusers module.
-        channels: image channels of the data; one-channel images are repeated to the autoencoder's three and averaged back.
+        channels: image channels of the data; one-channel images are repeated to three and averaged back.
     """
 
     def __init__(self, autoencoder: nn.Module, channels: int = 3) -> None:
@@ -58,9 +58,10 @@ class DiffusersAutoencoder(Autoencoder):
         config: Any = getattr(autoencoder, "config", None)
         if config is None or not hasattr(autoencoder, "encode"):
             raise ConfigurationError(
-                f"model.autoencoder: {type(autoencoder).__name__} has no .config and .encode; give a diffusers autoencoder."
+                f"model.autoencoder: {type(autoencoder).__name__} has no .config and .encode; it must be a diffusers one."
             )
-        self.autoencoder, self.channels = autoencoder.eval(), channels
+        self.autoencoder: Any = autoencoder.eval()
+        self.channels = channels
         self.scaling = float(getattr(config, "scaling_factor", None) or 1.0)
         self.shift = float(getattr(config, "shift_factor", None) or 0.0)
 

@@ -1,0 +1,24 @@
+"""Posteriors over weights: fitted by streaming additive sums, finalised at an explicit scale, then drawn from."""
+
+from genuq.posteriors.base import LastLayerPosterior, Scale
+from genuq.posteriors.control import IsotropicNoise
+from genuq.posteriors.diagonal import DiagonalLaplace
+from genuq.posteriors.exact import ExactLastLayerLaplace
+from genuq.posteriors.fitting import KINDS, FitResult, build, fit
+from genuq.posteriors.scale import ChosenScale, ScaleOptions
+from genuq.posteriors.swap import swapped
+
+__all__ = [
+    "KINDS",
+    "ChosenScale",
+    "DiagonalLaplace",
+    "ExactLastLayerLaplace",
+    "FitResult",
+    "IsotropicNoise",
+    "LastLayerPosterior",
+    "Scale",
+    "ScaleOptions",
+    "build",
+    "fit",
+    "swapped",
+]

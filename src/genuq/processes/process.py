@@ -36,7 +36,7 @@ class Process(ABC):
         """(d alpha / d t, d sigma / d t), float64."""
 
     def half_log_snr(self, t: Time) -> Tensor:
-        """lambda = log(alpha / sigma), the time of the DPM-Solver family; infinite at the ends where one of them is 0."""
+        """lambda = log(alpha / sigma), the time of the DPM-Solver family; infinite where one of them is 0."""
         return self.alpha(t).log() - self.sigma(t).log()
 
     @abstractmethod
@@ -144,8 +144,7 @@ def build(name: str, schedule: str = "linear", train_timesteps: int = 1000) -> P
     if name == VariancePreserving.name:
         return VariancePreserving(schedule, train_timesteps)
     raise ConfigurationError(
-        f"model.process = '{name}' is not a process."
-        + did_you_mean(name, [FlowMatching.name, VariancePreserving.name])
+        f"model.process = '{name}' is not a process." + did_you_mean(name, [FlowMatching.name, VariancePreserving.name])
     )
 
 

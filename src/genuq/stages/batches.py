@@ -14,7 +14,7 @@ from genuq.randomness import TRAINING, generator
 
 
 class TrainingBatch(NamedTuple):
-    """One step's share: images (B, *shape), classes (B,), a seed for noise drawn per step, and rows of the whole batch."""
+    """One step's share: images (B, *shape), classes (B,), the step, and its rows of the whole batch."""
 
     images: Tensor
     classes: Tensor

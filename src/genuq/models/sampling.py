@@ -1,0 +1,161 @@
+"""Sampling: stages of a solver run on a model, with randomness that belongs to the sample, not to the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from genuq.errors import ConfigurationError, require_finite
+from genuq.models.generative import GenerativeModel
+from genuq.randomness import ANCESTRAL, INITIAL, generators, normal
+from genuq.solvers import Euler, Solver, Stage, apply
+
+Progress = Callable[[int], None]
+
+
+class StageRecord(NamedTuple):
+    """What an observer sees after each stage; states and predictions are newest first, without the result."""
+
+    stage: Stage
+    states: list[Tensor]
+    predictions: list[Tensor]
+    noise: Tensor | None
+    result: Tensor
+
+
+class Observer(Protocol):
+    """Watches a solver; it must not change what it is shown."""
+
+    def __call__(self, record: StageRecord) -> None: ...
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """How to draw samples from a model.
+
+    Attributes:
+        solver: of the reverse process.
+        steps: solver steps (second-order singlestep solvers evaluate the network twice a step).
+        spacing: of the times, `uniform_time` or `uniform_log_snr`.
+        guidance_scale: 1 means none; s gives (1 - s) f(null) + s f(class).
+        seed: with the sample's index, keys all of its randomness.
+        classes: None deals the classes out in turn, index by index; otherwise these, in turn.
+        batch_size: samples at a time; changes no sample.
+    """
+
+    solver: Solver = Euler()  # noqa: RUF009 - a solver is immutable
+    steps: int = 20
+    spacing: str = "uniform_time"
+    guidance_scale: float = 1.0
+    seed: int = 0
+    classes: Sequence[int] | None = None
+    batch_size: int = 64
+
+    def check(self, model: GenerativeModel) -> None:
+        """Raise ConfigurationError for classes that the model does not know, or guidance that it cannot do."""
+        if self.classes is not None:
+            if not len(self.classes):
+                raise ConfigurationError("sampler.classes is empty; give at least one class, or null for all.")
+            model.check_classes(self.classes)
+        if self.guidance_scale != 1.0 and not model.num_classes:
+            raise ConfigurationError(
+                f"sampler.guidance_scale = {self.guidance_scale}, but the model knows no classes: set it to 1."
+            )
+
+    def stages(self, model: GenerativeModel) -> list[Stage]:
+        return self.solver.sampling_stages(model.process, model.prediction, self.steps, self.spacing)
+
+    def evaluations(self, model: GenerativeModel) -> int:
+        """Network evaluations of one sample; guidance doubles them."""
+        return len(self.stages(model)) * (1 if self.guidance_scale == 1.0 else 2)
+
+    def classes_of(self, model: GenerativeModel, indices: Sequence[int]) -> Tensor | None:
+        """The class of each sample (B,), None for an unconditional model."""
+        if not model.num_classes:
+            return None
+        choice = torch.as_tensor(list(range(model.num_classes)) if self.classes is None else list(self.classes))
+        return choice[torch.as_tensor(list(indices)) % len(choice)]
+
+    def initial_noise(self, model: GenerativeModel, indices: Sequence[int]) -> Tensor:
+        """x_T of each sample (B, *latent_shape)."""
+        return normal(generators(self.seed, indices, INITIAL), model.latent_shape)
+
+
+@torch.no_grad()
+def sample_latents(
+    model: GenerativeModel,
+    sampler: Sampler,
+    indices: Sequence[int],
+    initial_noise: Tensor | None = None,
+    observers: Sequence[Observer] = (),
+) -> Tensor:
+    """Run the solver for the samples `indices` as one batch.
+
+    Args:
+        initial_noise: in place of the samples' own x_T, (B, *latent_shape).
+        observers: called after every stage.
+
+    Returns:
+        Final latents (B, *latent_shape).
+
+    Raises:
+        NonFiniteError: the samples diverged.
+    """
+    device = model.device
+    stages = sampler.stages(model)
+    x = sampler.initial_noise(model, indices) if initial_noise is None else initial_noise
+    x = x.to(device) * float(model.process.sigma(stages[0].t))
+    y = sampler.classes_of(model, indices)
+    y = None if y is None else y.to(device)
+    ancestral = generators(sampler.seed, indices, ANCESTRAL) if any(stage.noise for stage in stages) else []
+    states: list[Tensor] = []
+    predictions: list[Tensor] = []
+    memory = max(max(len(stage.x), len(stage.f)) for stage in stages)
+    for stage in stages:
+        t = torch.full((len(x),), stage.t, device=device, dtype=x.dtype)
+        states = [x, *states][:memory]
+        predictions = [model.guided(x, t, y, sampler.guidance_scale), *predictions][:memory]
+        noise = normal(ancestral, model.latent_shape).to(device) if stage.noise else None
+        x = apply(stage, states, predictions, noise)
+        for observer in observers:
+            observer(StageRecord(stage, states, predictions, noise, x))
+    require_finite(x, "the samples", "The sampler diverged: use more steps, or check the weights.")
+    return x
+
+
+@torch.no_grad()
+def sample(
+    model: GenerativeModel,
+    sampler: Sampler,
+    indices: Sequence[int],
+    initial_noise: Tensor | None = None,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Images (or points) of the samples `indices`, float32 on the CPU; images in [-1, 1], clamped.
+
+    Args:
+        initial_noise: in place of the samples' own, (N, *latent_shape).
+        progress: called with the number of samples that each batch finished.
+    """
+    sampler.check(model)
+    model.eval()
+    images = []
+    for start in range(0, len(indices), sampler.batch_size):
+        span = slice(start, start + sampler.batch_size)
+        noise = None if initial_noise is None else initial_noise[span]
+        decoded = model.autoencoder.decode(sample_latents(model, sampler, indices[span], noise))
+        images.append((decoded.clamp(-1, 1) if len(model.shape) == 3 else decoded).float().cpu())
+        if progress:
+            progress(len(decoded))
+    return torch.cat(images)
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """Images in [-1, 1] as uint8; points unchanged."""
+    if images.ndim != 4:
+        return images
+    return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)

@@ -1,0 +1,52 @@
+"""Posteriors that are no posteriors: the trained weights alone, and isotropic noise of a given size."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from genuq.posteriors.base import LastLayerPosterior, Scale
+
+
+class IsotropicNoise(LastLayerPosterior):
+    """N(w_map, I / lambda): weight noise that knows no curvature, the control of methods.md 3.4.
+
+    To match another posterior's mean perturbation, finalise it with `prior_precision = 1 / other.mean_variance()`.
+    """
+
+    kind = "isotropic"
+
+    def __init__(self, layer: nn.Module, active: Tensor | None = None) -> None:
+        super().__init__(layer, active)
+        self._none = torch.zeros(1, self.head.inputs, dtype=torch.float64)
+
+    @property
+    def curvature(self) -> Tensor:
+        return self._none
+
+    @curvature.setter
+    def curvature(self, value: Tensor) -> None:
+        self._none = value
+
+    def update(self, features: Tensor, residuals: Tensor | None = None) -> None:
+        self.n_seen += len(features)
+
+    def eigenvalues(self) -> Tensor:
+        return self._none
+
+    def trace_against(self, matrix_KK: Tensor, ridge: float) -> tuple[float, float]:
+        return float(matrix_KK.trace()) / ridge, 0.0
+
+    def factorise(self, scale: Scale) -> None:
+        self._variance = 1 / scale.prior_precision
+
+    def deviation(self, normal_OK: Tensor) -> Tensor:
+        return normal_OK * self._variance**0.5
+
+    def predictive_variance(self, features: Tensor) -> Tensor:
+        self.require_final()
+        variance_OK = self._variance * self.active_O[:, None].double().expand(self.mean_OK.shape)
+        return self.head.project(features.double().square(), variance_OK.to(features.device))
+
+    def mean_variance(self) -> float:
+        return self._variance

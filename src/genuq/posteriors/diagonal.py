@@ -1,0 +1,91 @@
+"""Diagonal Laplace on the last layer, from the GGN or from the empirical Fisher in either convention."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from genuq.errors import ConfigurationError, did_you_mean
+from genuq.posteriors.base import LastLayerPosterior, Scale
+
+CONVENTIONS = ("ggn", "empirical_fisher", "laplace_torch")
+
+
+class DiagonalLaplace(LastLayerPosterior):
+    """N(w_map, diag(tau c / s^2 + lambda)^-1) with c a diagonal curvature.
+
+    Args:
+        layer: the head.
+        active: channels that take part, bool (O,).
+        convention: `ggn`: diag(A), equal for all channels; `empirical_fisher`: sum_n (sum_p r_np a_npj)^2, the squared
+            gradient of the half squared error, what both papers use in spirit; `laplace_torch`: twice that, as
+            laplace-torch counts (squared gradient of the un-halved loss, times 1/2). The Fisher carries one more 1/s^2.
+
+    Source: Daxberger et al. 2021 (laplace-torch), section 3.
+    """
+
+    kind = "diagonal_laplace"
+
+    def __init__(self, layer: nn.Module, active: Tensor | None = None, convention: str = "ggn") -> None:
+        if convention not in CONVENTIONS:
+            raise ConfigurationError(
+                f"posterior.convention = '{convention}' is not a convention." + did_you_mean(convention, CONVENTIONS)
+            )
+        super().__init__(layer, active)
+        self.convention = convention
+        self.needs_residuals = convention != "ggn"
+        self._curvature_OK = torch.zeros(self.mean_OK.shape, dtype=torch.float64)
+
+    @property
+    def curvature(self) -> Tensor:
+        return self._curvature_OK
+
+    @curvature.setter
+    def curvature(self, value: Tensor) -> None:
+        self._curvature_OK = value
+
+    def update(self, features: Tensor, residuals: Tensor | None = None) -> None:
+        features = features.detach().double()
+        if self.convention == "ggn":
+            self._curvature_OK += self._squared_inputs(features).cpu()
+        elif residuals is None:
+            raise ConfigurationError(f"posterior.convention = '{self.convention}' needs the residuals of each batch.")
+        else:
+            gradients_BOK = self.head.gradients(features, residuals.detach().double())
+            factor = 2.0 if self.convention == "laplace_torch" else 1.0
+            self._curvature_OK += factor * gradients_BOK.square().sum(0).cpu()
+        self.n_seen += len(features)
+
+    def _squared_inputs(self, features: Tensor) -> Tensor:
+        """diag(A), (1, K): the gradient of the head for a unit residual, with squared features."""
+        ones = torch.ones_like(self.head.project(features, self.mean_OK[:1].to(features.device)))
+        return self.head.gradients(features.square(), ones).sum(0)
+
+    def options(self) -> dict[str, str]:
+        return {"convention": self.convention}
+
+    def eigenvalues(self) -> Tensor:
+        return self._curvature_OK[self.active_O]
+
+    def trace_against(self, matrix_KK: Tensor, ridge: float) -> tuple[float, float]:
+        curvature_K = self._curvature_OK[self.active_O].mean(0)
+        inverse_K = 1 / (curvature_K + ridge)
+        return float((inverse_K * matrix_KK.diagonal()).sum()), float((inverse_K * curvature_K).sum())
+
+    def factorise(self, scale: Scale) -> None:
+        # The Fisher squares a gradient of r^2 / 2 s^2, so that it carries 1/s^4 where the GGN carries 1/s^2.
+        power = 1 if self.convention == "ggn" else 2
+        weight = self.tau(scale) / scale.observation_noise**power
+        self._variance_OK = 1 / (weight * self._curvature_OK + scale.prior_precision)
+
+    def deviation(self, normal_OK: Tensor) -> Tensor:
+        return normal_OK * self._variance_OK.sqrt()
+
+    def predictive_variance(self, features: Tensor) -> Tensor:
+        """sum_j a_pj^2 var_oj: one pass of the head over squared features."""
+        self.require_final()
+        variance_OK = self._variance_OK * self.active_O[:, None]
+        return self.head.project(features.double().square(), variance_OK.to(features.device))
+
+    def mean_variance(self) -> float:
+        return float(self._variance_OK[self.active_O].mean())

@@ -1,0 +1,142 @@
+"""Fitting a last-layer posterior by streaming images through the frozen network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from genuq.data import Dataset
+from genuq.errors import ConfigurationError, require_finite
+from genuq.models import GenerativeModel
+from genuq.posteriors.base import LastLayerPosterior
+from genuq.posteriors.capture import active_outputs, head_features, residuals_at_head
+from genuq.posteriors.control import IsotropicNoise
+from genuq.posteriors.diagonal import DiagonalLaplace
+from genuq.posteriors.exact import ExactLastLayerLaplace
+from genuq.posteriors.scale import ChosenScale, HeldOutSums, ScaleOptions, choose_scale
+from genuq.randomness import FITTING, HELD_OUT, generator, generators, normal, uniform
+
+Progress = Callable[[int, int], None]
+KINDS: dict[str, type[LastLayerPosterior]] = {
+    kind.kind: kind for kind in (ExactLastLayerLaplace, DiagonalLaplace, IsotropicNoise)
+}
+
+
+class RegressionBatch(NamedTuple):
+    """A batch of the regression problem that the network was trained on."""
+
+    x: Tensor
+    t: Tensor
+    y: Tensor | None
+    target: Tensor
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A finalised posterior, the scale's reasons, and what the fit cost.
+
+    Attributes:
+        seconds: of the whole pass over the fitting images.
+        forward_seconds: of the network's forward passes in it.
+    """
+
+    posterior: LastLayerPosterior
+    chosen: ChosenScale
+    held_out: HeldOutSums
+    seconds: float
+    forward_seconds: float
+
+
+def regression_batches(
+    model: GenerativeModel, dataset: Dataset, indices: Sequence[int], batch_size: int, seed: int, stream: str
+) -> Iterator[RegressionBatch]:
+    """Noisy inputs and targets; times stratified over all `indices`, noise keyed by image, whatever the batch size."""
+    strata = torch.randperm(len(indices), generator=generator(seed, 0, f"{stream}, strata"))
+    for start in range(0, len(indices), batch_size):
+        chosen = list(indices[start : start + batch_size])
+        images, classes = dataset.batch(chosen)
+        sources = generators(seed, chosen, stream)
+        t = (strata[start : start + len(chosen)] + uniform(sources)) / len(indices)
+        noise = normal(sources, model.latent_shape).to(model.device)
+        with torch.no_grad():
+            latents = model.autoencoder.encode(images.to(model.device))
+        x_t, target = model.target(latents, noise, t.to(model.device))
+        y = classes.to(model.device) if model.num_classes else None
+        yield RegressionBatch(x_t, t.to(model.device, x_t.dtype), y, target)
+
+
+def build(name: str, model: GenerativeModel, active: Tensor | None = None, **options: str) -> LastLayerPosterior:
+    """An empty posterior called `name` over the model's head."""
+    if name not in KINDS:
+        raise ConfigurationError(f"posterior.name = '{name}' is not a last-layer posterior. Known: {', '.join(KINDS)}.")
+    return KINDS[name](model.head, active, **options)
+
+
+def fit(
+    model: GenerativeModel,
+    dataset: Dataset,
+    kind: str = "exact_laplace",
+    images: int = 4096,
+    held_out: int = 512,
+    batch_size: int = 128,
+    seed: int = 0,
+    scale: ScaleOptions | None = None,
+    progress: Progress | None = None,
+    **options: str,
+) -> FitResult:
+    """Fit a last-layer posterior to a model that genuq may never have seen, and choose its scale.
+
+    Args:
+        model: the model, trained.
+        dataset: its training data; the first images of a seeded permutation fit, the next are held out.
+        kind: `exact_laplace`, `diagonal_laplace` or `isotropic`.
+        images: for the curvature; one (t, eps) each.
+        held_out: for the noise variance and the temperature; never among the former.
+        scale: entries to fix by hand.
+        progress: called with (images done, images in all).
+        options: of the posterior, for instance `convention`.
+
+    Raises:
+        ConfigurationError: an unsuitable head, or more images asked for than there are.
+    """
+    total = images + held_out
+    if total > len(dataset):
+        raise ConfigurationError(
+            f"posterior.images + posterior.held_out = {total}, but {dataset.name} has {len(dataset)}. Lower them."
+        )
+    order = torch.randperm(len(dataset), generator=generator(seed, 0, "fitting order"))[:total].tolist()
+    model.eval()
+    first = next(regression_batches(model, dataset, order[:2], 2, seed, FITTING))
+    posterior = build(kind, model, active_outputs(model, first.x, first.t, first.y), **options)
+    started, forward = time.perf_counter(), 0.0
+    for batch in regression_batches(model, dataset, order[:images], batch_size, seed, FITTING):
+        forward += _accumulate(model, posterior, batch)
+        if progress:
+            progress(posterior.n_seen, total)
+    seconds = time.perf_counter() - started
+    sums = HeldOutSums(posterior.head.inputs)
+    for batch in regression_batches(model, dataset, order[images:], batch_size, seed, HELD_OUT):
+        prediction, features, output = head_features(model, batch.x, batch.t, batch.y)
+        sums.update(posterior, features, *residuals_at_head(prediction, batch.target, output))
+        if progress:
+            progress(images + sums.images, total)
+    chosen = choose_scale(posterior, sums, len(dataset), scale or ScaleOptions())
+    return FitResult(posterior.finalise(chosen.scale), chosen, sums, seconds, forward)
+
+
+def _accumulate(model: GenerativeModel, posterior: LastLayerPosterior, batch: RegressionBatch) -> float:
+    """Add one batch to the sums; returns the seconds of the forward pass."""
+    started = time.perf_counter()
+    prediction, features, output = head_features(model, batch.x, batch.t, batch.y)
+    seconds = time.perf_counter() - started
+    require_finite(features, f"the input of model.head = '{model.head_name}'", "Check the weights and the data.")
+    residuals = None
+    if posterior.needs_residuals:
+        _, residuals = residuals_at_head(prediction, batch.target, output)
+    posterior.update(features, residuals)
+    return seconds

@@ -1,0 +1,84 @@
+"""First-order solvers: DDIM(eta), DDPM ancestral, Euler."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+from genuq.errors import ConfigurationError
+from genuq.processes import Process
+from genuq.solvers.stage import Point, Solver, Stage, linear_in_hats, point
+
+
+class DDIM(Solver):
+    """x_s = alpha_s x0_hat + sqrt(sigma_s^2 - n^2) eps_hat + n xi, n = eta times the ancestral noise.
+
+    Args:
+        eta: 0 is deterministic, 1 is DDPM's ancestral sampler.
+
+    Source: Song, Meng & Ermon 2021, eq. 12 and 16, for any (alpha, sigma).
+    """
+
+    name = "ddim"
+
+    def __init__(self, eta: float = 0.0) -> None:
+        if not 0 <= eta <= 1:
+            raise ConfigurationError(f"sampler.eta = {eta} is outside [0, 1].")
+        self.eta = eta
+
+    def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[Stage]:
+        points = [point(process, prediction, t) for t in times]
+        return [ddim_stage(here, there, self.eta) for here, there in pairwise(points)]
+
+
+class DDPM(DDIM):
+    """Ancestral sampling (Ho et al. 2020) on any grid, with the posterior ("small") variance; DDIM with eta = 1."""
+
+    name = "ddpm"
+
+    def __init__(self) -> None:
+        super().__init__(eta=1.0)
+
+
+class Euler(Solver):
+    """x_s = x_t + (s - t) v, v the velocity of the probability-flow ODE.
+
+    On the flow-matching path this is DDIM; on variance-preserving ones it is first order in t.
+    """
+
+    name = "euler"
+
+    def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[Stage]:
+        points = [point(process, prediction, t) for t in times]
+        return [euler_stage(process, here, there) for here, there in pairwise(points)]
+
+
+def ddim_stage(here: Point, there: Point, eta: float = 0.0) -> Stage:
+    noise = eta * ancestral_noise(here, there)
+    direction = math.sqrt(max(there.sigma**2 - noise**2, 0.0))
+    on_x, on_f = linear_in_hats(here, x0=there.alpha, eps=direction)
+    return Stage(here.t, there.t, (on_x,), (on_f,), noise)
+
+
+def ancestral_noise(here: Point, there: Point) -> float:
+    """Standard deviation of q(x_s | x_t, x_0): sigma_s sqrt(1 - (alpha_t sigma_s / (alpha_s sigma_t))^2)."""
+    if there.sigma == 0:
+        return 0.0
+    ratio = here.alpha * there.sigma / (there.alpha * here.sigma)
+    return there.sigma * math.sqrt(max(1 - ratio**2, 0.0))
+
+
+def velocity_weights(process: Process, here: Point) -> tuple[float, float]:
+    """(coefficient of x_t, coefficient of f) of the velocity alpha' x0_hat + sigma' eps_hat."""
+    d_alpha, d_sigma = (float(value) for value in process.derivatives(here.t))
+    return linear_in_hats(here, x0=d_alpha, eps=d_sigma)
+
+
+def euler_stage(process: Process, here: Point, there: Point) -> Stage:
+    """One Euler step; the last one, to t = 0, goes to x0_hat."""
+    if there.t == 0:
+        return ddim_stage(here, there)
+    on_x, on_f = velocity_weights(process, here)
+    step = there.t - here.t
+    return Stage(here.t, there.t, (1 + step * on_x,), (step * on_f,))

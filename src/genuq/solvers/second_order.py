@@ -1,0 +1,90 @@
+"""Second-order solvers: Heun, DPM-Solver-2 (singlestep), DPM-Solver++(2M) (multistep)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+from genuq.processes import Process
+from genuq.solvers.first_order import ddim_stage, euler_stage, velocity_weights
+from genuq.solvers.stage import Point, Solver, Stage, linear_in_hats, point
+
+
+class Heun(Solver):
+    """Trapezoidal rule on the probability-flow ODE; two evaluations a step, the last step is Euler's to x0_hat.
+
+    Source: Karras et al. 2022, algorithm 1, in the time t of the process.
+    """
+
+    name, order = "heun", 2
+
+    def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[Stage]:
+        points = [point(process, prediction, t) for t in times]
+        stages: list[Stage] = []
+        for here, there in pairwise(points):
+            predictor = euler_stage(process, here, there)
+            if there.t == 0:
+                stages.append(predictor)
+                continue
+            half = 0.5 * (there.t - here.t)
+            here_x, here_f = velocity_weights(process, here)
+            there_x, there_f = velocity_weights(process, there)
+            stages.append(Stage(here.t, there.t, predictor.x, predictor.f, intermediate=True))
+            stages.append(Stage(there.t, there.t, (half * there_x, 1 + half * here_x), (half * there_f, half * here_f)))
+        return stages
+
+
+class DPMSolver2(Solver):
+    """DPM-Solver-2, singlestep with r1 = 1/2: a midpoint method in half log SNR; two evaluations a step.
+
+    x_s = (alpha_s / alpha_t) x_t - sigma_s (e^h - 1) eps_hat(u), u the point half way in lambda.
+    The step to t = 0, where lambda is infinite, is first order.
+    Source: Lu et al. 2022, algorithm 1.
+    """
+
+    name, order, latest_start = "dpm_solver_2", 2, 0.999
+
+    def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[Stage]:
+        points = [point(process, prediction, t) for t in times]
+        stages: list[Stage] = []
+        for here, there in pairwise(points):
+            if there.sigma == 0:
+                stages.append(ddim_stage(here, there))
+                continue
+            middle_lambda = 0.5 * (here.half_log_snr + there.half_log_snr)
+            middle = point(process, prediction, float(process.time_at(middle_lambda)))
+            to_middle = ddim_stage(here, middle)
+            stages.append(Stage(here.t, middle.t, to_middle.x, to_middle.f, intermediate=True))
+            growth = math.expm1(there.half_log_snr - here.half_log_snr)
+            middle_x, middle_f = linear_in_hats(middle, eps=-there.sigma * growth)
+            stages.append(Stage(middle.t, there.t, (middle_x, there.alpha / here.alpha), (middle_f, 0.0)))
+        return stages
+
+
+class DPMSolverPlusPlus2M(Solver):
+    """DPM-Solver++(2M): multistep in half log SNR on the data prediction; one evaluation a step.
+
+    x_s = (sigma_s / sigma_t) x_t - alpha_s (e^-h - 1) D,
+    D = (1 + 1/2r) x0_hat_t - (1/2r) x0_hat_before, r = h_before / h.
+    The first step and the step to t = 0 are first order.
+    Source: Lu et al. 2022b, algorithm 2.
+    """
+
+    name, order, latest_start = "dpm_solver_pp_2m", 2, 0.999
+
+    def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[Stage]:
+        points = [point(process, prediction, t) for t in times]
+        stages = [ddim_stage(points[0], points[1])]
+        for before, here, there in zip(points, points[1:], points[2:]):
+            stages.append(ddim_stage(here, there) if there.sigma == 0 else multistep_stage(before, here, there))
+        return stages
+
+
+def multistep_stage(before: Point, here: Point, there: Point) -> Stage:
+    step = there.half_log_snr - here.half_log_snr
+    extrapolation = 0.5 * step / (here.half_log_snr - before.half_log_snr)
+    data_weight = -there.alpha * math.expm1(-step)
+    here_x, here_f = linear_in_hats(here, x=there.sigma / here.sigma, x0=data_weight * (1 + extrapolation))
+    before_x, before_f = linear_in_hats(before, x0=-data_weight * extrapolation)
+    return Stage(here.t, there.t, (here_x, before_x), (here_f, before_f))

@@ -1,0 +1,159 @@
+"""A solver is a list of affine stages with explicit coefficients.
+
+Samplers, uncertainty propagation and tests all read the same numbers. The network is evaluated once a stage:
+
+    f_0 = f(x_0, t);   x_next = sum_i x[i] x_i + sum_j f[j] f_j + noise * xi,   xi ~ N(0, I)
+
+where x_0, x_1, ... are the states and f_0, f_1, ... the predictions of this and the earlier stages, newest first.
+First-order solvers use one of each; multistep ones look back; singlestep ones have intermediate stages.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from genuq.errors import ConfigurationError
+from genuq.processes import FlowMatching, Process, conversion
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One evaluation of the network and the affine update that follows.
+
+    Attributes:
+        t: time of the evaluation.
+        t_next: time of the state it leads to.
+        x: coefficients of the current and the earlier states, newest first.
+        f: coefficients of the current and the earlier predictions, newest first.
+        noise: coefficient of fresh standard normal noise.
+        intermediate: True if the next state is only an auxiliary point of a singlestep method.
+    """
+
+    t: float
+    t_next: float
+    x: tuple[float, ...]
+    f: tuple[float, ...]
+    noise: float = 0.0
+    intermediate: bool = False
+
+
+class Point(NamedTuple):
+    """The process at one grid time, as float64 numbers, with the conversion (x, f) -> (x0_hat, eps_hat)."""
+
+    t: float
+    alpha: float
+    sigma: float
+    half_log_snr: float
+    x0_x: float
+    x0_f: float
+    eps_x: float
+    eps_f: float
+
+
+def point(process: Process, prediction: str, t: float) -> Point:
+    """The process and the conversion at time t.
+
+    Raises:
+        ConfigurationError: the prediction type does not determine x_0 there (`epsilon` where alpha = 0).
+    """
+    time = torch.tensor(t, dtype=torch.float64)
+    a, b, c, d = (float(value) for value in conversion(prediction, process, time))
+    numbers = (float(process.alpha(time)), float(process.sigma(time)), float(process.half_log_snr(time)))
+    return Point(t, *numbers, a, b, c, d)
+
+
+class Solver(ABC):
+    """Turns a grid of times into stages.
+
+    Attributes:
+        order: of convergence on the probability-flow ODE (1 or 2).
+        latest_start: largest usable starting time for flow matching, whose log SNR is infinite at t = 1.
+    """
+
+    name: str
+    order: int = 1
+    latest_start: float = 1.0
+
+    @abstractmethod
+    def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[Stage]:
+        """Stages from times[0] down to times[-1].
+
+        Args:
+            process: the path.
+            prediction: what f means.
+            times: decreasing, T + 1 of them; a final 0 means: end at x0_hat.
+        """
+
+    def start(self, process: Process, prediction: str) -> float:
+        """The first time: 1, or just below where the path's coefficients are singular there."""
+        singular = isinstance(process, FlowMatching) and prediction == "epsilon"
+        return min(self.latest_start, 0.999) if singular else self.latest_start_on(process)
+
+    def latest_start_on(self, process: Process) -> float:
+        return self.latest_start if isinstance(process, FlowMatching) else 1.0
+
+    def sampling_stages(
+        self, process: Process, prediction: str, steps: int, spacing: str = "uniform_time"
+    ) -> list[Stage]:
+        """Stages of a whole sampling run with `steps` steps, ending at x0_hat.
+
+        Raises:
+            ConfigurationError: fewer than one step, or an unknown spacing.
+        """
+        return self.stages(process, prediction, grid(process, steps, self.start(process, prediction), spacing))
+
+
+def grid(process: Process, steps: int, start: float = 1.0, spacing: str = "uniform_time") -> list[float]:
+    """steps + 1 decreasing times from `start` to 0.
+
+    Args:
+        spacing: `uniform_time`, or `uniform_log_snr` (uniform in lambda down to t = 1e-3, then 0).
+
+    Raises:
+        ConfigurationError: fewer than one step, or an unknown spacing.
+    """
+    if steps < 1:
+        raise ConfigurationError(f"sampler.steps = {steps}; at least 1 is needed.")
+    if spacing == "uniform_time":
+        return torch.linspace(start, 0, steps + 1, dtype=torch.float64).tolist()
+    if spacing == "uniform_log_snr":
+        first, last = (process.half_log_snr(t) for t in (min(start, 0.999), 1e-3))
+        inner = process.time_at(torch.lerp(first, last, torch.linspace(0, 1, steps, dtype=torch.float64)))
+        return [*inner.tolist(), 0.0]
+    raise ConfigurationError(f"sampler.spacing = '{spacing}'; choose uniform_time or uniform_log_snr.")
+
+
+def linear_in_hats(here: Point, x: float = 0.0, x0: float = 0.0, eps: float = 0.0) -> tuple[float, float]:
+    """(coefficient of x_t, coefficient of f) of the combination x * x_t + x0 * x0_hat + eps * eps_hat at one point.
+
+    A zero weight never touches an infinite conversion coefficient.
+    """
+    on_x, on_f = x, 0.0
+    for weight, per_x, per_f in ((x0, here.x0_x, here.x0_f), (eps, here.eps_x, here.eps_f)):
+        if weight:
+            on_x, on_f = on_x + weight * per_x, on_f + weight * per_f
+    return on_x, on_f
+
+
+def evaluations(stages: Sequence[Stage]) -> int:
+    """Network evaluations of one sample."""
+    return len(stages)
+
+
+def apply(stage: Stage, states: Sequence[Tensor], predictions: Sequence[Tensor], noise: Tensor | None) -> Tensor:
+    """The next state from the states and predictions so far (newest first) and noise of the state's shape."""
+    terms = [*zip(stage.x, states), *zip(stage.f, predictions)]
+    if stage.noise:
+        assert noise is not None, "this stage needs noise"
+        terms.append((stage.noise, noise))
+    total = torch.zeros_like(states[0])
+    for weight, tensor in terms:
+        if weight:
+            total.add_(tensor, alpha=weight)
+    return total
