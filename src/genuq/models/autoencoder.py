@@ -50,7 +50,7 @@ class DiffusersAutoencoder(Autoencoder):
 
     Args:
         autoencoder: the diffusers module.
-        channels: image channels of the data; one-channel images are repeated to three and averaged back.
+        channels: image channels of the data; one-channel ones are repeated to three and averaged.
     """
 
     def __init__(self, autoencoder: nn.Module, channels: int = 3) -> None:

@@ -68,7 +68,7 @@ class ScaleOptions:
 
 @dataclass(frozen=True)
 class ChosenScale:
-    """The scale, a sentence for each entry, and the evidence curve (lambda, log marginal likelihood) if one was made."""
+    """The scale, a sentence for each entry, and the evidence curve (lambda, log marginal likelihood) if made."""
 
     scale: Scale
     how: dict[str, str]
