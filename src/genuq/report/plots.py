@@ -1,0 +1,257 @@
+"""The report's plots: retention curves, quantile bins, correlations, quality of the draws, and 2-D samples.
+
+Each function draws one panel into given axes; `canvas.figure_of` lays panels out. Everything is read from the results
+dict, and what is missing there is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from genuq.report.canvas import EndLabel, label_ends
+from genuq.report.style import Series, colour, series_of, styled
+from genuq.report.values import decimals, interval, present, significant
+from genuq.report.vocabulary import METRICS, TARGETS
+
+# Pale for certain, dark for uncertain: the samples in doubt are the ones to be seen.
+RAMP = LinearSegmentedColormap.from_list("doubt", ["#c9d3dc", "#7d9fc0", "#8b5a8c", "#a01f3c", "#3d0714"])
+
+
+def metrics_in(results: dict, part: str) -> list[str]:
+    """Names of the metrics that any score has under `part` (`curves`, `gains` or `bins`), known ones first."""
+    found = {metric for score in results["scores"] for metric in score.get(part) or {}}
+    return [name for name in METRICS if name in found] + sorted(found - set(METRICS))
+
+
+def metric_label(metric: str) -> str:
+    return METRICS[metric].label if metric in METRICS else metric
+
+
+def direction(metric: str) -> str:
+    return METRICS[metric].direction if metric in METRICS else ""
+
+
+def provenance(results: dict) -> str:
+    """The caption's facts: which extractor judged, with which k, on how many samples."""
+    judge = results.get("judge") or {}
+    facts = [
+        f"Judged in the features of {judge['extractor']}" if judge.get("extractor") else "",
+        f"D = {judge['dimension']:,}" if present(judge.get("dimension")) else "",
+        f"k = {judge['k']}" if present(judge.get("k")) else "",
+        f"N = {judge['samples']:,} samples" if present(judge.get("samples")) else "",
+        f"{judge['reference']:,} real references" if present(judge.get("reference")) else "",
+    ]
+    return ", ".join(fact for fact in facts if fact)
+
+
+def _numbers(values: Sequence | None) -> np.ndarray:
+    return np.asarray([value if present(value) else np.nan for value in values or []], float)
+
+
+def _axis_names(axes: Axes, x: str, metric: str) -> None:
+    axes.set_title(metric_label(metric), parse_math=False)
+    axes.set_xlabel(x)
+    better = direction(metric)
+    axes.text(
+        1,
+        1.035,
+        better,
+        transform=axes.transAxes,
+        size=8,
+        color=colour("plot-muted"),
+        ha="right",
+        va="bottom",
+    )
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+
+
+def _line(axes: Axes, series: Series, x: np.ndarray, y: np.ndarray, markers: bool = False) -> EndLabel | None:
+    """One score's line; returns the label for its end, or None when it has no finite point."""
+    finite = np.isfinite(x) & np.isfinite(y)
+    if not finite.any():
+        return None
+    axes.plot(
+        x[finite],
+        y[finite],
+        color=series.colour,
+        linestyle=series.dash,
+        linewidth=series.width,
+        marker=series.marker if markers else None,
+        markersize=5 if series.main else 3.5,
+        markeredgewidth=0,
+        zorder=5 if series.main else 4 if series.kind == "score" else 3,
+        gid=f"series-{series.index}",
+    )
+    end_x, end_y = float(x[finite][-1]), float(y[finite][-1])
+    return EndLabel(end_x, end_y, series.label, series.colour, series.main, f"series-{series.index}")
+
+
+@styled
+def retention(axes: Axes, results: dict, metric: str) -> None:
+    """Metric against the fraction of samples kept, every score, beside equal-N random removal with its interval."""
+    labels = []
+    for series, score in zip(series_of(results), results["scores"]):
+        curve = (score.get("curves") or {}).get(metric)
+        if not curve or series.name == "random":  # the random score is the band below, with all its draws
+            continue
+        x = _numbers(curve["fraction"])
+        labels.append(_line(axes, series, x, _numbers(curve["value"])))
+        if series.main:
+            _band(axes, x, curve, "", series.colour, 0.13)
+    labels.append(_random(axes, results, metric))
+    axes.invert_xaxis()
+    axes.margins(x=0.02, y=0.06)
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    _axis_names(axes, "Fraction of samples kept", metric)
+    label_ends(axes, [label for label in labels if label], x=11)
+
+
+def _random(axes: Axes, results: dict, metric: str) -> EndLabel | None:
+    curves = [(score.get("curves") or {}).get(metric) for score in results["scores"]]
+    curve = next((curve for curve in curves if curve and curve.get("random_value")), None)
+    if curve is None:
+        return None
+    x, y, grey = _numbers(curve["fraction"]), _numbers(curve["random_value"]), colour("plot-band")
+    _band(axes, x, curve, "random_", grey, 0.28)
+    axes.plot(x, y, color=grey, linewidth=1.2, zorder=2)
+    return EndLabel(float(x[-1]), float(y[-1]), "Random, equal N", colour("plot-muted"), False, None)
+
+
+def _band(axes: Axes, x: np.ndarray, curve: dict, prefix: str, shade: str, alpha: float) -> None:
+    low, high = _numbers(curve.get(f"{prefix}low")), _numbers(curve.get(f"{prefix}high"))
+    if len(low) == len(high) == len(x):
+        axes.fill_between(x, low, high, color=shade, alpha=alpha, linewidth=0, zorder=1)
+
+
+@styled
+def bins(axes: Axes, results: dict, metric: str) -> None:
+    """Metric of each quantile bin, from the samples with the lowest score to those with the highest."""
+    labels, most = [], 1
+    for series, score in zip(series_of(results), results["scores"]):
+        entry = (score.get("bins") or {}).get(metric)
+        if not entry:
+            continue
+        y = _numbers(entry["value"])
+        most = max(most, len(y))
+        labels.append(_line(axes, series, np.arange(1, len(y) + 1.0), y, markers=True))
+    axes.set_xticks(range(1, most + 1))
+    axes.margins(x=0.04, y=0.06)
+    _axis_names(axes, "Bin of the score: 1 most certain → most uncertain", metric)
+    label_ends(axes, [label for label in labels if label], x=11)
+
+
+def correlation(score: dict, target: str, statistic: str) -> dict | None:
+    """The entry of one score's correlations for a target and a statistic."""
+    entries = score.get("correlations") or []
+    return next((entry for entry in entries if (entry["target"], entry["statistic"]) == (target, statistic)), None)
+
+
+def targets_in(results: dict) -> list[str]:
+    found = {entry["target"] for score in results["scores"] for entry in score.get("correlations") or []}
+    return [name for name in TARGETS if name in found] + sorted(found - set(TARGETS))
+
+
+@styled
+def forest(axes: Axes, results: dict, target: str) -> None:
+    """Dot and interval of each score's rank correlation with a target; hollow: given class and complexity."""
+    scores = series_of(results)
+    for row, (series, score) in enumerate(zip(scores, results["scores"])):
+        _dot(axes, series, correlation(score, target, "spearman"), row - 0.13, filled=True)
+        _dot(axes, series, correlation(score, target, "partial_spearman"), row + 0.2, filled=False)
+    axes.axvline(0, color=colour("plot-muted"), linewidth=1, zorder=1)
+    axes.set_ylim(len(scores) - 0.4, -0.6)
+    axes.set_xlim(*_reach(results))
+    axes.set_yticks(range(len(scores)), [series.label for series in scores], parse_math=False)
+    for tick, series in zip(axes.get_yticklabels(), scores):
+        tick.set(color=series.colour, weight="bold" if series.main else "normal")
+    axes.grid(axis="y", visible=False)
+    axes.spines["left"].set_visible(False)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    name = TARGETS.get(target, target)
+    axes.set_title(name, parse_math=False)
+    axes.set_xlabel(f"← higher score, lower {name.lower()}", parse_math=False)
+
+
+def _reach(results: dict) -> tuple[float, float]:
+    """One range for every target, so that the panels can be compared."""
+    entries = [entry for score in results["scores"] for entry in score.get("correlations") or []]
+    ends = [entry[key] for entry in entries for key in ("value", "low", "high") if present(entry.get(key))]
+    low, high = min([0.0, *ends]), max([0.0, *ends])
+    margin = 0.04 * ((high - low) or 1)
+    return low - margin, high + margin
+
+
+def _dot(axes: Axes, series: Series, entry: dict | None, y: float, filled: bool) -> None:
+    if not entry or not present(entry["value"]):
+        return
+    group, thick = f"series-{series.index}", 1.9 if filled else 1.0
+    if present(entry.get("low")) and present(entry.get("high")):
+        axes.plot([entry["low"], entry["high"]], [y, y], color=series.colour, linewidth=thick, gid=group, zorder=3)
+    size = 6.5 if filled else 4
+    face = series.colour if filled else "none"
+    axes.plot([entry["value"]], [y], "o", ms=size, mfc=face, mec=series.colour, mew=1.2, gid=group, zorder=4)
+
+
+@styled
+def draws_quality(axes: Axes, results: dict) -> None:
+    """FID of the samples under each weight draw, beside that of the trained weights."""
+    quality = (results.get("posterior") or {}).get("quality") or {}
+    draws = _numbers(quality.get("fid_draws"))
+    trained = quality.get("fid_map")
+    dots = colour("series-1")
+    axes.plot(draws, np.zeros(len(draws)), "o", ms=8, color=dots, alpha=0.75, mew=0, clip_on=False)
+    if present(trained):
+        axes.plot([trained], [0], "D", ms=8, color=colour("series-2"), mew=0, clip_on=False, zorder=4)
+        _tag(axes, trained, f"trained weights {decimals(trained)}", colour("series-2"), 16)
+    if np.isfinite(draws).any():
+        _tag(axes, float(np.nanmean(draws)), f"{len(draws)} draws, mean {decimals(float(np.nanmean(draws)))}", dots, -16)
+    axes.set_ylim(-1, 1)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.margins(x=0.25)
+    axes.set_xlabel("FID, lower is better")
+
+
+def _tag(axes: Axes, x: float, text: str, shade: str, lift: float) -> None:
+    axes.annotate(text, (x, 0), xytext=(0, lift), textcoords="offset points", ha="center", va="center", size=8, color=shade)
+
+
+@styled
+def points(axes: Axes, points_N2: np.ndarray, values_N: Sequence, label: str) -> None:
+    """2-D samples coloured by a score; samples without a value are grey."""
+    values = _numbers(values_N)
+    known = np.isfinite(values)
+    axes.scatter(*points_N2[~known].T, s=9, color=colour("plot-band"), linewidths=0)
+    order = np.flatnonzero(known)[np.argsort(values[known])]  # uncertain ones on top, where they can be seen
+    dots = axes.scatter(*points_N2[order].T, s=9, c=values[order], cmap=RAMP, linewidths=0)
+    axes.set_aspect("equal")
+    axes.set_xlabel("x₁")
+    axes.set_ylabel("x₂")
+    axes.set_title("Samples by score", parse_math=False)
+    if known.any():
+        bar = axes.figure.colorbar(dots, ax=axes, fraction=0.05, pad=0.04)
+        bar.set_label(f"{label}, higher is less certain", parse_math=False)
+        bar.outline.set_visible(False)
+
+
+def describe_retention(results: dict, metric: str) -> str:
+    """The curve in words, for readers who cannot see it."""
+    name = metric_label(metric)
+    main = next((series for series in series_of(results) if series.main), None)
+    curve = (results["scores"][main.index].get("curves") or {}).get(metric) if main else None
+    if not curve or not main:
+        return f"Retention curves of {name}."
+    last = curve["fraction"][-1]
+    kept = f"{100 * last:.0f} %" if present(last) else "fewest samples"
+    known = interval(curve["low"][-1], curve["high"][-1]) if curve.get("low") and curve.get("high") else ""
+    random = curve["random_value"][-1] if curve.get("random_value") else None
+    return (
+        f"Retention curves of {name}, {direction(metric)}. With all samples it is {significant(curve['value'][0])}; "
+        f"keeping the {kept} with the lowest {main.label} gives {significant(curve['value'][-1])} {known}; "
+        f"keeping as many at random gives {significant(random)}."
+    )

@@ -1,0 +1,129 @@
+"""What the report's words mean: names and directions of the metrics, and a glossary of one sentence each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Name of a set-level metric and the direction in which it is better."""
+
+    label: str
+    lower_is_better: bool
+
+    @property
+    def direction(self) -> str:
+        return "lower is better" if self.lower_is_better else "higher is better"
+
+
+METRICS = {
+    "fid": Metric("FID", True),
+    "precision": Metric("Precision", False),
+    "recall": Metric("Recall", False),
+    "density": Metric("Density", False),
+    "coverage": Metric("Coverage", False),
+}
+KINDS = {"score": "score", "control": "control", "oracle": "oracle"}
+TARGETS = {"confidence": "Confidence", "realism": "Realism", "membership": "Membership"}
+STATISTICS = {"spearman": "Spearman", "kendall": "Kendall", "partial_spearman": "Partial Spearman"}
+
+GLOSSARY = {
+    "uncertainty": (
+        "Generative uncertainty",
+        "How much a sample changes when it is regenerated, from the same noise, by other plausible weights of the model; "
+        "measured as the entropy of the sample's features over the weight draws.",
+    ),
+    "draw": (
+        "Weight draw",
+        "One set of weights drawn at random from the posterior; every sample is regenerated with it, all else equal.",
+    ),
+    "posterior": (
+        "Posterior",
+        "The distribution of network weights that the training data leave plausible, centred on the trained weights.",
+    ),
+    "unperturbed": ("Unperturbed sample", "The sample that the trained weights make; the only one a user would see."),
+    "score": ("Score", "A number for each sample; the higher it is, the less the sample should be trusted."),
+    "control": (
+        "Control",
+        "A score with no Bayesian content, such as chance, image complexity or injected noise; "
+        "a claim about uncertainty holds only if the score beats the controls.",
+    ),
+    "oracle": (
+        "Oracle",
+        "A score that sees the real data it is judged by; an upper reference, never a competitor.",
+    ),
+    "fid": (
+        "FID",
+        "Fréchet distance between the features of generated and of real images; lower is better, "
+        "and it can be compared only at equal sample size and with the same extractor.",
+    ),
+    "precision": ("Precision", "The share of generated samples that lie inside the manifold of the real images."),
+    "recall": ("Recall", "The share of real images that lie inside the manifold of the generated samples: diversity."),
+    "density": ("Density", "Like precision, but counts how many real neighbourhoods contain each generated sample."),
+    "coverage": ("Coverage", "The share of real images whose neighbourhood contains at least one generated sample."),
+    "retention": (
+        "Retention curve",
+        "A metric of the samples that remain when the least trusted ones are removed, against the fraction kept.",
+    ),
+    "random": (
+        "Random, equal N",
+        "The same metric when as many samples are removed at random; the band is its 95 % interval.",
+    ),
+    "gain": (
+        "Gain",
+        "The area between a score's retention curve and the random one, signed so that positive is better.",
+    ),
+    "bins": ("Quantile bins", "The samples cut into groups of equal size, from the lowest score to the highest."),
+    "confidence": ("Confidence", "The probability that the judge gives to the class which the sample was asked to show."),
+    "membership": (
+        "Membership",
+        "Whether the sample lies inside the manifold of the real images: "
+        "closer to some real image than that image's own k-th nearest real neighbour.",
+    ),
+    "realism": (
+        "Realism",
+        "How far inside the manifold of the real images a sample lies; at 1 or more it is a member.",
+    ),
+    "complexity": ("Complexity", "How hard the image is to compress; simple images look certain to many scores."),
+    "spearman": (
+        "Spearman correlation",
+        "Agreement of two rankings, from −1 (reversed) through 0 (unrelated) to 1 (the same).",
+    ),
+    "kendall": ("Kendall correlation", "Agreement of two rankings, counted over pairs of samples; from −1 to 1."),
+    "partial_spearman": (
+        "Partial Spearman",
+        "The Spearman correlation that is left when class and image complexity are accounted for.",
+    ),
+    "auroc": (
+        "AUROC",
+        "The probability that a bad sample has a higher score than a good one; 0.5 is chance and 1 is perfect.",
+    ),
+    "ause": (
+        "AUSE",
+        "Area between the error curve of removing samples by score and that of removing the truly worst first; "
+        "0 is perfect.",
+    ),
+    "interval": ("95 % interval", "The range that the number takes when the samples are drawn again with replacement."),
+    "judge": (
+        "Judge",
+        "The feature extractor and classifier that measure quality; it must not be the one that makes the score.",
+    ),
+    "extractor": ("Extractor", "A network that turns an image into a vector of features in which images are compared."),
+    "n_effective": ("Effective data", "The number of training images that the posterior counts as evidence."),
+    "n_seen": ("Images seen", "The number of images whose curvature was summed when the posterior was fitted."),
+    "observation_noise": (
+        "Observation noise",
+        "Standard deviation of what the network cannot predict; the smaller, the narrower the posterior.",
+    ),
+    "prior_precision": (
+        "Prior precision",
+        "How strongly the prior holds each weight in place; the larger, the narrower the posterior.",
+    ),
+    "temperature": ("Temperature", "A factor on the posterior's variance; 1 is Bayes' rule, below 1 is narrower."),
+    "relative_perturbation": (
+        "Relative perturbation",
+        "Mean size of a weight draw's change, as a fraction of the size of the trained weights.",
+    ),
+    "evaluations": ("Evaluations", "Calls of the network for one sample; the cost that does not depend on the machine."),
+}
