@@ -146,9 +146,8 @@ def _complaint(file: Path) -> str:
     """What is wrong with an image file, or an empty string."""
     try:
         with _opened(file) as image:
-            image.draft(
-                "L", (1, 1)
-            )  # a JPEG at an eighth of its size: its whole stream is read, at a fraction of the cost
+            # a JPEG at an eighth of its size: the whole stream is read, at a fraction of the cost
+            image.draft("L", (1, 1))
             image.load()
     except DataError as error:
         return str(error)
