@@ -34,7 +34,7 @@ class CleanFidInception(Extractor):
         super().__init__("inception-v3-clean-fid", 2048)
         path = Path(checkpoint) if checkpoint else _downloaded()
         try:
-            self.layers = torch.jit.load(str(path), map_location="cpu").layers.requires_grad_(False)
+            self.layers = torch.jit.load(str(path), map_location="cpu").layers
         except (RuntimeError, ValueError, AttributeError) as error:
             raise CheckpointError(f"{path} is not the TorchScript Inception network of clean-fid ({error}).") from error
         self.eval()

@@ -53,7 +53,7 @@ class Timm(Extractor):
         size = image_size or encoder.image_size or data["input_size"][-1]
         with torch.no_grad():
             dimension = model(torch.zeros(1, 3, size, size)).shape[-1]
-        super().__init__(f"{encoder.model}-{size}{weights}", dimension)
+        super().__init__(f"{_full_name(encoder.model)}-{size}{weights}", dimension)
         self.image_size = size
         self.filter: Filter = "bilinear" if data["interpolation"] == "bilinear" else "bicubic"
         self.normalise = Normalize(data["mean"], data["std"])
@@ -81,7 +81,7 @@ def _create(
         return timm.create_model(encoder.model, pretrained=True, **options).eval(), ""
     model = timm.create_model(encoder.model, pretrained=False, **options).eval()
     _load(model, configuration, source)
-    return model, "" if checkpoint is None else f"-{files.sha256(source)[:8]}"
+    return model, "" if checkpoint is None else f"-sha256-{files.sha256(source)[:8]}"
 
 
 def _configuration(model: str) -> PretrainedCfg:
@@ -94,6 +94,12 @@ def _configuration(model: str) -> PretrainedCfg:
         raise ConfigurationError(f"'{model}' is not a model of timm. {error}{hint}") from error
     assert configuration is not None  # guaranteed by allow_unregistered=False
     return configuration
+
+
+def _full_name(model: str) -> str:
+    """The model's name with the tag of its weights, also where the user left timm's default tag out."""
+    configuration = _configuration(model)
+    return f"{configuration.architecture}.{configuration.tag}" if configuration.tag else str(configuration.architecture)
 
 
 def _load(model: nn.Module, configuration: PretrainedCfg, path: Path) -> None:
