@@ -1,0 +1,236 @@
+"""One call that evaluates every score of a set of samples and returns the rows of the results' `scores`."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from genuq.analysis.bins import most_bins, quantile_bins
+from genuq.analysis.correlation import STATISTICS, correlation
+from genuq.analysis.detection import auroc, ause
+from genuq.analysis.inputs import Column, column
+from genuq.analysis.intervals import Interval, Undefined
+from genuq.analysis.retention import FRACTIONS, RetentionStudy, descending_fractions, require_samples
+from genuq.analysis.subsets import METRICS, SubsetJudge
+from genuq.errors import ConfigurationError, did_you_mean
+from genuq.metrics.checks import Features
+
+KINDS = ("score", "control", "oracle")
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How scores are evaluated; the group `metric` of the configuration.
+
+    Args:
+        k: neighbours that set the radius of a ball (5: Naeem et al. 2020).
+        fractions: of the samples kept, in the filtering curves.
+        bins: quantile bins of a score; fewer when the samples do not allow as many.
+        bootstrap: replicates for correlations, AUROC and AUSE.
+        half_samples: replicates for curves, gains and bins.
+        random_repeats: random subsets of each size, the control of the curves.
+        per_class: also filter within each class, when classes are known.
+        metrics: of the curves and bins.
+        seed: of all resampling.
+    """
+
+    k: int = 5
+    fractions: tuple[float, ...] = FRACTIONS
+    bins: int = 8
+    bootstrap: int = 1000
+    half_samples: int = 100
+    random_repeats: int = 50
+    per_class: bool = True
+    metrics: tuple[str, ...] = METRICS
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("k", "bins", "bootstrap", "half_samples", "random_repeats"):
+            least = 1 if name == "k" else 2
+            if getattr(self, name) < least:
+                raise ConfigurationError(f"metric.{name} = {getattr(self, name)} must be at least {least}.")
+
+
+@dataclass(frozen=True)
+class ScoredSamples:
+    """One score of every sample.
+
+    Args:
+        values: (N,) higher means less trusted.
+        label: what a reader is shown.
+        kind: `score`, `control` (should not work), or `oracle` (sees what a score may not, such as real data).
+        evaluations_per_sample: network evaluations it costs beside those of sampling.
+    """
+
+    values: Column
+    label: str
+    kind: str = "score"
+    evaluations_per_sample: float = 0.0
+
+
+@dataclass(frozen=True)
+class SampleFacts:
+    """What else is known of every sample; all optional.
+
+    Args:
+        targets: by name, what the score should follow: the judge's confidence, realism, membership.
+        bad: true for samples off the manifold or of the wrong class.
+        classes: labels, held constant in partial correlations and in filtering within classes.
+        complexity: of the image, held constant in partial correlations.
+    """
+
+    targets: Mapping[str, Column] = field(default_factory=dict)
+    bad: Column | None = None
+    classes: Column | None = None
+    complexity: Column | None = None
+
+
+def evaluate_scores(
+    scores: Mapping[str, ScoredSamples],
+    fake_ND: Features,
+    real_RD: Features,
+    facts: SampleFacts | None = None,
+    settings: EvaluationSettings | None = None,
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Curves, gains, bins, correlations, AUROC and AUSE of every score, as plain JSON types.
+
+    Args:
+        scores: by name; all of them are checked before any long work.
+        fake_ND: features of the samples from the judge's extractor, which must not be the one that scores
+            (`check_independence`).
+        real_RD: features of the reference from the same extractor.
+        facts: what else is known of the samples.
+        settings: how to evaluate.
+        progress: called with (steps done, steps in all, what was done).
+    Returns:
+        One row for each score. `notes` says what could not be computed and why; such numbers are None.
+    """
+    settings, facts = settings or EvaluationSettings(), facts or SampleFacts()
+    report = progress or (lambda done, total, what: None)
+    _check_columns(scores, facts, len(fake_ND), settings)
+    evaluator = _Evaluator(fake_ND, real_RD, facts, settings)
+    rows = []
+    for done, (name, score) in enumerate(scores.items(), start=1):
+        report(done, len(scores) + 1, f"evaluating {score.label}")
+        rows.append(evaluator.row(name, score))
+    report(len(scores) + 1, len(scores) + 1, "evaluated")
+    return rows
+
+
+def _check_columns(scores: Mapping[str, ScoredSamples], facts: SampleFacts, count: int, settings: Any) -> None:
+    require_samples(count, settings.k, descending_fractions(settings.fractions)[-1])
+    for name, score in scores.items():
+        column(score.values, f"score '{name}'", count)
+        if score.kind not in KINDS:
+            raise ConfigurationError(f"Score '{name}' has kind '{score.kind}'.{did_you_mean(score.kind, KINDS)}")
+    known = {"bad": facts.bad, "classes": facts.classes, "complexity": facts.complexity, **facts.targets}
+    for name, values in known.items():
+        if values is not None:
+            column(values, name, count)
+
+
+class _Evaluator:
+    """What the scores share, prepared once."""
+
+    def __init__(self, fake_ND: Features, real_RD: Features, facts: SampleFacts, settings: EvaluationSettings) -> None:
+        self.facts, self.settings = facts, settings
+        self.bins = min(settings.bins, most_bins(len(fake_ND), settings.k))
+        smallest_share = 0.5 * min(descending_fractions(settings.fractions)[-1], 1 / self.bins)
+        self.judge = SubsetJudge(fake_ND, real_RD, settings.k, smallest_share, settings.metrics)
+        self.study = self._study(None)
+        self.study_per_class = self._study(facts.classes) if settings.per_class and facts.classes is not None else None
+
+    def _study(self, classes: Column | None) -> RetentionStudy:
+        return RetentionStudy(
+            self.judge,
+            fractions=self.settings.fractions,
+            classes=classes,
+            random_repeats=self.settings.random_repeats,
+            resamples=self.settings.half_samples,
+            seed=self.settings.seed,
+        )
+
+    def row(self, name: str, score: ScoredSamples) -> dict[str, Any]:
+        notes = _Notes()
+        retention = self.study.evaluate(score.values)
+        per_class = self.study_per_class.evaluate(score.values).gains if self.study_per_class else None
+        return {
+            "name": name,
+            "label": score.label,
+            "kind": score.kind,
+            "evaluations_per_sample": float(score.evaluations_per_sample),
+            "curves": {metric: dataclasses.asdict(curve) for metric, curve in retention.curves.items()},
+            "gains": {metric: gain.as_row() for metric, gain in retention.gains.items()},
+            "per_class_gains": per_class and {metric: gain.as_row() for metric, gain in per_class.items()},
+            "bins": self._bins(score, notes),
+            "correlations": self._correlations(score, notes),
+            "auroc": self._auroc(score, notes),
+            "ause": self._ause(score, notes),
+            "notes": notes.sentences,
+        }
+
+    def _bins(self, score: ScoredSamples, notes: _Notes) -> dict[str, Any]:
+        if self.bins < self.settings.bins:
+            notes.sentences.append(f"{self.bins} bins, not {self.settings.bins}: too few samples for more.")
+        options = {"bins": self.bins, "resamples": self.settings.half_samples, "seed": self.settings.seed}
+        found = quantile_bins(score.values, self.judge, **options)
+        empty = {"value": None, "low": None, "high": None}
+        return {
+            metric: {
+                "centre": [centre if math.isfinite(centre) else None for centre in bins.centre],
+                "value": bins.value,
+                "spearman": notes.row_of(bins.spearman, f"Spearman of bins with {metric}") or empty,
+            }
+            for metric, bins in found.items()
+        }
+
+    def _correlations(self, score: ScoredSamples, notes: _Notes) -> list[dict[str, Any]]:
+        rows = []
+        controls = [] if self.facts.complexity is None else [self.facts.complexity]
+        for target, values in self.facts.targets.items():
+            for statistic in self._statistics():
+                found = correlation(
+                    score.values, values, statistic, classes=self.facts.classes, controls=controls, **self._replicates()
+                )
+                row = notes.row_of(found, f"{statistic} with {target}")
+                if row:
+                    rows.append({"target": target, "statistic": statistic, **row, "n": self.judge.count})
+        return rows
+
+    def _statistics(self) -> tuple[str, ...]:
+        partial = self.facts.classes is not None or self.facts.complexity is not None
+        return STATISTICS if partial else tuple(name for name in STATISTICS if name != "partial_spearman")
+
+    def _auroc(self, score: ScoredSamples, notes: _Notes) -> dict[str, Any] | None:
+        if self.facts.bad is None:
+            return None
+        row = notes.row_of(auroc(score.values, self.facts.bad, **self._replicates()), "AUROC")
+        positives = int((column(self.facts.bad, "bad") > 0).sum())
+        return row and {**row, "positives": positives, "n": self.judge.count}
+
+    def _ause(self, score: ScoredSamples, notes: _Notes) -> dict[str, Any] | None:
+        if self.facts.bad is None:
+            return None
+        error = (column(self.facts.bad, "bad") > 0).astype(float)
+        return notes.row_of(ause(score.values, error, **self._replicates()), "AUSE")
+
+    def _replicates(self) -> dict[str, int]:
+        return {"bootstrap": self.settings.bootstrap, "seed": self.settings.seed}
+
+
+class _Notes:
+    """Collects why numbers are missing while turning intervals into rows."""
+
+    def __init__(self) -> None:
+        self.sentences: list[str] = []
+
+    def row_of(self, found: Interval | Undefined, what: str) -> dict[str, float] | None:
+        if isinstance(found, Interval):
+            return found.as_row()
+        self.sentences.append(f"No {what}: {found.reason}.")
+        return None

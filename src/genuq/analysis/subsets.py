@@ -1,0 +1,209 @@
+"""FID, precision, recall, density and coverage of many subsets of one set of samples, fast.
+
+A study asks for thousands of subsets: fractions kept by each score, their random controls, halves for the intervals.
+What does not depend on the subset is computed once:
+    - precision, density, coverage: which real balls hold which sample (a real ball's radius never changes);
+    - recall: each sample's neighbours in order, and how many reals lie within each of those distances, since the ball
+      around a sample grows as its neighbours are removed;
+    - FID: the root of the real covariance, folded into the features.
+Every value equals that of `genuq.metrics` on the subset.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genuq.analysis.inputs import Array
+from genuq.errors import ConfigurationError, did_you_mean
+from genuq.metrics.checks import Features, feature_pair, require_neighbours
+from genuq.metrics.distances import MEMORY_BYTES, nearest_squared, open_ball, row_slices, squared_distances, tiles
+from genuq.metrics.frechet import GaussianStatistics, symmetric_root
+
+METRICS = ("fid", "precision", "recall", "density", "coverage")
+LOWER_IS_BETTER = frozenset({"fid"})
+BOUNDS = {"fid": (0.0, math.inf), "density": (0.0, math.inf)}  # the others are fractions
+UNIT = (0.0, 1.0)
+SEARCH = 4  # times k / share neighbours usually hold k members of a subset with that share of the samples
+
+
+class SubsetJudge:
+    """Metrics of any subset of the samples against the reference.
+
+    Args:
+        fake_ND: features of the samples, from the judge's extractor.
+        real_RD: features of the reference.
+        k: neighbours that set the radius of a ball.
+        smallest_share: of the samples in the smallest subset that will be asked for. It only sets how many neighbours
+            are remembered; subsets that need more are computed from the features.
+        metrics: which, of METRICS; rows of results follow this order.
+    """
+
+    def __init__(
+        self,
+        fake_ND: Features,
+        real_RD: Features,
+        k: int,
+        smallest_share: float = 0.25,
+        metrics: Sequence[str] = METRICS,
+    ) -> None:
+        real, fake = feature_pair(real_RD, fake_ND)
+        real, fake = real.cpu(), fake.cpu()
+        require_neighbours(real, k, "real features")
+        require_neighbours(fake, k, "fake features")
+        for name in metrics:
+            if name not in METRICS:
+                raise ConfigurationError(f"Unknown metric '{name}'.{did_you_mean(name, METRICS)}")
+        self.metrics, self.count, self.k = tuple(metrics), len(fake), k
+        self.bounds = np.array([BOUNDS.get(name, UNIT) for name in self.metrics]).T
+        self.better = np.array([-1.0 if name in LOWER_IS_BETTER else 1.0 for name in self.metrics])
+        wanted = set(self.metrics)
+        self._frechet = SubsetFrechet(fake, real) if "fid" in wanted else None
+        self._real_balls = RealBalls(fake, real, k) if wanted & {"precision", "density", "coverage"} else None
+        neighbours = min(len(fake) - 1, math.ceil(SEARCH * k / smallest_share))
+        self._fake_balls = FakeBalls(fake, real, k, neighbours) if "recall" in wanted else None
+
+    def __call__(self, members: Array) -> Array:
+        """(metrics,) values of the samples with these indices, which must be distinct."""
+        values: dict[str, float] = {}
+        if self._frechet:
+            values["fid"] = self._frechet(members)
+        if self._real_balls:
+            values |= self._real_balls(members)
+        if self._fake_balls:
+            values["recall"] = self._fake_balls(members)
+        return np.array([values[name] for name in self.metrics])
+
+
+class SubsetFrechet:
+    """Frechet distance of a subset, from rows already centred on the real mean and multiplied by the real root."""
+
+    def __init__(self, fake_ND: Tensor, real_RD: Tensor) -> None:
+        real = GaussianStatistics.of(real_RD)
+        root_DD = symmetric_root(real.covariance_DD)
+        centred_ND = fake_ND.to(torch.float64) - real.mean_D
+        self.centred_ND, self.rooted_ND = centred_ND.numpy(), (centred_ND @ root_DD).numpy()
+        self.real_trace = float(real.covariance_DD.trace())
+
+    def __call__(self, members: Array) -> float:
+        features, rooted = self.centred_ND[members], self.rooted_ND[members]
+        freedom, mean_D = len(members) - 1, features.mean(0)
+        trace = (np.square(features).sum() - len(members) * mean_D @ mean_D) / freedom
+        rooted = rooted - rooted.mean(0)
+        # The Gram matrix of rows and that of columns share their eigenvalues other than zero: take the smaller one.
+        gram = rooted.T @ rooted if len(rooted) > rooted.shape[1] else rooted @ rooted.T
+        cross = np.sqrt(np.clip(np.linalg.eigvalsh(gram / freedom), 0, None)).sum()
+        return float(max(mean_D @ mean_D + self.real_trace + trace - 2 * cross, 0.0))
+
+
+class RealBalls:
+    """Which real balls hold each sample."""
+
+    def __init__(self, fake_ND: Tensor, real_RD: Tensor, k: int) -> None:
+        radii = open_ball(nearest_squared(real_RD, k)[:, -1])
+        pairs = [_offset(tile < radii[reals, None], reals, fakes) for reals, fakes, tile in tiles(real_RD, fake_ND)]
+        real_P, fake_P = np.concatenate(pairs, axis=1)
+        self.k, self.reals = k, len(real_RD)
+        self.balls = Lists(fake_P, real_P, len(fake_ND))
+
+    def __call__(self, members: Array) -> dict[str, float]:
+        held = self.balls.sizes[members]
+        covered = np.zeros(self.reals, dtype=bool)
+        covered[self.balls.heads(members, held)] = True
+        return {
+            "precision": float((held > 0).mean()),
+            "density": float(held.mean()) / self.k,
+            "coverage": float(covered.mean()),
+        }
+
+
+class FakeBalls:
+    """Share of reals inside any ball around a member, whose radius reaches its k-th nearest fellow member."""
+
+    def __init__(self, fake_ND: Tensor, real_RD: Tensor, k: int, neighbours: int) -> None:
+        self.fake_ND, self.real_RD, self.k = fake_ND, real_RD, k
+        distances_NJ, self.neighbours_NJ = _nearest_with_indices(fake_ND, neighbours)
+        self.reals, self.inside_NJ = _reals_within(fake_ND, real_RD, open_ball(distances_NJ))
+
+    def __call__(self, members: Array) -> float:
+        covered = np.zeros(len(self.real_RD), dtype=bool)
+        present_N = np.zeros(len(self.fake_ND), dtype=bool)
+        present_N[members] = True
+        remembered = self.neighbours_NJ.shape[1]
+        expected = math.ceil(SEARCH * self.k * len(present_N) / len(members))
+        left = members
+        for width in (min(expected, remembered), remembered):
+            left, found, kth = self._kth_member(left, present_N, width)
+            covered[self.reals.heads(found, self.inside_NJ[found, kth])] = True
+        if len(left):
+            covered |= self._covered_from_features(left, members)
+        return float(covered.mean())
+
+    def _kth_member(self, rows: Array, present_N: Array, width: int) -> tuple[Array, Array, Array]:
+        """Rows whose k-th nearest member is not among the first `width` neighbours; those where it is, and its place."""
+        nearby = self.neighbours_NJ[:, :width].take(rows, axis=0)
+        rank = np.cumsum(present_N.take(nearby), axis=1, dtype=np.int32)
+        known = rank[:, -1] >= self.k
+        return rows[~known], rows[known], np.argmax(rank[known] >= self.k, axis=1)
+
+    def _covered_from_features(self, rows: Array, members: Array) -> Array:
+        """For rows with fewer than k members among their remembered neighbours: measured anew."""
+        distances = squared_distances(self.fake_ND[rows], self.fake_ND[members])
+        distances[torch.from_numpy(rows[:, None] == members[None])] = math.inf
+        radii = open_ball(distances.kthvalue(self.k, dim=1).values)
+        return (squared_distances(self.fake_ND[rows], self.real_RD) < radii[:, None]).any(0).numpy()
+
+
+class Lists:
+    """One list of integers for each of N owners, stored end to end in the order given."""
+
+    def __init__(self, owner_P: Array, item_P: Array, owners: int) -> None:
+        self.items = item_P[np.argsort(owner_P, kind="stable")].astype(np.int32)
+        self.sizes = np.bincount(owner_P, minlength=owners)
+        self.starts = np.cumsum(self.sizes) - self.sizes
+
+    def heads(self, owners: Array, counts: Array) -> Array:
+        """The first `counts` items of each of `owners`, end to end."""
+        ends = np.cumsum(counts)
+        total = int(ends[-1]) if len(ends) else 0
+        shift = np.repeat(self.starts[owners] - (ends - counts), counts)
+        return self.items[np.arange(total) + shift]
+
+
+def _bands(left_ND: Tensor, right_MD: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Yield (rows, their squared distances to all of right) within the working memory."""
+    for rows in row_slices(len(left_ND), max(1, MEMORY_BYTES // (32 * len(right_MD)))):
+        yield rows, squared_distances(left_ND[rows], right_MD)
+
+
+def _nearest_with_indices(features_ND: Tensor, neighbours: int) -> tuple[Tensor, Array]:
+    distances, indices = [], []
+    for rows, band in _bands(features_ND, features_ND):
+        band[torch.arange(len(band)), torch.arange(rows.start, rows.stop)] = math.inf
+        nearest = band.topk(neighbours, dim=1, largest=False)
+        distances.append(nearest.values)
+        indices.append(nearest.indices)
+    return torch.cat(distances), torch.cat(indices).numpy().astype(np.int32)
+
+
+def _reals_within(fake_ND: Tensor, real_RD: Tensor, radii_NJ: Tensor) -> tuple[Lists, Array]:
+    """Each sample's reals by distance, as far as its last radius; and how many lie within each of its radii."""
+    owners, reals, counts = [], [], []
+    for rows, band in _bands(fake_ND, real_RD):
+        ascending, order = band.sort(dim=1)
+        count = torch.searchsorted(ascending, radii_NJ[rows].contiguous())
+        reals.append(order[torch.arange(len(real_RD)) < count[:, -1:]])
+        owners.append(torch.arange(rows.start, rows.stop).repeat_interleave(count[:, -1]))
+        counts.append(count)
+    return Lists(torch.cat(owners).numpy(), torch.cat(reals).numpy(), len(fake_ND)), torch.cat(counts).numpy().astype(
+        np.int32
+    )
+
+
+def _offset(mask: Tensor, rows: slice, columns: slice) -> Array:
+    """(2, P) row and column of every true entry, counted in the whole matrix."""
+    return np.stack(np.nonzero(mask.numpy())) + np.array([[rows.start], [columns.start]])
