@@ -1,8 +1,10 @@
 import pytest
 import torch
+from scipy.stats import spearmanr
+from sklearn.datasets import load_digits
 
 from genuq.errors import ConfigurationError, DataError
-from genuq.extractors import FromCallable
+from genuq.extractors import FromCallable, build
 from genuq.likelihoods import (
     PixelLikelihood,
     SemanticLikelihood,
@@ -53,3 +55,20 @@ def test_bad_values_fail_before_any_image_is_embedded(means):
         SemanticLikelihood(means, observation_variance=-1.0)
     with pytest.raises(DataError, match=r"\(N, M, C, H, W\)"):
         SemanticLikelihood(means).embed(torch.rand(3, 4, 4))
+
+
+def test_default_variance_ranks_known_noise_levels_nearly_as_well_as_the_best():
+    """Digits with a known amount of pixel noise each: the default sits on the plateau, not at the singular end."""
+    generator = torch.Generator().manual_seed(0)
+    digits = torch.from_numpy(load_digits().images[:120] / 16).float()[:, None, None]
+    deviation_N = 0.005 * 10 ** torch.rand(120, generator=generator)
+    noise = torch.randn(120, 5, 1, 8, 8, generator=generator)
+    noisy = (digits + deviation_N[:, None, None, None, None] * noise).clamp(0, 1)
+    embeddings = SemanticLikelihood(build("efficientnet", image_size=48)).embed(noisy)
+    default = default_observation_variance(embeddings)
+
+    def agreement(factor):
+        return spearmanr(gaussian_entropy(embeddings, factor * default), deviation_N).statistic
+
+    best = max(agreement(10.0**exponent) for exponent in range(-6, 7))
+    assert best - 0.02 < agreement(1) and agreement(1) > agreement(1e-6) + 0.02

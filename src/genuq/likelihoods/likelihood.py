@@ -58,7 +58,7 @@ class Likelihood:
     def embed(
         self,
         images: Tensor,
-        batch_size: int = 64,
+        batch_size: int = 32,
         progress: Progress | None = None,
         device: torch.device | str | None = None,
     ) -> Tensor:
