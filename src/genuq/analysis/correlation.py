@@ -46,14 +46,11 @@ def correlation(
     if count < 3:
         return Undefined(f"{count} samples are too few for a correlation")
     if statistic == "kendall":
-        measure = Kendall(score_N, target_N)
-    elif statistic == "spearman":
-        measure = Spearman(score_N, target_N, np.zeros(count), [])
-    else:
-        codes = np.zeros(count) if classes is None else class_column(classes, count)
-        columns = [column(control, "control", count) for control in controls]
-        measure = Spearman(score_N, target_N, codes, columns)
-    return bootstrap_interval(measure, count, bootstrap, seed)
+        return bootstrap_interval(Kendall(score_N, target_N), count, bootstrap, seed)
+    partial = statistic == "partial_spearman"
+    codes = class_column(classes, count) if partial and classes is not None else np.zeros(count)
+    columns = [column(control, "control", count) for control in controls] if partial else []
+    return bootstrap_interval(Spearman(score_N, target_N, codes, columns), count, bootstrap, seed)
 
 
 class Spearman:

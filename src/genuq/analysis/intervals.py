@@ -1,4 +1,4 @@
-"""95 % intervals: what a number would have been with other samples of the same model.
+"""95 % intervals: what a number would have been with other samples of the same model, the reference being given.
 
 Two resamplings, one for each kind of statistic:
     - statistics of one number per sample (correlations, AUROC, AUSE): the bootstrap, as integer weights w_BN, so that

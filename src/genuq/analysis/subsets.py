@@ -144,7 +144,7 @@ class FakeBalls:
         return float(covered.mean())
 
     def _kth_member(self, rows: Array, present_N: Array, width: int) -> tuple[Array, Array, Array]:
-        """Rows whose k-th nearest member is not among the first `width` neighbours; those where it is, and its place."""
+        """Rows whose k-th nearest member is beyond the first `width` neighbours; the others, and its place there."""
         nearby = self.neighbours_NJ[:, :width].take(rows, axis=0)
         rank = np.cumsum(present_N.take(nearby), axis=1, dtype=np.int32)
         known = rank[:, -1] >= self.k

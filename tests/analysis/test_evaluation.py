@@ -1,0 +1,198 @@
+"""The whole evaluation: the results' contract, what the summary says, and who may judge."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from genuq.analysis import (
+    EvaluationSettings,
+    SampleFacts,
+    ScoredSamples,
+    check_independence,
+    describe_judge,
+    evaluate_scores,
+    summarise,
+)
+from genuq.errors import ConfigurationError, DataError, NonFiniteError
+from genuq.metrics import MetricLabel
+
+COUNT = 160
+SOURCE = np.random.default_rng(0)
+BAD = np.arange(COUNT) % 4 == 0
+REAL = SOURCE.normal(size=(300, 5)).astype(np.float32)
+FAKE = (SOURCE.normal(size=(COUNT, 5)) + 2.0 * BAD[:, None]).astype(np.float32)
+NOISE = SOURCE.normal(size=COUNT)
+COMPLEXITY = SOURCE.random(COUNT)
+SETTINGS = EvaluationSettings(
+    k=3, fractions=(1.0, 0.75, 0.5), bins=4, bootstrap=100, half_samples=20, random_repeats=10
+)
+SCORES = {
+    "entropy": ScoredSamples(BAD + 0.4 * NOISE, "Generative uncertainty", evaluations_per_sample=250.0),
+    "complexity": ScoredSamples(torch.from_numpy(COMPLEXITY), "Complexity", "control"),
+}
+FACTS = SampleFacts(
+    targets={"confidence": 1 - BAD + 0.5 * NOISE, "membership": ~BAD},
+    bad=BAD,
+    classes=np.arange(COUNT) % 5,
+    complexity=COMPLEXITY,
+)
+STEPS: list[tuple[int, int, str]] = []
+ROWS = evaluate_scores(SCORES, torch.from_numpy(FAKE), REAL, FACTS, SETTINGS, lambda *step: STEPS.append(step))
+
+
+def test_rows_are_plain_json_of_the_results_form():
+    assert json.loads(json.dumps(ROWS, allow_nan=False)) == ROWS
+    row = ROWS[0]
+    assert (row["name"], row["kind"], row["evaluations_per_sample"]) == ("entropy", "score", 250.0)
+    assert row["curves"]["fid"]["fraction"] == [1.0, 0.75, 0.5]
+    for key in ("value", "low", "high", "random_value", "random_low", "random_high"):
+        assert len(row["curves"]["recall"][key]) == 3
+    assert set(row["gains"]) == set(row["bins"]) == {"fid", "precision", "recall", "density", "coverage"}
+    assert len(row["bins"]["fid"]["centre"]) == len(row["bins"]["fid"]["value"]) == 4
+    assert set(row["per_class_gains"]["fid"]) == set(row["bins"]["fid"]["spearman"]) == {"value", "low", "high"}
+    assert [(entry["target"], entry["statistic"]) for entry in row["correlations"]] == [
+        (target, statistic)
+        for target in ("confidence", "membership")
+        for statistic in ("spearman", "kendall", "partial_spearman")
+    ]
+    assert row["correlations"][0]["n"] == row["auroc"]["n"] == COUNT
+    assert row["auroc"]["positives"] == BAD.sum()
+    assert row["notes"] == []
+
+
+def test_progress_runs_to_its_end():
+    assert [done for done, _, _ in STEPS] == [1, 2, 3]
+    assert STEPS[-1][:2] == (3, 3)
+
+
+def test_the_planted_score_is_found_and_the_control_is_not():
+    planted, control = ROWS
+    assert planted["auroc"]["low"] > 0.7
+    assert planted["gains"]["fid"]["low"] > 0
+    assert planted["ause"]["value"] < control["ause"]["value"]
+    assert control["auroc"]["low"] < 0.5 < control["auroc"]["high"]
+
+
+def test_what_cannot_be_computed_is_none_and_noted():
+    facts = SampleFacts(targets={"membership": np.ones(COUNT)}, bad=np.zeros(COUNT), complexity=COMPLEXITY)
+    row = evaluate_scores({"complexity": SCORES["complexity"]}, FAKE, REAL, facts, SETTINGS)[0]
+    assert row["auroc"] is None
+    assert row["ause"] is None
+    assert row["per_class_gains"] is None
+    assert row["correlations"] == []
+    assert "No AUROC: none of the 160 samples are bad." in row["notes"]
+    assert any("partial_spearman with membership" in note for note in row["notes"])
+
+
+def test_few_samples_get_fewer_bins_and_nothing_known_is_no_obstacle():
+    settings = EvaluationSettings(k=3, fractions=(0.5,), bins=8, bootstrap=10, half_samples=3, random_repeats=3)
+    row = evaluate_scores({"entropy": ScoredSamples(NOISE[:40], "Entropy")}, FAKE[:40], REAL, settings=settings)[0]
+    assert len(row["bins"]["fid"]["value"]) == 4
+    assert row["notes"] == ["4 bins, not 8: too few samples for more."]
+    assert row["auroc"] is None
+
+
+def test_bad_input_is_refused_before_any_work():
+    def evaluate(values=NOISE, kind="score", facts=FACTS, fake=FAKE):
+        evaluate_scores({"entropy": ScoredSamples(values, "Entropy", kind)}, fake, REAL, facts, SETTINGS)
+
+    with pytest.raises(NonFiniteError, match="score 'entropy'' is NaN for 160"):
+        evaluate(values=NOISE * np.nan)
+    with pytest.raises(DataError, match="each of 160 samples"):
+        evaluate(values=NOISE[:-1])
+    with pytest.raises(DataError, match="'complexity' must be"):
+        evaluate(facts=SampleFacts(complexity=COMPLEXITY[:-1]))
+    with pytest.raises(ConfigurationError, match="Did you mean 'control'"):
+        evaluate(kind="contrl")
+    with pytest.raises(DataError, match="too few to judge"):
+        evaluate(values=NOISE[:10], facts=None, fake=FAKE[:10])
+    with pytest.raises(ConfigurationError, match=r"metric\.k = 0"):
+        EvaluationSettings(k=0)
+
+
+def altered(row, auroc=None, fid=None):
+    row = copy.deepcopy(row)
+    if auroc:
+        row["auroc"] |= dict(zip(("value", "low", "high"), auroc, strict=True))
+    if fid:
+        row["gains"]["fid"] = dict(zip(("value", "low", "high"), fid, strict=True))
+    return row
+
+
+def test_summary_of_a_score_that_works():
+    found = summarise(ROWS, "entropy")
+    assert found["finds_bad"] is True
+    assert found["sentence"].startswith("Generative uncertainty finds bad samples: shown a bad and a good one")
+    assert "no control does as well (the best is 'Complexity'" in found["sentence"]
+    line = found["table"][0]
+    assert (line["score"], line["kind"]) == ("entropy", "score")
+    assert line["spearman_low"] <= line["spearman"] <= line["spearman_high"]
+    assert line["auroc"] == ROWS[0]["auroc"]["value"]
+    assert line["fid_gain_high"] == ROWS[0]["gains"]["fid"]["high"]
+
+
+@pytest.mark.parametrize(
+    ("auroc", "verdict", "words"),
+    [
+        ((0.55, 0.48, 0.62), None, "could not be shown to find bad samples"),
+        ((0.35, 0.30, 0.40), False, "points the wrong way"),
+        ((0.60, 0.51, 0.69), True, "finds bad samples"),
+    ],
+)
+def test_the_verdict_follows_the_interval(auroc, verdict, words):
+    found = summarise([altered(ROWS[0], auroc), ROWS[1]], "entropy")
+    assert found["finds_bad"] is verdict
+    assert words in found["sentence"]
+
+
+@pytest.mark.parametrize(("value", "words"), [(0.95, "does better"), (0.78, "does as well"), (0.6, "no control does")])
+def test_a_control_that_does_as_well_is_named(value, words):
+    rows = [altered(ROWS[0], (0.8, 0.75, 0.85)), altered(ROWS[1], (value, value - 0.05, value + 0.05))]
+    sentence = summarise(rows, "entropy")["sentence"]
+    assert f"{words}" in sentence
+    assert "Complexity" in sentence
+
+
+@pytest.mark.parametrize(
+    ("fid", "verdict", "words"),
+    [
+        ((1.5, 1.0, 2.0), True, "lowers FID by 1.50, 95% interval 1.00 to 2.00"),
+        ((-1.5, -2.0, -1.0), False, "raises FID by 1.50, 95% interval 1.00 to 2.00"),
+        ((0.5, -0.5, 1.5), None, "does not measurably change FID"),
+    ],
+)
+def test_without_truth_the_fid_gain_decides(fid, verdict, words):
+    rows = [altered(row, fid=fid) | {"auroc": None} for row in ROWS[:1]]
+    found = summarise(rows, "entropy")
+    assert found["finds_bad"] is verdict
+    assert words in found["sentence"]
+    assert found["table"][0]["auroc"] is None
+
+
+def test_summary_of_an_unknown_score_names_the_near_match():
+    with pytest.raises(ConfigurationError, match="Did you mean 'entropy'"):
+        summarise(ROWS, "entropi")
+
+
+def test_the_encoder_that_scores_may_not_judge():
+    assert check_independence("clip", "dino") is None
+    assert check_independence(None, "clip") is None
+    with pytest.raises(ConfigurationError, match=r"'clip' both scores and judges.*metric\.extractor"):
+        check_independence("CLIP ", "clip")
+    assert "do not compare" in check_independence("clip", "clip", allow=True)
+
+
+def test_the_judges_entry_of_the_results():
+    label = MetricLabel("classifier", dimension=64, k=5, samples=60, reference=5000)
+    found = describe_judge(label, "efficientnet_lite0", real_test_accuracy=0.9, sample_accuracy=0.88)
+    assert found["independent"] is True
+    assert found["warnings"] == label.warnings() != []
+    assert (found["extractor"], found["samples"], found["real_test_accuracy"]) == ("classifier", 60, 0.9)
+    shared = describe_judge(label, "classifier", allow_shared=True)
+    assert shared["independent"] is False
+    assert len(shared["warnings"]) == 2

@@ -1,0 +1,63 @@
+"""The fast metrics of subsets equal genuq.metrics on the subset, which equals prdc and scipy (tests/metrics)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from genuq.analysis import SubsetJudge
+from genuq.errors import ConfigurationError, DataError
+from genuq.metrics import frechet_distance, precision_recall
+
+REAL = np.random.default_rng(0).normal(size=(300, 6))
+FAKE = np.random.default_rng(1).normal(size=(160, 6)) * 1.3
+LATTICE = np.random.default_rng(2).integers(0, 4, size=(460, 3)).astype(float)  # ties and duplicates
+
+
+def direct(real, fake, k):
+    found = precision_recall(real, fake, k)
+    return [frechet_distance(real, fake), found.precision, found.recall, found.density, found.coverage]
+
+
+def subsets(count: int) -> list[np.ndarray]:
+    source = np.random.default_rng(3)
+    return [np.sort(source.permutation(count)[:size]) for size in (count, count // 2, count // 4, 12)]
+
+
+@pytest.mark.filterwarnings("ignore::genuq.metrics.SmallSampleWarning")
+@pytest.mark.parametrize("share", [1.0, 0.05])  # remembers few neighbours (most are measured anew) or all of them
+@pytest.mark.parametrize(("real", "fake"), [(REAL, FAKE), (LATTICE[:300], LATTICE[300:])], ids=["normal", "ties"])
+def test_equals_the_metrics_of_the_subset(real, fake, share):
+    judge = SubsetJudge(fake, real, k=4, smallest_share=share)
+    for members in subsets(len(fake)):
+        np.testing.assert_allclose(judge(members), direct(real, fake[members], 4), rtol=1e-9, atol=1e-9)
+
+
+def test_equals_them_where_a_filter_has_removed_all_neighbours():
+    """Keeps the outermost samples only: none of their nearest neighbours are left."""
+    members = np.sort(np.argsort(-np.linalg.norm(FAKE, axis=1))[:40])
+    judge = SubsetJudge(FAKE, REAL, k=4, smallest_share=1.0)
+    np.testing.assert_allclose(judge(members), direct(REAL, FAKE[members], 4), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore::genuq.metrics.SmallSampleWarning")
+def test_more_dimensions_than_samples():
+    source = np.random.default_rng(4)
+    real, fake = source.normal(size=(120, 40)), source.normal(size=(60, 40)) + 0.2
+    members = np.arange(0, 60, 2)
+    judge = SubsetJudge(fake, real, k=3)
+    np.testing.assert_allclose(judge(members), direct(real, fake[members], 3), rtol=1e-7, atol=1e-9)
+
+
+def test_computes_what_is_asked_for_in_that_order():
+    whole = SubsetJudge(FAKE, REAL, k=3)
+    some = SubsetJudge(FAKE, REAL, k=3, metrics=("coverage", "fid"))
+    members = np.arange(100)
+    np.testing.assert_array_equal(some(members), whole(members)[[4, 0]])
+
+
+def test_bad_requests():
+    with pytest.raises(ConfigurationError, match="Did you mean 'precision'"):
+        SubsetJudge(FAKE, REAL, k=3, metrics=("precison",))
+    with pytest.raises(DataError, match=r"fake features are too few.*metric\.k"):
+        SubsetJudge(FAKE[:3], REAL, k=3)
