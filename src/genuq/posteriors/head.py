@@ -7,6 +7,7 @@ with a 1 appended for the bias. Everything a last-layer posterior needs is a sum
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -22,8 +23,10 @@ class Head(ABC):
         layer: the layer itself.
         inputs: K, entries of a_p, bias included.
         outputs: O, output channels.
+        channel_axis: which axis of the layer's output holds the channels.
     """
 
+    channel_axis: ClassVar[int]
     inputs: int
     outputs: int
 
@@ -60,14 +63,11 @@ class Head(ABC):
     def gradients(self, features: Tensor, residuals: Tensor) -> Tensor:
         """sum_p r_p a_p^T of each image, (B, O, K), for residuals in the layout of the layer's output."""
 
-    @abstractmethod
-    def channels_last(self, outputs: Tensor) -> Tensor:
-        """The layer's output, (..., O) or (B, O, H, W), as (B, P, O)."""
-
 
 class LinearHead(Head):
     """Linear on (B, ..., C) tokens."""
 
+    channel_axis = -1
     layer: nn.Linear
 
     def _with_one(self, features: Tensor) -> Tensor:
@@ -83,15 +83,14 @@ class LinearHead(Head):
         return F.linear(features, matrix_RK[:, :columns], matrix_RK[:, columns] if self.bias else None)
 
     def gradients(self, features: Tensor, residuals: Tensor) -> Tensor:
-        return self.channels_last(residuals).mT @ self._with_one(features)
-
-    def channels_last(self, outputs: Tensor) -> Tensor:
-        return outputs.reshape(len(outputs), -1, self.outputs)
+        residuals_BPO = residuals.reshape(len(residuals), -1, residuals.shape[-1])
+        return residuals_BPO.mT @ self._with_one(features)
 
 
 class ConvHead(Head):
     """Conv2d with any kernel and zero padding, stride 1, no dilation or groups."""
 
+    channel_axis = 1
     layer: nn.Conv2d
 
     def __init__(self, layer: nn.Conv2d) -> None:
@@ -105,13 +104,15 @@ class ConvHead(Head):
         return F.conv2d(F.pad(features, self.padding), filters, matrix_RK[:, columns] if self.bias else None)
 
     def gradients(self, features: Tensor, residuals: Tensor) -> Tensor:
-        patches_BKP = F.unfold(F.pad(features, self.padding), self.kernel)
-        if self.bias:
-            patches_BKP = F.pad(patches_BKP, (0, 0, 0, 1), value=1.0)
-        return residuals.flatten(2) @ patches_BKP.mT
-
-    def channels_last(self, outputs: Tensor) -> Tensor:
-        return outputs.flatten(2).mT
+        padded, (height, width) = F.pad(features, self.padding), residuals.shape[2:]
+        residuals_BOP = residuals.flatten(2)
+        taps = [
+            residuals_BOP @ padded[:, :, row : row + height, column : column + width].flatten(2).mT
+            for row in range(self.kernel[0])
+            for column in range(self.kernel[1])
+        ]
+        gradients_BOK = torch.stack(taps, dim=-1).flatten(2)
+        return torch.cat([gradients_BOK, residuals_BOP.sum(2, keepdim=True)], 2) if self.bias else gradients_BOK
 
     def gram(self, features: Tensor) -> Tensor:
         return _Correlations(F.pad(features, self.padding), self.padding, self.kernel).gram(self.bias)
@@ -207,14 +208,20 @@ def head_of(layer: nn.Module) -> Head:
     """The geometry of a layer.
 
     Raises:
-        ConfigurationError: neither Linear nor Conv2d with stride 1, zero padding, one group and no dilation.
+        ConfigurationError: neither Linear nor Conv2d with stride 1, zero padding, one group and no dilation, or a
+            layer whose weight is computed from other parameters.
     """
-    if isinstance(layer, nn.Linear):
-        return LinearHead(layer)
-    if not isinstance(layer, nn.Conv2d):
+    if not isinstance(layer, nn.Conv2d | nn.Linear):
         raise ConfigurationError(
             f"model.head is a {type(layer).__name__}; a last-layer posterior needs Conv2d or Linear."
         )
+    if not isinstance(layer.weight, nn.Parameter):
+        raise ConfigurationError(
+            f"model.head is a {type(layer).__name__} whose weight is computed (weight or spectral normalisation), not "
+            "a parameter. Remove the parametrisation first (torch.nn.utils.parametrize.remove_parametrizations)."
+        )
+    if isinstance(layer, nn.Linear):
+        return LinearHead(layer)
     wrong = [
         f"{name}={value}"
         for name, value, right in (
