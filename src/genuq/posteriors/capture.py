@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel
+from genuq.posteriors.head import head_of
 
 
 @dataclass
@@ -34,7 +35,7 @@ def captured(head: nn.Module) -> Iterator[Capture]:
     def after(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         torch.set_grad_enabled(True)  # only for what follows the head; the no_grad outside ends it
         record.output = output.detach().requires_grad_()
-        return record.output
+        return record.output.clone()  # a leaf could not be changed in place by what follows
 
     handles = [head.register_forward_pre_hook(before), head.register_forward_hook(after)]
     try:
@@ -49,12 +50,17 @@ def head_features(model: GenerativeModel, x: Tensor, t_B: Tensor, y_B: Tensor | 
     """(prediction, head input, head output as the leaf of the prediction's graph) of one forward pass.
 
     Raises:
-        ConfigurationError: the forward pass does not reach the head.
+        ConfigurationError: the forward pass does not reach the head, or gives it other rows than images.
     """
     with captured(model.head) as record:
         prediction = model(x, t_B, y_B)
     if record.features is None or record.output is None:
         raise ConfigurationError(f"the forward pass never reached model.head = '{model.head_name}'.")
+    if len(record.features) != len(x):
+        raise ConfigurationError(
+            f"model.head = '{model.head_name}' sees {len(record.features)} rows for {len(x)} images; its input must be "
+            "(B, ..., C) with the images first, or what one image tells could not be counted."
+        )
     return prediction, record.features, record.output
 
 
@@ -73,17 +79,45 @@ def active_outputs(model: GenerativeModel, x: Tensor, t_B: Tensor, y_B: Tensor |
     dropped channels) exactly these numbers arrive, elsewhere zeros.
 
     Raises:
-        ConfigurationError: something else stands behind the head, so that the exact last-layer identity fails.
+        ConfigurationError: the exact last-layer identity fails, because the head is not a plain linear layer,
+            something else stands behind it, or some of its positions are dropped.
     """
-    prediction, _, output = head_features(model, x, t_B, y_B)
-    sent = torch.randn(prediction.shape, generator=torch.Generator().manual_seed(0)).to(prediction)
+    prediction, features, output = head_features(model, x, t_B, y_B)
+    _require_linear(model, features, output)
+    if not prediction.requires_grad:
+        raise ConfigurationError(f"the prediction does not depend on model.head = '{model.head_name}'.")
+    numbers = torch.rand(prediction.shape, generator=torch.Generator().manual_seed(0))
+    sent = (1 + numbers).to(prediction)  # in no precision is one of them zero
     with torch.enable_grad():
         (arrived,) = torch.autograd.grad(prediction, output, sent)
-    values = arrived[arrived != 0]
+    arrived_OR = arrived.movedim(head_of(model.head).channel_axis, 0).flatten(1)
+    active_O = (arrived_OR != 0).any(1)
+    _require_rearrangement(model.head_name, sent, arrived_OR[active_O])
+    return active_O.cpu()
+
+
+def _require_linear(model: GenerativeModel, features: Tensor, output: Tensor) -> None:
+    """Refuse a subclass of Conv2d or Linear that computes something else."""
+    head = head_of(model.head)
+    expected = head.project(features.double(), head.matrix().to(features.device))
+    tolerance = 0.1 if output.dtype in (torch.float16, torch.bfloat16) else 0.01
+    if (output - expected).abs().max() > tolerance * expected.abs().max():
+        raise ConfigurationError(
+            f"model.head = '{model.head_name}', a {type(model.head).__name__}, does not compute W a + b from its "
+            "weight and bias; a last-layer posterior needs a plain Conv2d or Linear."
+        )
+
+
+def _require_rearrangement(head_name: str, sent: Tensor, arrived_OR: Tensor) -> None:
+    """Refuse anything else behind the head; arrived_OR holds the active channels at all their positions."""
+    values = arrived_OR[arrived_OR != 0]
     if values.numel() != sent.numel() or not torch.equal(values.sort().values, sent.flatten().sort().values):
         raise ConfigurationError(
-            f"what follows model.head = '{model.head_name}' is not a mere rearrangement of its outputs (a weighted "
-            "layer, a residual or a scaling follows). Choose the last weighted layer as model.head."
+            f"what follows model.head = '{head_name}' is not a mere rearrangement of its outputs (a weighted layer, a "
+            "scaling or a nonlinearity follows). Choose the last weighted layer as model.head."
         )
-    axis = arrived.ndim - 1 if isinstance(model.head, nn.Linear) else 1
-    return (arrived != 0).transpose(0, axis).flatten(1).any(1).cpu()
+    if values.numel() != arrived_OR.numel():
+        raise ConfigurationError(
+            f"some positions of model.head = '{head_name}' are dropped behind it (a crop, or extra tokens), but would "
+            "count as data. Drop them before the head."
+        )
