@@ -1,4 +1,4 @@
-"""Posteriors that are no posteriors: the trained weights alone, and isotropic noise of a given size."""
+"""A posterior that is none: isotropic weight noise of a given size, the control beside the real ones."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class IsotropicNoise(LastLayerPosterior):
         self._none = value
 
     def update(self, features: Tensor, residuals: Tensor | None = None) -> None:
-        self.n_seen += len(features)
+        self._saw(len(features))
 
     def eigenvalues(self) -> Tensor:
         return self._none
@@ -49,4 +49,5 @@ class IsotropicNoise(LastLayerPosterior):
         return self.head.project(features.double().square(), variance_OK.to(features.device))
 
     def mean_variance(self) -> float:
+        self.require_final()
         return self._variance

@@ -18,8 +18,8 @@ class DiagonalLaplace(LastLayerPosterior):
         layer: the head.
         active: channels that take part, bool (O,).
         convention: `ggn`: diag(A), equal for all channels; `empirical_fisher`: sum_n (sum_p r_np a_npj)^2, the squared
-            gradient of the half squared error, what both papers use in spirit; `laplace_torch`: twice that, as
-            laplace-torch counts (squared gradient of the un-halved loss, times 1/2). The Fisher carries one more 1/s^2.
+            gradient of the half squared error, what both papers use in spirit, weighted by 1/s^4; `laplace_torch`:
+            twice that, weighted by 1/s^2, as laplace-torch has it (squared gradient of the un-halved loss, times 1/2).
 
     Source: Daxberger et al. 2021 (laplace-torch), section 3.
     """
@@ -34,6 +34,7 @@ class DiagonalLaplace(LastLayerPosterior):
         super().__init__(layer, active)
         self.convention = convention
         self.needs_residuals = convention != "ggn"
+        self.noise_power = 2 if convention == "empirical_fisher" else 1
         self._curvature_OK = torch.zeros(self.mean_OK.shape, dtype=torch.float64)
 
     @property
@@ -54,7 +55,7 @@ class DiagonalLaplace(LastLayerPosterior):
             gradients_BOK = self.head.gradients(features, residuals.detach().double())
             factor = 2.0 if self.convention == "laplace_torch" else 1.0
             self._curvature_OK += factor * gradients_BOK.square().sum(0).cpu()
-        self.n_seen += len(features)
+        self._saw(len(features))
 
     def _squared_inputs(self, features: Tensor) -> Tensor:
         """diag(A), (1, K): the gradient of the head for a unit residual, with squared features."""
@@ -73,10 +74,7 @@ class DiagonalLaplace(LastLayerPosterior):
         return float((inverse_K * matrix_KK.diagonal()).sum()), float((inverse_K * curvature_K).sum())
 
     def factorise(self, scale: Scale) -> None:
-        # The Fisher squares a gradient of r^2 / 2 s^2, so that it carries 1/s^4 where the GGN carries 1/s^2.
-        power = 1 if self.convention == "ggn" else 2
-        weight = self.tau(scale) / scale.observation_noise**power
-        self._variance_OK = 1 / (weight * self._curvature_OK + scale.prior_precision)
+        self._variance_OK = 1 / (self.weight(scale) * self._curvature_OK + scale.prior_precision)
 
     def deviation(self, normal_OK: Tensor) -> Tensor:
         return normal_OK * self._variance_OK.sqrt()
@@ -88,4 +86,5 @@ class DiagonalLaplace(LastLayerPosterior):
         return self.head.project(features.double().square(), variance_OK.to(features.device))
 
     def mean_variance(self) -> float:
+        self.require_final()
         return float(self._variance_OK[self.active_O].mean())

@@ -8,6 +8,9 @@ from torch import Tensor, nn
 from genuq.errors import ConfigurationError
 from genuq.posteriors.base import LastLayerPosterior, Scale
 
+VALUES_AT_ONCE = 2**24  # features in float64 at a time: 128 MiB, whatever the batch
+ROWS_AT_ONCE = 64  # of the whitening matrix, so that K maps per image never stand in memory together
+
 
 class ExactLastLayerLaplace(LastLayerPosterior):
     """N(w_map, (tau A / s^2 + lambda I)^-1) for each output channel, A = sum over images and positions of a a^T.
@@ -33,11 +36,16 @@ class ExactLastLayerLaplace(LastLayerPosterior):
         self._gram_KK = value
 
     def update(self, features: Tensor, residuals: Tensor | None = None) -> None:
-        self._gram_KK += self.head.gram(features.detach().double()).cpu()
-        self.n_seen += len(features)
+        at_once = max(1, VALUES_AT_ONCE // features.shape[1:].numel())
+        for part in features.detach().split(at_once):
+            self._gram_KK += self.head.gram(part.double()).cpu()
+        self._saw(len(features))
 
     def eigenvalues(self) -> Tensor:
         return torch.linalg.eigvalsh(self._gram_KK).clamp(min=0)[None]
+
+    def mean_eigenvalue(self) -> float:
+        return float(self._gram_KK.trace()) / len(self._gram_KK)  # without an eigendecomposition
 
     def trace_against(self, matrix_KK: Tensor, ridge: float) -> tuple[float, float]:
         factor = torch.linalg.cholesky(self._with_diagonal(1.0, ridge))
@@ -45,7 +53,7 @@ class ExactLastLayerLaplace(LastLayerPosterior):
         return float(against), float(own)
 
     def factorise(self, scale: Scale) -> None:
-        precision = self._with_diagonal(self.tau(scale) / scale.observation_noise, scale.prior_precision)
+        precision = self._with_diagonal(self.weight(scale), scale.prior_precision)
         factor, failed = torch.linalg.cholesky_ex(precision)
         if int(failed):
             raise ConfigurationError(
@@ -66,16 +74,16 @@ class ExactLastLayerLaplace(LastLayerPosterior):
     def predictive_variance(self, features: Tensor) -> Tensor:
         """a_p^T Sigma a_p at every position; zero for channels that the sampler discards."""
         self.require_final()
-        whitened = self.head.project(features.double(), self._whitening_KK.to(features.device))
-        return self._spread(whitened, whitened.square().sum(self._channel_axis, keepdim=True))
+        features, axis = features.detach().double(), self.head.channel_axis
+        variance = torch.zeros((), dtype=torch.float64, device=features.device)
+        for rows_RK in self._whitening_KK.to(features.device).split(ROWS_AT_ONCE):
+            variance = variance + self.head.project(features, rows_RK).square().sum(axis, keepdim=True)
+        return self._spread(variance)
 
-    @property
-    def _channel_axis(self) -> int:
-        return -1 if isinstance(self.head.layer, nn.Linear) else 1
-
-    def _spread(self, like: Tensor, variance: Tensor) -> Tensor:
-        shape = [1] * like.ndim
-        shape[self._channel_axis] = -1
+    def _spread(self, variance: Tensor) -> Tensor:
+        """One variance for all channels, (B, 1, H, W) or (B, ..., 1), to each channel that takes part."""
+        shape = [1] * variance.ndim
+        shape[self.head.channel_axis] = -1
         return variance * self.active_O.to(variance).reshape(shape)
 
     def covariance(self) -> Tensor:
@@ -84,4 +92,5 @@ class ExactLastLayerLaplace(LastLayerPosterior):
         return self._whitening_KK.T @ self._whitening_KK
 
     def mean_variance(self) -> float:
+        self.require_final()
         return float(self._whitening_KK.square().sum() / len(self._whitening_KK))
