@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from genuq.data import Dataset
-from genuq.errors import ConfigurationError, require_finite
+from genuq.errors import ConfigurationError, did_you_mean, require_finite
 from genuq.models import GenerativeModel
 from genuq.posteriors.base import LastLayerPosterior
 from genuq.posteriors.capture import active_outputs, head_features, residuals_at_head
 from genuq.posteriors.control import IsotropicNoise
 from genuq.posteriors.diagonal import DiagonalLaplace
 from genuq.posteriors.exact import ExactLastLayerLaplace
-from genuq.posteriors.scale import ChosenScale, HeldOutSums, ScaleOptions, choose_scale
+from genuq.posteriors.scale import ChosenScale, HeldOutSums, ScaleOptions, choose_scale, isotropic_prior
 from genuq.randomness import FITTING, HELD_OUT, generator, generators, normal, uniform
 
 Progress = Callable[[int, int], None]
@@ -71,10 +71,17 @@ def regression_batches(
 
 
 def build(name: str, model: GenerativeModel, active: Tensor | None = None, **options: str) -> LastLayerPosterior:
-    """An empty posterior called `name` over the model's head."""
+    """An empty posterior called `name` over the model's head.
+
+    Raises:
+        ConfigurationError: no posterior has this name, or it takes no such option.
+    """
     if name not in KINDS:
-        raise ConfigurationError(f"posterior.name = '{name}' is not a last-layer posterior. Known: {', '.join(KINDS)}.")
-    return KINDS[name](model.head, active, **options)
+        raise ConfigurationError(f"posterior.name = '{name}' is not a posterior." + did_you_mean(name, KINDS))
+    try:
+        return KINDS[name](model.head, active, **options)
+    except TypeError as error:
+        raise ConfigurationError(f"posterior '{name}' cannot be built from {sorted(options)}: {error}.") from error
 
 
 def fit(
@@ -96,19 +103,20 @@ def fit(
         dataset: its training data; the first images of a seeded permutation fit, the next are held out.
         kind: `exact_laplace`, `diagonal_laplace` or `isotropic`.
         images: for the curvature; one (t, eps) each.
-        held_out: for the noise variance and the temperature; never among the former.
+        held_out: for the noise variance and the temperature; never among the former. May be 0 where both are given.
         scale: entries to fix by hand.
         progress: called with (images done, images in all).
         options: of the posterior, for instance `convention`.
 
     Raises:
-        ConfigurationError: an unsuitable head, or more images asked for than there are.
+        ConfigurationError: an unsuitable head, a scale that cannot be chosen, or more images asked for than there are.
+        NonFiniteError: NaN or infinite weights or activations.
     """
-    total = images + held_out
-    if total > len(dataset):
-        raise ConfigurationError(
-            f"posterior.images + posterior.held_out = {total}, but {dataset.name} has {len(dataset)}. Lower them."
-        )
+    scale, total = scale or ScaleOptions(), images + held_out
+    _check_counts(dataset, images, held_out, batch_size, scale)
+    model.check_weights()
+    if kind == IsotropicNoise.kind:
+        isotropic_prior(scale)  # refuses now what could not be chosen after the pass over the images
     order = torch.randperm(len(dataset), generator=generator(seed, 0, "fitting order"))[:total].tolist()
     model.eval()
     first = next(regression_batches(model, dataset, order[:2], 2, seed, FITTING))
@@ -125,16 +133,28 @@ def fit(
         sums.update(posterior, features, *residuals_at_head(prediction, batch.target, output))
         if progress:
             progress(images + sums.images, total)
-    chosen = choose_scale(posterior, sums, len(dataset), scale or ScaleOptions())
+    chosen = choose_scale(posterior, sums, len(dataset), scale)
     return FitResult(posterior.finalise(chosen.scale), chosen, sums, seconds, forward)
+
+
+def _check_counts(dataset: Dataset, images: int, held_out: int, batch_size: int, scale: ScaleOptions) -> None:
+    least = {"images": (images, 1), "held_out": (held_out, int(scale.needs_held_out)), "batch_size": (batch_size, 1)}
+    for name, (value, lowest) in least.items():
+        if value < lowest:
+            raise ConfigurationError(f"posterior.{name} = {value}; it must be at least {lowest}.")
+    if images + held_out > len(dataset):
+        raise ConfigurationError(
+            f"posterior.images + posterior.held_out = {images + held_out}, but {dataset.name} has {len(dataset)}. "
+            "Lower them."
+        )
 
 
 def _accumulate(model: GenerativeModel, posterior: LastLayerPosterior, batch: RegressionBatch) -> float:
     """Add one batch to the sums; returns the seconds of the forward pass."""
     started = time.perf_counter()
     prediction, features, output = head_features(model, batch.x, batch.t, batch.y)
-    seconds = time.perf_counter() - started
     require_finite(features, f"the input of model.head = '{model.head_name}'", "Check the weights and the data.")
+    seconds = time.perf_counter() - started  # after the check, which waits for the device
     residuals = None
     if posterior.needs_residuals:
         _, residuals = residuals_at_head(prediction, batch.target, output)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import torch
 from torch import Tensor
 
 from genuq.errors import ConfigurationError
-from genuq.posteriors.base import LastLayerPosterior, Scale
+from genuq.posteriors.base import LastLayerPosterior, Scale, require_positive
 from genuq.posteriors.control import IsotropicNoise
-from genuq.posteriors.diagonal import DiagonalLaplace
+
+RIDGE = 1e-6  # of the mean eigenvalue, where the curvature is inverted without a prior
 
 
 @dataclass
@@ -56,7 +57,11 @@ class ScaleOptions:
         prior_precision: lambda; default, the maximum of the log marginal likelihood.
         temperature: default, the ratio of the gradients' variance to the curvature (see `choose_temperature`).
         relative_perturbation: if given, temperature and prior are scaled so that a draw moves the weights by this
-            share (root mean square), in place of the likelihood's own answer.
+            share (root mean square), in place of the likelihood's own answer. It decides both, so that neither may
+            be given beside it.
+
+    Raises:
+        ConfigurationError: an entry that is not positive, or entries that exclude each other.
     """
 
     n_effective: float | None = None
@@ -64,6 +69,19 @@ class ScaleOptions:
     prior_precision: float | None = None
     temperature: float | None = None
     relative_perturbation: float | None = None
+
+    def __post_init__(self) -> None:
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        require_positive(given)
+        if "relative_perturbation" in given and given.keys() & {"temperature", "prior_precision"}:
+            raise ConfigurationError(
+                "posterior.relative_perturbation decides the size of the draws; leave posterior.temperature and "
+                "posterior.prior_precision null beside it."
+            )
+
+    @property
+    def needs_held_out(self) -> bool:
+        return self.observation_noise is None or self.temperature is None
 
 
 @dataclass(frozen=True)
@@ -84,20 +102,44 @@ def choose_scale(
     if n_effective is None:
         n_effective, how["n_effective"] = float(training_images), "size of the training set"
     if noise is None:
-        noise = held_out.residual_variance
-        how["observation_noise"] = f"residual variance on {held_out.images} held-out images"
+        noise, how["observation_noise"] = choose_noise(held_out)
     if temperature is None:
         temperature, how["temperature"] = choose_temperature(posterior, held_out, noise)
     prior, evidence = options.prior_precision, None
-    if prior is None:
+    if isinstance(posterior, IsotropicNoise):
+        prior, how["prior_precision"] = isotropic_prior(options)
+    elif prior is None:
         prior, evidence = maximise_evidence(posterior, Scale(n_effective, noise, 1.0, temperature))
         how["prior_precision"] = "maximum of the log marginal likelihood"
     scale = Scale(n_effective, noise, prior, temperature)
     if options.relative_perturbation is not None:
         scale = reach_perturbation(posterior, scale, options.relative_perturbation)
         how["temperature"] = f"reaches a relative weight perturbation of {options.relative_perturbation:g}"
-        how["prior_precision"] += ", divided by the temperature"
+        how["prior_precision"] += ", divided by the factor that the temperature was raised by"
     return ChosenScale(scale, how, evidence)
+
+
+def choose_noise(held_out: HeldOutSums) -> tuple[float, str]:
+    """s^2, the mean squared residual on held-out images."""
+    noise = held_out.residual_variance
+    if not 0 < noise < float("inf"):
+        raise ConfigurationError(
+            f"the residual variance on {held_out.images} held-out images is {noise}. Check the weights and the data, "
+            "or set posterior.observation_noise."
+        )
+    return noise, f"residual variance on {held_out.images} held-out images"
+
+
+def isotropic_prior(options: ScaleOptions) -> tuple[float, str]:
+    """lambda of isotropic noise, which no data can tell: given, or 1 before a wanted perturbation is reached."""
+    if options.prior_precision is not None:
+        return options.prior_precision, "given"
+    if options.relative_perturbation is not None:
+        return 1.0, "one"
+    raise ConfigurationError(
+        "isotropic noise has no likelihood to choose its size from: set posterior.prior_precision (one over the mean "
+        "variance of the posterior that it controls) or posterior.relative_perturbation."
+    )
 
 
 def choose_temperature(posterior: LastLayerPosterior, held_out: HeldOutSums, noise: float) -> tuple[float, str]:
@@ -109,12 +151,14 @@ def choose_temperature(posterior: LastLayerPosterior, held_out: HeldOutSums, noi
     """
     if isinstance(posterior, IsotropicNoise):
         return 1.0, "no likelihood, no temperature"
-    if isinstance(posterior, DiagonalLaplace) and posterior.needs_residuals:
+    if posterior.needs_residuals:
         return 1.0, "one: the empirical Fisher sums gradients over whole images"
     channels = int(posterior.active_O.sum())
     gradients_KK = held_out.gradient_outer_KK / (held_out.images * channels)
-    size = float(posterior.eigenvalues().mean())
-    against, own = posterior.trace_against(gradients_KK, ridge=1e-6 * size)
+    size = posterior.mean_eigenvalue()
+    if size == 0:
+        raise ConfigurationError("the input of model.head is zero on all images: no data reach it.")
+    against, own = posterior.trace_against(gradients_KK, ridge=RIDGE * size)
     temperature = posterior.n_seen * against / (own * noise)
     return temperature, f"variance of whole-image gradients over curvature, on {held_out.images} held-out images"
 
@@ -127,8 +171,7 @@ def maximise_evidence(posterior: LastLayerPosterior, scale: Scale) -> tuple[floa
     """
     weights_OK = posterior.mean_OK[posterior.active_O]
     eigenvalues = posterior.eigenvalues()
-    power = 2 if isinstance(posterior, DiagonalLaplace) and posterior.needs_residuals else 1
-    scaled = posterior.tau(scale) / scale.observation_noise**power * eigenvalues
+    scaled = posterior.weight(scale) * eigenvalues
     repeats = len(weights_OK) / len(scaled)
     norm = float(weights_OK.square().sum())
     if norm == 0:
