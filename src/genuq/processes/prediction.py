@@ -50,13 +50,20 @@ def target_coefficients(prediction: str, process: Process, t: Time) -> tuple[Ten
 def conversion(prediction: str, process: Process, t: Time) -> Conversion:
     """Coefficients from (x_t, f) to (x0_hat, eps_hat), float64, in the shape of t.
 
-    Solves the 2x2 system x_t = alpha x_0 + sigma eps, f = p x_0 + q eps. Where it is singular (`epsilon` at alpha = 0,
-    `sample` at sigma = 0) the coefficients are infinite.
+    Solves the 2x2 system x_t = alpha x_0 + sigma eps, f = p x_0 + q eps. Where f says nothing of x_0 (`epsilon` at
+    alpha = 0) or of eps (`sample` at sigma = 0), the coefficients of that one are infinite. Where f itself is infinite
+    (`flow` at t = 0 of a variance-preserving path), they are the limits.
     """
     alpha, sigma = process.alpha(t), process.sigma(t)
     p, q = target_coefficients(prediction, process, t)
+    if prediction == "epsilon":
+        return Conversion(1 / alpha, -sigma / alpha, p, q)
+    if prediction == "sample":
+        return Conversion(q, p, 1 / sigma, -alpha / sigma)
     determinant = alpha * q - sigma * p
-    return Conversion(q / determinant, -sigma / determinant, -p / determinant, alpha / determinant)
+    # q / determinant, written so that q may be 0 or infinite.
+    x0_x = 1 / (alpha - sigma * (p / q))
+    return Conversion(x0_x, -sigma / determinant, -p / determinant, alpha / determinant)
 
 
 def target(prediction: str, process: Process, x0: Tensor, noise: Tensor, t_B: Tensor) -> Tensor:

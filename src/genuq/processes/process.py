@@ -16,6 +16,7 @@ from torch import Tensor
 from genuq.errors import ConfigurationError, did_you_mean
 
 Time = Tensor | float
+_NEWTON_STEPS = 6  # from a linear guess; the cubics are nearly linear, and 4 reach rounding
 
 
 class Process(ABC):
@@ -71,50 +72,87 @@ class FlowMatching(Process):
 class VariancePreserving(Process):
     """alpha = sqrt(abar), sigma = sqrt(1 - abar), abar from a table of discrete betas.
 
-    Between the table's nodes log(alpha) is linear in t. Discrete timestep n of a published checkpoint is
+    Between the table's nodes log(alpha) is a monotone cubic: the derivative is continuous, as the order of convergence
+    of Euler's and Heun's methods requires. Discrete timestep n of a published checkpoint is
     t = (n + 1) / train_timesteps; t = 0 is clean data.
 
     Args:
         schedule: `linear` (DDPM: 1e-4 to 0.02 at 1000 steps), `scaled_linear` (Stable Diffusion: 0.00085 to 0.012,
             linear in the square root) or `cosine` (Nichol & Dhariwal, betas at most 0.999).
-        train_timesteps: entries of the table.
+        train_timesteps: entries of the table; the betas of other lengths are scaled by 1000 / train_timesteps.
+
+    Raises:
+        ConfigurationError: unknown schedule, or so short a table that a beta reaches 1.
     """
 
     name = "variance_preserving"
 
     def __init__(self, schedule: str = "linear", train_timesteps: int = 1000) -> None:
         self.schedule, self.train_timesteps = schedule, train_timesteps
-        log_alpha = 0.5 * torch.log1p(-_betas(schedule, train_timesteps)).cumsum(0)
-        self._log_alpha = torch.cat([torch.zeros(1, dtype=torch.float64), log_alpha])
+        if train_timesteps < 2:
+            raise ConfigurationError(f"model.process.train_timesteps = {train_timesteps}; at least 2 are needed.")
+        betas = _betas(schedule, train_timesteps)
+        if betas.max() >= 1:
+            raise ConfigurationError(
+                f"model.process.train_timesteps = {train_timesteps} gives a beta of {float(betas.max()):.3g}, "
+                "but betas stay below 1. Use more timesteps."
+            )
+        log_alpha = 0.5 * torch.log1p(-betas).cumsum(0)
+        self._nodes = torch.cat([torch.zeros(1, dtype=torch.float64), log_alpha])
+        self._coefficients = _monotone_cubics(self._nodes)
 
-    def _locate(self, t: Time) -> tuple[Tensor, Tensor]:
-        """Table index to the left of t, and the fraction of the way to the next."""
-        position = float64(t).clamp(0, 1) * self.train_timesteps
-        left = position.floor().clamp(max=self.train_timesteps - 1)
-        return left.long().cpu(), (position - left).cpu()
+    def _log_alpha_at(self, t: Time) -> tuple[Tensor, Tensor]:
+        """log(alpha) and its derivative in t."""
+        time = float64(t)
+        position = time.cpu().clamp(0, 1) * self.train_timesteps
+        cell = position.long().clamp(max=self.train_timesteps - 1)
+        value, slope = self._cubic(cell, position - cell)
+        return value.to(time.device), (slope * self.train_timesteps).to(time.device)
 
-    def _log_alpha_at(self, t: Time) -> Tensor:
-        left, fraction = self._locate(t)
-        return torch.lerp(self._log_alpha[left], self._log_alpha[left + 1], fraction).to(float64(t).device)
+    def _cubic(self, cell: Tensor, fraction: Tensor) -> tuple[Tensor, Tensor]:
+        """log(alpha) and its slope per cell, a fraction of the way into cells of the table."""
+        c0, c1, c2, c3 = self._coefficients[cell].unbind(-1)
+        value = c0 + fraction * (c1 + fraction * (c2 + fraction * c3))
+        return value, c1 + fraction * (2 * c2 + 3 * fraction * c3)
 
     def alpha(self, t: Time) -> Tensor:
-        return self._log_alpha_at(t).exp()
+        return self._log_alpha_at(t)[0].exp()
 
     def sigma(self, t: Time) -> Tensor:
-        return (-torch.expm1(2 * self._log_alpha_at(t))).sqrt()
+        return torch.expm1(2 * self._log_alpha_at(t)[0]).abs().sqrt()  # abs: 0 at t = 0, never -0
 
     def derivatives(self, t: Time) -> tuple[Tensor, Tensor]:
-        left, _ = self._locate(t)
-        slope = ((self._log_alpha[left + 1] - self._log_alpha[left]) * self.train_timesteps).to(float64(t).device)
-        alpha, sigma = self.alpha(t), self.sigma(t)
-        return alpha * slope, -slope * alpha.square() / sigma
+        """(d alpha / d t, d sigma / d t), float64; the latter is infinite at t = 0."""
+        log_alpha, slope = self._log_alpha_at(t)
+        alpha = log_alpha.exp()
+        return alpha * slope, -slope * alpha.square() / self.sigma(t)
 
     def time_at(self, half_log_snr: Time) -> Tensor:
+        """The inverse of `half_log_snr`, clamped to [0, 1]: Newton's method within the right cell of the table."""
         lam = float64(half_log_snr)
         log_alpha = -0.5 * torch.nn.functional.softplus(-2 * lam).cpu()
-        right = torch.searchsorted(-self._log_alpha, -log_alpha).clamp(1, self.train_timesteps)
-        low, high = self._log_alpha[right - 1], self._log_alpha[right]
-        return ((right - 1 + (log_alpha - low) / (high - low)) / self.train_timesteps).clamp(0, 1).to(lam.device)
+        cell = torch.searchsorted(-self._nodes, -log_alpha).clamp(1, self.train_timesteps) - 1
+        low, high = self._nodes[cell], self._nodes[cell + 1]
+        fraction = ((log_alpha - low) / (high - low)).clamp(0, 1)
+        for _ in range(_NEWTON_STEPS):
+            value, slope = self._cubic(cell, fraction)
+            fraction = (fraction - (value - log_alpha) / slope).clamp(0, 1)
+        return ((cell + fraction) / self.train_timesteps).to(lam.device)
+
+
+def _monotone_cubics(nodes: Tensor) -> Tensor:
+    """Coefficients (cells, 4) of the powers 0 to 3 of the fraction of a cell, through monotone nodes.
+
+    Source: Fritsch & Butland 1984 (harmonic means of the neighbouring differences as slopes).
+    """
+    rise = nodes.diff()
+    inner = 2 * rise[:-1] * rise[1:] / (rise[:-1] + rise[1:])
+    first, last = 1.5 * rise[0] - 0.5 * rise[1], 1.5 * rise[-1] - 0.5 * rise[-2]
+    # An end's extrapolated slope keeps the cubic monotone between a half and twice the difference beside it.
+    ends = [end.clamp(2 * beside, 0.5 * beside) for end, beside in ((first, rise[0]), (last, rise[-1]))]
+    slopes = torch.cat([ends[0][None], inner, ends[1][None]])
+    left, right = slopes[:-1], slopes[1:]
+    return torch.stack([nodes[:-1], left, 3 * rise - 2 * left - right, left + right - 2 * rise], dim=1)
 
 
 def _betas(schedule: str, steps: int) -> Tensor:
