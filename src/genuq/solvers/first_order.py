@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from genuq.errors import ConfigurationError
 from genuq.processes import Process
-from genuq.solvers.stage import Point, Solver, Stage, linear_in_hats, point
+from genuq.solvers.stage import Point, Solver, Stage, linear_in_hats, points
 
 
 class DDIM(Solver):
@@ -28,8 +28,7 @@ class DDIM(Solver):
         self.eta = eta
 
     def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[Stage]:
-        points = [point(process, prediction, t) for t in times]
-        return [ddim_stage(here, there, self.eta) for here, there in pairwise(points)]
+        return [ddim_stage(here, there, self.eta) for here, there in pairwise(points(process, prediction, times))]
 
 
 class DDPM(DDIM):
@@ -50,12 +49,11 @@ class Euler(Solver):
     name = "euler"
 
     def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[Stage]:
-        points = [point(process, prediction, t) for t in times]
-        return [euler_stage(process, here, there) for here, there in pairwise(points)]
+        return [euler_stage(process, here, there) for here, there in pairwise(points(process, prediction, times))]
 
 
 def ddim_stage(here: Point, there: Point, eta: float = 0.0) -> Stage:
-    noise = eta * ancestral_noise(here, there)
+    noise = eta * ancestral_noise(here, there) if eta else 0.0
     direction = math.sqrt(max(there.sigma**2 - noise**2, 0.0))
     on_x, on_f = linear_in_hats(here, x0=there.alpha, eps=direction)
     return Stage(here.t, there.t, (on_x,), (on_f,), noise)

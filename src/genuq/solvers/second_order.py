@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from genuq.processes import Process
 from genuq.solvers.first_order import ddim_stage, euler_stage, velocity_weights
-from genuq.solvers.stage import Point, Solver, Stage, linear_in_hats, point
+from genuq.solvers.stage import Point, Solver, Stage, linear_in_hats, point, points
 
 
 class Heun(Solver):
@@ -20,9 +20,8 @@ class Heun(Solver):
     name, order = "heun", 2
 
     def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[Stage]:
-        points = [point(process, prediction, t) for t in times]
         stages: list[Stage] = []
-        for here, there in pairwise(points):
+        for here, there in pairwise(points(process, prediction, times)):
             predictor = euler_stage(process, here, there)
             if there.t == 0:
                 stages.append(predictor)
@@ -43,12 +42,11 @@ class DPMSolver2(Solver):
     Source: Lu et al. 2022, algorithm 1.
     """
 
-    name, order, latest_start = "dpm_solver_2", 2, 0.999
+    name, order, in_log_snr = "dpm_solver_2", 2, True
 
     def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[Stage]:
-        points = [point(process, prediction, t) for t in times]
         stages: list[Stage] = []
-        for here, there in pairwise(points):
+        for here, there in pairwise(points(process, prediction, times, self.in_log_snr)):
             if there.sigma == 0:
                 stages.append(ddim_stage(here, there))
                 continue
@@ -71,12 +69,12 @@ class DPMSolverPlusPlus2M(Solver):
     Source: Lu et al. 2022b, algorithm 2.
     """
 
-    name, order, latest_start = "dpm_solver_pp_2m", 2, 0.999
+    name, order, in_log_snr = "dpm_solver_pp_2m", 2, True
 
     def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[Stage]:
-        points = [point(process, prediction, t) for t in times]
-        stages = [ddim_stage(points[0], points[1])]
-        for before, here, there in zip(points, points[1:], points[2:]):
+        path = points(process, prediction, times, self.in_log_snr)
+        stages = [ddim_stage(path[0], path[1])]
+        for before, here, there in zip(path, path[1:], path[2:]):
             stages.append(ddim_stage(here, there) if there.sigma == 0 else multistep_stage(before, here, there))
         return stages
 

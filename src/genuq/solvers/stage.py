@@ -10,6 +10,7 @@ First-order solvers use one of each; multistep ones look back; singlestep ones h
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ import torch
 from torch import Tensor
 
 from genuq.errors import ConfigurationError
-from genuq.processes import FlowMatching, Process, conversion
+from genuq.processes import Process, conversion
+
+_LOWEST_HALF_LOG_SNR = math.log(0.001 / 0.999)  # of flow matching at t = 0.999
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,9 @@ class Stage:
         f: coefficients of the current and the earlier predictions, newest first.
         noise: coefficient of fresh standard normal noise.
         intermediate: True if the next state is only an auxiliary point of a singlestep method.
+
+    Raises:
+        ConfigurationError: a coefficient is not finite (`epsilon` says nothing of x_0 where alpha = 0).
     """
 
     t: float
@@ -41,6 +47,13 @@ class Stage:
     f: tuple[float, ...]
     noise: float = 0.0
     intermediate: bool = False
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(number) for number in (*self.x, *self.f, self.noise)):
+            raise ConfigurationError(
+                f"The step from t = {self.t:g} to {self.t_next:g} has infinite coefficients: the prediction type does "
+                "not determine the step there. Start nearer to the data, or choose another model.prediction."
+            )
 
 
 class Point(NamedTuple):
@@ -57,15 +70,28 @@ class Point(NamedTuple):
 
 
 def point(process: Process, prediction: str, t: float) -> Point:
-    """The process and the conversion at time t.
-
-    Raises:
-        ConfigurationError: the prediction type does not determine x_0 there (`epsilon` where alpha = 0).
-    """
+    """The process and the conversion at time t."""
     time = torch.tensor(t, dtype=torch.float64)
     a, b, c, d = (float(value) for value in conversion(prediction, process, time))
     numbers = (float(process.alpha(time)), float(process.sigma(time)), float(process.half_log_snr(time)))
     return Point(t, *numbers, a, b, c, d)
+
+
+def points(process: Process, prediction: str, times: Sequence[float], in_log_snr: bool = False) -> list[Point]:
+    """The points of a grid.
+
+    Raises:
+        ConfigurationError: fewer than two times, or an infinite log SNR at the first for a solver that steps in it.
+    """
+    if len(times) < 2:
+        raise ConfigurationError(f"A solver needs at least two times, not {len(times)}.")
+    found = [point(process, prediction, t) for t in times]
+    if in_log_snr and not math.isfinite(found[0].half_log_snr):
+        raise ConfigurationError(
+            f"The log SNR is infinite at the first time, t = {times[0]:g}, and this solver steps in it. "
+            "Start nearer to the data."
+        )
+    return found
 
 
 class Solver(ABC):
@@ -73,12 +99,12 @@ class Solver(ABC):
 
     Attributes:
         order: of convergence on the probability-flow ODE (1 or 2).
-        latest_start: largest usable starting time for flow matching, whose log SNR is infinite at t = 1.
+        in_log_snr: whether it steps in half log SNR, which must then be finite at the start.
     """
 
     name: str
     order: int = 1
-    latest_start: float = 1.0
+    in_log_snr: bool = False
 
     @abstractmethod
     def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[Stage]:
@@ -91,12 +117,14 @@ class Solver(ABC):
         """
 
     def start(self, process: Process, prediction: str) -> float:
-        """The first time: 1, or just below where the path's coefficients are singular there."""
-        singular = isinstance(process, FlowMatching) and prediction == "epsilon"
-        return min(self.latest_start, 0.999) if singular else self.latest_start_on(process)
+        """The first time: 1, or where the SNR is that of flow matching at t = 0.999 if it falls lower.
 
-    def latest_start_on(self, process: Process) -> float:
-        return self.latest_start if isinstance(process, FlowMatching) else 1.0
+        Only for solvers in log SNR and for `epsilon`: they divide by alpha, so that an alpha near 0 (5e-5 at the end of
+        a cosine schedule) would magnify rounding and the network's error thousands of times.
+        """
+        if self.in_log_snr or prediction == "epsilon":
+            return float(process.time_at(_LOWEST_HALF_LOG_SNR))
+        return 1.0
 
     def sampling_stages(
         self, process: Process, prediction: str, steps: int, spacing: str = "uniform_time"
