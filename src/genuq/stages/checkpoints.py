@@ -1,0 +1,120 @@
+"""Model checkpoints: weights as safetensors, with the description that rebuilds the model; those shipped with genuq."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genuq import files
+from genuq.errors import CheckpointError, ConfigurationError, did_you_mean
+from genuq.models import GenerativeModel, build, load_weights
+from genuq.networks import Classifier
+
+FORMAT = "genuq-checkpoint-1"
+
+
+def reference_path(name: str) -> Path:
+    """Where a checkpoint shipped with genuq lies.
+
+    Raises:
+        ConfigurationError: none has this name.
+    """
+    folder = Path(str(package_files("genuq") / "reference"))
+    path = folder / f"{name}.safetensors"
+    if not path.is_file():
+        shipped = [file.stem for file in folder.glob("*.safetensors")]
+        raise ConfigurationError(
+            f"no reference checkpoint '{name}' is shipped.{did_you_mean(name, shipped)} "
+            "Train one (stages=[train,...] model.checkpoint=null) or give its path as model.checkpoint."
+        )
+    return path
+
+
+def save_model(
+    path: str | Path,
+    model: GenerativeModel,
+    description: Mapping[str, Any],
+    notes: Mapping[str, Any],
+    half: bool = True,
+) -> None:
+    """Write a model's weights (float16 where `half`) with its description and notes as metadata."""
+    dtype = torch.float16 if half else torch.float32
+    tensors = {
+        name: tensor.to(dtype) if tensor.is_floating_point() else tensor
+        for name, tensor in model.state_dict().items()
+        if not name.startswith("autoencoder.autoencoder.")  # a diffusers autoencoder keeps its own files
+    }
+    metadata = {"format": FORMAT, "description": json.dumps(dict(description)), "notes": json.dumps(dict(notes))}
+    files.write_tensors(path, tensors, metadata)
+
+
+def load_model(path: str | Path, expected: Mapping[str, Any] | None = None) -> tuple[GenerativeModel, dict[str, Any]]:
+    """(model in float32, notes) of a checkpoint.
+
+    Args:
+        expected: the description that the configuration asks for; None takes the file's own.
+
+    Raises:
+        ArtefactError: missing or truncated.
+        CheckpointError: not a genuq checkpoint, or another model than expected (the differing keys are named).
+        NonFiniteError: NaN or infinite weights.
+    """
+    tensors, metadata = files.read_tensors(path)
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is no checkpoint of genuq (format '{metadata.get('format')}', not '{FORMAT}').")
+    description = json.loads(metadata["description"])
+    if expected is not None:
+        _require_same(description, expected, path)
+    model = build(description)
+    own = {k: v for k, v in model.state_dict().items() if k.startswith("autoencoder.autoencoder.")}
+    load_weights(model, {**own, **tensors}, str(path))
+    return model.eval(), json.loads(metadata["notes"])
+
+
+def _require_same(found: Mapping[str, Any], expected: Mapping[str, Any], path: str | Path) -> None:
+    left, right = (_flat(dict(side)) for side in (found, expected))
+    differing = [
+        f"{key}: {left.get(key, 'absent')} in the file, {right.get(key, 'absent')} in the configuration"
+        for key in sorted(left.keys() | right.keys())
+        if left.get(key) != right.get(key) and key != "head"
+    ]
+    if differing:
+        raise CheckpointError(
+            f"{path} holds another model than the configuration asks for. {'; '.join(differing)}. "
+            "Change these keys, or train this model (stages=[train,...] model.checkpoint=null)."
+        )
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def load_reference(name: str) -> GenerativeModel:
+    """A model shipped with genuq: `flow_matching`, `ddpm` or `latent_diffusion` (all of Fashion-MNIST)."""
+    return load_model(reference_path(f"{name}_fashion_mnist"))[0]
+
+
+def save_classifier(path: str | Path, classifier: Classifier, options: Mapping[str, Any], accuracy: float) -> None:
+    """Write the judge with its real-test accuracy."""
+    tensors = {n: t.half() if t.is_floating_point() else t for n, t in classifier.state_dict().items()}
+    notes = {"options": dict(options), "real_test_accuracy": accuracy}
+    files.write_tensors(path, tensors, {"format": f"{FORMAT}-classifier", "notes": json.dumps(notes)})
+
+
+def load_classifier(path: str | Path) -> tuple[Classifier, float]:
+    """(classifier, its accuracy on real test images)."""
+    tensors, metadata = files.read_tensors(path)
+    if metadata.get("format") != f"{FORMAT}-classifier":
+        raise CheckpointError(f"{path} is no classifier of genuq.")
+    notes = json.loads(metadata["notes"])
+    classifier = Classifier(**notes["options"])
+    load_weights(classifier, tensors, str(path))
+    return classifier.eval(), notes["real_test_accuracy"]

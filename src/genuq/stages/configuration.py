@@ -1,0 +1,193 @@
+"""Structured schemas: the types of every configuration key. YAML in conf/ gives the values, with units and sources."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+
+@dataclass
+class DataConfig:
+    name: str = MISSING  # a name of genuq.data.DATASETS
+    root: str | None = None  # folder with the data; null: cache, packages, download
+    image_size: int | None = None  # image_folder: pixels after the crop
+    channels: int | None = None  # image_folder: 1 or 3
+    modes: int | None = None  # gaussian_mixture: 8 or 25
+    size: int | None = None  # gaussian_mixture: points
+    standard_deviation: float | None = None  # gaussian_mixture: of a mode
+    seed: int | None = None  # gaussian_mixture: of the points
+    subset: int | None = None  # train on a seeded uniform subset of this many
+
+
+@dataclass
+class ProcessConfig:
+    name: str = MISSING  # flow_matching or variance_preserving
+    schedule: str = "linear"  # variance_preserving: linear, scaled_linear, cosine
+    train_timesteps: int = 1000  # variance_preserving: entries of the table
+
+
+@dataclass
+class AutoencoderConfig:
+    name: str = MISSING  # vae or diffusers
+    latent_channels: int | None = None  # vae
+    channels: list[int] | None = None  # vae: hidden features
+    path: str | None = None  # diffusers: folder of save_pretrained, or hub name
+    class_name: str | None = None  # diffusers: AutoencoderKL, AutoencoderTiny, ...
+
+
+@dataclass
+class ModelConfig:
+    name: str = MISSING
+    process: ProcessConfig = field(default_factory=ProcessConfig)
+    prediction: str = MISSING  # epsilon, sample, v_prediction, flow
+    class_conditional: bool = True
+    head: str | None = None  # dotted name of the last weighted layer; null: the last Conv2d or Linear
+    checkpoint: str | None = None  # reference: shipped with genuq; a path; null: this run's own training
+    autoencoder: AutoencoderConfig | None = None  # null: the process runs on pixels
+
+
+@dataclass
+class UNetConfig:
+    name: str = "unet"
+    channels: list[int] = field(default_factory=lambda: [32, 80])
+    blocks: int = 1
+    stem: int = 2
+    dropout: float = 0.0
+
+
+@dataclass
+class DiTConfig:
+    name: str = "dit"
+    patch: int = 2
+    width: int = 128
+    depth: int = 6
+    heads: int = 4
+
+
+@dataclass
+class MLPConfig:
+    name: str = "mlp"
+    width: int = 128
+    depth: int = 3
+
+
+@dataclass
+class SamplerConfig:
+    name: str = MISSING  # a name of genuq.solvers.SOLVERS
+    steps: int = 20
+    spacing: str = "uniform_time"
+    eta: float | None = None  # ddim only
+    guidance_scale: float = 1.0
+    samples: int = 1024
+    classes: list[int] | None = None
+    batch_size: int = 64  # also the size of a shard
+
+
+@dataclass
+class PosteriorConfig:
+    name: str = MISSING  # a name of genuq.posteriors.KINDS
+    convention: str | None = None  # diagonal_laplace: ggn, empirical_fisher, laplace_torch
+    draws: int = 5
+    images: int = 4096
+    held_out: int = 512
+    batch_size: int = 64
+    n_effective: float | None = None
+    observation_noise: float | None = None
+    prior_precision: float | None = None
+    temperature: float | None = None
+    relative_perturbation: float | None = None
+
+
+@dataclass
+class LikelihoodConfig:
+    name: str = MISSING  # semantic or pixel
+    extractor: str | None = None  # a name of genuq.extractors, for the semantic likelihood
+    options: dict[str, Any] = field(default_factory=dict)  # of the extractor: image_size, checkpoint, ...
+    observation_variance: float | None = None
+    normalise: bool = False
+    include_unperturbed: bool = True
+    batch_size: int = 64
+
+
+@dataclass
+class ScoreConfig:
+    name: str = "entropy"  # the functional that the run is about
+    also: list[str] = field(default_factory=list)  # further functionals in the table
+    controls: list[str] = field(default_factory=list)
+    jitter_size: float = 0.02
+    noise_standard_deviation: float = 0.05
+
+
+@dataclass
+class MetricConfig:
+    extractor: str = "classifier"
+    options: dict[str, Any] = field(default_factory=dict)
+    k: int = 5
+    reference_images: int = 5000
+    fractions: list[float] = field(default_factory=lambda: [1.0, 0.9, 0.8, 0.7, 0.6, 0.5])
+    bins: int = 8
+    bootstrap: int = 1000
+    half_samples: int = 100
+    random_repeats: int = 50
+    per_class: bool = True
+    allow_shared_extractor: bool = False
+
+
+@dataclass
+class TrainerConfig:
+    steps: int = 3000
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    warmup_steps: int = 200
+    weight_decay: float = 0.0
+    ema_decay: float = 0.999
+    class_dropout: float = 0.1
+    gradient_clip: float = 1.0
+    checkpoint_every: int = 250
+    autoencoder_steps: int = 1500
+    judge_steps: int = 2000
+    accelerator: str = "auto"
+    devices: int = 1
+    strategy: str = "auto"
+    precision: str = "32-true"
+
+
+@dataclass
+class LoggerConfig:
+    name: str = "csv"  # csv, wandb or none
+    project: str = "genuq"  # wandb
+    mode: str = "offline"  # wandb: offline or online
+
+
+@dataclass
+class Config:
+    """The whole configuration. `network` is one of three schemas, by its name."""
+
+    name: str = MISSING
+    seed: int = 0
+    stages: list[str] = field(default_factory=list)
+    device: str = "auto"
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    network: Any = MISSING
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    posterior: PosteriorConfig = field(default_factory=PosteriorConfig)
+    likelihood: LikelihoodConfig = field(default_factory=LikelihoodConfig)
+    score: ScoreConfig = field(default_factory=ScoreConfig)
+    metric: MetricConfig = field(default_factory=MetricConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
+
+
+NETWORK_SCHEMAS = {"unet": UNetConfig, "dit": DiTConfig, "mlp": MLPConfig}
+
+
+def register() -> None:
+    """Make the schemas known to Hydra: `schema` for the whole, `network/schema_NAME` for each network."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    for name, schema in NETWORK_SCHEMAS.items():
+        store.store(group="network", name=f"schema_{name}", node=schema)

@@ -1,0 +1,91 @@
+"""The stage that embeds: samples, draws and controls in the likelihood's space; samples and real images in the judge's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genuq import data, files
+from genuq.scores import direct_noise
+from genuq.stages.artefacts import StageFolder
+from genuq.stages.progress import Display
+from genuq.stages.run import Run
+from genuq.stages.sample import read_samples
+from genuq.stages.stage import Stage, register
+
+
+@register
+class Embed(Stage):
+    """Leaves embeddings.safetensors (image, draws, controls) and judge.safetensors (image, real, draws)."""
+
+    name = "embed"
+    inputs = ("sample",)
+    groups = ("likelihood", "metric")
+
+    def settings(self, run: Run) -> dict[str, Any]:
+        judged = {key: run.plain("metric")["metric"][key] for key in ("extractor", "options", "reference_images")}
+        if judged["extractor"] == "classifier":
+            judged["checkpoint"] = files.sha256(run.judge_checkpoint)
+        likelihood = run.plain("likelihood")["likelihood"]
+        for key in ("batch_size", "observation_variance", "include_unperturbed"):
+            likelihood.pop(key)
+        noise = "direct_noise" in run.config.score.controls
+        return {
+            "seed": run.config.seed,
+            "data": run.plain("data")["data"],
+            "likelihood": likelihood,
+            "judge": judged,
+            "direct_noise": run.config.score.noise_standard_deviation if noise else None,
+        }
+
+    def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
+        samples = read_samples(run)
+        versions = versions_to_score(run, samples)
+        count = sum(tensor.shape[0] * (tensor.shape[1] if name != "image" else 1) for name, tensor in versions.items())
+        with display.bar("embedding", count) as advance:
+            settings = {"batch_size": run.config.likelihood.batch_size, "progress": advance, "device": run.device}
+            embedded = {name: run.likelihood.embed(tensor, **settings) for name, tensor in versions.items()}
+        files.write_tensors(folder.path / "embeddings.safetensors", embedded)
+        reference = reference_images(run)
+        draws = samples["draws"]
+        with display.bar("embedding for the judge", len(reference) + len(draws) * (1 + draws.shape[1])) as advance:
+            judged = judge_features(run, {"image": samples["image"], "real": reference, "draws": draws}, advance)
+        files.write_tensors(folder.path / "judge.safetensors", judged)
+        return {"likelihood": run.likelihood.name, "judge": run.judge.name}
+
+
+def versions_to_score(run: Run, samples: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What the likelihood embeds: `image` (N, ...), and the draws and controls (N, M, ...)."""
+    versions = {name: tensor for name, tensor in samples.items() if name not in ("index", "class")}
+    if "direct_noise" in run.config.score.controls:
+        noisy = direct_noise(
+            samples["image"],
+            run.config.posterior.draws,
+            run.config.score.noise_standard_deviation,
+            run.config.seed,
+            samples["index"].tolist(),
+        )
+        versions["direct_noise"] = (noisy * 255).round().to(torch.uint8)
+    return versions
+
+
+def reference_images(run: Run) -> Tensor:
+    """A seeded subset of the real test set, as the sampler's output type."""
+    real = run.test_set
+    wanted = min(run.config.metric.reference_images, len(real))
+    chosen = data.subset(real, wanted, run.config.seed)
+    items, _ = chosen.batch(range(len(chosen)))
+    return ((items + 1) * 127.5).round().to(torch.uint8) if items.ndim == 4 else items
+
+
+def judge_features(run: Run, sets: Mapping[str, Tensor], advance: Callable[[int], None]) -> dict[str, Tensor]:
+    """Features of each set in the judge's space; draws (N, M, ...) become (N, M, D)."""
+    features = {}
+    for name, tensor in sets.items():
+        flat = tensor.flatten(0, 1) if name == "draws" else tensor
+        embedded = run.judge.embed(flat, batch_size=256, progress=advance)
+        features[name] = embedded.reshape(*tensor.shape[:2], -1) if name == "draws" else embedded
+    return features

@@ -1,0 +1,149 @@
+"""The stage that evaluates: does the score find the samples that an independent judge calls bad?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genuq import files
+from genuq.analysis import EvaluationSettings, SampleFacts, describe_judge, evaluate_scores, summarise
+from genuq.metrics import MetricLabel, frechet_distance, membership, realism
+from genuq.scores import complexity
+from genuq.stages.artefacts import StageFolder
+from genuq.stages.progress import Display
+from genuq.stages.run import Run
+from genuq.stages.sample import read_samples
+from genuq.stages.score import scored_samples
+from genuq.stages.stage import Stage, register
+
+
+@register
+class Evaluate(Stage):
+    """Leaves evaluation.json: the parts `summary`, `judge`, `scores`, `quality`, `samples` of the results."""
+
+    name = "evaluate"
+    inputs = ("score",)
+    groups = ("metric",)
+
+    def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
+        samples = read_samples(run)
+        judged, _ = files.read_tensors(run.folder / "embed" / "judge.safetensors")
+        columns, _ = files.read_tensors(run.folder / "score" / "scores.safetensors")
+        facts = known_of(run, samples, judged)
+        scores = scored_samples(run, columns, run.sampler.evaluations(run.model))
+        with display.bar("evaluating", len(scores) + 1) as advance:
+            rows = evaluate_scores(
+                scores,
+                judged["image"],
+                judged["real"],
+                SampleFacts(
+                    targets={name: facts[name] for name in ("confidence", "realism", "membership") if name in facts},
+                    bad=facts.get("bad"),
+                    classes=facts.get("class"),
+                    complexity=facts.get("complexity"),
+                ),
+                settings_of(run),
+                progress=lambda done, total, what: advance(1),
+            )
+        evaluation = {
+            "summary": summarise(rows, run.config.score.name),
+            "judge": judge_entry(run, judged, facts),
+            "scores": rows,
+            "quality": quality_of_draws(judged),
+            "samples": sample_table(run, samples, columns, facts),
+        }
+        files.write_json(folder.path / "evaluation.json", evaluation)
+        return {"sentence": evaluation["summary"]["sentence"]}
+
+
+def settings_of(run: Run) -> EvaluationSettings:
+    settings = run.config.metric
+    return EvaluationSettings(
+        k=settings.k,
+        fractions=tuple(settings.fractions),
+        bins=settings.bins,
+        bootstrap=settings.bootstrap,
+        half_samples=settings.half_samples,
+        random_repeats=settings.random_repeats,
+        per_class=settings.per_class,
+        seed=run.config.seed,
+    )
+
+
+def known_of(run: Run, samples: Mapping[str, Tensor], judged: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What the judge and the images tell of each sample, by name.
+
+    `bad` is the truth where it is known, else that the judge sees another class than the one asked for.
+    """
+    k, judge = run.config.metric.k, run.judge
+    facts = {
+        "realism": realism(judged["real"], judged["image"], k),
+        "membership": membership(judged["real"], judged["image"], k).double(),
+    }
+    conditional = bool((samples["class"] >= 0).all())
+    if conditional:
+        facts["class"] = samples["class"]
+    if run.is_image:
+        facts["complexity"] = complexity(samples["image"])["png_bytes"]
+    if judge.probabilities is not None:
+        probabilities = judge.probabilities(judged["image"])
+        facts["predicted"] = probabilities.argmax(1)
+        if conditional:
+            facts["confidence"] = probabilities.gather(1, samples["class"][:, None])[:, 0]
+            facts["bad"] = (facts["predicted"] != samples["class"]).double()
+        else:
+            facts["confidence"] = probabilities.amax(1)
+    if judge.truth is not None:
+        facts["bad"] = judge.truth(samples["image"]).double()
+    return facts
+
+
+def judge_entry(run: Run, judged: Mapping[str, Tensor], facts: Mapping[str, Tensor]) -> dict[str, Any]:
+    label = MetricLabel(
+        run.judge.name, judged["real"].shape[1], run.config.metric.k, len(judged["image"]), len(judged["real"])
+    )
+    classified = "predicted" in facts and "bad" in facts
+    return describe_judge(
+        label,
+        scoring_space(run),
+        allow_shared=run.config.metric.allow_shared_extractor,
+        real_test_accuracy=run.judge.real_test_accuracy,
+        sample_accuracy=1 - float(facts["bad"].mean()) if classified else None,
+    )
+
+
+def scoring_space(run: Run) -> str | None:
+    """Name of the encoder that scores; None for pixels and points."""
+    extractor = getattr(run.likelihood, "extractor", None)
+    return None if extractor is None else extractor.name
+
+
+def quality_of_draws(judged: Mapping[str, Tensor]) -> dict[str, Any]:
+    """FID of the unperturbed samples and of each draw's: a draw that ruins the images says nothing about them."""
+    draws_NMD = judged["draws"]
+    return {
+        "fid_map": frechet_distance(judged["real"], judged["image"]),
+        "fid_draws": [frechet_distance(judged["real"], draws_NMD[:, m]) for m in range(draws_NMD.shape[1])],
+    }
+
+
+def sample_table(
+    run: Run, samples: Mapping[str, Tensor], scores: Mapping[str, Tensor], facts: Mapping[str, Tensor]
+) -> dict[str, Any]:
+    """One row a sample: index, class, every score, and what the judge says."""
+    names = run.training_set.class_names
+    classes = samples["class"].tolist()
+    extra = [
+        name for name in ("confidence", "predicted", "realism", "membership", "complexity", "bad") if name in facts
+    ]
+    columns = [samples["index"], *scores.values(), *(facts[name] for name in extra)]
+    table = torch.stack([column.double() for column in columns], dim=1).tolist()
+    whole = {"index", "predicted", "membership", "bad"}
+    headings = ["index", *(f"score_{name}" for name in scores), *extra]
+    rows = [[int(v) if h in whole else v for h, v in zip(headings, row)] for row in table]
+    rows = [[row[0], c if c >= 0 else None, names[c] if c >= 0 else None, *row[1:]] for row, c in zip(rows, classes)]
+    renamed = ["member" if heading == "membership" else heading for heading in headings[1:]]
+    return {"columns": ["index", "class", "class_name", *renamed], "rows": rows}

@@ -1,0 +1,101 @@
+"""The stage that fits the posterior over the head, and the control of the same size without curvature."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from genuq import posteriors
+from genuq.posteriors import FitResult, IsotropicNoise, LastLayerPosterior, ScaleOptions
+from genuq.stages.artefacts import StageFolder
+from genuq.stages.progress import Display
+from genuq.stages.run import Run
+from genuq.stages.stage import Stage, checkpoint_identity, register
+
+
+@register
+class Fit(Stage):
+    """Leaves posterior.safetensors and fit.json (scale, reasons, evidence curve, cost)."""
+
+    name = "fit"
+    groups = ("data", "posterior")
+
+    def settings(self, run: Run) -> dict[str, Any]:
+        settings = super().settings(run) | {"checkpoint": checkpoint_identity(run), "head": run.config.model.head}
+        for key in ("draws", "batch_size"):
+            settings["posterior"].pop(key)
+        return settings
+
+    def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
+        settings = run.config.posterior
+        with display.bar("fitting the posterior", settings.images + settings.held_out) as advance:
+            done = 0
+
+            def report(so_far: int, _: int) -> None:
+                nonlocal done
+                advance(so_far - done)
+                done = so_far
+
+            fitted = posteriors.fit(
+                run.model,
+                run.training_set,
+                kind=settings.name,
+                images=settings.images,
+                held_out=settings.held_out,
+                batch_size=settings.batch_size,
+                seed=run.config.seed,
+                scale=scale_options(run),
+                progress=report,
+                **({} if settings.convention is None else {"convention": settings.convention}),
+            )
+        summary = summary_of(fitted)
+        fitted.posterior.save(folder.path / "posterior.safetensors", {"fit": json.dumps(summary)})
+        return summary
+
+
+def scale_options(run: Run) -> ScaleOptions:
+    settings = run.config.posterior
+    return ScaleOptions(
+        n_effective=settings.n_effective,
+        observation_noise=settings.observation_noise,
+        prior_precision=settings.prior_precision,
+        temperature=settings.temperature,
+        relative_perturbation=settings.relative_perturbation,
+    )
+
+
+def summary_of(fitted: FitResult) -> dict[str, Any]:
+    """Scale, reasons and cost of a fit as plain data."""
+    scale = fitted.chosen.scale
+    return {
+        "scale": {
+            "n_effective": scale.n_effective,
+            "n_seen": fitted.posterior.n_seen,
+            "observation_noise": scale.observation_noise,
+            "prior_precision": scale.prior_precision,
+            "temperature": scale.temperature,
+            "relative_perturbation": fitted.posterior.relative_perturbation(),
+            "how": fitted.chosen.how,
+        },
+        "evidence": fitted.chosen.evidence,
+        "residual_variance": fitted.held_out.residual_variance,
+        "fit_seconds": fitted.seconds,
+        "trunk_forward_seconds": fitted.forward_seconds,
+    }
+
+
+def load_posterior(run: Run) -> LastLayerPosterior:
+    """The run's fitted posterior."""
+    kind = posteriors.KINDS[run.config.posterior.name]
+    return kind.load(run.folder / "fit" / "posterior.safetensors", run.model.head)
+
+
+def matched_noise(posterior: LastLayerPosterior) -> IsotropicNoise:
+    """Isotropic weight noise with the mean variance of `posterior`."""
+    scale = posterior.require_final()
+    noise = IsotropicNoise(posterior.head.layer, posterior.active_O)
+    noise.n_seen = posterior.n_seen
+    return noise.finalise(
+        posteriors.Scale(scale.n_effective, scale.observation_noise, 1 / posterior.mean_variance(), 1.0)
+    )

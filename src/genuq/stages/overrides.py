@@ -1,0 +1,93 @@
+"""Checking what the user typed, all jobs of a sweep at once, before any of them starts."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+import genuq
+from genuq.errors import ConfigurationError, did_you_mean
+
+
+def config_directory() -> Path:
+    """conf/: inside an installed package, or at the root of a clone."""
+    package = Path(genuq.__file__).parent
+    inside, beside = package / "conf", package.parents[1] / "conf"
+    return inside if inside.is_dir() else beside
+
+
+def check_overrides(arguments: Sequence[str]) -> None:
+    """Compose the configuration of every job that the arguments ask for.
+
+    Raises:
+        ConfigurationError: an unknown key, option or value; the message names it and the near match.
+    """
+    texts = [argument for argument in arguments if not argument.startswith("-")]
+    with initialize_config_dir(str(config_directory()), version_base="1.3"):
+        for job in _jobs(texts):
+            try:
+                _require_values(compose("config", overrides=list(job)))
+            except (HydraException, OmegaConfBaseException) as error:
+                raise ConfigurationError(_explain(error)) from error
+
+
+def _jobs(texts: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """The overrides of each job of a sweep; one job where nothing is swept."""
+    try:
+        overrides = OverridesParser.create().parse_overrides(overrides=list(texts))
+    except HydraException as error:
+        raise ConfigurationError(
+            f"{str(error).splitlines()[0]} Overrides look like group=option or group.key=value."
+        ) from error
+    choices = [
+        [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+        if override.is_sweep_override()
+        else [str(override.input_line)]
+        for override in overrides
+    ]
+    return itertools.product(*choices)
+
+
+def _require_values(config: DictConfig) -> None:
+    missing = sorted(OmegaConf.missing_keys(config) - {"hydra"})
+    missing = [key for key in missing if not key.startswith("hydra")]
+    if missing:
+        raise ConfigurationError(f"{missing[0]} must be given: add {missing[0]}=... to the command.")
+    OmegaConf.to_container(config, resolve=True)
+
+
+def _explain(error: Exception) -> str:
+    """Hydra's complaint in the user's words, with the near match."""
+    text = "\n".join(str(part) for part in (error, error.__cause__) if part)
+    if group := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
+        options = [path.stem for path in (config_directory() / group[1]).glob("*.yaml")]
+        return f"{group[1]}={group[2]}: there is no such option.{did_you_mean(group[2], options)}"
+    if key := re.search(r"Key '([^']+)' (?:is )?not in '([^']+)'|Could not override '([^']+)'", text):
+        full = re.search(r"full_key: (\S+)", text)
+        name = (full and full[1]) or key[3] or key[1]
+        return f"'{name}' is not a key of the configuration.{_near_key(name)}"
+    if value := re.search(r"(Value .*)", text):
+        full = re.search(r"full_key: (\S+)", text)
+        return f"{full[1] if full else 'configuration'}: {value[1]}."
+    return text.strip().splitlines()[0]
+
+
+def _near_key(name: str) -> str:
+    """The nearest key in the same group, and all of them."""
+    whole: Any = compose("config", overrides=[])
+    *groups, last = name.split(".")
+    try:
+        for group in groups:
+            whole = whole[group]
+    except (KeyError, OmegaConfBaseException):
+        return did_you_mean(groups[0], [str(key) for key in compose("config", overrides=[])])
+    return did_you_mean(last, [str(key) for key in whole]) if isinstance(whole, DictConfig) else ""

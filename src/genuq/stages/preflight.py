@@ -1,0 +1,85 @@
+"""Everything that can be known to be wrong before the first long work starts."""
+
+from __future__ import annotations
+
+from genuq import posteriors, scores, solvers
+from genuq.analysis import EvaluationSettings, check_independence
+from genuq.errors import ConfigurationError, did_you_mean
+from genuq.scores import FUNCTIONALS
+from genuq.stages.evaluate import scoring_space, settings_of
+from genuq.stages.loggers import check_logger
+from genuq.stages.run import Run
+from genuq.stages.sample import RESAMPLING_CONTROLS
+from genuq.stages.stage import STAGES
+
+CONTROLS = ("random", "complexity", "direct_noise", *RESAMPLING_CONTROLS)
+IMAGE_CONTROLS = ("complexity", "direct_noise")
+
+
+def check(run: Run) -> None:
+    """Build what the asked stages need and check it against each other.
+
+    Raises:
+        GenuqError: whatever is wrong, with the key to change.
+    """
+    check_names(run)
+    check_logger(run)
+    stages = set(run.config.stages)
+    run.training_set.verify()
+    if stages & {"fit", "sample"} and not run.trains:
+        run.sampler.check(run.model)
+    if "sample" in stages:
+        check_draws(run)
+    if stages & {"embed", "score", "evaluate"}:
+        check_evaluation(run)
+
+
+def check_names(run: Run) -> None:
+    """Names that no schema can check: stages, posterior, functionals, controls, solver."""
+    known = {
+        "stages": (run.config.stages, STAGES),
+        "posterior.name": ([run.config.posterior.name], posteriors.KINDS),
+        "score.name": ([run.config.score.name], FUNCTIONALS),
+        "score.also": (run.config.score.also, FUNCTIONALS),
+        "score.controls": (run.config.score.controls, CONTROLS),
+        "sampler.name": ([run.config.sampler.name], solvers.SOLVERS),
+    }
+    for key, (names, candidates) in known.items():
+        for name in names:
+            if name not in candidates:
+                raise ConfigurationError(f"{key}: '{name}' does not exist.{did_you_mean(name, candidates)}")
+
+
+def check_draws(run: Run) -> None:
+    for key, value, least in (
+        ("posterior.draws", run.config.posterior.draws, 2),
+        ("sampler.samples", run.config.sampler.samples, 1),
+        ("sampler.batch_size", run.config.sampler.batch_size, 1),
+    ):
+        if value < least:
+            raise ConfigurationError(f"{key} = {value}; at least {least} needed.")
+    if not run.is_image:
+        for name in IMAGE_CONTROLS:
+            if name in run.config.score.controls:
+                raise ConfigurationError(f"score.controls: '{name}' needs images; remove it for points.")
+    if run.config.sampler.steps < 1:
+        raise ConfigurationError(f"sampler.steps = {run.config.sampler.steps}; at least 1 is needed.")
+
+
+def check_evaluation(run: Run) -> None:
+    """The likelihood and the judge exist and differ; enough samples for k."""
+    settings: EvaluationSettings = settings_of(run)
+    space = scoring_space(run)
+    if not (run.trains and run.config.metric.extractor == "classifier"):
+        check_independence(space, run.judge.name, run.config.metric.allow_shared_extractor)
+    kept = int(run.config.sampler.samples * min(settings.fractions))
+    if kept <= settings.k:
+        raise ConfigurationError(
+            f"sampler.samples = {run.config.sampler.samples} leaves {kept} samples at the smallest of metric.fractions, "
+            f"but metric.k = {settings.k} neighbours need more. Raise sampler.samples or lower metric.k."
+        )
+    if run.config.metric.reference_images <= settings.k:
+        raise ConfigurationError(
+            f"metric.reference_images = {run.config.metric.reference_images} must exceed metric.k = {settings.k}."
+        )
+    scores.functional(run.config.score.name)

@@ -1,0 +1,114 @@
+"""The stage that reports: results.json, results.csv, plots, the page; and the last lines on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import genuq
+from genuq import files
+from genuq.report import terminal_table, write_report
+from genuq.stages.artefacts import StageFolder
+from genuq.stages.evaluate import scoring_space
+from genuq.stages.loggers import log_results
+from genuq.stages.progress import Display
+from genuq.stages.run import Run
+from genuq.stages.sample import read_samples
+from genuq.stages.stage import STAGES, Stage, register
+
+
+@register
+class Report(Stage):
+    """Leaves index.html, results.json, results.csv and plots/."""
+
+    name = "report"
+    inputs = ("evaluate",)
+    groups = ("logger",)
+
+    def settings(self, run: Run) -> dict[str, Any]:
+        return super().settings(run) | {"command": run.command, "name": run.config.name}
+
+    def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
+        samples, results = read_samples(run), collect(run)
+        page = write_report(folder.path, results, samples["image"], samples["draws"])
+        log_results(run, results, {path.stem: path for path in sorted((folder.path / "plots").glob("*.png"))})
+        return {"page": page.name}
+
+    def execute(self, run: Run, display: Display) -> None:
+        super().execute(run, display)
+        display.console.print(terminal_table(files.read_json(run.folder / self.name / "results.json")))
+        display.say(f"Open {display_path(run.folder / self.name / 'index.html')}")
+
+
+def display_path(path: Path) -> str:
+    """Relative to the current folder where that is shorter."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def collect(run: Run) -> dict[str, Any]:
+    """The results of the whole run, in the form that the report reads."""
+    notes = {name: STAGES[name].folder(run).notes() for name in ("fit", "sample", "embed", "score")}
+    evaluation = files.read_json(run.folder / "evaluate" / "evaluation.json")
+    quality = evaluation.pop("quality")
+    return {
+        "name": run.config.name,
+        "genuq_version": genuq.__version__,
+        "command": run.command,
+        "config": run.plain(*run.config.keys()),
+        "summary": evaluation["summary"],
+        "data": {
+            "name": run.training_set.name,
+            "reference_images": evaluation["judge"]["reference"],
+            "class_names": run.training_set.class_names,
+        },
+        "model": model_entry(run),
+        "sampler": {
+            "name": run.config.sampler.name,
+            "steps": run.config.sampler.steps,
+            "evaluations_per_sample": notes["sample"]["evaluations_per_sample"],
+            "guidance_scale": run.config.sampler.guidance_scale,
+        },
+        "posterior": posterior_entry(run, notes, quality),
+        "likelihood": {
+            "name": run.likelihood.name,
+            "extractor": scoring_space(run),
+            "dimension": run.likelihood.dimension,
+            "observation_variance": notes["score"]["observation_variance"],
+            "how": notes["score"]["how"],
+        },
+        "judge": evaluation["judge"],
+        "scores": evaluation["scores"],
+        "samples": evaluation["samples"],
+        "warnings": [note for row in evaluation["scores"] for note in row["notes"] if row["kind"] == "score"],
+    }
+
+
+def model_entry(run: Run) -> dict[str, Any]:
+    return {
+        "name": run.config.model.name,
+        "network": run.config.network.name,
+        "parameters": sum(parameter.numel() for parameter in run.model.network.parameters()),
+        "prediction": run.model.prediction,
+        "process": run.model.process.name,
+        "checkpoint": run.checkpoint.name,
+    }
+
+
+def posterior_entry(run: Run, notes: Mapping[str, Any], quality: Mapping[str, Any]) -> dict[str, Any]:
+    draws, per_sample = run.config.posterior.draws, notes["sample"]["seconds_per_sample"]
+    count = run.config.sampler.samples
+    return {
+        "name": run.config.posterior.name,
+        "head": run.model.head_name,
+        "draws": draws,
+        "scale": notes["fit"]["scale"],
+        "cost": {
+            "fit_seconds": notes["fit"]["fit_seconds"],
+            "trunk_forward_seconds": notes["fit"]["trunk_forward_seconds"],
+            "sample_seconds": per_sample["unperturbed"] * count,
+            "draw_seconds": per_sample["draws"] * count,
+            "evaluations": notes["sample"]["evaluations_per_sample"] * draws,
+        },
+        "quality": quality,
+    }

@@ -1,0 +1,154 @@
+"""One run: its configuration, its folder, and the parts that the stages share, each built when first asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from genuq import data, extractors, solvers
+from genuq.data import Dataset
+from genuq.errors import ConfigurationError
+from genuq.extractors import Extractor
+from genuq.likelihoods import Likelihood, PixelLikelihood, SemanticLikelihood
+from genuq.models import GenerativeModel, Sampler, find_head
+from genuq.stages.checkpoints import load_model, reference_path
+from genuq.stages.judge import Judge, classifier_judge, extractor_judge, points_judge
+from genuq.stages.spaces import PointLikelihood
+
+
+@dataclass
+class Run:
+    """Configuration and folder of a run.
+
+    Attributes:
+        config: resolved and checked against the schemas.
+        folder: where the stages leave their artefacts, one sub-folder each.
+        command: what the user typed, for the report.
+    """
+
+    config: DictConfig
+    folder: Path
+    command: str
+
+    def plain(self, *groups: str) -> dict[str, Any]:
+        """The named parts of the configuration as plain data."""
+        whole: Any = OmegaConf.to_container(self.config, resolve=True)
+        return {group: whole[group] for group in groups}
+
+    @cached_property
+    def device(self) -> torch.device:
+        if self.config.device != "auto":
+            return torch.device(self.config.device)
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+    def _dataset(self, split: str) -> Dataset:
+        options = {k: v for k, v in self.plain("data")["data"].items() if v is not None and k != "subset"}
+        return data.load(options.pop("name"), split, **options)
+
+    @cached_property
+    def training_set(self) -> Dataset:
+        whole, subset = self._dataset("train"), self.config.data.subset
+        return whole if subset is None else data.subset(whole, subset, self.config.seed)
+
+    @cached_property
+    def test_set(self) -> Dataset:
+        return self._dataset("test")
+
+    @property
+    def is_image(self) -> bool:
+        return len(self.training_set.shape) == 3
+
+    def description(self) -> dict[str, Any]:
+        """The model as plain data, for `genuq.models.build`."""
+        model, network = self.plain("model")["model"], self.plain("network")["network"]
+        autoencoder = model["autoencoder"]
+        return {
+            "shape": list(self.training_set.shape),
+            "num_classes": self.training_set.num_classes if model["class_conditional"] else 0,
+            "prediction": model["prediction"],
+            "process": model["process"],
+            "network": network,
+            "autoencoder": None if autoencoder is None else {k: v for k, v in autoencoder.items() if v is not None},
+            "head": model["head"],
+        }
+
+    @property
+    def trains(self) -> bool:
+        return "train" in self.config.stages
+
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint that the later stages use."""
+        chosen = self.config.model.checkpoint
+        if self.trains or chosen is None:
+            return self.folder / "train" / "model.safetensors"
+        if chosen == "reference":
+            return reference_path(f"{self.config.model.name}_{self.config.data.name}")
+        return Path(chosen).expanduser()
+
+    @cached_property
+    def model(self) -> GenerativeModel:
+        model = load_model(self.checkpoint, self.description())[0]
+        model.head_name = find_head(model.network, self.config.model.head)
+        model.check_weights()
+        return model.to(self.device)
+
+    @cached_property
+    def sampler(self) -> Sampler:
+        settings = self.config.sampler
+        options = {} if settings.eta is None else {"eta": settings.eta}
+        return Sampler(
+            solver=solvers.build(settings.name, **options),
+            steps=settings.steps,
+            spacing=settings.spacing,
+            guidance_scale=settings.guidance_scale,
+            seed=self.config.seed,
+            classes=settings.classes,
+            batch_size=settings.batch_size,
+        )
+
+    @cached_property
+    def likelihood(self) -> Likelihood | PointLikelihood:
+        settings = self.plain("likelihood")["likelihood"]
+        variance = settings["observation_variance"]
+        if not self.is_image:
+            if settings["name"] != "pixel":
+                raise ConfigurationError("likelihood=semantic needs images; for points use likelihood=pixel.")
+            return PointLikelihood(self.training_set.shape[0], variance)
+        if settings["name"] == "pixel":
+            return PixelLikelihood(self.training_set.shape, variance)
+        if settings["name"] != "semantic" or settings["extractor"] is None:
+            raise ConfigurationError(
+                f"likelihood.name = '{settings['name']}' with likelihood.extractor = '{settings['extractor']}'; "
+                "choose pixel, or semantic with an extractor."
+            )
+        extractor = extractors.build(settings["extractor"], **settings["options"])
+        return SemanticLikelihood(extractor, variance, settings["normalise"])
+
+    @cached_property
+    def judge(self) -> Judge:
+        settings = self.plain("metric")["metric"]
+        if settings["extractor"] == "points":
+            return points_judge(self.test_set)
+        if settings["extractor"] == "classifier":
+            return classifier_judge(self.judge_checkpoint)
+        return extractor_judge(self.named_extractor(settings["extractor"], settings["options"]))
+
+    def named_extractor(self, name: str, options: dict[str, Any]) -> Extractor:
+        """An extractor by name; `pixels` takes its size from the data."""
+        if name == "pixels":
+            options = {"image_shape": self.training_set.shape, **options}
+        return extractors.build(name, **options)
+
+    @property
+    def judge_checkpoint(self) -> Path:
+        """The judging classifier: this run's own if it trained one, else the shipped one."""
+        own = self.folder / "train" / "judge.safetensors"
+        return own if own.is_file() else reference_path(f"classifier_{self.config.data.name}")

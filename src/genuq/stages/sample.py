@@ -1,0 +1,132 @@
+"""The stage that samples: every sample unperturbed, under each weight draw, and under the controls that resample.
+
+Shards are keyed by sample index. A killed run finds its finished shards again and goes on with the rest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genuq import files
+from genuq.models import sample, to_bytes
+from genuq.posteriors import LastLayerPosterior, swapped
+from genuq.scores import jitter_initial_noise
+from genuq.stages.artefacts import StageFolder
+from genuq.stages.fit import load_posterior, matched_noise
+from genuq.stages.progress import Display
+from genuq.stages.run import Run
+from genuq.stages.stage import Stage, checkpoint_identity, register
+
+RESAMPLING_CONTROLS = ("jitter", "isotropic")
+
+
+@register
+class Sample(Stage):
+    """Leaves shard-START-STOP.safetensors: index, class (-1 for none), image, draws, and the resampling controls.
+
+    Images are uint8 (B, C, H, W) and draws (B, M, C, H, W); points are float32 (B, D) and (B, M, D).
+    """
+
+    name = "sample"
+    inputs = ("fit",)
+    groups = ("sampler",)
+
+    def settings(self, run: Run) -> dict[str, Any]:
+        settings = super().settings(run)
+        controls = [name for name in RESAMPLING_CONTROLS if name in run.config.score.controls]
+        jitter = {"jitter_size": run.config.score.jitter_size} if "jitter" in controls else {}
+        return settings | {
+            "checkpoint": checkpoint_identity(run),
+            "draws": run.config.posterior.draws,
+            "controls": controls,
+            **jitter,
+        }
+
+    def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
+        posterior = load_posterior(run)
+        passes = 1 + run.config.posterior.draws * (1 + len(self.settings(run)["controls"]))
+        seconds = {"unperturbed": 0.0, "draws": 0.0}
+        with display.bar("sampling", run.config.sampler.samples * passes) as advance:
+            for indices in shards(run):
+                path = folder.path / f"shard-{indices[0]:07d}-{indices[-1] + 1:07d}.safetensors"
+                if path.exists():
+                    files.read_tensors(path)  # a broken shard is named here, not used
+                    advance(len(indices) * passes)
+                    continue
+                tensors = one_shard(run, posterior, indices, advance, seconds)
+                files.write_tensors(path, tensors, {"fingerprint": folder.fingerprint})
+        count = run.config.sampler.samples
+        return {
+            "seconds_per_sample": {key: value / count for key, value in seconds.items()},
+            "evaluations_per_sample": run.sampler.evaluations(run.model),
+            "relative_perturbation": posterior.relative_perturbation(),
+        }
+
+
+def shards(run: Run) -> Iterator[list[int]]:
+    """Sample indices, a shard at a time."""
+    total, size = run.config.sampler.samples, run.config.sampler.batch_size
+    for start in range(0, total, size):
+        yield list(range(start, min(start + size, total)))
+
+
+def one_shard(
+    run: Run,
+    posterior: LastLayerPosterior,
+    indices: Sequence[int],
+    advance: Callable[[int], None],
+    seconds: dict[str, float],
+) -> dict[str, Tensor]:
+    """All versions of the samples `indices`; adds the seconds spent to `seconds`."""
+    model, sampler, controls = run.model, run.sampler, run.config.score.controls
+    draws, seed = run.config.posterior.draws, run.config.seed
+    classes = sampler.classes_of(model, indices)
+    started = time.perf_counter()
+    image = to_bytes(sample(model, sampler, indices, progress=advance))
+    seconds["unperturbed"] += time.perf_counter() - started
+    started = time.perf_counter()
+    tensors = {
+        "index": torch.tensor(indices),
+        "class": torch.full((len(indices),), -1) if classes is None else classes,
+        "image": image,
+        "draws": regenerated(run, posterior, indices, draws, seed, advance),
+    }
+    seconds["draws"] += time.perf_counter() - started
+    if "isotropic" in controls:
+        tensors["isotropic"] = regenerated(run, matched_noise(posterior), indices, draws, seed, advance)
+    if "jitter" in controls:
+        noise, size = sampler.initial_noise(model, indices), run.config.score.jitter_size
+        moved = (
+            jitter_initial_noise(noise, seed=seed, indices=indices, draw=m, relative_size=size) for m in range(draws)
+        )
+        versions = [to_bytes(sample(model, sampler, indices, start, advance)) for start in moved]
+        tensors["jitter"] = torch.stack(versions, dim=1)
+    return tensors
+
+
+def regenerated(
+    run: Run,
+    posterior: LastLayerPosterior,
+    indices: Sequence[int],
+    draws: int,
+    seed: int,
+    advance: Callable[[int], None],
+) -> Tensor:
+    """The samples under M weight draws, (B, M, ...); noise, classes and ancestral noise are those of the sample."""
+    versions = []
+    for m in range(draws):
+        with swapped(run.model.head, posterior.draw(m, seed)):
+            versions.append(to_bytes(sample(run.model, run.sampler, indices, progress=advance)))
+    return torch.stack(versions, dim=1)
+
+
+def read_samples(run: Run) -> dict[str, Tensor]:
+    """All shards of a finished sample stage, in the order of their indices."""
+    paths = sorted((run.folder / "sample").glob("shard-*.safetensors"))
+    parts = [files.read_tensors(path)[0] for path in paths]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

@@ -1,0 +1,73 @@
+"""A stage of the pipeline: what it reads, what it leaves behind, and when it may be skipped."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from genuq import files
+from genuq.stages.artefacts import StageFolder
+from genuq.stages.progress import Display
+from genuq.stages.run import Run
+
+
+class Stage(ABC):
+    """One step of a run.
+
+    Attributes:
+        name: of the stage and of its folder.
+        version: raised whenever the stage's results change for the same inputs.
+        inputs: stages whose artefacts it reads.
+        groups: parts of the configuration that its result depends on.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    inputs: ClassVar[tuple[str, ...]] = ()
+    groups: ClassVar[tuple[str, ...]] = ()
+
+    def settings(self, run: Run) -> dict[str, Any]:
+        """What of the configuration the result depends on."""
+        return run.plain("seed", *self.groups)
+
+    @abstractmethod
+    def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
+        """Make the artefacts; returns notes for the manifest."""
+
+    def folder(self, run: Run) -> StageFolder:
+        """The stage's folder, whose fingerprint covers its settings and everything upstream."""
+        inputs = {name: STAGES[name].folder(run).fingerprint for name in self.inputs}
+        identity = {"stage": self.name, "version": self.version, "settings": self.settings(run), "inputs": inputs}
+        return StageFolder(run.folder / self.name, identity)
+
+    def execute(self, run: Run, display: Display) -> None:
+        """Do the work unless it is already done."""
+        folder = self.folder(run)
+        if folder.state() == "complete":
+            display.say(f"{self.name}: already done, reused")
+            return
+        folder.begin()
+        started = time.perf_counter()
+        notes = self.work(run, folder, display)
+        seconds = time.perf_counter() - started
+        folder.complete(seconds, notes)
+        display.say(f"{self.name}: {seconds:.1f} s")
+
+
+STAGES: dict[str, Stage] = {}
+
+
+def register(stage: type[Stage]) -> type[Stage]:
+    """Add a stage to the pipeline, in the order of registration."""
+    STAGES[stage.name] = stage()
+    return stage
+
+
+def checkpoint_identity(run: Run) -> str:
+    """What identifies the weights in use: the training's fingerprint, or the file's sha256."""
+    own = run.folder / "train"
+    if run.checkpoint.parent == own:
+        return STAGES["train"].folder(run).fingerprint
+    return files.sha256(run.checkpoint)

@@ -1,0 +1,123 @@
+"""The stage that trains: the autoencoder where there is one of ours, the model, and the judge where none is shipped."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+
+from genuq import models
+from genuq.errors import CheckpointError, ConfigurationError
+from genuq.models import VAEAutoencoder
+from genuq.networks import Classifier
+from genuq.stages.artefacts import StageFolder
+from genuq.stages.checkpoints import reference_path, save_classifier, save_model
+from genuq.stages.loggers import lightning_logger
+from genuq.stages.progress import Display
+from genuq.stages.run import Run
+from genuq.stages.stage import Stage, register
+from genuq.stages.training import AutoencoderTraining, ClassifierTraining, GenerativeTraining, Optimisation, Training
+
+
+@register
+class Train(Stage):
+    """Leaves model.safetensors (EMA weights, float16) and, for images without a shipped judge, judge.safetensors."""
+
+    name = "train"
+    groups = ("data", "model", "network", "trainer")
+
+    def settings(self, run: Run) -> dict[str, Any]:
+        settings = super().settings(run)
+        settings["model"].pop("checkpoint")
+        for key in ("accelerator", "devices", "strategy", "checkpoint_every"):
+            settings["trainer"].pop(key)
+        return settings
+
+    def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
+        lightning.seed_everything(run.config.seed, verbose=False)
+        description, optimisation = run.description(), optimisation_of(run, run.config.trainer.steps)
+        model = models.build(description)
+        notes: dict[str, Any] = {"data": run.training_set.name, "data_fingerprint": run.training_set.fingerprint}
+        if isinstance(model.autoencoder, VAEAutoencoder):
+            vae = AutoencoderTraining(
+                model.autoencoder, run.training_set, optimisation_of(run, run.config.trainer.autoencoder_steps)
+            )
+            notes["autoencoder_loss"] = fit(run, vae, folder.path / "autoencoder", display, "autoencoder")
+        training = GenerativeTraining(model, run.training_set, optimisation)
+        notes["loss"] = fit(run, training, folder.path / "model", display, "model")
+        model.network.load_state_dict(training.averaged.state_dict())
+        notes["configuration"] = run.plain("seed", "data", "model", "network", "trainer")
+        save_model(folder.path / "model.safetensors", model.cpu(), description, notes)
+        if run.config.metric.extractor == "classifier" and not judge_is_shipped(run):
+            notes["judge_accuracy"] = train_judge(run, folder.path, display)
+        return notes
+
+
+def optimisation_of(run: Run, steps: int) -> Optimisation:
+    settings = run.config.trainer
+    return Optimisation(
+        steps=steps,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        warmup_steps=min(settings.warmup_steps, max(1, steps // 5)),
+        weight_decay=settings.weight_decay,
+        ema_decay=settings.ema_decay,
+        class_dropout=settings.class_dropout,
+        seed=run.config.seed,
+    )
+
+
+def fit(run: Run, module: Training, folder: Path, display: Display, what: str) -> float:
+    """Train to the end, from the last checkpoint in `folder` if there is one; returns the mean loss of the last steps."""
+    settings = run.config.trainer
+    display.say(f"training the {what}: {module.optimisation.steps} steps of {module.optimisation.batch_size}")
+    keep = ModelCheckpoint(
+        folder, "last", every_n_train_steps=settings.checkpoint_every, enable_version_counter=False, save_last=False
+    )
+    trainer = lightning.Trainer(
+        max_steps=module.optimisation.steps,
+        max_epochs=-1,
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        strategy=settings.strategy,
+        precision=settings.precision,
+        gradient_clip_val=settings.gradient_clip,
+        logger=lightning_logger(run, f"train-{what}"),
+        callbacks=[keep, RichProgressBar(leave=True)],
+        use_distributed_sampler=False,
+        enable_model_summary=False,
+        log_every_n_steps=20,
+    )
+    last = folder / "last.ckpt"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*num_workers.*")
+        try:
+            trainer.fit(module, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+        except (RuntimeError, EOFError) as error:
+            if last.exists() and "PytorchStreamReader" in str(error):
+                raise CheckpointError(f"{last} is truncated. Delete it and run the same command again.") from error
+            raise
+    return module.recent_loss
+
+
+def judge_is_shipped(run: Run) -> bool:
+    try:
+        return reference_path(f"classifier_{run.config.data.name}").is_file()
+    except ConfigurationError:
+        return False
+
+
+def train_judge(run: Run, folder: Path, display: Display) -> float:
+    """Train the judging classifier on the real training set; returns its accuracy on the real test set."""
+    options = {"shape": list(run.training_set.shape), "num_classes": run.training_set.num_classes}
+    classifier = Classifier(**options)
+    training = ClassifierTraining(classifier, run.training_set, optimisation_of(run, run.config.trainer.judge_steps))
+    fit(run, training, folder / "judge", display, "judge")
+    accuracy = training.accuracy(run.test_set)
+    save_classifier(folder / "judge.safetensors", classifier.cpu(), options, accuracy)
+    display.say(f"the judge finds the class of {accuracy:.1%} of the real test images")
+    return accuracy
