@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from genuq.networks.layers import group_norm, require_divisible
+from genuq.networks.layers import group_norm, require_image
 
 
 def _stage(inputs: int, outputs: int) -> list[nn.Module]:
@@ -25,8 +25,7 @@ class VAE(nn.Module):
 
     def __init__(self, shape: Sequence[int], latent_channels: int = 4, channels: Sequence[int] = (32, 64)) -> None:
         super().__init__()
-        require_divisible(shape[1], 4, "image height")
-        require_divisible(shape[2], 4, "image width")
+        require_image(shape, 4)
         fine, coarse = channels
         self.latent_shape = (latent_channels, shape[1] // 4, shape[2] // 4)
         self.encoder = nn.Sequential(

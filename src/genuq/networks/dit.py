@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genuq.networks.layers import Conditioning, require_divisible
+from genuq.networks.layers import Conditioning, require_divisible, require_image
 
 
 class TransformerBlock(nn.Module):
@@ -62,8 +62,7 @@ class DiT(nn.Module):
         num_classes: int = 0,
     ) -> None:
         super().__init__()
-        require_divisible(shape[1], patch, "image height")
-        require_divisible(shape[2], patch, "image width")
+        require_image(shape, patch)
         require_divisible(width, heads, "network.width")
         self.patch, self.num_classes = patch, num_classes
         tokens, values = (shape[1] // patch) * (shape[2] // patch), shape[0] * patch**2

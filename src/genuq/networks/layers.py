@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,7 @@ class SinusoidalEmbedding(nn.Module):
 
     def __init__(self, features: int, scale: float = 1000.0, slowest_period: float = 10_000.0) -> None:
         super().__init__()
+        require_divisible(features, 2, "network.width")
         half = features // 2
         exponents = torch.arange(half, dtype=torch.float32) / half
         self.register_buffer("frequencies", scale * slowest_period**-exponents, persistent=False)
@@ -68,11 +70,15 @@ class ResidualBlock(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention over all positions of a feature map, with a residual connection."""
+    """Multi-head self-attention over all positions of a feature map, with a residual connection.
+
+    As many heads as divide the channels and have at least `head_channels` each.
+    """
 
     def __init__(self, channels: int, head_channels: int = 32) -> None:
         super().__init__()
-        self.heads = max(1, channels // head_channels)
+        largest = max(1, channels // head_channels)
+        self.heads = next(heads for heads in range(largest, 0, -1) if channels % heads == 0)
         self.norm = group_norm(channels)
         self.query_key_value = nn.Conv2d(channels, 3 * channels, 1)
         self.projection = nn.Conv2d(channels, channels, 1)
@@ -94,3 +100,13 @@ def group_norm(channels: int, largest: int = 16) -> nn.GroupNorm:
 def require_divisible(size: int, divisor: int, what: str) -> None:
     if size % divisor:
         raise ConfigurationError(f"{what} = {size} is not divisible by {divisor}. Choose a multiple of {divisor}.")
+
+
+def require_image(shape: Sequence[int], divisor: int) -> None:
+    """Raise ConfigurationError unless `shape` is (C, H, W) with H and W multiples of `divisor`."""
+    if len(shape) != 3:
+        raise ConfigurationError(
+            f"This network takes images (C, H, W), not shape {tuple(shape)}. Points take network=mlp."
+        )
+    require_divisible(shape[1], divisor, "image height")
+    require_divisible(shape[2], divisor, "image width")

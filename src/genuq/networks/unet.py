@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genuq.networks.layers import Conditioning, ResidualBlock, SelfAttention, group_norm, require_divisible
+from genuq.networks.layers import Conditioning, ResidualBlock, SelfAttention, group_norm, require_image
 
 
 class UNet(nn.Module):
@@ -35,8 +35,7 @@ class UNet(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        require_divisible(shape[1], stem * 2 ** (len(channels) - 1), "image height")
-        require_divisible(shape[2], stem * 2 ** (len(channels) - 1), "image width")
+        require_image(shape, stem * 2 ** (len(channels) - 1))
         self.stem, self.num_classes = stem, num_classes
         condition = 4 * channels[0]
         self.condition = Conditioning(condition, num_classes)
