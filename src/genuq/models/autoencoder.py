@@ -50,7 +50,8 @@ class DiffusersAutoencoder(Autoencoder):
 
     Args:
         autoencoder: the diffusers module.
-        channels: image channels of the data; one-channel ones are repeated to three and averaged.
+        channels: image channels of the data. One channel before an autoencoder of three is repeated, and the decoded
+            three are averaged.
     """
 
     def __init__(self, autoencoder: nn.Module, channels: int = 3) -> None:
@@ -61,7 +62,7 @@ class DiffusersAutoencoder(Autoencoder):
                 f"model.autoencoder: {type(autoencoder).__name__} has no .config and .encode; it must be a diffusers one."
             )
         self.autoencoder: Any = autoencoder.eval()
-        self.channels = channels
+        self.repeats = channels == 1 and getattr(config, "in_channels", 3) == 3
         self.scaling = float(getattr(config, "scaling_factor", None) or 1.0)
         self.shift = float(getattr(config, "shift_factor", None) or 0.0)
 
@@ -87,13 +88,20 @@ class DiffusersAutoencoder(Autoencoder):
 
     @torch.no_grad()
     def latent_shape(self, image_shape: Sequence[int]) -> tuple[int, ...]:
-        return tuple(self.encode(torch.zeros(1, *image_shape)).shape[1:])
+        weight = next(self.autoencoder.parameters())
+        return tuple(self.encode(torch.zeros(1, *image_shape).to(weight)).shape[1:])
 
     def encode(self, images: Tensor) -> Tensor:
-        encoded = self.autoencoder.encode(images.expand(-1, 3, -1, -1) if self.channels == 1 else images)
-        latent = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
-        return (latent - self.shift) * self.scaling
+        encoded = self.autoencoder.encode(images.expand(-1, 3, -1, -1) if self.repeats else images)
+        return (_latent(encoded) - self.shift) * self.scaling
 
     def decode(self, latents: Tensor) -> Tensor:
         images = self.autoencoder.decode(latents / self.scaling + self.shift).sample
-        return images.mean(1, keepdim=True) if self.channels == 1 else images
+        return images.mean(1, keepdim=True) if self.repeats else images
+
+
+def _latent(encoded: Any) -> Tensor:
+    """The latent in what a diffusers encoder returns: a distribution's mode, `latents` (Tiny, VQ) or `latent` (DC)."""
+    if hasattr(encoded, "latent_dist"):
+        return encoded.latent_dist.mode()
+    return encoded.latents if hasattr(encoded, "latents") else encoded.latent
