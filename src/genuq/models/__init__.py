@@ -2,7 +2,14 @@
 
 from genuq.models.autoencoder import Autoencoder, DiffusersAutoencoder, VAEAutoencoder
 from genuq.models.description import build
-from genuq.models.generative import GenerativeModel, call_plainly, find_head, head_candidates, load_weights
+from genuq.models.generative import (
+    GenerativeModel,
+    call_plainly,
+    evaluating,
+    find_head,
+    head_candidates,
+    load_weights,
+)
 from genuq.models.sampling import Observer, Sampler, StageRecord, sample, sample_latents, to_bytes
 
 __all__ = [
@@ -15,6 +22,7 @@ __all__ = [
     "VAEAutoencoder",
     "build",
     "call_plainly",
+    "evaluating",
     "find_head",
     "head_candidates",
     "load_weights",

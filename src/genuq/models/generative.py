@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -96,14 +97,25 @@ class GenerativeModel(nn.Module):
             require_finite(tensor, f"weight '{name}'", "The checkpoint is broken: train or download it again.")
 
     def check_classes(self, classes_B: Tensor | Sequence[int]) -> None:
-        """Raise ConfigurationError unless every class lies in 0 .. num_classes - 1."""
+        """Raise ConfigurationError unless every class lies in 0 .. num_classes - 1 (an unconditional model has none)."""
         classes = torch.as_tensor(classes_B)
-        wrong = classes[(classes < 0) | (classes >= max(self.num_classes, 1))]
+        wrong = classes[(classes < 0) | (classes >= self.num_classes)]
         if len(wrong):
             raise ConfigurationError(
                 f"sampler.classes has class {int(wrong[0])}, but the model knows "
                 + (f"0 to {self.num_classes - 1}." if self.num_classes else "no classes: leave it null.")
             )
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[nn.Module]:
+    """Every part of the model in evaluation mode (no dropout, fixed batch statistics), each mode restored afterwards."""
+    modes = [(part, part.training) for part in model.modules()]
+    try:
+        yield model.eval()
+    finally:
+        for part, training in modes:
+            part.training = training
 
 
 def head_candidates(network: nn.Module) -> list[str]:

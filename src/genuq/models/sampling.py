@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from genuq.errors import ConfigurationError, require_finite
-from genuq.models.generative import GenerativeModel
+from genuq.models.generative import GenerativeModel, evaluating
 from genuq.randomness import ANCESTRAL, INITIAL, generators, normal
 from genuq.solvers import Euler, Solver, Stage, apply
 
@@ -56,7 +56,9 @@ class Sampler:
     batch_size: int = 64
 
     def check(self, model: GenerativeModel) -> None:
-        """Raise ConfigurationError for classes that the model does not know, or guidance that it cannot do."""
+        """Raise ConfigurationError for classes that the model does not know, guidance that it cannot do, or no batch."""
+        if self.batch_size < 1:
+            raise ConfigurationError(f"sampler.batch_size = {self.batch_size}; at least 1 is needed.")
         if self.classes is not None:
             if not len(self.classes):
                 raise ConfigurationError("sampler.classes is empty; give at least one class, or null for all.")
@@ -140,17 +142,24 @@ def sample(
     Args:
         initial_noise: in place of the samples' own, (N, *latent_shape).
         progress: called with the number of samples that each batch finished.
+
+    Raises:
+        ConfigurationError: classes, guidance, steps or a batch size that cannot work, or no samples asked for.
+        NonFiniteError: NaN or infinite weights, or samples that diverged.
     """
     sampler.check(model)
-    model.eval()
+    model.check_weights()
+    if not len(indices):
+        raise ConfigurationError("No samples are asked for: the list of their indices is empty.")
     images = []
-    for start in range(0, len(indices), sampler.batch_size):
-        span = slice(start, start + sampler.batch_size)
-        noise = None if initial_noise is None else initial_noise[span]
-        decoded = model.autoencoder.decode(sample_latents(model, sampler, indices[span], noise))
-        images.append((decoded.clamp(-1, 1) if len(model.shape) == 3 else decoded).float().cpu())
-        if progress:
-            progress(len(decoded))
+    with evaluating(model):
+        for start in range(0, len(indices), sampler.batch_size):
+            span = slice(start, start + sampler.batch_size)
+            noise = None if initial_noise is None else initial_noise[span]
+            decoded = model.autoencoder.decode(sample_latents(model, sampler, indices[span], noise))
+            images.append((decoded.clamp(-1, 1) if len(model.shape) == 3 else decoded).float().cpu())
+            if progress:
+                progress(len(decoded))
     return torch.cat(images)
 
 
