@@ -59,7 +59,7 @@ class DiffusersAutoencoder(Autoencoder):
         config: Any = getattr(autoencoder, "config", None)
         if config is None or not hasattr(autoencoder, "encode"):
             raise ConfigurationError(
-                f"model.autoencoder: {type(autoencoder).__name__} has no .config and .encode; it must be a diffusers one."
+                f"model.autoencoder: {type(autoencoder).__name__} has no .config or no .encode: give a diffusers one."
             )
         self.autoencoder: Any = autoencoder.eval()
         self.repeats = channels == 1 and getattr(config, "in_channels", 3) == 3

@@ -97,7 +97,7 @@ class GenerativeModel(nn.Module):
             require_finite(tensor, f"weight '{name}'", "The checkpoint is broken: train or download it again.")
 
     def check_classes(self, classes_B: Tensor | Sequence[int]) -> None:
-        """Raise ConfigurationError unless every class lies in 0 .. num_classes - 1 (an unconditional model has none)."""
+        """Raise ConfigurationError unless every class lies in 0 .. num_classes - 1 (unconditional: none does)."""
         classes = torch.as_tensor(classes_B)
         wrong = classes[(classes < 0) | (classes >= self.num_classes)]
         if len(wrong):
@@ -109,7 +109,7 @@ class GenerativeModel(nn.Module):
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
-    """Every part of the model in evaluation mode (no dropout, fixed batch statistics), each mode restored afterwards."""
+    """Every part of the model in evaluation mode (no dropout, fixed batch statistics); each gets its own back."""
     modes = [(part, part.training) for part in model.modules()]
     try:
         yield model.eval()

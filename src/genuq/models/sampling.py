@@ -56,7 +56,7 @@ class Sampler:
     batch_size: int = 64
 
     def check(self, model: GenerativeModel) -> None:
-        """Raise ConfigurationError for classes that the model does not know, guidance that it cannot do, or no batch."""
+        """Raise ConfigurationError for a batch size below 1, unknown classes, or guidance that the model cannot do."""
         if self.batch_size < 1:
             raise ConfigurationError(f"sampler.batch_size = {self.batch_size}; at least 1 is needed.")
         if self.classes is not None:

@@ -106,7 +106,7 @@ def require_image(shape: Sequence[int], divisor: int) -> None:
     """Raise ConfigurationError unless `shape` is (C, H, W) with H and W multiples of `divisor`."""
     if len(shape) != 3:
         raise ConfigurationError(
-            f"This network takes images (C, H, W), not shape {tuple(shape)}. Points take network=mlp."
+            f"This network takes images (C, H, W), not shape {tuple(shape)}. For points choose network=mlp."
         )
     require_divisible(shape[1], divisor, "image height")
     require_divisible(shape[2], divisor, "image width")
