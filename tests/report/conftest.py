@@ -6,11 +6,15 @@ controls, bootstrap intervals), so that the page under test looks like a real on
 
 from __future__ import annotations
 
+import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy.stats import kendalltau, spearmanr
+
+from genuq.report import write_report
 
 CLASSES = ["Disc", "Ring", "Square", "Cross", "Stripes"]
 # name, label, kind, how well it sees the badness, extra evaluations
@@ -27,6 +31,7 @@ SCORES = [
     ("isotropic", "Isotropic weight noise", "control", 0.66, 100.0),
     ("realism", "Realism", "oracle", 0.9, 0.0),
 ]
+FEWER = [SCORES[index] for index in (0, 1, 2, 5, 6, 8, 10)]  # enough for the tests, which are quicker for it
 FRACTIONS = np.linspace(1.0, 0.5, 11)
 
 
@@ -62,7 +67,9 @@ def metric_value(metric: str, bad: np.ndarray) -> float:
 
 
 def curve(metric: str, score: np.ndarray, bad: np.ndarray, random: np.random.Generator) -> dict[str, list[float]]:
-    rows: dict[str, list[float]] = {key: [] for key in ("value", "low", "high", "random_value", "random_low", "random_high")}
+    rows: dict[str, list[float]] = {
+        key: [] for key in ("value", "low", "high", "random_value", "random_low", "random_high")
+    }
     order = np.argsort(score)
     for fraction in FRACTIONS:
         kept = bad[order[: round(fraction * len(bad))]]
@@ -94,7 +101,9 @@ def correlations(score: np.ndarray, targets: dict[str, np.ndarray]) -> list[dict
     return rows
 
 
-def scored(entry: tuple, bad: np.ndarray, targets: dict[str, np.ndarray], random: np.random.Generator) -> tuple[np.ndarray, dict]:
+def scored(
+    entry: tuple, bad: np.ndarray, targets: dict[str, np.ndarray], random: np.random.Generator
+) -> tuple[np.ndarray, dict]:
     name, label, kind, skill, cost = entry
     score = skill * bad + (1.25 - skill) * random.beta(2, 3, len(bad))
     metrics = ["fid", "precision", "recall"]
@@ -220,7 +229,9 @@ def table_of(
     return {"columns": columns, "rows": rows}
 
 
-def make_results(samples: int = 64, draws: int = 3, seed: int = 0) -> tuple[dict, np.ndarray, np.ndarray]:
+def make_results(
+    samples: int, draws: int, entries: list[tuple] = SCORES, seed: int = 0
+) -> tuple[dict, np.ndarray, np.ndarray]:
     """The results dict of an imaginary run with its latent badness and its classes."""
     random = np.random.default_rng(seed)
     bad, classes = random.beta(1.4, 2.6, samples), random.integers(0, 5, samples)
@@ -230,7 +241,7 @@ def make_results(samples: int = 64, draws: int = 3, seed: int = 0) -> tuple[dict
     }
     targets["membership"] = (targets["realism"] >= 1).astype(float)
     values, scores = {}, []
-    for entry in SCORES:
+    for entry in entries:
         values[entry[0]], score = scored(entry, bad, targets, random)
         scores.append(score)
     results = {
@@ -247,7 +258,9 @@ def make_results(samples: int = 64, draws: int = 3, seed: int = 0) -> tuple[dict
     return results, bad, classes
 
 
-def make_images(bad: np.ndarray, classes: np.ndarray, draws: int, channels: int = 1, size: int = 28) -> tuple[np.ndarray, np.ndarray]:
+def make_images(
+    bad: np.ndarray, classes: np.ndarray, draws: int, channels: int = 1, size: int = 28
+) -> tuple[np.ndarray, np.ndarray]:
     """(N, C, H, W) samples and (N, M, C, H, W) draws, uint8; draws move more where the sample is bad."""
     random = np.random.default_rng(1)
     scales = random.random(len(bad))
@@ -258,7 +271,9 @@ def make_images(bad: np.ndarray, classes: np.ndarray, draws: int, channels: int 
         tint = np.linspace(1, 0.6, channels)[:, None, None]
         images[n] = to_bytes(base * tint)
         for m in range(draws):
-            other = picture(kind, size, scales[n] + 0.5 * worse * random.normal(), worse * random.uniform(0.6, 1.4), random)
+            other = picture(
+                kind, size, scales[n] + 0.5 * worse * random.normal(), worse * random.uniform(0.6, 1.4), random
+            )
             variants[n, m] = to_bytes(((1 - worse) * base + worse * other) * tint)
     return images, variants
 
@@ -272,15 +287,30 @@ def make_points(bad: np.ndarray, draws: int) -> tuple[np.ndarray, np.ndarray]:
     return points.astype(np.float32), (points[:, None] + moves).astype(np.float32)
 
 
-@pytest.fixture
-def run() -> tuple[dict, np.ndarray, np.ndarray]:
-    """(results, images, draws) of 64 samples with 3 draws."""
-    results, bad, classes = make_results()
-    return results, *make_images(bad, classes, 3)
+@pytest.fixture(scope="session")
+def made() -> tuple[dict, np.ndarray, np.ndarray]:
+    return make_results(64, 3, FEWER)
 
 
 @pytest.fixture
-def point_run() -> tuple[dict, np.ndarray, np.ndarray]:
+def run(made) -> tuple[dict, np.ndarray, np.ndarray]:
+    """(results, images, draws) of 64 samples with 3 draws, the test's own to change."""
+    results, bad, classes = made
+    return copy.deepcopy(results), *make_images(bad, classes, 3)
+
+
+@pytest.fixture
+def point_run(made) -> tuple[dict, np.ndarray, np.ndarray]:
     """(results, points, draws) of a 2-D model."""
-    results, bad, _ = make_results()
-    return results, *make_points(bad, 3)
+    results, bad, _ = made
+    few = copy.deepcopy(results) | {"scores": results["scores"][:2]}
+    return few, *make_points(bad, 3)
+
+
+@pytest.fixture(scope="session")
+def whole_report(made, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the report of `run`, written once; tests only read it."""
+    results, bad, classes = made
+    folder = tmp_path_factory.mktemp("report")
+    write_report(folder, results, *make_images(bad, classes, 3))
+    return folder

@@ -47,7 +47,7 @@ def figure_of(draws: Sequence[Draw], room: Room, caption: str = "", columns: int
         draw(figure.add_axes((left / width, bottom / height, room.width / width, room.height / height)))
     if lines:
         x, y = 0.14 / width, 0.12 / height
-        figure.text(x, y, "\n".join(lines), size=8, color=colour("plot-muted"), va="bottom", parse_math=False)
+        figure.text(x, y, "\n".join(lines), size=8, color=colour("plot-muted"), va="bottom")
     return figure
 
 
@@ -91,16 +91,14 @@ def label_ends(axes: Axes, labels: Sequence[EndLabel], x: float) -> None:
     Args:
         x: position of the text in points right of the axes.
     """
-    figure = axes.figure
-    height = axes.get_position().height * figure.get_figheight() * 72
+    _, height = _points_of(axes)
     low, high = axes.get_ylim()
-    wrapped = [textwrap.shorten(label.text, 60, placeholder="…") for label in labels]
     wanted = [(label.y - low) / (high - low) * height for label in labels]
     placed = _inside(spread(wanted, 11.0), height)
-    for label, text, start, end in zip(labels, wrapped, wanted, placed):
+    for label, start, end in zip(labels, wanted, placed):
         _leader(axes, label, (start / height, end / height), x)
         axes.annotate(
-            _fitted(text),
+            _fitted(label.text),
             (1, end / height),
             xytext=(x, 0),
             xycoords="axes fraction",
@@ -111,8 +109,13 @@ def label_ends(axes: Axes, labels: Sequence[EndLabel], x: float) -> None:
             weight="bold" if label.bold else "normal",
             annotation_clip=False,
             gid=label.group,
-            parse_math=False,
         )
+
+
+def _points_of(axes: Axes) -> tuple[float, float]:
+    """Width and height of the axes in points."""
+    box = axes.get_window_extent()
+    return 72 * box.width / axes.figure.dpi, 72 * box.height / axes.figure.dpi
 
 
 def _inside(placed: np.ndarray, height: float) -> np.ndarray:
@@ -129,7 +132,7 @@ def _fitted(text: str, characters: int = 25) -> str:
 
 def _leader(axes: Axes, label: EndLabel, heights: tuple[float, float], x: float) -> None:
     """A hairline from the end of the line to its label."""
-    width = axes.get_position().width * axes.figure.get_figwidth() * 72
+    width, _ = _points_of(axes)
     start = axes.transLimits.transform(axes.transScale.transform((label.x, label.y)))[0]
     axes.plot(
         [start + 2 / width, 1 + (x - 2) / width],

@@ -81,8 +81,8 @@ def render_page(results: dict, samples: Samples) -> str:
         "images": images,
         "data": page_data(results, shown) | embedded,
         "retention": _retention(results),
-        "bins": [_panel(plots.bins, results, metric, "bins") for metric in plots.metrics_in(results, "bins")],
-        "forest": [_forest(results, target) for target in plots.targets_in(results)],
+        "bins": _bins(results),
+        "forest": _forest(results),
         "quality": _quality(results),
         "provenance": plots.provenance(results),
         "configuration": yaml.safe_dump(results.get("config") or {}, sort_keys=False, allow_unicode=True),
@@ -160,8 +160,7 @@ def selection(results: dict, limit: int) -> np.ndarray:
     columns, rows = results["samples"]["columns"], results["samples"]["rows"]
     if len(rows) <= limit:
         return np.arange(len(rows))
-    name = f"score_{results['scores'][0]['name']}"
-    column = columns.index(name) if name in columns else 0
+    column = columns.index(f"score_{results['scores'][0]['name']}")
     ranking = np.argsort([row[column] if values.present(row[column]) else math.inf for row in rows], kind="stable")
     return np.sort(ranking[np.round(np.linspace(0, len(rows) - 1, limit)).astype(int)])
 
@@ -203,8 +202,11 @@ def _embedded(samples: Samples) -> tuple[dict[str, Sprites], dict[str, Any]]:
     return {"samples": finals, "draws": draws}, {"draws": many, "sprites": layout}
 
 
-def _panel(plot: Any, results: dict, metric: str, part: str, room: Room | None = None, alt: str = "") -> Panel:
-    """Draw one panel and note where its axes lie, in fractions of the element, for the script's read-out."""
+def _panel(plot: Any, results: dict, metric: str, prefix: str, alt: str, room: Room | None = None) -> Panel:
+    """Draw one panel and note where its axes lie, in fractions of the element, for the script's read-out.
+
+    `prefix` goes into the ids of the SVG as it is: a word of ours, never a name from the results.
+    """
     boxes: list[dict[str, Any]] = []
 
     def draw(axes: Axes) -> None:
@@ -215,22 +217,32 @@ def _panel(plot: Any, results: dict, metric: str, part: str, room: Room | None =
         )
 
     figure = figure_of([draw], room or Room())
-    alt = alt or f"{plots.metric_label(metric)} of each quantile bin of each score, {plots.direction(metric)}."
-    return Panel(Markup(inline_svg(figure, f"{part}-{metric}")), alt, metric, boxes[0])
+    return Panel(Markup(inline_svg(figure, prefix)), alt, metric, boxes[0])
 
 
 def _retention(results: dict) -> list[Panel]:
     metrics = plots.metrics_in(results, "curves")
     return [
-        _panel(plots.retention, results, metric, "curve", alt=plots.describe_retention(results, metric))
-        for metric in metrics
+        _panel(plots.retention, results, metric, f"curve-{index}", plots.describe_retention(results, metric))
+        for index, metric in enumerate(metrics)
     ]
 
 
-def _forest(results: dict, target: str) -> Panel:
-    name = vocabulary.TARGETS.get(target, target).lower()
-    alt = f"Rank correlation of each score with {name}, with intervals; the numbers are in the table below."
-    return _panel(plots.forest, results, target, "forest", FOREST, alt)
+def _bins(results: dict) -> list[Panel]:
+    panels = []
+    for index, metric in enumerate(plots.metrics_in(results, "bins")):
+        alt = f"{plots.metric_label(metric)} of each quantile bin of each score, {plots.direction(metric)}."
+        panels.append(_panel(plots.bins, results, metric, f"bins-{index}", alt))
+    return panels
+
+
+def _forest(results: dict) -> list[Panel]:
+    panels = []
+    for index, target in enumerate(plots.targets_in(results)):
+        name = vocabulary.TARGETS.get(target, target).lower()
+        alt = f"Rank correlation of each score with {name}, with intervals; the numbers are in the table below."
+        panels.append(_panel(plots.forest, results, target, f"forest-{index}", alt, FOREST))
+    return panels
 
 
 def _quality(results: dict) -> Panel | None:

@@ -54,7 +54,7 @@ def _numbers(values: Sequence | None) -> np.ndarray:
 
 
 def _axis_names(axes: Axes, x: str, metric: str) -> None:
-    axes.set_title(metric_label(metric), parse_math=False)
+    axes.set_title(metric_label(metric))
     axes.set_xlabel(x)
     better = direction(metric)
     axes.text(
@@ -166,15 +166,15 @@ def forest(axes: Axes, results: dict, target: str) -> None:
     axes.axvline(0, color=colour("plot-muted"), linewidth=1, zorder=1)
     axes.set_ylim(len(scores) - 0.4, -0.6)
     axes.set_xlim(*_reach(results))
-    axes.set_yticks(range(len(scores)), [series.label for series in scores], parse_math=False)
+    axes.set_yticks(range(len(scores)), [series.label for series in scores])
     for tick, series in zip(axes.get_yticklabels(), scores):
         tick.set(color=series.colour, weight="bold" if series.main else "normal")
     axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     name = TARGETS.get(target, target)
-    axes.set_title(name, parse_math=False)
-    axes.set_xlabel(f"← higher score, lower {name.lower()}", parse_math=False)
+    axes.set_title(name)
+    axes.set_xlabel(f"← higher score, lower {name.lower()}")
 
 
 def _reach(results: dict) -> tuple[float, float]:
@@ -209,7 +209,9 @@ def draws_quality(axes: Axes, results: dict) -> None:
         axes.plot([trained], [0], "D", ms=8, color=colour("series-2"), mew=0, clip_on=False, zorder=4)
         _tag(axes, trained, f"trained weights {decimals(trained)}", colour("series-2"), 16)
     if np.isfinite(draws).any():
-        _tag(axes, float(np.nanmean(draws)), f"{len(draws)} draws, mean {decimals(float(np.nanmean(draws)))}", dots, -16)
+        _tag(
+            axes, float(np.nanmean(draws)), f"{len(draws)} draws, mean {decimals(float(np.nanmean(draws)))}", dots, -16
+        )
     axes.set_ylim(-1, 1)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
@@ -218,7 +220,9 @@ def draws_quality(axes: Axes, results: dict) -> None:
 
 
 def _tag(axes: Axes, x: float, text: str, shade: str, lift: float) -> None:
-    axes.annotate(text, (x, 0), xytext=(0, lift), textcoords="offset points", ha="center", va="center", size=8, color=shade)
+    axes.annotate(
+        text, (x, 0), xytext=(0, lift), textcoords="offset points", ha="center", va="center", size=8, color=shade
+    )
 
 
 @styled
@@ -226,16 +230,16 @@ def points(axes: Axes, points_N2: np.ndarray, values_N: Sequence, label: str) ->
     """2-D samples coloured by a score; samples without a value are grey."""
     values = _numbers(values_N)
     known = np.isfinite(values)
-    axes.scatter(*points_N2[~known].T, s=9, color=colour("plot-band"), linewidths=0)
+    axes.scatter(points_N2[~known, 0], points_N2[~known, 1], s=9, color=colour("plot-band"), linewidths=0)
     order = np.flatnonzero(known)[np.argsort(values[known])]  # uncertain ones on top, where they can be seen
-    dots = axes.scatter(*points_N2[order].T, s=9, c=values[order], cmap=RAMP, linewidths=0)
+    dots = axes.scatter(points_N2[order, 0], points_N2[order, 1], s=9, c=values[order], cmap=RAMP, linewidths=0)
     axes.set_aspect("equal")
     axes.set_xlabel("x₁")
     axes.set_ylabel("x₂")
-    axes.set_title("Samples by score", parse_math=False)
+    axes.set_title("Samples by score")
     if known.any():
         bar = axes.figure.colorbar(dots, ax=axes, fraction=0.05, pad=0.04)
-        bar.set_label(f"{label}, higher is less certain", parse_math=False)
+        bar.set_label(f"{label}, higher is less certain")
         bar.outline.set_visible(False)
 
 

@@ -36,7 +36,7 @@ SERIES = [name for name in PALETTE if name.startswith("series-")]
 DASHES: list[Any] = ["solid", (0, (5, 1.6)), (0, (1, 1.3)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1))]
 MARKERS = ["o", "s", "D", "^", "v", "P"]
 
-RC = {
+RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.titlesize": 10,
@@ -50,6 +50,7 @@ RC = {
     "axes.axisbelow": True,
     "axes.grid": True,
     "axes.unicode_minus": True,
+    "text.parse_math": False,  # a dollar in a name is a dollar
     "grid.linewidth": 0.7,
     "xtick.major.size": 0,
     "ytick.major.size": 0,
@@ -150,7 +151,9 @@ def inline_svg(figure: Figure, prefix: str) -> str:
     text = re.sub(r'(\bid="|xlink:href="#|url\(#)', rf"\g<1>{prefix}-", text)
     text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
     text = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", text)
-    text = re.sub(r'(<svg [^>]*?)width="[^"]*" height="[^"]*"', r'\1aria-hidden="true" focusable="false"', text, count=1)
+    text = re.sub(
+        r'(<svg [^>]*?)width="[^"]*" height="[^"]*"', r'\1aria-hidden="true" focusable="false"', text, count=1
+    )
     for name, (light, _) in PALETTE.items():
         text = text.replace(light, f"var(--{name})")
     return re.sub(r"\n\s*", "\n", text)

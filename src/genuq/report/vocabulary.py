@@ -24,14 +24,13 @@ METRICS = {
     "density": Metric("Density", False),
     "coverage": Metric("Coverage", False),
 }
-KINDS = {"score": "score", "control": "control", "oracle": "oracle"}
 TARGETS = {"confidence": "Confidence", "realism": "Realism", "membership": "Membership"}
 STATISTICS = {"spearman": "Spearman", "kendall": "Kendall", "partial_spearman": "Partial Spearman"}
 
 GLOSSARY = {
     "uncertainty": (
         "Generative uncertainty",
-        "How much a sample changes when it is regenerated, from the same noise, by other plausible weights of the model; "
+        "How much a sample changes when other plausible weights of the model regenerate it from the same noise; "
         "measured as the entropy of the sample's features over the weight draws.",
     ),
     "draw": (
@@ -75,7 +74,7 @@ GLOSSARY = {
         "The area between a score's retention curve and the random one, signed so that positive is better.",
     ),
     "bins": ("Quantile bins", "The samples cut into groups of equal size, from the lowest score to the highest."),
-    "confidence": ("Confidence", "The probability that the judge gives to the class which the sample was asked to show."),
+    "confidence": ("Confidence", "The probability that the judge's classifier gives to the sample's class."),
     "membership": (
         "Membership",
         "Whether the sample lies inside the manifold of the real images: "
@@ -120,10 +119,13 @@ GLOSSARY = {
         "Prior precision",
         "How strongly the prior holds each weight in place; the larger, the narrower the posterior.",
     ),
-    "temperature": ("Temperature", "A factor on the posterior's variance; 1 is Bayes' rule, below 1 is narrower."),
+    "temperature": ("Temperature", "Divides the weight of the data; 1 is Bayes' rule, and the lower, the narrower."),
     "relative_perturbation": (
         "Relative perturbation",
         "Mean size of a weight draw's change, as a fraction of the size of the trained weights.",
     ),
-    "evaluations": ("Evaluations", "Calls of the network for one sample; the cost that does not depend on the machine."),
+    "evaluations": (
+        "Evaluations",
+        "Calls of the network for one sample; the cost that does not depend on the machine.",
+    ),
 }

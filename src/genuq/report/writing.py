@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from genuq import files
-from genuq.errors import DataError
+from genuq.errors import DataError, did_you_mean
 from genuq.report import plots
 from genuq.report.canvas import Room, figure_of
 from genuq.report.page import FOREST, STRIP, Samples, render_page
@@ -62,9 +64,17 @@ def checked(results: dict, images: Array, draws: Array) -> Samples:
             f"The report needs one image and one set of draws of the same size for each row of results['samples'], "
             f"but there are {rows} rows, images {tuple(finals)} and draws {tuple(variants)}."
         )
-    if not rows:
-        raise DataError("There are no samples to report. Generate at least one (sampler.samples).")
+    _check_scores(results)
     return samples
+
+
+def _check_scores(results: dict) -> None:
+    if not results["samples"]["rows"] or not results["scores"]:
+        raise DataError("A report needs at least one sample and one score, but the results have none.")
+    column = f"score_{results['scores'][0]['name']}"
+    if column not in results["samples"]["columns"]:
+        hint = did_you_mean(column, results["samples"]["columns"])
+        raise DataError(f"results['samples'] has no column '{column}' for the first score.{hint}")
 
 
 def _as_points(array: Array, dimensions: int) -> np.ndarray:
@@ -100,7 +110,7 @@ def figures(results: dict, samples: Samples) -> dict[str, Figure]:
     return made
 
 
-def _bound(plot, results: dict, key: str, axes) -> None:
+def _bound(plot: Callable[[Axes, dict, str], None], results: dict, key: str, axes: Axes) -> None:
     plot(axes, results, key)
 
 

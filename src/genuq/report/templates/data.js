@@ -34,6 +34,7 @@ const SORTS = [
   ...DATA.series.map((score) => ({ column: `score_${score.name}`, label: score.label, score: true })),
   ...["confidence", "realism", "complexity"].map((name) => ({ column: name, label: name[0].toUpperCase() + name.slice(1), score: false })),
 ].filter((sort) => columnOf(sort.column) >= 0 && DATA.rows.some((row) => isNumber(row[columnOf(sort.column)])));
+if (!SORTS.length) SORTS.push({ column: "index", label: "Index", score: false });
 
 const className = (sample) => {
   const name = at(sample, "class_name");

@@ -52,7 +52,7 @@ function facts(sample) {
   const entries = [
     ["Class asked for", className(sample)],
     ["Recognised as", seen === null ? null : DATA.classes[seen] ?? seen],
-    ["Confidence in its class", at(sample, "confidence")],
+    ["Confidence", at(sample, "confidence")],
     ["Realism", at(sample, "realism")],
     ["Inside the manifold", at(sample, "member") === null ? null : !isOutside(sample)],
     ["Complexity", at(sample, "complexity")],

@@ -24,17 +24,20 @@ function place(box, { left, bottom, top }) {
 
 function startTerms() {
   const tip = byId("tip");
-  const hide = () => { tip.hidden = true; };
+  let explained = null;
+  const hide = () => { explained = null; tip.hidden = true; };
   document.querySelectorAll(".term").forEach((term) => {
     const meaning = byId(term.getAttribute("aria-describedby"));
     const explain = () => {
+      explained = term;
       tip.replaceChildren(element("strong", { textContent: meaning.previousElementSibling.textContent }), meaning.textContent);
       place(tip, term.getBoundingClientRect());
     };
     ["pointerenter", "focus", "click"].forEach((name) => term.addEventListener(name, explain));
     ["pointerleave", "blur"].forEach((name) => term.addEventListener(name, hide));
   });
-  addEventListener("scroll", hide, { passive: true });
+  // Focus can scroll the page to its term: the explanation goes with it.
+  addEventListener("scroll", () => { if (explained) place(tip, explained.getBoundingClientRect()); }, { passive: true });
   addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
 }
 

@@ -1,0 +1,246 @@
+"""The page in real Chromium: it shows its images and plots, answers to mouse and keyboard, and asks for nothing."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from genuq.report import write_report, writing
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="chromium and chromedriver are not installed")
+FLAGS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --window-size=1280,900"
+)
+HOSTILE = '<script>window.hacked = 1</script>"><img src=x onerror="window.hacked = 2">'
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    for flag in FLAGS.split():
+        options.add_argument(flag)
+    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+def opened(browser, index):
+    browser.get_log("performance")
+    browser.get(index.as_uri())
+    WebDriverWait(browser, 20).until(lambda b: b.execute_script("return document.documentElement.dataset.ready"))
+    return browser
+
+
+RESET = """document.getElementById("detail").close();
+state.sort = SORTS[0]; state.chosen = ""; state.order = []; state.start = 0; show();
+document.getElementById("sort").value = 0; document.getElementById("class").value = "";"""
+
+
+@pytest.fixture
+def images_page(browser, whole_report):
+    """The page as it opens; loaded again only when a test has left it."""
+    index = whole_report / "index.html"
+    if browser.current_url != index.as_uri():
+        opened(browser, index)
+    browser.execute_script(RESET)
+    yield browser
+    assert browser.get_log("browser") == []
+
+
+@pytest.fixture
+def points_page(browser, point_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(writing, "figures", lambda results, samples: {})
+    yield opened(browser, write_report(tmp_path, *point_run))
+    assert browser.get_log("browser") == []
+
+
+def find(page, selector):
+    return page.find_elements(By.CSS_SELECTOR, selector)
+
+
+def samples_in(page, holder):
+    return [int(tile.get_attribute("data-sample")) for tile in find(page, f"#{holder} .tile")]
+
+
+def ink(page, selector):
+    """Standard deviation of the pixels of each canvas or image."""
+    return page.execute_script(
+        """return [...document.querySelectorAll(arguments[0])].map((source) => {
+        const canvas = document.createElement("canvas");
+        [canvas.width, canvas.height] = [source.naturalWidth || source.width, source.naturalHeight || source.height];
+        canvas.getContext("2d").drawImage(source, 0, 0);
+        const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+        const mean = data.reduce((sum, value) => sum + value, 0) / data.length;
+        return Math.sqrt(data.reduce((sum, value) => sum + (value - mean) ** 2, 0) / data.length); })""",
+        selector,
+    )
+
+
+def grey(page, selector, place=0):
+    """First channel of a canvas of 28 x 28 pixels."""
+    script = "return [...document.querySelectorAll(arguments[0])[arguments[1]].getContext('2d')"
+    values = page.execute_script(f"{script}.getImageData(0, 0, 28, 28).data]", selector, place)
+    return np.reshape(values, (28, 28, 4))[..., 0]
+
+
+def test_images_and_plots_are_there(images_page):
+    sheets = find(images_page, "#sheets img")
+    assert len(sheets) == 2 and all(int(sheet.get_property("naturalWidth")) > 0 for sheet in sheets)
+    for selector, least in (("#sheets img", 2), ("#low canvas", 24), ("#high canvas", 24), ("#strip canvas", 24)):
+        values = ink(images_page, selector)
+        assert len(values) == least and min(values) > 5
+    drawings = find(images_page, ".plot svg")
+    assert len(drawings) == 10 and all(drawing.size["height"] > 60 for drawing in drawings)
+
+
+def test_a_tile_shows_the_pixels_of_its_sample(images_page, run):
+    sample = samples_in(images_page, "high")[0]
+    np.testing.assert_array_equal(grey(images_page, "#high canvas"), run[1][sample, 0])
+
+
+def test_nothing_is_fetched(browser, whole_report):
+    images_page = opened(browser, whole_report / "index.html")
+    find(images_page, "#high .tile")[0].send_keys(Keys.ENTER)
+    events = [json.loads(entry["message"])["message"] for entry in images_page.get_log("performance")]
+    asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    assert asked and all(url.startswith(("file:", "data:")) for url in asked)
+
+
+def test_sorting_orders_by_the_chosen_column(images_page, run):
+    table = run[0]["samples"]
+    for label, column in (("Random", "score_random"), ("Confidence", "confidence")):
+        Select(find(images_page, "#sort")[0]).select_by_visible_text(label)
+        values = [row[table["columns"].index(column)] for row in table["rows"]]
+        expected = sorted(range(len(values)), key=values.__getitem__)
+        assert samples_in(images_page, "low") == expected[:24]
+        assert samples_in(images_page, "high") == expected[::-1][:24]
+    assert find(images_page, "#low-title")[0].text == "Lowest confidence"
+
+
+def test_the_class_filter_shows_that_class_only(images_page, run):
+    Select(find(images_page, "#class")[0]).select_by_visible_text("Ring")
+    rows = run[0]["samples"]["rows"]
+    members = {index for index, row in enumerate(rows) if row[2] == "Ring"}
+    assert set(samples_in(images_page, "low")) | set(samples_in(images_page, "strip")) <= members
+    assert find(images_page, "#count")[0].text == f"{len(members)} samples"
+
+
+def test_the_slider_walks_from_one_end_to_the_other(images_page, run):
+    slider = find(images_page, "#position")[0]
+    slider.send_keys(Keys.HOME)
+    assert samples_in(images_page, "strip") == samples_in(images_page, "low")
+    slider.send_keys(Keys.END)
+    assert samples_in(images_page, "strip") == samples_in(images_page, "high")[::-1]
+    assert "41 to 64 of 64" in find(images_page, "#where")[0].text
+
+
+def test_the_keyboard_opens_walks_and_closes(images_page):
+    order = samples_in(images_page, "low")
+    tile = find(images_page, "#low .tile")[0]
+    tile.send_keys(Keys.ARROW_RIGHT)
+    focused = images_page.switch_to.active_element
+    assert int(focused.get_attribute("data-sample")) == order[1]
+    focused.send_keys(Keys.ENTER)
+    dialog = find(images_page, "#detail")[0]
+    assert dialog.get_property("open") and f"Sample {order[1]} " in find(images_page, "#detail-title")[0].text
+    assert len(find(images_page, "#versions canvas")) == 1 + 3 + 1 and min(ink(images_page, "#versions canvas")) > 1
+    images_page.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+    assert f"Sample {order[2]} " in find(images_page, "#detail-title")[0].text
+    images_page.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert not dialog.get_property("open")
+    assert images_page.switch_to.active_element == focused
+
+
+def test_the_dialog_shows_the_draws_of_its_sample(images_page, run):
+    tile = find(images_page, "#high .tile")[0]
+    sample = int(tile.get_attribute("data-sample"))
+    tile.send_keys(Keys.ENTER)
+    for draw in range(3):
+        np.testing.assert_array_equal(grey(images_page, "#versions canvas", draw + 1), run[2][sample, draw, 0])
+
+
+def test_arrows_slide_the_window_past_its_edge(images_page):
+    find(images_page, "#position")[0].send_keys(Keys.HOME)
+    before = samples_in(images_page, "strip")
+    find(images_page, "#strip .tile")[0].send_keys(Keys.END)
+    images_page.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+    after = samples_in(images_page, "strip")
+    assert after[:-1] == before[1:]
+    assert int(images_page.switch_to.active_element.get_attribute("data-sample")) == after[-1]
+
+
+def test_a_chip_brings_its_score_forward(images_page):
+    images_page.execute_script("document.querySelectorAll('.chip')[1].click()")
+    assert find(images_page, ".chip")[1].get_attribute("aria-pressed") == "true"
+    forward = find(images_page, ".plot .forward")
+    assert forward and {part.get_attribute("data-series") for part in forward} == {"1"}
+
+
+def test_terms_explain_themselves_on_focus(images_page):
+    images_page.execute_script("document.querySelector('.term[aria-describedby=term-auroc]').focus()")
+    tip = find(images_page, "#tip")[0]
+    assert tip.is_displayed() and "0.5 is chance" in tip.text
+    images_page.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert not tip.is_displayed()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_sideways_scrolling(images_page, width):
+    metrics = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
+    images_page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    assert images_page.execute_script("return document.documentElement.scrollWidth") <= width
+    images_page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_both_colour_schemes(images_page, scheme):
+    preference = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    images_page.execute_cdp_cmd("Emulation.setEmulatedMedia", preference)
+    page, line = images_page.execute_script(
+        "return [document.body, document.querySelector('.plot [data-series] path')].map((e) => getComputedStyle(e))"
+        ".map((style, i) => [style.backgroundColor, style.stroke][i])"
+    )
+    assert (page, line) == {
+        "light": ("rgb(250, 249, 246)", "rgb(0, 103, 165)"),
+        "dark": ("rgb(20, 23, 27)", "rgb(99, 179, 240)"),
+    }[scheme]
+    images_page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_points_are_shown_in_the_plane(points_page, run):
+    assert ink(points_page, "#plane")[0] > 5 and not find(points_page, "#low")
+    plane = find(points_page, "#plane")[0]
+    plane.send_keys(Keys.ARROW_RIGHT)
+    plane.send_keys(Keys.ENTER)
+    assert find(points_page, "#detail")[0].get_property("open")
+    assert len(find(points_page, "#versions canvas")) == 2
+    points_page.switch_to.active_element.send_keys(Keys.ESCAPE)
+    plane.click()
+    assert find(points_page, "#detail")[0].get_property("open")
+
+
+def test_hostile_names_are_shown_and_do_nothing(browser, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(writing, "figures", lambda results, samples: {})
+    results, images, draws = run
+    results["scores"] = results["scores"][:1]
+    results["scores"][0]["label"] = HOSTILE
+    for row in results["samples"]["rows"]:
+        row[2] = HOSTILE
+    page = opened(browser, write_report(tmp_path, results, images, draws))
+    find(page, "#high .tile")[0].send_keys(Keys.ENTER)
+    assert HOSTILE in find(page, "#detail-title")[0].text
+    assert HOSTILE in find(page, "#detail-scores")[0].text
+    assert page.execute_script("return window.hacked") is None
+    assert browser.get_log("browser") == []

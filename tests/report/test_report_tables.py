@@ -1,0 +1,55 @@
+"""The tables that leave the report: CSV and terminal."""
+
+import csv
+import io
+
+import pytest
+from rich.console import Console
+
+from genuq.report import terminal_table
+from genuq.report.tables import samples_csv
+
+
+def printed(results, width=80):
+    console = Console(file=io.StringIO(), width=width, no_color=True)
+    console.print(terminal_table(results))
+    return console.file.getvalue()
+
+
+def test_the_csv_gives_every_value_back(run):
+    results = run[0]
+    table = results["samples"]
+    table["rows"][0][3], table["rows"][1][2] = None, 'a "quoted", name\nwith a break'
+    rows = list(csv.DictReader(io.StringIO(samples_csv(results))))
+    assert len(rows) == len(table["rows"])
+    for read, row in zip(rows, table["rows"]):
+        for name, value in zip(table["columns"], row):
+            if value is None:
+                assert read[name] == ""
+            elif isinstance(value, float):
+                assert float(read[name]) == value
+            else:
+                assert read[name] == str(value)
+
+
+def test_the_terminal_shows_scores_controls_and_the_sentence(run):
+    text = printed(run[0], width=100)
+    row = run[0]["summary"]["table"][0]
+    assert max(map(len, printed(run[0], width=80).splitlines())) <= 80
+    assert f"{row['auroc']:.2f} [{row['auroc_low']:.2f},{row['auroc_high']:.2f}]" in text
+    assert text.index("Generative uncertainty") < text.index("— controls") < text.index("Initial-noise jitter")
+    assert " ".join(text.split()).endswith(run[0]["summary"]["sentence"])
+
+
+def test_missing_numbers_and_markup_in_the_terminal(run):
+    results = run[0]
+    results["summary"]["table"] = results["summary"]["table"][:1]
+    results["summary"]["table"][0] |= {"label": "[red]odd[/red]", "auroc": None, "spearman": float("nan")}
+    line = next(line for line in printed(results).splitlines() if "odd" in line)
+    assert "[red]odd[/red]" in line and line.count("–") == 2
+
+
+@pytest.mark.parametrize("finds", [True, False, None])
+def test_every_verdict_prints(run, finds):
+    run[0]["summary"]["finds_bad"] = finds
+    assert run[0]["summary"]["sentence"].split()[0] in printed(run[0])

@@ -1,0 +1,59 @@
+"""Numbers as the reader sees them."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from genuq.report.values import decimals, duration, interval, percent, plain, significant, spoken, words
+
+
+@pytest.mark.parametrize("missing", [None, math.nan, math.inf, "text", True])
+@pytest.mark.parametrize("render", [decimals, significant, percent, duration])
+def test_what_is_not_a_number_is_a_dash(render, missing):
+    assert render(missing) == "–"
+
+
+def test_decimals_have_a_true_minus_and_no_negative_zero():
+    assert [decimals(value) for value in (-0.417, 0.0, -0.001, 1234.5)] == ["−0.42", "0.00", "0.00", "1,234.50"]
+
+
+def test_significant_keeps_whole_numbers_and_small_magnitudes():
+    seen = [significant(value) for value in (1024, 60000.0, 0.00123456, 12.3456, 99.96, 3.14159e-7, -2.5e-9, 0)]
+    assert seen == ["1,024", "60,000", "0.00123", "12.3", "100.0", "3.14×10⁻⁷", "−2.50×10⁻⁹", "0"]
+
+
+def test_durations_read_like_a_clock():
+    assert [duration(value) for value in (0.25, 42, 185, 7440)] == ["0.25 s", "42 s", "3 min 5 s", "2 h 4 min"]
+
+
+def test_words_of_missing_and_truth_values():
+    assert [words(value) for value in (None, "", math.nan, True, False, "ddim", 20)] == [
+        "–",
+        "–",
+        "–",
+        "yes",
+        "no",
+        "ddim",
+        "20",
+    ]
+    assert spoken("flow_matching") == "flow matching"
+
+
+def test_an_interval_needs_both_ends():
+    assert interval(-0.1, 0.25) == "[−0.10, 0.25]"
+    assert interval(None, 0.25) == interval(0.1, math.nan) == ""
+
+
+def test_plain_is_strict_json():
+    value = {
+        "a": math.nan,
+        "b": [np.float32(1.5), torch.tensor([math.inf, 2.0])],
+        3: (np.int64(4), True),
+        "p": Path("x"),
+    }
+    text = json.dumps(plain(value), allow_nan=False)
+    assert json.loads(text) == {"a": None, "b": [1.5, [None, 2.0]], "3": [4, True], "p": "x"}
