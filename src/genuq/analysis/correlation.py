@@ -87,15 +87,21 @@ class Kendall:
 
     def __init__(self, score_N: Array, target_N: Array) -> None:
         self.score, self.target = Groups(score_N), Groups(target_N)
+        count = len(score_N)
+        side = max(1, BLOCK_PAIRS // count)
+        self.blocks = [slice(start, start + side) for start in range(0, count, side)]
+        self.only_block = self._agreement(self.blocks[0]) if len(self.blocks) == 1 else None
 
     def __call__(self, weights_BN: Array) -> Array:
-        count = len(self.score.group_N)
         concordance_B = np.zeros(len(weights_BN))
-        side = max(1, BLOCK_PAIRS // count)
-        for rows in (slice(start, start + side) for start in range(0, count, side)):
-            agreement = self._signs(self.score, rows) * self._signs(self.target, rows)
+        for rows in self.blocks:
+            agreement = self._agreement(rows) if self.only_block is None else self.only_block
             concordance_B += ((weights_BN @ agreement.T) * weights_BN[:, rows]).sum(1)
         return concordance_B / np.sqrt(self._untied(self.score, weights_BN) * self._untied(self.target, weights_BN))
+
+    def _agreement(self, rows: slice) -> Array:
+        """+1 for concordant pairs of these rows with all samples, -1 for discordant ones, 0 for ties."""
+        return self._signs(self.score, rows) * self._signs(self.target, rows)
 
     @staticmethod
     def _signs(column: Groups, rows: slice) -> Array:

@@ -86,18 +86,23 @@ class SubsetFrechet:
         real = GaussianStatistics.of(real_RD)
         root_DD = symmetric_root(real.covariance_DD)
         centred_ND = fake_ND.to(torch.float64) - real.mean_D
-        self.centred_ND, self.rooted_ND = centred_ND.numpy(), (centred_ND @ root_DD).numpy()
         self.real_trace = float(real.covariance_DD.trace())
+        self.centred_ND, self.rooted_ND = centred_ND.numpy(), (centred_ND @ root_DD).numpy()
+        self.norms_N = np.square(self.centred_ND).sum(1)
 
     def __call__(self, members: Array) -> float:
-        features, rooted = self.centred_ND[members], self.rooted_ND[members]
-        freedom, mean_D = len(members) - 1, features.mean(0)
-        trace = (np.square(features).sum() - len(members) * mean_D @ mean_D) / freedom
-        rooted = rooted - rooted.mean(0)
+        present_N = np.zeros(len(self.norms_N))
+        present_N[members] = 1 / len(members)
+        mean_D = present_N @ self.centred_ND  # cheaper than gathering the members' rows
+        freedom = len(members) - 1
+        shift = mean_D @ mean_D
+        trace = (self.norms_N[members].mean() - shift) * len(members) / freedom
+        rooted = self.rooted_ND.take(members, axis=0)
+        rooted -= rooted.mean(0)
         # The Gram matrix of rows and that of columns share their eigenvalues other than zero: take the smaller one.
         gram = rooted.T @ rooted if len(rooted) > rooted.shape[1] else rooted @ rooted.T
         cross = np.sqrt(np.clip(np.linalg.eigvalsh(gram / freedom), 0, None)).sum()
-        return float(max(mean_D @ mean_D + self.real_trace + trace - 2 * cross, 0.0))
+        return float(max(shift + self.real_trace + trace - 2 * cross, 0.0))
 
 
 class RealBalls:

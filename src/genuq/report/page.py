@@ -70,8 +70,11 @@ def render_page(results: dict, samples: Samples) -> str:
     shown = selection(results, PAGE_SAMPLES)
     images, embedded = _embedded(Samples(samples.finals[shown], samples.draws[shown]))
     script = "\n".join(_asset(name) for name in SCRIPTS)
+    opening, grounds = headline(results["summary"].get("sentence"))
     context = {
         "results": results,
+        "headline": opening,
+        "grounds": grounds,
         "series": series_of(results),
         "verdict": verdict(results)[0],
         "warnings": all_warnings(results),
@@ -125,6 +128,13 @@ def _environment() -> jinja2.Environment:
 
 def _defined(render: Any, value: Any, *args: Any) -> str:
     return render(None if isinstance(value, jinja2.Undefined) else value, *args)
+
+
+def headline(sentence: str | None) -> tuple[str, str]:
+    """A long sentence in two: the answer, up to its colon, and the grounds for it in smaller type."""
+    text = values.words(sentence)
+    opening, colon, grounds = text.partition(": ")
+    return (opening + ":", grounds) if colon and len(text) > 120 else (text, "")
 
 
 def all_warnings(results: dict) -> list[str]:

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from genuq.report.values import decimals, interval, plain
+from genuq.report.values import decimals, interval, plain, present
 
 VERDICTS: dict[bool | None, tuple[str, str]] = {
     True: ("Finds the bad samples", "green"),
@@ -54,5 +54,5 @@ def terminal_table(results: dict) -> RenderableType:
 
 def _cell(row: dict[str, Any], column: str) -> Text:
     """`0.42 [0.31,0.52]`, the interval dim; three of them and a label fit into 80 columns."""
-    known = interval(row.get(f"{column}_low"), row.get(f"{column}_high")).replace(", ", ",")
-    return Text.assemble(decimals(row.get(column)), (f" {known}" if known else "", "not bold dim"))
+    known = interval(row.get(f"{column}_low"), row.get(f"{column}_high")) if present(row.get(column)) else ""
+    return Text.assemble(decimals(row.get(column)), (f" {known}".rstrip().replace(", ", ","), "not bold dim"))

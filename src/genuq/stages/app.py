@@ -17,19 +17,7 @@ from genuq.errors import GenuqError
 from genuq.stages import configuration, runtime
 from genuq.stages.overrides import check_overrides, config_directory
 
-HYDRA_INFORMATION = (
-    "-h",
-    "--help",
-    "--hydra-help",
-    "--version",
-    "-c",
-    "--cfg",
-    "-p",
-    "--package",
-    "-i",
-    "--info",
-    "-sc",
-)
+HYDRA_INFORMATION = {"-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-p", "--package", "-i", "--info"}
 FAILED: list[str] = []
 
 

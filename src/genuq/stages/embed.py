@@ -1,4 +1,4 @@
-"""The stage that embeds: samples, draws and controls in the likelihood's space; samples and real images in the judge's."""
+"""The stage that embeds: samples and draws in the likelihood's space; samples and real images in the judge's."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from genuq.stages.artefacts import StageFolder
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
 from genuq.stages.sample import read_samples
-from genuq.stages.stage import Stage, register
+from genuq.stages.stage import Stage
 
 
-@register
 class Embed(Stage):
     """Leaves embeddings.safetensors (image, draws, controls) and judge.safetensors (image, real, draws)."""
 

@@ -17,10 +17,9 @@ from genuq.stages.progress import Display
 from genuq.stages.run import Run
 from genuq.stages.sample import read_samples
 from genuq.stages.score import scored_samples
-from genuq.stages.stage import Stage, register
+from genuq.stages.stage import Stage
 
 
-@register
 class Evaluate(Stage):
     """Leaves evaluation.json: the parts `summary`, `judge`, `scores`, `quality`, `samples` of the results."""
 
@@ -48,7 +47,7 @@ class Evaluate(Stage):
                 settings_of(run),
                 progress=lambda done, total, what: advance(1),
             )
-        evaluation = {
+        evaluation: dict[str, Any] = {
             "summary": summarise(rows, run.config.score.name),
             "judge": judge_entry(run, judged, facts),
             "scores": rows,

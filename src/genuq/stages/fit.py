@@ -11,10 +11,9 @@ from genuq.posteriors import FitResult, IsotropicNoise, LastLayerPosterior, Scal
 from genuq.stages.artefacts import StageFolder
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
-from genuq.stages.stage import Stage, checkpoint_identity, register
+from genuq.stages.stage import Stage, checkpoint_identity
 
 
-@register
 class Fit(Stage):
     """Leaves posterior.safetensors and fit.json (scale, reasons, evidence curve, cost)."""
 

@@ -6,20 +6,20 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-# Importing a stage registers it: the order of these lines is the order of the pipeline.
-from genuq.stages import (  # noqa: F401
-    embed,
-    evaluate,
-    fit,
-    preflight,
-    report,
-    sample,
-    score,
-    train,
-)
+from genuq.stages import preflight
+from genuq.stages.embed import Embed
+from genuq.stages.evaluate import Evaluate
+from genuq.stages.fit import Fit
 from genuq.stages.progress import Display
+from genuq.stages.report import Report
 from genuq.stages.run import Run
-from genuq.stages.stage import STAGES
+from genuq.stages.sample import Sample
+from genuq.stages.score import Score
+from genuq.stages.stage import STAGES, register
+from genuq.stages.train import Train
+
+for _stage in (Train, Fit, Sample, Embed, Score, Evaluate, Report):
+    register(_stage)
 
 
 def execute(config: DictConfig, folder: Path, command: str, display: Display | None = None) -> Run:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 from genuq import posteriors, scores, solvers
 from genuq.analysis import EvaluationSettings, check_independence
 from genuq.errors import ConfigurationError, did_you_mean
@@ -36,7 +38,7 @@ def check(run: Run) -> None:
 
 def check_names(run: Run) -> None:
     """Names that no schema can check: stages, posterior, functionals, controls, solver."""
-    known = {
+    known: dict[str, tuple[Iterable[str], Collection[str]]] = {
         "stages": (run.config.stages, STAGES),
         "posterior.name": ([run.config.posterior.name], posteriors.KINDS),
         "score.name": ([run.config.score.name], FUNCTIONALS),
@@ -75,7 +77,7 @@ def check_evaluation(run: Run) -> None:
     kept = int(run.config.sampler.samples * min(settings.fractions))
     if kept <= settings.k:
         raise ConfigurationError(
-            f"sampler.samples = {run.config.sampler.samples} leaves {kept} samples at the smallest of metric.fractions, "
+            f"sampler.samples = {run.config.sampler.samples} leaves {kept} at the smallest of metric.fractions, "
             f"but metric.k = {settings.k} neighbours need more. Raise sampler.samples or lower metric.k."
         )
     if run.config.metric.reference_images <= settings.k:

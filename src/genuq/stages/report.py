@@ -15,10 +15,9 @@ from genuq.stages.loggers import log_results
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
 from genuq.stages.sample import read_samples
-from genuq.stages.stage import STAGES, Stage, register
+from genuq.stages.stage import STAGES, Stage
 
 
-@register
 class Report(Stage):
     """Leaves index.html, results.json, results.csv and plots/."""
 
@@ -55,7 +54,7 @@ def collect(run: Run) -> dict[str, Any]:
         "name": run.config.name,
         "genuq_version": genuq.__version__,
         "command": run.command,
-        "config": run.plain(*run.config.keys()),
+        "config": run.plain(),
         "summary": evaluation["summary"],
         "data": {
             "name": run.training_set.name,

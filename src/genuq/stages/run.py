@@ -36,9 +36,9 @@ class Run:
     command: str
 
     def plain(self, *groups: str) -> dict[str, Any]:
-        """The named parts of the configuration as plain data."""
+        """The named parts of the configuration as plain data; all of it without names."""
         whole: Any = OmegaConf.to_container(self.config, resolve=True)
-        return {group: whole[group] for group in groups}
+        return {group: whole[group] for group in groups or whole}
 
     @cached_property
     def device(self) -> torch.device:

@@ -20,12 +20,11 @@ from genuq.stages.artefacts import StageFolder
 from genuq.stages.fit import load_posterior, matched_noise
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
-from genuq.stages.stage import Stage, checkpoint_identity, register
+from genuq.stages.stage import Stage, checkpoint_identity
 
 RESAMPLING_CONTROLS = ("jitter", "isotropic")
 
 
-@register
 class Sample(Stage):
     """Leaves shard-START-STOP.safetensors: index, class (-1 for none), image, draws, and the resampling controls.
 

@@ -16,7 +16,7 @@ from genuq.stages.artefacts import StageFolder
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
 from genuq.stages.sample import read_samples
-from genuq.stages.stage import Stage, register
+from genuq.stages.stage import Stage
 
 LABELS = {
     "entropy": "Generative uncertainty",
@@ -33,7 +33,6 @@ LABELS = {
 }
 
 
-@register
 class Score(Stage):
     """Leaves scores.safetensors: one (N,) float64 column for each score and control, and the image complexity."""
 

@@ -59,10 +59,9 @@ class Stage(ABC):
 STAGES: dict[str, Stage] = {}
 
 
-def register(stage: type[Stage]) -> type[Stage]:
+def register(stage: type[Stage]) -> None:
     """Add a stage to the pipeline, in the order of registration."""
     STAGES[stage.name] = stage()
-    return stage
 
 
 def checkpoint_identity(run: Run) -> str:

@@ -19,11 +19,10 @@ from genuq.stages.checkpoints import reference_path, save_classifier, save_model
 from genuq.stages.loggers import lightning_logger
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
-from genuq.stages.stage import Stage, register
+from genuq.stages.stage import Stage
 from genuq.stages.training import AutoencoderTraining, ClassifierTraining, GenerativeTraining, Optimisation, Training
 
 
-@register
 class Train(Stage):
     """Leaves model.safetensors (EMA weights, float16) and, for images without a shipped judge, judge.safetensors."""
 
@@ -72,7 +71,7 @@ def optimisation_of(run: Run, steps: int) -> Optimisation:
 
 
 def fit(run: Run, module: Training, folder: Path, display: Display, what: str) -> float:
-    """Train to the end, from the last checkpoint in `folder` if there is one; returns the mean loss of the last steps."""
+    """Train to the end, from the last checkpoint in `folder` if there is one; returns the recent mean loss."""
     settings = run.config.trainer
     display.say(f"training the {what}: {module.optimisation.steps} steps of {module.optimisation.batch_size}")
     keep = ModelCheckpoint(
@@ -113,7 +112,7 @@ def judge_is_shipped(run: Run) -> bool:
 
 def train_judge(run: Run, folder: Path, display: Display) -> float:
     """Train the judging classifier on the real training set; returns its accuracy on the real test set."""
-    options = {"shape": list(run.training_set.shape), "num_classes": run.training_set.num_classes}
+    options: dict[str, Any] = {"shape": list(run.training_set.shape), "num_classes": run.training_set.num_classes}
     classifier = Classifier(**options)
     training = ClassifierTraining(classifier, run.training_set, optimisation_of(run, run.config.trainer.judge_steps))
     fit(run, training, folder / "judge", display, "judge")
