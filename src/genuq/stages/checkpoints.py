@@ -18,7 +18,10 @@ from genuq.networks import Classifier
 FORMAT = "genuq-checkpoint-1"
 
 
-def reference_path(name: str) -> Path:
+TRAIN_ONE = "Train one (stages=[train,...]) or give its path as model.checkpoint."
+
+
+def reference_path(name: str, remedy: str = TRAIN_ONE) -> Path:
     """Where a checkpoint shipped with genuq lies.
 
     Raises:
@@ -28,10 +31,7 @@ def reference_path(name: str) -> Path:
     path = folder / f"{name}.safetensors"
     if not path.is_file():
         shipped = [file.stem for file in folder.glob("*.safetensors")]
-        raise ConfigurationError(
-            f"no reference checkpoint '{name}' is shipped.{did_you_mean(name, shipped)} "
-            "Train one (stages=[train,...] model.checkpoint=null) or give its path as model.checkpoint."
-        )
+        raise ConfigurationError(f"no reference checkpoint '{name}' is shipped.{did_you_mean(name, shipped)} {remedy}")
     return path
 
 
@@ -86,7 +86,7 @@ def _require_same(found: Mapping[str, Any], expected: Mapping[str, Any], path: s
     if differing:
         raise CheckpointError(
             f"{path} holds another model than the configuration asks for. {'; '.join(differing)}. "
-            "Change these keys, or train this model (stages=[train,...] model.checkpoint=null)."
+            "Change these keys, or train this model (stages=[train,...])."
         )
 
 

@@ -14,7 +14,7 @@ from genuq.stages.artefacts import StageFolder
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
 from genuq.stages.sample import read_samples
-from genuq.stages.stage import Stage
+from genuq.stages.stage import STAGES, Stage
 
 
 class Embed(Stage):
@@ -27,7 +27,7 @@ class Embed(Stage):
     def settings(self, run: Run) -> dict[str, Any]:
         judged = {key: run.plain("metric")["metric"][key] for key in ("extractor", "options", "reference_images")}
         if judged["extractor"] == "classifier":
-            judged["checkpoint"] = files.sha256(run.judge_checkpoint)
+            judged["checkpoint"] = judge_identity(run)
         likelihood = run.plain("likelihood")["likelihood"]
         for key in ("batch_size", "observation_variance", "include_unperturbed"):
             likelihood.pop(key)
@@ -54,6 +54,13 @@ class Embed(Stage):
             judged = judge_features(run, {"image": samples["image"], "real": reference, "draws": draws}, advance)
         files.write_tensors(folder.path / "judge.safetensors", judged)
         return {"likelihood": run.likelihood.name, "judge": run.judge.name}
+
+
+def judge_identity(run: Run) -> str:
+    """What identifies the judging classifier: its training's fingerprint, or the shipped file's sha256."""
+    if "judge" in run.config.stages:
+        return STAGES["judge"].folder(run).fingerprint
+    return files.sha256(run.judge_checkpoint)
 
 
 def versions_to_score(run: Run, samples: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -16,9 +16,9 @@ from genuq.stages.run import Run
 from genuq.stages.sample import Sample
 from genuq.stages.score import Score
 from genuq.stages.stage import STAGES, register
-from genuq.stages.train import Train
+from genuq.stages.train import Train, TrainJudge
 
-for _stage in (Train, Fit, Sample, Embed, Score, Evaluate, Report):
+for _stage in (Train, TrainJudge, Fit, Sample, Embed, Score, Evaluate, Report):
     register(_stage)
 
 

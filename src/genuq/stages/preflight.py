@@ -72,7 +72,7 @@ def check_evaluation(run: Run) -> None:
     """The likelihood and the judge exist and differ; enough samples for k."""
     settings: EvaluationSettings = settings_of(run)
     space = scoring_space(run)
-    if not (run.trains and run.config.metric.extractor == "classifier"):
+    if not ("judge" in run.config.stages and run.config.metric.extractor == "classifier"):
         check_independence(space, run.judge.name, run.config.metric.allow_shared_extractor)
     kept = int(run.config.sampler.samples * min(settings.fractions))
     if kept <= settings.k:

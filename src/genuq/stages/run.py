@@ -149,6 +149,7 @@ class Run:
 
     @property
     def judge_checkpoint(self) -> Path:
-        """The judging classifier: this run's own if it trained one, else the shipped one."""
-        own = self.folder / "train" / "judge.safetensors"
-        return own if own.is_file() else reference_path(f"classifier_{self.config.data.name}")
+        """The judging classifier: this run's own if its stages train one, else the shipped one."""
+        if "judge" in self.config.stages:
+            return self.folder / "judge" / "judge.safetensors"
+        return reference_path(f"classifier_{self.config.data.name}", "Add the stage judge: stages=[judge,...].")

@@ -1,4 +1,4 @@
-"""The stage that trains: the autoencoder where there is one of ours, the model, and the judge where none is shipped."""
+"""The stages that train: the model, with its autoencoder where that is ours; and the classifier that judges."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import lightning
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 
 from genuq import models
-from genuq.errors import CheckpointError, ConfigurationError
+from genuq.errors import CheckpointError
 from genuq.models import VAEAutoencoder
 from genuq.networks import Classifier
 from genuq.stages.artefacts import StageFolder
-from genuq.stages.checkpoints import reference_path, save_classifier, save_model
+from genuq.stages.checkpoints import save_classifier, save_model
 from genuq.stages.loggers import lightning_logger
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
@@ -24,7 +24,7 @@ from genuq.stages.training import AutoencoderTraining, ClassifierTraining, Gener
 
 
 class Train(Stage):
-    """Leaves model.safetensors (EMA weights, float16) and, for images without a shipped judge, judge.safetensors."""
+    """Leaves model.safetensors: EMA weights in float16, the description, and the configuration, data and final loss."""
 
     name = "train"
     groups = ("data", "model", "network", "trainer")
@@ -51,9 +51,31 @@ class Train(Stage):
         model.network.load_state_dict(training.averaged.state_dict())
         notes["configuration"] = run.plain("seed", "data", "model", "network", "trainer")
         save_model(folder.path / "model.safetensors", model.cpu(), description, notes)
-        if run.config.metric.extractor == "classifier" and not judge_is_shipped(run):
-            notes["judge_accuracy"] = train_judge(run, folder.path, display)
         return notes
+
+
+class TrainJudge(Stage):
+    """Leaves judge.safetensors: the judging classifier, with its accuracy on real test images."""
+
+    name = "judge"
+    groups = ("data", "trainer")
+
+    def settings(self, run: Run) -> dict[str, Any]:
+        trainer = run.plain("trainer")["trainer"]
+        kept = ("judge_steps", "batch_size", "learning_rate", "weight_decay", "precision")
+        return run.plain("seed", "data") | {"trainer": {key: trainer[key] for key in kept}}
+
+    def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
+        lightning.seed_everything(run.config.seed, verbose=False)
+        options: dict[str, Any] = {"shape": list(run.training_set.shape), "num_classes": run.training_set.num_classes}
+        classifier = Classifier(**options)
+        optimisation = optimisation_of(run, run.config.trainer.judge_steps)
+        training = ClassifierTraining(classifier, run.training_set, optimisation)
+        fit(run, training, folder.path / "judge", display, "judge")
+        accuracy = training.accuracy(run.test_set)
+        save_classifier(folder.path / "judge.safetensors", classifier.cpu(), options, accuracy)
+        display.say(f"the judge finds the class of {accuracy:.1%} of the real test images")
+        return {"real_test_accuracy": accuracy}
 
 
 def optimisation_of(run: Run, steps: int) -> Optimisation:
@@ -101,22 +123,3 @@ def fit(run: Run, module: Training, folder: Path, display: Display, what: str) -
                 raise CheckpointError(f"{last} is truncated. Delete it and run the same command again.") from error
             raise
     return module.recent_loss
-
-
-def judge_is_shipped(run: Run) -> bool:
-    try:
-        return reference_path(f"classifier_{run.config.data.name}").is_file()
-    except ConfigurationError:
-        return False
-
-
-def train_judge(run: Run, folder: Path, display: Display) -> float:
-    """Train the judging classifier on the real training set; returns its accuracy on the real test set."""
-    options: dict[str, Any] = {"shape": list(run.training_set.shape), "num_classes": run.training_set.num_classes}
-    classifier = Classifier(**options)
-    training = ClassifierTraining(classifier, run.training_set, optimisation_of(run, run.config.trainer.judge_steps))
-    fit(run, training, folder / "judge", display, "judge")
-    accuracy = training.accuracy(run.test_set)
-    save_classifier(folder / "judge.safetensors", classifier.cpu(), options, accuracy)
-    display.say(f"the judge finds the class of {accuracy:.1%} of the real test images")
-    return accuracy
