@@ -41,7 +41,7 @@ class EvaluationSettings:
     k: int = 5
     fractions: tuple[float, ...] = FRACTIONS
     bins: int = 8
-    bootstrap: int = 1000
+    bootstrap: int = 500
     half_samples: int = 100
     random_repeats: int = 50
     per_class: bool = True
