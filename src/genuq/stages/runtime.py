@@ -15,9 +15,16 @@ def prepare() -> None:
     keep_freed_memory()
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message=".*(does not have many workers|across ranks is zero).*")
+    quieten_lightning()
+
+
+def quieten_lightning() -> None:
+    """Errors only: its hardware tables and tips hide the run's own lines. Again after Hydra has set up logging."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.ERROR)
+        logger.propagate = False
 
 
 def keep_freed_memory(trim_threshold: int = 1 << 30, pad: int = 64 << 20) -> None:

@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 
 from genuq import models
 from genuq.errors import CheckpointError
-from genuq.models import VAEAutoencoder
+from genuq.models import GenerativeModel, VAEAutoencoder
 from genuq.networks import Classifier
+from genuq.posteriors.fitting import regression_batches
+from genuq.randomness import HELD_OUT
+from genuq.stages import runtime
 from genuq.stages.artefacts import StageFolder
 from genuq.stages.checkpoints import save_classifier, save_model
 from genuq.stages.loggers import lightning_logger
@@ -45,10 +49,11 @@ class Train(Stage):
             vae = AutoencoderTraining(
                 model.autoencoder, run.training_set, optimisation_of(run, run.config.trainer.autoencoder_steps)
             )
-            notes["autoencoder_loss"] = fit(run, vae, folder.path / "autoencoder", display, "autoencoder")
+            fit(run, vae, folder.path / "autoencoder", display, "autoencoder")
         training = GenerativeTraining(model, run.training_set, optimisation)
-        notes["loss"] = fit(run, training, folder.path / "model", display, "model")
+        fit(run, training, folder.path / "model", display, "model")
         model.network.load_state_dict(training.averaged.state_dict())
+        notes["test_loss"] = test_loss(run, model)
         notes["configuration"] = run.plain("seed", "data", "model", "network", "trainer")
         save_model(folder.path / "model.safetensors", model.cpu(), description, notes)
         return notes
@@ -78,6 +83,18 @@ class TrainJudge(Stage):
         return {"real_test_accuracy": accuracy}
 
 
+@torch.no_grad()
+def test_loss(run: Run, model: GenerativeModel, images: int = 2048) -> float:
+    """Mean squared error of the averaged weights' prediction on real test images, at stratified times."""
+    indices = range(min(images, len(run.test_set)))
+    model.eval()
+    squared = [
+        (model(batch.x, batch.t, batch.y) - batch.target).square().flatten(1).mean(1)
+        for batch in regression_batches(model, run.test_set, indices, 256, run.config.seed, HELD_OUT)
+    ]
+    return float(torch.cat(squared).mean())
+
+
 def optimisation_of(run: Run, steps: int) -> Optimisation:
     settings = run.config.trainer
     return Optimisation(
@@ -92,9 +109,10 @@ def optimisation_of(run: Run, steps: int) -> Optimisation:
     )
 
 
-def fit(run: Run, module: Training, folder: Path, display: Display, what: str) -> float:
-    """Train to the end, from the last checkpoint in `folder` if there is one; returns the recent mean loss."""
+def fit(run: Run, module: Training, folder: Path, display: Display, what: str) -> None:
+    """Train to the end, from the last checkpoint in `folder` if there is one."""
     settings = run.config.trainer
+    runtime.quieten_lightning()
     display.say(f"training the {what}: {module.optimisation.steps} steps of {module.optimisation.batch_size}")
     keep = ModelCheckpoint(
         folder, "last", every_n_train_steps=settings.checkpoint_every, enable_version_counter=False, save_last=False
@@ -122,4 +140,3 @@ def fit(run: Run, module: Training, folder: Path, display: Display, what: str) -
             if last.exists() and "PytorchStreamReader" in str(error):
                 raise CheckpointError(f"{last} is truncated. Delete it and run the same command again.") from error
             raise
-    return module.recent_loss

@@ -51,7 +51,6 @@ class Training(lightning.LightningModule):
     def __init__(self, dataset: Dataset, optimisation: Optimisation) -> None:
         super().__init__()
         self.dataset, self.optimisation = dataset, optimisation
-        self.recent_loss = float("nan")  # exponential mean over about a hundred steps
 
     def batch_loss(self, batch: TrainingBatch) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} defines no loss")
@@ -64,8 +63,6 @@ class Training(lightning.LightningModule):
             "Lower trainer.learning_rate, or use trainer.precision=32-true.",
         )
         self.log("train/loss", loss, prog_bar=True)
-        value = float(loss.detach())
-        self.recent_loss = value if math.isnan(self.recent_loss) else 0.99 * self.recent_loss + 0.01 * value
         return loss
 
     def train_dataloader(self) -> Any:
@@ -79,12 +76,6 @@ class Training(lightning.LightningModule):
             self.trainer.world_size,
         )
         return loader(batches, self.trainer.global_step)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["recent_loss"] = self.recent_loss
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.recent_loss = checkpoint.get("recent_loss", float("nan"))
 
     def configure_optimizers(self) -> Any:
         settings = self.optimisation
