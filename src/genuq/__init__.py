@@ -6,6 +6,40 @@ Shape legend, used as suffixes where tensors of several kinds meet:
 
 Imports go one way: data, networks, processes, solvers, models, posteriors, extractors, likelihoods, scores,
 metrics, analysis, report, stages.
+
+The library in one breath: wrap a network in `GenerativeModel`, `fit` a posterior over its last layer, and ask
+`generative_uncertainty` which of its samples to trust.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
 __version__ = "0.1.0"
+
+# Imported on first use: `import genuq` stays fast, and `genuq --help` too.
+_PUBLIC = {
+    "GenerativeModel": "genuq.models",
+    "Sampler": "genuq.models",
+    "sample": "genuq.models",
+    "fit": "genuq.posteriors",
+    "SemanticLikelihood": "genuq.likelihoods",
+    "PixelLikelihood": "genuq.likelihoods",
+    "generative_uncertainty": "genuq.scores",
+    "regenerate": "genuq.scores",
+    "load_reference": "genuq.stages.checkpoints",
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    """A public name from the folder where it lives."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'genuq' has no attribute '{name}'")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -18,20 +18,24 @@ from genuq.scores.functionals import (
     paide_variance,
     trace,
 )
+from genuq.scores.generative import ScoredSamples, generative_uncertainty, regenerate
 
 __all__ = [
     "FUNCTIONALS",
+    "ScoredSamples",
     "complexity",
     "cosine",
     "direct_noise",
     "entropy",
     "full_covariance_entropy",
     "functional",
+    "generative_uncertainty",
     "high_frequency_energy",
     "jitter_initial_noise",
     "paide",
     "paide_variance",
     "png_bytes",
     "random_score",
+    "regenerate",
     "trace",
 ]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import lightning
+import torch
 
 import genuq
 from genuq import files
@@ -55,6 +59,7 @@ def collect(run: Run) -> dict[str, Any]:
         "genuq_version": genuq.__version__,
         "command": run.command,
         "config": run.plain(),
+        "versions": versions(),
         "summary": evaluation["summary"],
         "data": {
             "name": run.training_set.name,
@@ -81,6 +86,10 @@ def collect(run: Run) -> dict[str, Any]:
         "samples": evaluation["samples"],
         "warnings": [note for row in evaluation["scores"] for note in row["notes"] if row["kind"] == "score"],
     }
+
+
+def versions() -> dict[str, str]:
+    return {"python": platform.python_version(), "torch": torch.__version__, "lightning": lightning.__version__}
 
 
 def model_entry(run: Run) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from genuq import files
 from genuq.models import sample, to_bytes
-from genuq.posteriors import LastLayerPosterior, swapped
-from genuq.scores import jitter_initial_noise
+from genuq.posteriors import LastLayerPosterior
+from genuq.scores import jitter_initial_noise, regenerate
 from genuq.stages.artefacts import StageFolder
 from genuq.stages.fit import load_posterior, matched_noise
 from genuq.stages.progress import Display
@@ -93,11 +93,11 @@ def one_shard(
         "index": torch.tensor(indices),
         "class": torch.full((len(indices),), -1) if classes is None else classes,
         "image": image,
-        "draws": regenerated(run, posterior, indices, draws, seed, advance),
+        "draws": regenerate(model, posterior, sampler, indices, draws, seed, advance),
     }
     seconds["draws"] += time.perf_counter() - started
     if "isotropic" in controls:
-        tensors["isotropic"] = regenerated(run, matched_noise(posterior), indices, draws, seed, advance)
+        tensors["isotropic"] = regenerate(model, matched_noise(posterior), sampler, indices, draws, seed, advance)
     if "jitter" in controls:
         noise, size = sampler.initial_noise(model, indices), run.config.score.jitter_size
         moved = (
@@ -106,22 +106,6 @@ def one_shard(
         versions = [to_bytes(sample(model, sampler, indices, start, advance)) for start in moved]
         tensors["jitter"] = torch.stack(versions, dim=1)
     return tensors
-
-
-def regenerated(
-    run: Run,
-    posterior: LastLayerPosterior,
-    indices: Sequence[int],
-    draws: int,
-    seed: int,
-    advance: Callable[[int], None],
-) -> Tensor:
-    """The samples under M weight draws, (B, M, ...); noise, classes and ancestral noise are those of the sample."""
-    versions = []
-    for m in range(draws):
-        with swapped(run.model.head, posterior.draw(m, seed)):
-            versions.append(to_bytes(sample(run.model, run.sampler, indices, progress=advance)))
-    return torch.stack(versions, dim=1)
 
 
 def read_samples(run: Run) -> dict[str, Tensor]:
