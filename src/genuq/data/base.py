@@ -109,6 +109,25 @@ class ArrayDataset(Dataset):
             yield hashlib.sha256(content.contiguous().numpy().data).digest()
 
 
+def as_dataset(data: Dataset | Tensor, labels: Tensor | None = None, name: str = "tensor") -> Dataset:
+    """A plain tensor as a data set: uint8 images (N, C, H, W), float images in [-1, 1], or points (N, D).
+
+    Args:
+        labels: (N,) classes from 0 on; None puts all items into one class.
+
+    Raises:
+        DataError: float images outside [-1, 1].
+    """
+    if isinstance(data, Dataset):
+        return data
+    if data.ndim == 4 and data.is_floating_point() and float(data.abs().max()) > 1.001:
+        raise DataError(
+            f"float images must lie in [-1, 1]; these reach {float(data.abs().max()):g}. Give uint8 instead."
+        )
+    labels = torch.zeros(len(data), dtype=torch.long) if labels is None else labels.long()
+    return ArrayDataset(data, labels, [str(label) for label in range(int(labels.max()) + 1)], name)
+
+
 class Subset(Dataset):
     """The items of `dataset` at `indices`, in that order, with all its classes."""
 

@@ -86,7 +86,7 @@ def build(name: str, model: GenerativeModel, active: Tensor | None = None, **opt
 
 def fit(
     model: GenerativeModel,
-    dataset: Dataset,
+    training_data: Dataset | Tensor,
     kind: str = "exact_laplace",
     images: int = 4096,
     held_out: int = 512,
@@ -100,7 +100,7 @@ def fit(
 
     Args:
         model: the model, trained.
-        dataset: its training data; the first images of a seeded permutation fit, the next are held out.
+        training_data: what it was trained on, a data set or a tensor (see `genuq.data.as_dataset`); the first images of a seeded permutation fit, the next are held out.
         kind: `exact_laplace`, `diagonal_laplace` or `isotropic`.
         images: for the curvature; one (t, eps) each.
         held_out: for the noise variance and the temperature; never among the former. May be 0 where both are given.
