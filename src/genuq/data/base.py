@@ -121,9 +121,7 @@ def as_dataset(data: Dataset | Tensor, labels: Tensor | None = None, name: str =
     if isinstance(data, Dataset):
         return data
     if data.ndim == 4 and data.is_floating_point() and float(data.abs().max()) > 1.001:
-        raise DataError(
-            f"float images must lie in [-1, 1]; these reach {float(data.abs().max()):g}. Give uint8 instead."
-        )
+        raise DataError(f"float images must lie in [-1, 1]; these reach {float(data.abs().max()):g}. Or give uint8.")
     labels = torch.zeros(len(data), dtype=torch.long) if labels is None else labels.long()
     return ArrayDataset(data, labels, [str(label) for label in range(int(labels.max()) + 1)], name)
 

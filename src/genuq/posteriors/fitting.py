@@ -100,7 +100,8 @@ def fit(
 
     Args:
         model: the model, trained.
-        training_data: what it was trained on, a data set or a tensor (see `genuq.data.as_dataset`); the first images of a seeded permutation fit, the next are held out.
+        training_data: what it was trained on, a data set or a tensor (`genuq.data.as_dataset`); the first images of a
+            seeded permutation fit, the next are held out.
         kind: `exact_laplace`, `diagonal_laplace` or `isotropic`.
         images: for the curvature; one (t, eps) each.
         held_out: for the noise variance and the temperature; never among the former. May be 0 where both are given.
@@ -112,7 +113,7 @@ def fit(
         ConfigurationError: an unsuitable head, a scale that cannot be chosen, or more images asked for than there are.
         NonFiniteError: NaN or infinite weights or activations.
     """
-    scale, total = scale or ScaleOptions(), images + held_out
+    dataset, scale, total = as_dataset(training_data), scale or ScaleOptions(), images + held_out
     _check_counts(dataset, images, held_out, batch_size, scale)
     model.check_weights()
     if kind == IsotropicNoise.kind:
