@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from genuq.data import Dataset
+from genuq.data import Dataset, as_dataset
 from genuq.errors import ConfigurationError, did_you_mean, require_finite
 from genuq.models import GenerativeModel
 from genuq.posteriors.base import LastLayerPosterior

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from genuq import posteriors
@@ -39,7 +40,7 @@ class Fit(Stage):
             fitted = posteriors.fit(
                 run.model,
                 run.training_set,
-                kind=settings.name,
+                kind="exact_laplace" if matches_exact(run) else settings.name,
                 images=settings.images,
                 held_out=settings.held_out,
                 batch_size=settings.batch_size,
@@ -48,9 +49,26 @@ class Fit(Stage):
                 progress=report,
                 **({} if settings.convention is None else {"convention": settings.convention}),
             )
+        if matches_exact(run):
+            fitted = as_isotropic(fitted)
         summary = summary_of(fitted)
         fitted.posterior.save(folder.path / "posterior.safetensors", {"fit": json.dumps(summary)})
         return summary
+
+
+def matches_exact(run: Run) -> bool:
+    """Whether the posterior is isotropic noise whose size is left to the exact posterior."""
+    settings = run.config.posterior
+    sized = settings.prior_precision is not None or settings.relative_perturbation is not None
+    return settings.name == IsotropicNoise.kind and not sized
+
+
+def as_isotropic(fitted: FitResult) -> FitResult:
+    """The fit with isotropic noise of the same mean variance in place of its posterior."""
+    noise = matched_noise(fitted.posterior)
+    how = {**fitted.chosen.how, "prior_precision": "one over the mean variance of the exact last-layer posterior"}
+    chosen = replace(fitted.chosen, scale=noise.require_final(), how=how, evidence=None)
+    return replace(fitted, posterior=noise, chosen=chosen)
 
 
 def scale_options(run: Run) -> ScaleOptions:
