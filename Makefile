@@ -2,13 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test lint types clean
+.PHONY: quickstart test test-slow lint types browser clean
 
 quickstart: .venv/installed
 	$(BIN)/genuq experiment=quickstart
 
-test: .venv/installed
-	$(BIN)/python -m pytest -m "not slow"
+test: .venv/installed browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+
+test-slow: .venv/installed browser
+	$(BIN)/python -m pytest -m slow
 
 lint: .venv/installed
 	$(BIN)/ruff check .
@@ -19,9 +22,14 @@ types: .venv/installed
 
 .venv/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet -e ".[dev]"
+	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[dev]"
 	touch $@
+
+# The report is tested in real Chromium. Without it, and without the right to install it, those tests are skipped.
+browser:
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null \
+	  || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq chromium chromium-driver >/dev/null; } \
+	  || echo "no Chromium: the tests of the page will be skipped (install chromium and chromium-driver)"
 
 clean:
 	rm -rf .venv outputs
