@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from genuq.errors import ConfigurationError
 from genuq.processes import Process
-from genuq.solvers.stage import Point, Solver, Stage, linear_in_hats, points
+from genuq.solvers.stage import Point, Solver, Stage, linear_in_hats
 
 
 class DDIM(Solver):
@@ -28,7 +28,7 @@ class DDIM(Solver):
         self.eta = eta
 
     def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[Stage]:
-        return [ddim_stage(here, there, self.eta) for here, there in pairwise(points(process, prediction, times))]
+        return [ddim_stage(here, there, self.eta) for here, there in pairwise(self.path(process, prediction, times))]
 
 
 class DDPM(DDIM):
@@ -49,7 +49,7 @@ class Euler(Solver):
     name = "euler"
 
     def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[Stage]:
-        return [euler_stage(process, here, there) for here, there in pairwise(points(process, prediction, times))]
+        return [euler_stage(here, there) for here, there in pairwise(self.path(process, prediction, times))]
 
 
 def ddim_stage(here: Point, there: Point, eta: float = 0.0) -> Stage:
@@ -67,16 +67,15 @@ def ancestral_noise(here: Point, there: Point) -> float:
     return there.sigma * math.sqrt(max(1 - ratio**2, 0.0))
 
 
-def velocity_weights(process: Process, here: Point) -> tuple[float, float]:
+def velocity_weights(here: Point) -> tuple[float, float]:
     """(coefficient of x_t, coefficient of f) of the velocity alpha' x0_hat + sigma' eps_hat."""
-    d_alpha, d_sigma = (float(value) for value in process.derivatives(here.t))
-    return linear_in_hats(here, x0=d_alpha, eps=d_sigma)
+    return linear_in_hats(here, x0=here.d_alpha, eps=here.d_sigma)
 
 
-def euler_stage(process: Process, here: Point, there: Point) -> Stage:
+def euler_stage(here: Point, there: Point) -> Stage:
     """One Euler step; the last one, to t = 0, goes to x0_hat."""
     if there.t == 0:
         return ddim_stage(here, there)
-    on_x, on_f = velocity_weights(process, here)
+    on_x, on_f = velocity_weights(here)
     step = there.t - here.t
     return Stage(here.t, there.t, (1 + step * on_x,), (step * on_f,))

@@ -6,9 +6,11 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
+
 from genuq.processes import Process
 from genuq.solvers.first_order import ddim_stage, euler_stage, velocity_weights
-from genuq.solvers.stage import Point, Solver, Stage, linear_in_hats, point, points
+from genuq.solvers.stage import Point, Solver, Stage, linear_in_hats, points
 
 
 class Heun(Solver):
@@ -21,14 +23,14 @@ class Heun(Solver):
 
     def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[Stage]:
         stages: list[Stage] = []
-        for here, there in pairwise(points(process, prediction, times)):
-            predictor = euler_stage(process, here, there)
+        for here, there in pairwise(self.path(process, prediction, times)):
+            predictor = euler_stage(here, there)
             if there.t == 0:
                 stages.append(predictor)
                 continue
             half = 0.5 * (there.t - here.t)
-            here_x, here_f = velocity_weights(process, here)
-            there_x, there_f = velocity_weights(process, there)
+            here_x, here_f = velocity_weights(here)
+            there_x, there_f = velocity_weights(there)
             stages.append(Stage(here.t, there.t, predictor.x, predictor.f, intermediate=True))
             stages.append(Stage(there.t, there.t, (half * there_x, 1 + half * here_x), (half * there_f, half * here_f)))
         return stages
@@ -45,13 +47,14 @@ class DPMSolver2(Solver):
     name, order, in_log_snr = "dpm_solver_2", 2, True
 
     def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[Stage]:
+        path = self.path(process, prediction, times)
+        lambdas = torch.tensor([here.half_log_snr for here in path], dtype=torch.float64)
+        middles = points(process, prediction, process.time_at(0.5 * (lambdas[:-1] + lambdas[1:])))
         stages: list[Stage] = []
-        for here, there in pairwise(points(process, prediction, times, self.in_log_snr)):
+        for here, middle, there in zip(path, middles, path[1:]):
             if there.sigma == 0:
                 stages.append(ddim_stage(here, there))
                 continue
-            middle_lambda = 0.5 * (here.half_log_snr + there.half_log_snr)
-            middle = point(process, prediction, float(process.time_at(middle_lambda)))
             to_middle = ddim_stage(here, middle)
             stages.append(Stage(here.t, middle.t, to_middle.x, to_middle.f, intermediate=True))
             growth = math.expm1(there.half_log_snr - here.half_log_snr)
@@ -72,7 +75,7 @@ class DPMSolverPlusPlus2M(Solver):
     name, order, in_log_snr = "dpm_solver_pp_2m", 2, True
 
     def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[Stage]:
-        path = points(process, prediction, times, self.in_log_snr)
+        path = self.path(process, prediction, times)
         stages = [ddim_stage(path[0], path[1])]
         for before, here, there in zip(path, path[1:], path[2:]):
             stages.append(ddim_stage(here, there) if there.sigma == 0 else multistep_stage(before, here, there))

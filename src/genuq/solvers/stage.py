@@ -62,6 +62,8 @@ class Point(NamedTuple):
     t: float
     alpha: float
     sigma: float
+    d_alpha: float
+    d_sigma: float
     half_log_snr: float
     x0_x: float
     x0_f: float
@@ -69,29 +71,12 @@ class Point(NamedTuple):
     eps_f: float
 
 
-def point(process: Process, prediction: str, t: float) -> Point:
-    """The process and the conversion at time t."""
-    time = torch.tensor(t, dtype=torch.float64)
-    a, b, c, d = (float(value) for value in conversion(prediction, process, time))
-    numbers = (float(process.alpha(time)), float(process.sigma(time)), float(process.half_log_snr(time)))
-    return Point(t, *numbers, a, b, c, d)
-
-
-def points(process: Process, prediction: str, times: Sequence[float], in_log_snr: bool = False) -> list[Point]:
-    """The points of a grid.
-
-    Raises:
-        ConfigurationError: fewer than two times, or an infinite log SNR at the first for a solver that steps in it.
-    """
-    if len(times) < 2:
-        raise ConfigurationError(f"A solver needs at least two times, not {len(times)}.")
-    found = [point(process, prediction, t) for t in times]
-    if in_log_snr and not math.isfinite(found[0].half_log_snr):
-        raise ConfigurationError(
-            f"The log SNR is infinite at the first time, t = {times[0]:g}, and this solver steps in it. "
-            "Start nearer to the data."
-        )
-    return found
+def points(process: Process, prediction: str, times: Sequence[float] | Tensor) -> list[Point]:
+    """The process and the conversion at each of the times."""
+    time_T = torch.as_tensor(times, dtype=torch.float64)
+    paths = (process.alpha(time_T), process.sigma(time_T), *process.derivatives(time_T), process.half_log_snr(time_T))
+    rows = torch.stack([time_T, *paths, *conversion(prediction, process, time_T)], dim=1)
+    return [Point(*row) for row in rows.tolist()]
 
 
 class Solver(ABC):
@@ -115,6 +100,22 @@ class Solver(ABC):
             prediction: what f means.
             times: decreasing, T + 1 of them; a final 0 means: end at x0_hat.
         """
+
+    def path(self, process: Process, prediction: str, times: Sequence[float]) -> list[Point]:
+        """The points of a grid that this solver can walk.
+
+        Raises:
+            ConfigurationError: fewer than two times, or an infinite log SNR at the first for a solver that steps in it.
+        """
+        if len(times) < 2:
+            raise ConfigurationError(f"A solver needs at least two times, not {len(times)}.")
+        found = points(process, prediction, times)
+        if self.in_log_snr and not math.isfinite(found[0].half_log_snr):
+            raise ConfigurationError(
+                f"The log SNR is infinite at the first time, t = {times[0]:g}, and this solver steps in it. "
+                "Start nearer to the data."
+            )
+        return found
 
     def start(self, process: Process, prediction: str) -> float:
         """The first time: 1, or where the SNR is that of flow matching at t = 0.999 if it falls lower.
