@@ -22,7 +22,7 @@ def summarise(evaluations: Sequence[Row], primary: str) -> dict[str, Any]:
     Returns:
         `sentence`, for someone who knows none of the terms; `finds_bad`: true or false when the interval of the AUROC
         (where no truth is known, of the FID gain) lies on one side of no effect, None when it holds no effect;
-        `table`, a row for each score. Whether a control does as well does not change `finds_bad`: the sentence says so.
+        `spearman_target`, what the table's Spearman column correlates with; `table`, a row for each score. Whether a control does as well does not change `finds_bad`: the sentence says so.
     """
     rows = {row["name"]: row for row in evaluations}
     if primary not in rows:
@@ -40,6 +40,7 @@ def summarise(evaluations: Sequence[Row], primary: str) -> dict[str, Any]:
     return {
         "sentence": f"{_opening(row, found)}{clauses}.",
         "finds_bad": found,
+        "spearman_target": _spearman_target(row),
         "table": [_line(r) for r in evaluations],
     }
 
@@ -109,8 +110,17 @@ def _line(row: Row) -> dict[str, Any]:
 
 
 def _spearman(row: Row) -> Interval | None:
-    found = {entry["target"]: entry for entry in row["correlations"] if entry["statistic"] == "spearman"}
-    return next((_interval(found[target]) for target in (*TARGETS, *found) if target in found), None)
+    target = _spearman_target(row)
+    return next((_interval(entry) for entry in _spearmans(row) if entry["target"] == target), None)
+
+
+def _spearman_target(row: Row) -> str | None:
+    found = [entry["target"] for entry in _spearmans(row)]
+    return next((target for target in (*TARGETS, *found) if target in found), None)
+
+
+def _spearmans(row: Row) -> list[Row]:
+    return [entry for entry in row["correlations"] if entry["statistic"] == "spearman"]
 
 
 def _auroc(row: Row) -> Interval | None:
