@@ -72,9 +72,9 @@ def test_the_grid_uniform_in_log_snr_converges_too(name):
 @pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
 def test_ddim_run_upwards_inverts_ddim(path):
     """The usual inversion of real images: noise from data by the same stages, from t = 0."""
-    times = torch.linspace(0, 0.9, 401, dtype=torch.float64).tolist()
+    times = torch.linspace(0, 0.9, 201, dtype=torch.float64).tolist()
     solver, predict = build("ddim"), exact_prediction(path, "v_prediction")
     up = run(solver.stages(path, "v_prediction", times), predict, X)
-    torch.testing.assert_close(up, transported(path, X, 0.0, 0.9), rtol=0, atol=0.06)
+    torch.testing.assert_close(up, transported(path, X, 0.0, 0.9), rtol=0, atol=0.12)
     down = run(solver.stages(path, "v_prediction", times[::-1]), predict, up)
-    torch.testing.assert_close(down, X, rtol=0, atol=0.03)
+    torch.testing.assert_close(down, X, rtol=0, atol=0.05)

@@ -1,0 +1,235 @@
+"""Sampling: a sample belongs to its index, observers only watch, and any module can be sampled."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from diffusers import DDIMScheduler, UNet2DModel
+from torch import nn
+
+from genuq.errors import ConfigurationError, NonFiniteError
+from genuq.models import Autoencoder, GenerativeModel, Sampler, StageRecord, sample, sample_latents, to_bytes
+from genuq.networks import DiT, UNet
+from genuq.processes import conversion
+from genuq.randomness import INITIAL, generator
+from genuq.solvers import DDIM, DDPM, DPMSolver2, DPMSolverPlusPlus2M, Euler, Heun, apply
+
+SHAPE, CLASSES = (1, 8, 8), 3
+NETWORKS = {
+    "unet": lambda: UNet(SHAPE, channels=(8, 16), num_classes=CLASSES),
+    "dit": lambda: DiT(SHAPE, width=16, depth=1, heads=2, num_classes=CLASSES),
+}
+
+
+def random_model(name: str = "unet", process: str = "flow_matching", prediction: str = "flow") -> GenerativeModel:
+    """Random weights everywhere, so that no zero-initialised head hides a difference."""
+    torch.manual_seed(0)
+    network = NETWORKS[name]()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return GenerativeModel(network, SHAPE, process, prediction, CLASSES)
+
+
+class TestIdentity:
+    """Image n is the same at any batch size and in any order."""
+
+    @pytest.mark.parametrize("network", NETWORKS)
+    @pytest.mark.parametrize(
+        "solver,process,prediction",
+        [
+            (Heun(), "flow_matching", "flow"),
+            (DPMSolverPlusPlus2M(), "variance_preserving", "v_prediction"),
+            (DDPM(), "variance_preserving", "sample"),
+            (DDIM(0.5), "flow_matching", "flow"),
+        ],
+    )
+    def test_of_batch_size_and_order(self, network, solver, process, prediction):
+        model = random_model(network, process, prediction)
+        order = torch.randperm(64, generator=torch.Generator().manual_seed(0)).tolist()[:10]
+
+        def images(batch_size: int, indices) -> torch.Tensor:
+            return sample(model, Sampler(solver, steps=3, guidance_scale=1.5, batch_size=batch_size), indices)
+
+        whole = images(64, range(64))
+        torch.testing.assert_close(images(7, range(64)), whole, rtol=0, atol=1e-5)
+        torch.testing.assert_close(images(1, range(10)), whole[:10], rtol=0, atol=1e-5)
+        torch.testing.assert_close(images(7, order), whole[order], rtol=0, atol=1e-5)
+        assert (whole[0] - whole[3]).abs().amax() > 0.05, "same class, other noise: other image"
+
+    def test_of_the_seed(self):
+        model = random_model()
+        first, again, other = (sample(model, Sampler(steps=2, seed=seed), [5]) for seed in (0, 0, 1))
+        assert torch.equal(first, again)
+        assert not torch.allclose(first, other, atol=0.05)
+
+
+class TestObservers:
+    @pytest.mark.parametrize("solver", [DDPM(), Heun(), DPMSolver2(), DPMSolverPlusPlus2M()])
+    def test_see_every_stage_and_change_nothing(self, solver):
+        model, records = random_model(process="variance_preserving", prediction="epsilon"), list[StageRecord]()
+        sampler = Sampler(solver, steps=4)
+        watched = sample_latents(model, sampler, range(3), observers=[records.append])
+        assert torch.equal(watched, sample_latents(model, sampler, range(3)))
+        assert [record.stage for record in records] == sampler.stages(model)
+        assert torch.equal(records[-1].result, watched)
+        for record in records:
+            remade = apply(record.stage, record.states, record.predictions, record.noise)
+            assert torch.equal(remade, record.result)
+
+    def test_are_shown_the_networks_predictions(self):
+        model, records = random_model(), list[StageRecord]()
+        sample_latents(model, Sampler(steps=3, guidance_scale=2.0), [0, 1], observers=[records.append])
+        for record in records:
+            t = torch.full((2,), record.stage.t)
+            expected = model.guided(record.states[0], t, torch.tensor([0, 1]), 2.0)
+            torch.testing.assert_close(record.predictions[0], expected)
+
+
+class TestRun:
+    def test_is_the_loop_of_the_paper(self):
+        """DDIM by hand: x_s = alpha_s x0_hat + sigma_s eps_hat, from the keyed noise."""
+        model = random_model(process="variance_preserving", prediction="v_prediction")
+        x = torch.randn(SHAPE, generator=generator(0, 4, INITIAL))[None] * float(model.process.sigma(1.0))
+        label = torch.tensor([4 % CLASSES])
+        for step in range(5):
+            t, s = 1 - step / 5, 1 - (step + 1) / 5
+            with torch.no_grad():
+                f = model.network.eval()(x, torch.tensor([t]), label)
+            a, b, c, d = (float(number) for number in conversion("v_prediction", model.process, t))
+            x = float(model.process.alpha(s)) * (a * x + b * f) + float(model.process.sigma(s)) * (c * x + d * f)
+        torch.testing.assert_close(sample_latents(model, Sampler(DDIM(), steps=5), [4]), x, rtol=1e-4, atol=1e-5)
+
+    def test_given_initial_noise_replaces_the_samples_own(self):
+        model, sampler = random_model(), Sampler(steps=2, batch_size=2)
+        own = sampler.initial_noise(model, range(5))
+        assert torch.equal(sample(model, sampler, range(5), initial_noise=own), sample(model, sampler, range(5)))
+        moved = sample(model, sampler, range(5), initial_noise=own.flip(0))
+        assert not torch.allclose(moved, sample(model, sampler, range(5)), atol=0.05)
+
+    def test_evaluations_are_what_the_network_is_asked(self):
+        for solver, scale in ((Euler(), 1.0), (Heun(), 1.0), (DPMSolver2(), 3.0)):
+            model, rows = random_model(), []
+            model.network.register_forward_hook(lambda module, inputs, output, rows=rows: rows.append(len(output)))
+            sampler = Sampler(solver, steps=4, guidance_scale=scale)
+            sample(model, sampler, [0])
+            assert sum(rows) == sampler.evaluations(model)
+
+    def test_images_are_clamped_floats_and_progress_counts_them(self):
+        done: list[int] = []
+        images = sample(random_model(), Sampler(steps=1, batch_size=4), range(10), progress=done.append)
+        assert done == [4, 4, 2]
+        assert images.dtype == torch.float32
+        assert images.abs().amax() <= 1
+
+    def test_divergence_is_an_error(self):
+        model = random_model()
+        model._call = lambda network, x, t, y: torch.full_like(x, torch.inf)
+        with pytest.raises(NonFiniteError, match="sampler diverged"):
+            sample(model, Sampler(steps=2), range(2))
+
+    @pytest.mark.parametrize(
+        "options,match",
+        [({"batch_size": 0}, "batch_size = 0"), ({"steps": 0}, "steps = 0"), ({"spacing": "log"}, "spacing = 'log'")],
+    )
+    def test_impossible_settings_are_refused(self, options, match):
+        with pytest.raises(ConfigurationError, match=match):
+            sample(random_model(), Sampler(**options), range(2))
+
+    def test_no_samples_are_refused(self):
+        with pytest.raises(ConfigurationError, match="No samples"):
+            sample(random_model(), Sampler(), [])
+
+
+def test_bytes_are_the_nearest_of_256_levels():
+    images = torch.tensor([-1.0, 1.0, 0.0, -0.9999, 1.7]).reshape(1, 1, 1, 5)
+    assert to_bytes(images).flatten().tolist() == [0, 255, 128, 0, 255]
+    levels = torch.arange(256)
+    assert torch.equal(to_bytes((levels / 127.5 - 1).reshape(1, 1, 16, 16)).flatten().long(), levels)
+    points = torch.randn(3, 2)
+    assert to_bytes(points) is points
+
+
+class TestForeignModules:
+    class Foreign(nn.Module):
+        """Takes (labels, sample, noise level of 0 to 1000) and predicts a learned variance that sampling drops."""
+
+        def __init__(self):
+            super().__init__()
+            self.tail = nn.Conv2d(3, 2, 3, padding=1)
+            self.labels = nn.Embedding(4, 1)
+
+        def forward(self, labels, sample, *, sigma):
+            level = (sigma / 1000)[:, None, None, None].expand_as(sample)
+            label = self.labels(labels)[:, :, None, None].expand_as(sample)
+            return {"mean_and_variance": self.tail(torch.cat([sample, level, label], 1))}
+
+    def test_another_signature_through_call(self):
+        torch.manual_seed(0)
+        network = self.Foreign()
+        model = GenerativeModel(
+            network,
+            SHAPE,
+            num_classes=3,
+            head="tail",
+            call=lambda net, x, t, y: net(y, x, sigma=1000 * t)["mean_and_variance"][:, :1],
+        )
+        with torch.no_grad():
+            x = Sampler().initial_noise(model, [1])
+            for step in range(2):
+                velocity = network(torch.tensor([1]), x, sigma=torch.tensor([1000 - 500.0 * step]))["mean_and_variance"]
+                x = x - 0.5 * velocity[:, :1]
+        torch.testing.assert_close(sample(model, Sampler(steps=2), [1]), x.clamp(-1, 1))
+
+    def test_a_diffusers_unet_gives_diffusers_images(self):
+        """The same network and noise through diffusers' own DDIM loop (trailing spacing starts at timestep 999)."""
+        torch.manual_seed(0)
+        network = UNet2DModel(
+            sample_size=8,
+            in_channels=1,
+            out_channels=1,
+            layers_per_block=1,
+            block_out_channels=(8, 8),
+            norm_num_groups=4,
+            down_block_types=("DownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "UpBlock2D"),
+        )
+        model = GenerativeModel(
+            network,
+            SHAPE,
+            process="variance_preserving",
+            prediction="epsilon",
+            call=lambda net, x, t, y: net(x, 1000 * t - 1).sample,
+        )
+        assert model.head_name == "conv_out"
+        found = sample_latents(model.eval(), Sampler(DDIM(), steps=10), range(2))
+        scheduler = DDIMScheduler(
+            1000, beta_start=1e-4, beta_end=0.02, clip_sample=False, timestep_spacing="trailing", set_alpha_to_one=True
+        )
+        scheduler.set_timesteps(10)
+        x = Sampler().initial_noise(model, range(2)) * float(model.process.sigma(1.0))
+        with torch.no_grad():
+            for timestep in scheduler.timesteps:
+                x = scheduler.step(network(x, timestep).sample, timestep, x).prev_sample
+        torch.testing.assert_close(found, x, rtol=2e-3, atol=2e-3 * float(x.abs().amax()))
+
+
+def test_latent_models_run_in_the_latents_and_decode_once_a_batch():
+    class Halving(Autoencoder):
+        """Latents are every second pixel, doubled."""
+
+        def latent_shape(self, image_shape):
+            return (image_shape[0], image_shape[1] // 2, image_shape[2] // 2)
+
+        def decode(self, latents):
+            self.decoded = getattr(self, "decoded", 0) + 1
+            return latents.repeat_interleave(2, -1).repeat_interleave(2, -2) / 2
+
+    torch.manual_seed(0)
+    model = GenerativeModel(UNet((1, 8, 8), channels=(8,)), (1, 16, 16), autoencoder=Halving())
+    sampler = Sampler(steps=3, batch_size=2)
+    latents = sample_latents(model, sampler, range(4))
+    assert latents.shape == (4, 1, 8, 8)
+    images = sample(model, sampler, range(4))
+    assert model.autoencoder.decoded == 2
+    torch.testing.assert_close(images[..., ::2, ::2], (latents / 2).clamp(-1, 1), rtol=0, atol=1e-5)

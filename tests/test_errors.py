@@ -1,0 +1,42 @@
+"""Errors that help: near matches, counts of what is not finite, one family."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from genuq import errors
+from genuq.errors import GenuqError, NonFiniteError, did_you_mean, require_finite
+
+
+def test_near_match_and_all_candidates():
+    assert did_you_mean("epsilom", ["sample", "epsilon"]) == " Did you mean 'epsilon'? Known: epsilon, sample."
+
+
+def test_no_near_match_still_lists_the_candidates():
+    assert did_you_mean("zzz", ["b", "a"]) == " Known: a, b."
+
+
+def test_nothing_known():
+    assert did_you_mean("zzz", []) == ""
+
+
+@pytest.mark.parametrize(
+    "kind", ["ConfigurationError", "DataError", "CheckpointError", "ArtefactError", "NonFiniteError"]
+)
+def test_every_error_is_one_of_ours_and_a_value_error(kind):
+    assert issubclass(getattr(errors, kind), GenuqError)
+    assert issubclass(GenuqError, ValueError)
+
+
+def test_finite_and_integer_tensors_pass():
+    require_finite(torch.tensor([1.0, -3e38]), "x", "")
+    require_finite(torch.tensor([1, 2]), "x", "")
+    require_finite(torch.empty(0), "x", "")
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_what_is_not_finite_is_counted(dtype):
+    broken = torch.tensor([1.0, torch.nan, torch.inf, -torch.inf, 2.0], dtype=dtype)
+    with pytest.raises(NonFiniteError, match=r"^weight 'a' has 1 NaN and 2 infinite of 5 values\. Train again\.$"):
+        require_finite(broken, "weight 'a'", "Train again.")
