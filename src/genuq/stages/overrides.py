@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 import genuq
 from genuq.errors import ConfigurationError, did_you_mean
+from genuq.stages.configuration import Config
 
 
 def config_directory() -> Path:
@@ -37,7 +39,7 @@ def check_overrides(arguments: Sequence[str]) -> None:
             try:
                 _require_values(compose("config", overrides=list(job)))
             except (HydraException, OmegaConfBaseException) as error:
-                raise ConfigurationError(_explain(error)) from error
+                raise ConfigurationError(_explain(error, job)) from error
 
 
 def _jobs(texts: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -58,6 +60,7 @@ def _jobs(texts: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 
 def _require_values(config: DictConfig) -> None:
+    _require_known(config, Config)
     missing = sorted(OmegaConf.missing_keys(config) - {"hydra"})
     missing = [key for key in missing if not key.startswith("hydra")]
     if missing:
@@ -65,8 +68,19 @@ def _require_values(config: DictConfig) -> None:
     OmegaConf.to_container(config, resolve=True)
 
 
-def _explain(error: Exception) -> str:
-    """Hydra's complaint in the user's words, with the near match."""
+def _require_known(node: DictConfig, schema: type, prefix: str = "") -> None:
+    """Refuse keys that no schema has: Hydra adds them where they come with a + or from a file of the user's."""
+    known = [field.name for field in fields(schema)]
+    for key in map(str, node):
+        if key not in known:
+            raise ConfigurationError(f"'{prefix}{key}' is not a key of the configuration.{did_you_mean(key, known)}")
+        value = node._get_node(key)
+        if isinstance(value, DictConfig) and is_dataclass(inner := OmegaConf.get_type(value)):
+            _require_known(value, inner, f"{prefix}{key}.")
+
+
+def _explain(error: Exception, job: Sequence[str]) -> str:
+    """Hydra's complaint about the overrides of a job in the user's words, with the near match."""
     text = "\n".join(str(part) for part in (error, error.__cause__) if part)
     if group := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
         options = [path.stem for path in (config_directory() / group[1]).glob("*.yaml")]
@@ -74,20 +88,24 @@ def _explain(error: Exception) -> str:
     if key := re.search(r"Key '([^']+)' (?:is )?not in '([^']+)'|Could not override '([^']+)'", text):
         full = re.search(r"full_key: (\S+)", text)
         name = (full and full[1]) or key[3] or key[1]
-        return f"'{name}' is not a key of the configuration.{_near_key(name)}"
-    if value := re.search(r"(Value .*)", text):
-        full = re.search(r"full_key: (\S+)", text)
-        return f"{full[1] if full else 'configuration'}: {value[1]}."
+        return f"'{name}' is not a key of the configuration.{_near_key(name, job)}"
+    if value := re.search(r"(.*)\s+full_key: (\S+)", text):
+        hint = " A list is written [a,b]." if "ListConfig" in value[1] else ""
+        return f"{value[2]}: {value[1].rstrip('.')}.{hint}"
     return text.strip().splitlines()[0]
 
 
-def _near_key(name: str) -> str:
-    """The nearest key in the same group, and all of them."""
-    whole: Any = compose("config", overrides=[])
+def _near_key(name: str, job: Sequence[str]) -> str:
+    """The nearest key in the same group, and all of them, under the job's choices of groups."""
+    choices = [text for text in job if (config_directory() / text.split("=")[0]).is_dir()]
     *groups, last = name.split(".")
+    try:
+        whole: Any = compose("config", overrides=choices)
+    except HydraException:  # the fault is in the file of one of the choices
+        whole = compose("config", overrides=[])
     try:
         for group in groups:
             whole = whole[group]
-    except (KeyError, OmegaConfBaseException):
+    except (KeyError, TypeError, OmegaConfBaseException):
         return did_you_mean(groups[0], [str(key) for key in compose("config", overrides=[])])
     return did_you_mean(last, [str(key) for key in whole]) if isinstance(whole, DictConfig) else ""
