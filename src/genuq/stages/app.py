@@ -11,6 +11,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
+from rich.text import Text
 
 from genuq import files
 from genuq.errors import GenuqError
@@ -71,4 +72,4 @@ def complain(error: GenuqError) -> None:
     console = Console(stderr=True)
     if os.environ.get("GENUQ_TRACEBACK"):
         console.print_exception()
-    console.print(f"[bold red]error:[/] {error}", highlight=False)
+    console.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
