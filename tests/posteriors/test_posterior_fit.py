@@ -322,3 +322,9 @@ def test_times_are_stratified_and_targets_are_the_models():
     assert float(error) < 1e-5
     for first, second in itertools.combinations(range(3), 2):
         assert not torch.allclose(noise[first], noise[second], atol=0.1)
+
+
+def test_a_plain_tensor_is_training_data():
+    model, data = tiny_model(), image_data()
+    named, plain = (fit(model, source, images=5, held_out=3).posterior for source in (data, data.items))
+    assert torch.equal(named.curvature, plain.curvature)
