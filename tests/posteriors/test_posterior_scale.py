@@ -20,7 +20,7 @@ INPUTS, OUTPUTS, NOISE = 4, 2, 0.5
 
 
 def regression(features, residuals, kind=ExactLastLayerLaplace):
-    """A linear head (K = 5): held-out sums over features (B, P, C) and residuals (B, P, O), a posterior from half of B."""
+    """A linear head (K = 5): held-out sums over (B, P, C) features and (B, P, O) residuals, posterior from half."""
     torch.manual_seed(0)
     posterior = kind(nn.Linear(INPUTS, OUTPUTS))
     posterior.update(features[::2])
