@@ -147,6 +147,7 @@ class TrainerConfig:
     class_dropout: float = 0.1
     gradient_clip: float = 1.0
     checkpoint_every: int = 250
+    start_from: str | None = None
     autoencoder_steps: int = 1500
     judge_steps: int = 2000
     accelerator: str = "auto"

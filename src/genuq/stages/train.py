@@ -11,7 +11,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 
-from genuq import models
+from genuq import files, models
 from genuq.errors import CheckpointError
 from genuq.models import GenerativeModel, VAEAutoencoder
 from genuq.networks import Classifier
@@ -19,7 +19,7 @@ from genuq.posteriors.fitting import regression_batches
 from genuq.randomness import HELD_OUT
 from genuq.stages import runtime
 from genuq.stages.artefacts import StageFolder
-from genuq.stages.checkpoints import save_classifier, save_model
+from genuq.stages.checkpoints import load_model, save_classifier, save_model
 from genuq.stages.loggers import lightning_logger
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
@@ -36,6 +36,8 @@ class Train(Stage):
     def settings(self, run: Run) -> dict[str, Any]:
         settings = super().settings(run)
         settings["model"].pop("checkpoint")
+        start = settings["trainer"]["start_from"]
+        settings["trainer"]["start_from"] = None if start is None else files.sha256(start)
         for key in ("accelerator", "devices", "strategy", "checkpoint_every"):
             settings["trainer"].pop(key)
         return settings
@@ -43,9 +45,9 @@ class Train(Stage):
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         lightning.seed_everything(run.config.seed, verbose=False)
         description, optimisation = run.description(), optimisation_of(run, run.config.trainer.steps)
-        model = models.build(description)
+        model = self.initial(run, description)
         notes: dict[str, Any] = {"data": run.training_set.name, "data_fingerprint": run.training_set.fingerprint}
-        if isinstance(model.autoencoder, VAEAutoencoder):
+        if isinstance(model.autoencoder, VAEAutoencoder) and run.config.trainer.start_from is None:
             vae = AutoencoderTraining(
                 model.autoencoder, run.training_set, optimisation_of(run, run.config.trainer.autoencoder_steps)
             )
@@ -57,6 +59,12 @@ class Train(Stage):
         notes["configuration"] = run.plain("seed", "data", "model", "network", "trainer")
         save_model(folder.path / "model.safetensors", model.cpu(), description, notes)
         return notes
+
+    def initial(self, run: Run, description: Mapping[str, Any]) -> GenerativeModel:
+        """A fresh model, or the one that the training goes on from."""
+        if run.config.trainer.start_from is None:
+            return models.build(description)
+        return load_model(run.config.trainer.start_from, description)[0]
 
 
 class TrainJudge(Stage):
