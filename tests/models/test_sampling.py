@@ -46,14 +46,14 @@ class TestIdentity:
     )
     def test_of_batch_size_and_order(self, network, solver, process, prediction):
         model = random_model(network, process, prediction)
-        order = torch.randperm(64, generator=torch.Generator().manual_seed(0)).tolist()[:10]
+        order = torch.randperm(64, generator=torch.Generator().manual_seed(0)).tolist()[:8]
 
         def images(batch_size: int, indices) -> torch.Tensor:
-            return sample(model, Sampler(solver, steps=3, guidance_scale=1.5, batch_size=batch_size), indices)
+            return sample(model, Sampler(solver, steps=2, guidance_scale=1.5, batch_size=batch_size), indices)
 
         whole = images(64, range(64))
         torch.testing.assert_close(images(7, range(64)), whole, rtol=0, atol=1e-5)
-        torch.testing.assert_close(images(1, range(10)), whole[:10], rtol=0, atol=1e-5)
+        torch.testing.assert_close(images(1, range(6)), whole[:6], rtol=0, atol=1e-5)
         torch.testing.assert_close(images(7, order), whole[order], rtol=0, atol=1e-5)
         assert (whole[0] - whole[3]).abs().amax() > 0.05, "same class, other noise: other image"
 

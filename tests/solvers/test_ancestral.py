@@ -32,10 +32,10 @@ def final_moments(stages, path, prediction: str) -> tuple[torch.Tensor, torch.Te
 @pytest.mark.parametrize("eta", [0.5, 1.0])
 def test_moments_converge_to_the_data_at_first_order(path, prediction, eta):
     errors = []
-    for steps in (50, 100):
+    for steps in (40, 80):
         mean, variance = final_moments(DDIM(eta).sampling_stages(path, prediction, steps), path, prediction)
         errors.append(float(torch.cat([mean - MEAN, variance.sqrt() - DEVIATION]).abs().max()))
-    assert errors[1] < 0.06
+    assert errors[1] < 0.08
     assert 0.85 < math.log2(errors[0] / errors[1]) < 1.3
 
 

@@ -35,7 +35,7 @@ def error(name: str, path, prediction: str, steps: int) -> float:
 
 @every_case
 def test_error_falls_with_the_order_of_the_solver(name, path, prediction):
-    coarse, fine = error(name, path, prediction, 50), error(name, path, prediction, 100)
+    coarse, fine = error(name, path, prediction, 40), error(name, path, prediction, 80)
     order = math.log2(coarse / fine)
     assert fine < (0.02 if SOLVERS[name].order == 1 else 5e-4)
     if SOLVERS[name].order == 1:
@@ -51,11 +51,11 @@ def test_a_whole_run_ends_at_the_exact_sample(name, path, prediction):
     centre, variance = marginal(path, start)
     x = centre + variance.sqrt() * torch.tensor([[-1.5, 0.5, 1.0]], dtype=torch.float64)
     errors = []
-    for steps in (20, 80):
+    for steps in (10, 40):
         stages = solver.sampling_stages(path, prediction, steps)
         found = run(stages, exact_prediction(path, prediction), x)
         errors.append(float((found - transported(path, x, start, 0.0)).abs().max()))
-    assert errors[1] < 0.06
+    assert errors[1] < 0.12
     assert errors[1] < errors[0] / 2.5
 
 
