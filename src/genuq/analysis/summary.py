@@ -22,7 +22,8 @@ def summarise(evaluations: Sequence[Row], primary: str) -> dict[str, Any]:
     Returns:
         `sentence`, for someone who knows none of the terms; `finds_bad`: true or false when the interval of the AUROC
         (where no truth is known, of the FID gain) lies on one side of no effect, None when it holds no effect;
-        `spearman_target`, what the table's Spearman column correlates with; `table`, a row for each score. Whether a control does as well does not change `finds_bad`: the sentence says so.
+        `spearman_target`, what the table's Spearman column correlates with; `table`, a row for each score. Whether a
+        control does as well does not change `finds_bad`: the sentence says so.
     """
     rows = {row["name"]: row for row in evaluations}
     if primary not in rows:

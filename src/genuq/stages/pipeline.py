@@ -25,7 +25,8 @@ for _stage in (Train, TrainJudge, Fit, Sample, Embed, Score, Evaluate, Report):
 def execute(config: DictConfig, folder: Path, command: str, display: Display | None = None) -> Run:
     """Check everything, then run the stages named by `config.stages`, in the order of the pipeline."""
     run, display = Run(config, folder, command), display or Display()
-    preflight.check(run)
+    with display.busy("checking the configuration, the data and the weights"):
+        preflight.check(run)
     for name, stage in STAGES.items():
         if name in config.stages:
             stage.execute(run, display)

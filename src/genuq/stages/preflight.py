@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 
 from genuq import posteriors, scores, solvers
 from genuq.analysis import EvaluationSettings, check_independence
+from genuq.analysis.retention import descending_fractions, require_samples
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.scores import FUNCTIONALS
 from genuq.stages.evaluate import scoring_space, settings_of
@@ -74,12 +75,7 @@ def check_evaluation(run: Run) -> None:
     space = scoring_space(run)
     if not ("judge" in run.config.stages and run.config.metric.extractor == "classifier"):
         check_independence(space, run.judge.name, run.config.metric.allow_shared_extractor)
-    kept = int(run.config.sampler.samples * min(settings.fractions))
-    if kept <= settings.k:
-        raise ConfigurationError(
-            f"sampler.samples = {run.config.sampler.samples} leaves {kept} at the smallest of metric.fractions, "
-            f"but metric.k = {settings.k} neighbours need more. Raise sampler.samples or lower metric.k."
-        )
+    require_samples(run.config.sampler.samples, settings.k, descending_fractions(settings.fractions)[-1])
     if run.config.metric.reference_images <= settings.k:
         raise ConfigurationError(
             f"metric.reference_images = {run.config.metric.reference_images} must exceed metric.k = {settings.k}."

@@ -18,6 +18,10 @@ class Display:
     def say(self, text: str) -> None:
         self.console.print(text, highlight=False)
 
+    def busy(self, what: str) -> contextlib.AbstractContextManager[object]:
+        """A turning wheel while something of unknown length runs."""
+        return self.console.status(what)
+
     @contextlib.contextmanager
     def bar(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
         """A progress bar; call the yielded function with the number of items just done."""

@@ -34,7 +34,8 @@ class Report(Stage):
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         samples, results = read_samples(run), collect(run)
-        page = write_report(folder.path, results, samples["image"], samples["draws"])
+        with display.busy("drawing the plots and the page"):
+            page = write_report(folder.path, results, samples["image"], samples["draws"])
         log_results(run, results, {path.stem: path for path in sorted((folder.path / "plots").glob("*.png"))})
         return {"page": page.name}
 

@@ -44,9 +44,7 @@ class Run:
     def device(self) -> torch.device:
         if self.config.device != "auto":
             return torch.device(self.config.device)
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     def _dataset(self, split: str) -> Dataset:
         options = {k: v for k, v in self.plain("data")["data"].items() if v is not None and k != "subset"}
