@@ -10,7 +10,7 @@ from genuq.models.generative import (
     head_candidates,
     load_weights,
 )
-from genuq.models.sampling import Observer, Sampler, StageRecord, sample, sample_latents, to_bytes
+from genuq.models.sampling import Observer, Sampler, StageRecord, sample, sample_latents, to_bytes, to_unit
 
 __all__ = [
     "Autoencoder",
@@ -29,4 +29,5 @@ __all__ = [
     "sample",
     "sample_latents",
     "to_bytes",
+    "to_unit",
 ]

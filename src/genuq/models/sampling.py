@@ -164,7 +164,10 @@ def sample(
 
 
 def to_bytes(images: Tensor) -> Tensor:
-    """Images in [-1, 1] as uint8; points unchanged."""
-    if images.ndim != 4:
-        return images
+    """Images (..., C, H, W) in [-1, 1] as uint8."""
     return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def to_unit(images: Tensor) -> Tensor:
+    """Images in [-1, 1] as floats in [0, 1], as extractors take them, without rounding to grey levels."""
+    return ((images + 1) / 2).clamp(0, 1)

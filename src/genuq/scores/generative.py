@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from genuq.likelihoods import Likelihood
-from genuq.models import GenerativeModel, Sampler, sample, to_bytes
+from genuq.models import GenerativeModel, Sampler, sample, to_bytes, to_unit
 from genuq.posteriors import LastLayerPosterior, swapped
 from genuq.scores.functionals import functional
 
@@ -24,8 +24,8 @@ class ScoredSamples:
     """Samples with their regenerations and scores.
 
     Attributes:
-        images: uint8 (N, C, H, W), or float points (N, D).
-        draws: the same samples under M weight draws, (N, M, ...).
+        images: uint8 (N, C, H, W).
+        draws: the same samples under M weight draws, uint8 (N, M, C, H, W).
         embeddings: (N, 1 + M, D), the unperturbed sample first.
         score: (N,) float64, higher is more uncertain.
         observation_variance: of the likelihood, as used.
@@ -47,15 +47,16 @@ def regenerate(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Tensor:
-    """The samples `indices` under M weight draws, (N, M, ...) uint8 images or float points.
+    """The samples `indices` under M weight draws, float32 (N, M, ...); images in [-1, 1].
 
+    Not rounded to grey levels: a posterior of the size that the data ask for may move a pixel by less than one.
     Initial noise, class and ancestral noise are those of the sample: only the weights vary. The trained weights are
     back in place afterwards, also after an exception.
     """
     versions = []
     for m in range(draws):
         with swapped(model.head, posterior.draw(m, seed)):
-            versions.append(to_bytes(sample(model, sampler, indices, progress=progress)))
+            versions.append(sample(model, sampler, indices, progress=progress))
     return torch.stack(versions, dim=1)
 
 
@@ -76,9 +77,9 @@ def generative_uncertainty(
         score: a name of `genuq.scores.FUNCTIONALS`.
         progress: called with the number of samples that each batch finished, (1 + draws) times N in all.
     """
-    images = to_bytes(sample(model, sampler, indices, progress=progress))
+    images = sample(model, sampler, indices, progress=progress)
     versions = regenerate(model, posterior, sampler, indices, draws, seed, progress)
-    embeddings = likelihood.embed(torch.cat([images[:, None], versions], dim=1))
+    embeddings = likelihood.embed(to_unit(torch.cat([images[:, None], versions], dim=1)))
     variance = likelihood.observation_variance(embeddings).value
     values = functional(score)(embeddings, variance)
-    return ScoredSamples(images, versions, embeddings, values, variance)
+    return ScoredSamples(to_bytes(images), to_bytes(versions), embeddings, values, variance)

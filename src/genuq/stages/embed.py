@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from genuq import data, files
+from genuq.models import to_bytes, to_unit
 from genuq.scores import direct_noise
 from genuq.stages.artefacts import StageFolder
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
-from genuq.stages.sample import read_samples
+from genuq.stages.sample import read_samples, shown
 from genuq.stages.stage import STAGES, Stage
 
 
@@ -49,9 +49,9 @@ class Embed(Stage):
             embedded = {name: run.likelihood.embed(tensor, **settings) for name, tensor in versions.items()}
         files.write_tensors(folder.path / "embeddings.safetensors", embedded)
         reference = reference_images(run)
-        draws = samples["draws"]
+        image, draws = shown(run, samples["image"]), shown(run, samples["draws"])
         with display.bar("embedding for the judge", len(reference) + len(draws) * (1 + draws.shape[1])) as advance:
-            judged = judge_features(run, {"image": samples["image"], "real": reference, "draws": draws}, advance)
+            judged = judge_features(run, {"image": image, "real": reference, "draws": draws}, advance)
         files.write_tensors(folder.path / "judge.safetensors", judged)
         return {"likelihood": run.likelihood.name, "judge": run.judge.name}
 
@@ -65,26 +65,29 @@ def judge_identity(run: Run) -> str:
 
 def versions_to_score(run: Run, samples: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What the likelihood embeds: `image` (N, ...), and the draws and controls (N, M, ...)."""
-    versions = {name: tensor for name, tensor in samples.items() if name not in ("index", "class")}
+    versions = {
+        name: to_unit(tensor) if run.is_image else tensor
+        for name, tensor in samples.items()
+        if name not in ("index", "class")
+    }
     if "direct_noise" in run.config.score.controls:
-        noisy = direct_noise(
-            samples["image"],
+        versions["direct_noise"] = direct_noise(
+            versions["image"],
             run.config.posterior.draws,
             run.config.score.noise_standard_deviation,
             run.config.seed,
             samples["index"].tolist(),
         )
-        versions["direct_noise"] = (noisy * 255).round().to(torch.uint8)
     return versions
 
 
 def reference_images(run: Run) -> Tensor:
-    """A seeded subset of the real test set, as the sampler's output type."""
+    """A seeded subset of the real test set, as a person sees it."""
     real = run.test_set
     wanted = min(run.config.metric.reference_images, len(real))
     chosen = data.subset(real, wanted, run.config.seed)
     items, _ = chosen.batch(range(len(chosen)))
-    return ((items + 1) * 127.5).round().to(torch.uint8) if items.ndim == 4 else items
+    return to_bytes(items) if run.is_image else items
 
 
 def judge_features(run: Run, sets: Mapping[str, Tensor], advance: Callable[[int], None]) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from genuq.scores import complexity
 from genuq.stages.artefacts import StageFolder
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
-from genuq.stages.sample import read_samples
+from genuq.stages.sample import read_samples, shown
 from genuq.stages.score import scored_samples
 from genuq.stages.stage import Stage
 
@@ -86,7 +86,7 @@ def known_of(run: Run, samples: Mapping[str, Tensor], judged: Mapping[str, Tenso
     if conditional:
         facts["class"] = samples["class"]
     if run.is_image:
-        facts["complexity"] = complexity(samples["image"])["png_bytes"]
+        facts["complexity"] = complexity(shown(run, samples["image"]))["png_bytes"]
     if judge.probabilities is not None:
         probabilities = judge.probabilities(judged["image"])
         facts["predicted"] = probabilities.argmax(1)

@@ -18,7 +18,7 @@ from genuq.stages.evaluate import scoring_space
 from genuq.stages.loggers import log_results
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
-from genuq.stages.sample import read_samples
+from genuq.stages.sample import read_samples, shown
 from genuq.stages.stage import STAGES, Stage
 
 
@@ -35,7 +35,7 @@ class Report(Stage):
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         samples, results = read_samples(run), collect(run)
         with display.busy("drawing the plots and the page"):
-            page = write_report(folder.path, results, samples["image"], samples["draws"])
+            page = write_report(folder.path, results, shown(run, samples["image"]), shown(run, samples["draws"]))
         log_results(run, results, {path.stem: path for path in sorted((folder.path / "plots").glob("*.png"))})
         return {"page": page.name}
 

@@ -28,7 +28,8 @@ RESAMPLING_CONTROLS = ("jitter", "isotropic")
 class Sample(Stage):
     """Leaves shard-START-STOP.safetensors: index, class (-1 for none), image, draws, and the resampling controls.
 
-    Images are uint8 (B, C, H, W) and draws (B, M, C, H, W); points are float32 (B, D) and (B, M, D).
+    Images are float32 (B, C, H, W) in [-1, 1], points (B, D). Draws and controls (B, M, ...) are stored as float16
+    deviations from them: most are smaller than a grey level, and would be lost in uint8.
     """
 
     name = "sample"
@@ -86,30 +87,43 @@ def one_shard(
     draws, seed = run.config.posterior.draws, run.config.seed
     classes = sampler.classes_of(model, indices)
     started = time.perf_counter()
-    image = to_bytes(sample(model, sampler, indices, progress=advance))
+    image = sample(model, sampler, indices, progress=advance)
     seconds["unperturbed"] += time.perf_counter() - started
     started = time.perf_counter()
-    tensors = {
+    versions = {"draws": regenerate(model, posterior, sampler, indices, draws, seed, advance)}
+    seconds["draws"] += time.perf_counter() - started
+    if "isotropic" in controls:
+        noise = matched_noise(posterior)
+        versions["isotropic"] = regenerate(model, noise, sampler, indices, draws, seed, advance)
+    if "jitter" in controls:
+        versions["jitter"] = jittered(run, indices, advance)
+    return {
         "index": torch.tensor(indices),
         "class": torch.full((len(indices),), -1) if classes is None else classes,
         "image": image,
-        "draws": regenerate(model, posterior, sampler, indices, draws, seed, advance),
+        **{name: (tensor - image[:, None]).half() for name, tensor in versions.items()},
     }
-    seconds["draws"] += time.perf_counter() - started
-    if "isotropic" in controls:
-        tensors["isotropic"] = regenerate(model, matched_noise(posterior), sampler, indices, draws, seed, advance)
-    if "jitter" in controls:
-        noise, size = sampler.initial_noise(model, indices), run.config.score.jitter_size
-        moved = (
-            jitter_initial_noise(noise, seed=seed, indices=indices, draw=m, relative_size=size) for m in range(draws)
-        )
-        versions = [to_bytes(sample(model, sampler, indices, start, advance)) for start in moved]
-        tensors["jitter"] = torch.stack(versions, dim=1)
-    return tensors
+
+
+def jittered(run: Run, indices: Sequence[int], advance: Callable[[int], None]) -> Tensor:
+    """The samples from slightly moved initial noise, with the trained weights, (B, M, ...)."""
+    noise, size = run.sampler.initial_noise(run.model, indices), run.config.score.jitter_size
+    starts = [
+        jitter_initial_noise(noise, seed=run.config.seed, indices=indices, draw=m, relative_size=size)
+        for m in range(run.config.posterior.draws)
+    ]
+    return torch.stack([sample(run.model, run.sampler, indices, start, advance) for start in starts], dim=1)
 
 
 def read_samples(run: Run) -> dict[str, Tensor]:
-    """All shards of a finished sample stage, in the order of their indices."""
+    """All shards of a finished sample stage in the order of their indices; images, draws and controls as float32."""
     paths = sorted((run.folder / "sample").glob("shard-*.safetensors"))
     parts = [files.read_tensors(path)[0] for path in paths]
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    deviations = whole.keys() - {"index", "class", "image"}
+    return whole | {name: whole["image"][:, None] + whole[name].float() for name in deviations}
+
+
+def shown(run: Run, samples: Tensor) -> Tensor:
+    """Samples as a person sees them: uint8 images, or points."""
+    return to_bytes(samples) if run.is_image else samples

@@ -15,7 +15,7 @@ from genuq.scores import complexity, functional, random_score
 from genuq.stages.artefacts import StageFolder
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
-from genuq.stages.sample import read_samples
+from genuq.stages.sample import read_samples, shown
 from genuq.stages.stage import Stage
 
 LABELS = {
@@ -74,7 +74,7 @@ def control(run: Run, name: str, samples: Mapping[str, Tensor], embeddings: Mapp
     if name == "random":
         return random_score(samples["index"].tolist(), run.config.seed)
     if name == "complexity":
-        return complexity(samples["image"])["png_bytes"]
+        return complexity(shown(run, samples["image"]))["png_bytes"]
     draws_NMD = with_unperturbed(run, embeddings, name)
     variance = run.likelihood.observation_variance(draws_NMD)
     return functional(run.config.score.name)(draws_NMD, variance.value)
