@@ -55,16 +55,19 @@ class StageFolder:
         Raises:
             ArtefactError: a complete folder with a missing or altered file; the message names it.
         """
-        if self.manifest_path.exists():
-            manifest = files.read_json(self.manifest_path)
-            if manifest.get("fingerprint") != self.fingerprint:
-                return "outdated"
-            self.verify(manifest)
+        if self.is_current():
+            self.verify(files.read_json(self.manifest_path))
             return "complete"
+        if self.manifest_path.exists():
+            return "outdated"
         begun = self.path / "begun.json"
         if begun.exists() and files.read_json(begun).get("fingerprint") != self.fingerprint:
             return "outdated"
         return "unfinished"
+
+    def is_current(self) -> bool:
+        """Whether the work was finished under this fingerprint; its files are not read."""
+        return self.manifest_path.exists() and files.read_json(self.manifest_path).get("fingerprint") == self.fingerprint
 
     def verify(self, manifest: Mapping[str, Any]) -> None:
         for name, digest in manifest["files"].items():

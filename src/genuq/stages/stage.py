@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from genuq import files
-from genuq.stages.artefacts import StageFolder
+from genuq.errors import ArtefactError
+from genuq.stages.artefacts import MANIFEST, StageFolder
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
 
@@ -42,12 +43,23 @@ class Stage(ABC):
         identity = {"stage": self.name, "version": self.version, "settings": self.settings(run), "inputs": inputs}
         return StageFolder(run.folder / self.name, identity)
 
+    def require_inputs(self, run: Run) -> None:
+        """Raise ArtefactError unless everything upstream was made under this configuration."""
+        for name in self.inputs:
+            STAGES[name].require_inputs(run)
+            if not STAGES[name].folder(run).is_current():
+                raise ArtefactError(
+                    f"stage '{self.name}' needs '{name}', which is unfinished or of another configuration in "
+                    f"{run.folder}. Add it: stages=[{name},{self.name},...]."
+                )
+
     def execute(self, run: Run, display: Display) -> None:
         """Do the work unless it is already done."""
         folder = self.folder(run)
         if folder.state() == "complete":
             display.say(f"{self.name}: already done, reused")
             return
+        self.require_inputs(run)
         folder.begin()
         started = time.perf_counter()
         notes = self.work(run, folder, display)
@@ -67,6 +79,8 @@ def register(stage: type[Stage]) -> None:
 def checkpoint_identity(run: Run) -> str:
     """What identifies the weights in use: the training's fingerprint, or the file's sha256."""
     own = run.folder / "train"
-    if run.checkpoint.parent == own:
+    if run.trains:
         return STAGES["train"].folder(run).fingerprint
+    if run.checkpoint.parent == own:  # trained earlier, perhaps under other settings
+        return files.read_json(own / MANIFEST)["fingerprint"]
     return files.sha256(run.checkpoint)
