@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from genuq import posteriors, scores, solvers
+from genuq import models, posteriors, scores, solvers
 from genuq.analysis import EvaluationSettings, check_independence
 from genuq.analysis.retention import descending_fractions, require_samples
 from genuq.errors import ConfigurationError, did_you_mean
@@ -28,13 +28,33 @@ def check(run: Run) -> None:
     check_names(run)
     check_logger(run)
     stages = set(run.config.stages)
-    run.training_set.verify()
-    if stages & {"fit", "sample"} and not run.trains:
-        run.sampler.check(run.model)
+    check_data(run)
+    if stages & {"train", "fit", "sample"}:
+        run.sampler.check(models.build(run.description()) if run.trains else run.model)
+    if "fit" in stages:
+        check_fit(run)
     if "sample" in stages:
         check_draws(run)
     if stages & {"embed", "score", "evaluate"}:
         check_evaluation(run)
+
+
+def check_data(run: Run) -> None:
+    """Every image that the stages need can be read: a broken test image would only be noticed after the training."""
+    stages = set(run.config.stages)
+    if stages & {"train", "judge", "fit"}:
+        run.training_set.verify()
+    if stages & {"train", "judge", "embed", "evaluate"}:
+        run.test_set.verify()
+
+
+def check_fit(run: Run) -> None:
+    settings = run.config.posterior
+    if settings.images + settings.held_out > len(run.training_set):
+        raise ConfigurationError(
+            f"posterior.images + posterior.held_out = {settings.images + settings.held_out}, but "
+            f"{run.training_set.name} has {len(run.training_set)} training images. Lower them."
+        )
 
 
 def check_names(run: Run) -> None:
@@ -72,12 +92,19 @@ def check_draws(run: Run) -> None:
 def check_evaluation(run: Run) -> None:
     """The likelihood and the judge exist and differ; enough samples for k."""
     settings: EvaluationSettings = settings_of(run)
+    if (run.config.metric.extractor == "points") == run.is_image:
+        raise ConfigurationError(
+            f"metric.extractor = '{run.config.metric.extractor}' cannot judge {run.training_set.name}: "
+            f"choose {'an extractor of images' if run.is_image else 'metric=points'}."
+        )
     space = scoring_space(run)
     if not ("judge" in run.config.stages and run.config.metric.extractor == "classifier"):
         check_independence(space, run.judge.name, run.config.metric.allow_shared_extractor)
     require_samples(run.config.sampler.samples, settings.k, descending_fractions(settings.fractions)[-1])
-    if run.config.metric.reference_images <= settings.k:
+    reference = min(run.config.metric.reference_images, len(run.test_set))
+    if reference <= settings.k:
         raise ConfigurationError(
-            f"metric.reference_images = {run.config.metric.reference_images} must exceed metric.k = {settings.k}."
+            f"metric.k = {settings.k} neighbours need more than {reference} real test images. Lower metric.k, or raise "
+            f"metric.reference_images ({run.test_set.name} has {len(run.test_set)})."
         )
     scores.functional(run.config.score.name)
