@@ -43,7 +43,7 @@ class Run:
     @cached_property
     def device(self) -> torch.device:
         if self.config.device != "auto":
-            return torch.device(self.config.device)
+            return available(self.config.device)
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     def _dataset(self, split: str) -> Dataset:
@@ -127,7 +127,7 @@ class Run:
                 f"likelihood.name = '{settings['name']}' with likelihood.extractor = '{settings['extractor']}'; "
                 "choose pixel, or semantic with an extractor."
             )
-        extractor = extractors.build(settings["extractor"], **settings["options"])
+        extractor = self.named_extractor(settings["extractor"], settings["options"])
         return SemanticLikelihood(extractor, variance, settings["normalise"])
 
     @cached_property
@@ -151,3 +151,12 @@ class Run:
         if "judge" in self.config.stages:
             return self.folder / "judge" / "judge.safetensors"
         return reference_path(f"classifier_{self.config.data.name}", "Add the stage judge: stages=[judge,...].")
+
+
+def available(name: str) -> torch.device:
+    """The device called `name`; ConfigurationError where this machine has none."""
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0].split(". ")[0]
+        raise ConfigurationError(f"device = '{name}' cannot be used: {reason}. Use device=auto, or cpu.") from error
