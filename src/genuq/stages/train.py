@@ -35,7 +35,8 @@ class Train(Stage):
 
     def settings(self, run: Run) -> dict[str, Any]:
         settings = super().settings(run)
-        settings["model"].pop("checkpoint")
+        for key in ("checkpoint", "head"):
+            settings["model"].pop(key)
         start = settings["trainer"]["start_from"]
         settings["trainer"]["start_from"] = None if start is None else files.sha256(start)
         for key in ("accelerator", "devices", "strategy", "checkpoint_every"):
