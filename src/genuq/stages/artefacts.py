@@ -67,7 +67,8 @@ class StageFolder:
 
     def is_current(self) -> bool:
         """Whether the work was finished under this fingerprint; its files are not read."""
-        return self.manifest_path.exists() and files.read_json(self.manifest_path).get("fingerprint") == self.fingerprint
+        manifest = files.read_json(self.manifest_path) if self.manifest_path.exists() else {}
+        return manifest.get("fingerprint") == self.fingerprint
 
     def verify(self, manifest: Mapping[str, Any]) -> None:
         for name, digest in manifest["files"].items():
