@@ -8,7 +8,7 @@ from diffusers import DDIMScheduler, UNet2DModel
 from torch import nn
 
 from genuq.errors import ConfigurationError, NonFiniteError
-from genuq.models import Autoencoder, GenerativeModel, Sampler, StageRecord, sample, sample_latents, to_bytes
+from genuq.models import Autoencoder, GenerativeModel, Sampler, StageRecord, sample, sample_latents, to_bytes, to_unit
 from genuq.networks import DiT, UNet
 from genuq.processes import conversion
 from genuq.randomness import INITIAL, generator
@@ -100,6 +100,13 @@ class TestRun:
             x = float(model.process.alpha(s)) * (a * x + b * f) + float(model.process.sigma(s)) * (c * x + d * f)
         torch.testing.assert_close(sample_latents(model, Sampler(DDIM(), steps=5), [4]), x, rtol=1e-4, atol=1e-5)
 
+    def test_starts_at_the_noise_level_of_the_first_time(self):
+        """DPM-Solver on flow matching starts at t = 0.999, where x_t is 0.999 of the noise (and a little data)."""
+        model, records = random_model(), list[StageRecord]()
+        sampler = Sampler(DPMSolver2(), steps=1)
+        sample_latents(model, sampler, [3], observers=[records.append])
+        torch.testing.assert_close(records[0].states[0], 0.999 * sampler.initial_noise(model, [3]), rtol=1e-6, atol=0)
+
     def test_given_initial_noise_replaces_the_samples_own(self):
         model, sampler = random_model(), Sampler(steps=2, batch_size=2)
         own = sampler.initial_noise(model, range(5))
@@ -146,8 +153,13 @@ def test_bytes_are_the_nearest_of_256_levels():
     assert to_bytes(images).flatten().tolist() == [0, 255, 128, 0, 255]
     levels = torch.arange(256)
     assert torch.equal(to_bytes((levels / 127.5 - 1).reshape(1, 1, 16, 16)).flatten().long(), levels)
-    points = torch.randn(3, 2)
-    assert to_bytes(points) is points
+
+
+def test_units_are_the_bytes_before_rounding():
+    images = torch.linspace(-1.2, 1.2, 100).reshape(1, 1, 10, 10)
+    assert to_unit(images).min() == 0
+    assert to_unit(images).max() == 1
+    assert torch.equal((255 * to_unit(images)).round().to(torch.uint8), to_bytes(images))
 
 
 class TestForeignModules:
