@@ -29,7 +29,11 @@ def key(seed: int, index: int, stream: str) -> int:
 
 
 def generator(seed: int, index: int, stream: str) -> torch.Generator:
-    """The generator that belongs to one sample (or one weight draw) and one purpose."""
+    """The generator that belongs to one sample (or one weight draw) and one purpose.
+
+    torch's CPU generator takes the low 32 bits of a seed: among 12,000 samples two share their noise with probability
+    0.02, among 50,000 with 0.25. Such a pair counts as one sample; nothing else is affected.
+    """
     return torch.Generator("cpu").manual_seed(key(seed, index, stream))
 
 
