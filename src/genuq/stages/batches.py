@@ -60,7 +60,10 @@ class StepBatches(Dataset):
 
 
 class FromStep(Sampler):
-    """The steps from `first` on, in order: where a resumed training goes on."""
+    """The steps from `first` on, in order: where a resumed training goes on.
+
+    Its length is that of the whole training: Lightning counts the batches before the checkpoint as fetched.
+    """
 
     def __init__(self, first: int, steps: int) -> None:
         self.first, self.steps = first, steps
@@ -69,7 +72,7 @@ class FromStep(Sampler):
         return iter(range(self.first, self.steps))
 
     def __len__(self) -> int:
-        return max(0, self.steps - self.first)
+        return self.steps
 
 
 def loader(batches: StepBatches, first_step: int) -> DataLoader:

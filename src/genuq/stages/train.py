@@ -53,6 +53,7 @@ class Train(Stage):
                 model.autoencoder, run.training_set, optimisation_of(run, run.config.trainer.autoencoder_steps)
             )
             fit(run, vae, folder.path / "autoencoder", display, "autoencoder")
+            vae.measure_scale()
         training = GenerativeTraining(model, run.training_set, optimisation)
         fit(run, training, folder.path / "model", display, "model")
         model.network.load_state_dict(training.averaged.state_dict())
@@ -142,7 +143,8 @@ def fit(run: Run, module: Training, folder: Path, display: Display, what: str) -
     )
     last = folder / "last.ckpt"
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*num_workers.*")
+        # a resumed loader starts at its step by itself, and short trainings are no mistake
+        warnings.filterwarnings("ignore", message=".*(num_workers|not resumable|logging interval|is not empty).*")
         try:
             trainer.fit(module, ckpt_path=str(last) if last.exists() else None, weights_only=True)
         except (RuntimeError, EOFError) as error:

@@ -121,7 +121,9 @@ class GenerativeTraining(Training):
         x_t, target = model.target(latents, noise, t)
         return F.mse_loss(model(x_t, t.to(latents.dtype), classes), target)
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def optimizer_step(self, *arguments: Any, **options: Any) -> None:
+        """Averages here, not in a hook after the batch: the checkpoint is written before those."""
+        super().optimizer_step(*arguments, **options)
         self.ema.update_parameters(self.model.network)
 
 
@@ -144,7 +146,8 @@ class AutoencoderTraining(Training):
         return self.vae.loss(batch.images, noise.to(batch.images), self.kl_weight)
 
     @torch.no_grad()
-    def on_train_end(self) -> None:
+    def measure_scale(self) -> None:
+        """Set the latents' scale; not a hook, as a training resumed at its last step calls none."""
         images, _ = self.dataset.batch(range(min(2048, len(self.dataset))))
         means = torch.cat([self.vae.encode(chunk.to(self.device))[0] for chunk in images.split(256)])
         self.autoencoder.scale.copy_(means.double().std().float())
