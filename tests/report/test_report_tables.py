@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from genuq.report import terminal_table
-from genuq.report.tables import samples_csv
+from genuq.report.tables import samples_csv, verdict
 
 
 def printed(results, width=80):
@@ -53,3 +53,11 @@ def test_missing_numbers_and_markup_in_the_terminal(run):
 def test_every_verdict_prints(run, finds):
     run[0]["summary"]["finds_bad"] = finds
     assert run[0]["summary"]["sentence"].split()[0] in printed(run[0])
+
+
+def test_a_score_that_a_control_matches_earns_no_green(run):
+    run[0]["summary"] |= {"finds_bad": True, "beats_controls": True}
+    assert verdict(run[0])[1] == "green"
+    run[0]["summary"]["beats_controls"] = False
+    words, colour = verdict(run[0])
+    assert "control" in words and colour != "green"

@@ -22,8 +22,8 @@ def summarise(evaluations: Sequence[Row], primary: str) -> dict[str, Any]:
     Returns:
         `sentence`, for someone who knows none of the terms; `finds_bad`: true or false when the interval of the AUROC
         (where no truth is known, of the FID gain) lies on one side of no effect, None when it holds no effect;
-        `spearman_target`, what the table's Spearman column correlates with; `table`, a row for each score. Whether a
-        control does as well does not change `finds_bad`: the sentence says so.
+        `beats_controls`, whether every control does worse, which does not change `finds_bad`; `spearman_target`, what
+        the table's Spearman column correlates with; `table`, a row for each score.
     """
     rows = {row["name"]: row for row in evaluations}
     if primary not in rows:
@@ -41,6 +41,7 @@ def summarise(evaluations: Sequence[Row], primary: str) -> dict[str, Any]:
     return {
         "sentence": f"{_opening(row, found)}{clauses}.",
         "finds_bad": found,
+        "beats_controls": _beats(row, controls, by_truth),
         "spearman_target": _spearman_target(row),
         "table": [_line(r) for r in evaluations],
     }
@@ -83,14 +84,26 @@ def _filtering_clause(row: Row) -> str:
     return f"keeping the samples it trusts most {word} FID by {_span(size)} against random subsets of equal size"
 
 
-def _control_clause(row: Row, controls: Sequence[Row], by_truth: bool) -> str:
-    """Compares with the best control on the evidence of the verdict; within the score's interval is `as well`."""
+def _best_control(row: Row, controls: Sequence[Row], by_truth: bool) -> tuple[Interval, float, str] | None:
+    """(the score's interval, the best control's value, its label) on the evidence of the verdict."""
     measure = _auroc if by_truth else _fid_gain
     own = measure(row)
     rivals = [(interval.value, other["label"]) for other in controls if (interval := measure(other)) is not None]
-    if own is None or not rivals:
+    return None if own is None or not rivals else (own, *max(rivals))
+
+
+def _beats(row: Row, controls: Sequence[Row], by_truth: bool) -> bool | None:
+    """Whether the best control lies below the score's interval; None where there is no control."""
+    found = _best_control(row, controls, by_truth)
+    return None if found is None else found[1] < found[0].low
+
+
+def _control_clause(row: Row, controls: Sequence[Row], by_truth: bool) -> str:
+    """Compares with the best control; within the score's interval is `as well`."""
+    found = _best_control(row, controls, by_truth)
+    if found is None:
         return ""
-    value, label = max(rivals)
+    own, value, label = found
     name = f"{'AUROC' if by_truth else 'FID gain'} {value:.2f}"
     if value > own.high:
         return f"but the control '{label}' does better ({name})"

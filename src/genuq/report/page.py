@@ -77,6 +77,7 @@ def render_page(results: dict, samples: Samples) -> str:
         "grounds": grounds,
         "series": series_of(results),
         "verdict": verdict(results)[0],
+        "verdict_colour": verdict(results)[1],
         "warnings": all_warnings(results),
         "points": samples.are_points,
         "total": len(samples.finals),

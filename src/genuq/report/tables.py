@@ -30,8 +30,10 @@ def samples_csv(results: dict) -> str:
 
 
 def verdict(results: dict) -> tuple[str, str]:
-    """Words and colour for whether the score finds the bad samples."""
+    """Words and colour for whether the score finds the bad samples; no green where a control does as well."""
     finds = results["summary"].get("finds_bad")
+    if finds is True and results["summary"].get("beats_controls") is False:
+        return "Finds bad samples, but so does a control", "yellow"
     return VERDICTS[finds if isinstance(finds, bool) else None]
 
 
