@@ -63,10 +63,11 @@ class Train(Stage):
         return notes
 
     def initial(self, run: Run, description: Mapping[str, Any]) -> GenerativeModel:
-        """A fresh model, or the one that the training goes on from."""
-        if run.config.trainer.start_from is None:
-            return models.build(description)
-        return load_model(run.config.trainer.start_from, description)[0]
+        """A fresh model, or one with the weights of another whose network is the same; the rest may differ."""
+        model, source = models.build(description), run.config.trainer.start_from
+        if source is not None:
+            models.load_weights(model, load_model(source)[0].state_dict(), str(source))
+        return model
 
 
 class TrainJudge(Stage):
