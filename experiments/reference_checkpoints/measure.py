@@ -22,7 +22,7 @@ from genuq.stages.checkpoints import load_classifier, reference_path
 
 HERE = Path(__file__).parent
 MODELS = ("flow_matching", "ddpm", "latent_diffusion")
-SAMPLERS = (("dpm_solver_pp_2m", 10), ("dpm_solver_pp_2m", 20))
+SAMPLERS = (("dpm_solver_pp_2m", 10),)
 
 
 def main() -> None:
