@@ -18,11 +18,11 @@ from genuq.scores.functionals import (
     paide_variance,
     trace,
 )
-from genuq.scores.generative import ScoredSamples, generative_uncertainty, regenerate
+from genuq.scores.generative import GenerativeUncertainty, generative_uncertainty, regenerate
 
 __all__ = [
     "FUNCTIONALS",
-    "ScoredSamples",
+    "GenerativeUncertainty",
     "complexity",
     "cosine",
     "direct_noise",

@@ -20,7 +20,7 @@ Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class ScoredSamples:
+class GenerativeUncertainty:
     """Samples with their regenerations and scores.
 
     Attributes:
@@ -70,7 +70,7 @@ def generative_uncertainty(
     score: str = "entropy",
     seed: int = 0,
     progress: Progress | None = None,
-) -> ScoredSamples:
+) -> GenerativeUncertainty:
     """Sample, regenerate under the posterior, embed, and score.
 
     Args:
@@ -82,4 +82,4 @@ def generative_uncertainty(
     embeddings = likelihood.embed(to_unit(torch.cat([images[:, None], versions], dim=1)))
     variance = likelihood.observation_variance(embeddings).value
     values = functional(score)(embeddings, variance)
-    return ScoredSamples(to_bytes(images), to_bytes(versions), embeddings, values, variance)
+    return GenerativeUncertainty(to_bytes(images), to_bytes(versions), embeddings, values, variance)
