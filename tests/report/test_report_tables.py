@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from genuq.report import terminal_table
-from genuq.report.tables import samples_csv, verdict
+from genuq.report.tables import samples_csv, summary_markdown, verdict
 
 
 def printed(results, width=80):
@@ -61,3 +61,12 @@ def test_a_score_that_a_control_matches_earns_no_green(run):
     run[0]["summary"]["beats_controls"] = False
     words, colour = verdict(run[0])
     assert "control" in words and colour != "green"
+
+
+def test_the_markdown_holds_the_sentence_and_every_row(run):
+    results = run[0]
+    text = summary_markdown(results)
+    assert results["summary"]["sentence"] in text and results["command"] in text
+    body = [line for line in text.splitlines() if line.startswith("|")][2:]
+    assert [line.split("|")[1].strip() for line in body] == [row["label"] for row in results["summary"]["table"]]
+    assert all(line.count("|") == 6 for line in body)

@@ -1,4 +1,4 @@
-"""Tables: one row per sample as CSV, and the few lines with which a run ends in the terminal."""
+"""Tables: a row per sample as CSV; the few lines with which a run ends, for the terminal and as Markdown."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from genuq.report.plots import provenance
 from genuq.report.values import decimals, interval, plain, present
 
 VERDICTS: dict[bool | None, tuple[str, str]] = {
@@ -58,3 +59,21 @@ def _cell(row: dict[str, Any], column: str) -> Text:
     """`0.42 [0.31,0.52]`, the interval dim; three of them and a label fit into 80 columns."""
     known = interval(row.get(f"{column}_low"), row.get(f"{column}_high")) if present(row.get(column)) else ""
     return Text.assemble(decimals(row.get(column)), (f" {known}".rstrip().replace(", ", ","), "not bold dim"))
+
+
+def summary_markdown(results: dict) -> str:
+    """The sentence and the small table as Markdown, for a study's folder."""
+    summary = results["summary"]
+    target = summary.get("spearman_target")
+    lines = [
+        f"`{results.get('command', '')}`",
+        "",
+        str(summary["sentence"]),
+        "",
+        f"| score | kind | Spearman{f' with {target}' if target else ''} | AUROC | FID gain |",
+        "|---|---|---|---|---|",
+    ]
+    for row in summary["table"]:
+        cells = [_cell(row, column).plain for column in ("spearman", "auroc", "fid_gain")]
+        lines.append(f"| {row['label']} | {row['kind']} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", f"95 % intervals in brackets. {provenance(results)}.", ""])

@@ -18,7 +18,7 @@ from genuq.report.canvas import Room, figure_of
 from genuq.report.page import FOREST, STRIP, Samples, render_page
 from genuq.report.pictures import as_pixels, sample_grid
 from genuq.report.style import png, svg
-from genuq.report.tables import samples_csv
+from genuq.report.tables import samples_csv, summary_markdown
 from genuq.report.values import plain, present
 
 Array = torch.Tensor | np.ndarray
@@ -29,7 +29,7 @@ def write_report(folder: str | Path, results: dict, images: Array, draws: Array)
     """Write the whole report; each file appears only when complete.
 
     Args:
-        folder: is made if missing; gets results.json, results.csv, index.html and plots/.
+        folder: is made if missing; gets results.json, results.csv, summary.md, index.html and plots/.
         results: the results of the evaluation; NaN and None both mean missing, and are shown as a dash.
         images: uint8 (N, C, H, W), or float (N, 2) for a model of points in the plane. Row n belongs to
             `results["samples"]["rows"][n]`.
@@ -43,6 +43,7 @@ def write_report(folder: str | Path, results: dict, images: Array, draws: Array)
     samples = checked(results, images, draws)
     files.write_json(folder / "results.json", results)
     files.write_text(folder / "results.csv", samples_csv(results))
+    files.write_text(folder / "summary.md", summary_markdown(results))
     for name, figure in figures(results, samples).items():
         files.write_bytes(folder / "plots" / f"{name}.png", png(figure))
         files.write_text(folder / "plots" / f"{name}.svg", svg(figure))

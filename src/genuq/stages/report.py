@@ -23,7 +23,7 @@ from genuq.stages.stage import STAGES, Stage
 
 
 class Report(Stage):
-    """Leaves index.html, results.json, results.csv and plots/."""
+    """Leaves index.html, results.json, results.csv, summary.md and plots/."""
 
     name = "report"
     inputs = ("evaluate",)
