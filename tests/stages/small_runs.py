@@ -1,0 +1,80 @@
+"""Runs small enough for a test: the pipeline on the plane, and on a folder of 16 x 16 images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from genuq.stages import configuration, runtime
+from genuq.stages.app import execute
+from genuq.stages.overrides import config_directory
+
+COMMON = ["device=cpu", "seed=3"]
+EVALUATION = [
+    "metric.reference_images=40",
+    "metric.k=3",
+    "metric.bins=4",
+    "metric.bootstrap=20",
+    "metric.half_samples=4",
+    "metric.random_repeats=3",
+    "metric.fractions=[1.0,0.7,0.5]",
+]
+POINTS = [
+    *COMMON,
+    *EVALUATION,
+    "experiment=mixture",
+    "stages=[train,fit,sample,embed,score,evaluate]",
+    "network.width=16",
+    "network.depth=1",
+    "data.size=400",
+    "trainer.steps=5",
+    "trainer.batch_size=32",
+    "posterior.images=100",
+    "posterior.held_out=50",
+    "posterior.batch_size=50",
+    "posterior.draws=2",
+    "sampler.steps=3",
+    "sampler.samples=40",
+    "sampler.batch_size=16",
+]
+IMAGES = [
+    *COMMON,
+    *EVALUATION,
+    "data=image_folder",
+    "data.image_size=16",
+    "data.channels=1",
+    "network.channels=[8,16]",
+    "network.stem=1",
+    "stages=[train,judge,fit,sample,embed,score,evaluate,report]",
+    "trainer.steps=3",
+    "trainer.judge_steps=3",
+    "trainer.batch_size=16",
+    "posterior.images=40",
+    "posterior.held_out=16",
+    "posterior.batch_size=20",
+    "posterior.draws=2",
+    "likelihood=pixel",
+    "score.also=[trace]",
+    "sampler.steps=2",
+    "sampler.samples=24",
+    "sampler.batch_size=8",
+]
+
+Compose = Callable[..., DictConfig]
+
+
+def composed(*overrides: str) -> DictConfig:
+    """The configuration that `genuq *overrides` runs with; the last of repeated keys counts."""
+    configuration.register()
+    last = {text.split("=")[0]: text for text in overrides}
+    with initialize_config_dir(str(config_directory()), version_base="1.3"):
+        return compose("config", overrides=list(last.values()))
+
+
+def launch(folder: Path, *overrides: str) -> None:
+    """The run as the command makes it, in this process."""
+    runtime.prepare()
+    execute(composed(*overrides), folder, "genuq " + " ".join(overrides))
