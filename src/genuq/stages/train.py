@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -143,12 +144,22 @@ def fit(run: Run, module: Training, folder: Path, display: Display, what: str) -
         log_every_n_steps=20,
     )
     last = folder / "last.ckpt"
+    if last.exists():
+        require_whole(last)
     with warnings.catch_warnings():
         # a resumed loader starts at its step by itself, and short trainings are no mistake
         warnings.filterwarnings("ignore", message=".*(num_workers|not resumable|logging interval|is not empty).*")
-        try:
-            trainer.fit(module, ckpt_path=str(last) if last.exists() else None, weights_only=True)
-        except (RuntimeError, EOFError) as error:
-            if last.exists() and "PytorchStreamReader" in str(error):
-                raise CheckpointError(f"{last} is truncated. Delete it and run the same command again.") from error
-            raise
+        trainer.fit(module, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+
+
+def require_whole(checkpoint: Path) -> None:
+    """Raise CheckpointError for a truncated or altered checkpoint of a training, which is a zip archive."""
+    try:
+        with zipfile.ZipFile(checkpoint) as archive:
+            broken = archive.testzip()
+    except zipfile.BadZipFile:
+        broken = "its directory"
+    if broken:
+        raise CheckpointError(
+            f"{checkpoint} is truncated or was altered ({broken} is broken). Delete it and run the same command again."
+        )
