@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
 
 
 @dataclass
@@ -186,8 +187,17 @@ class Config:
 NETWORK_SCHEMAS = {"unet": UNetConfig, "dit": DiTConfig, "mlp": MLPConfig}
 
 
+def folder_name(overrides: str, longest: int = 150) -> str:
+    """The overrides of a sweep's job as the name of its folder: no slashes, and as short as file systems want it."""
+    plain = overrides.replace("/", "_")
+    if len(plain) <= longest:
+        return plain
+    return f"{plain[:longest]}-{hashlib.sha256(overrides.encode()).hexdigest()[:12]}"
+
+
 def register() -> None:
     """Make the schemas known to Hydra: `schema` for the whole, `network/schema_NAME` for each network."""
+    OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     for name, schema in NETWORK_SCHEMAS.items():
