@@ -1,0 +1,150 @@
+"""Runs that are killed and started again end like runs that were never interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_runs import POINTS, launch
+
+from genuq import files
+from genuq.errors import ArtefactError, CheckpointError
+from genuq.stages.batches import StepBatches, TrainingBatch
+
+KILL_IN_SAMPLING = """
+from genuq.stages import sample
+one_shard, begun = sample.one_shard, []
+def fatal(*arguments):
+    if len(begun) == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    begun.append(1)
+    return one_shard(*arguments)
+sample.one_shard = fatal
+"""
+KILL_IN_TRAINING = """
+from genuq.stages.batches import StepBatches
+item = StepBatches.__getitem__
+def fatal(self, step):
+    if step == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item(self, step)
+StepBatches.__getitem__ = fatal
+"""
+TRAINING = [*POINTS, "stages=[train]", "trainer.steps=9", "trainer.checkpoint_every=2"]
+SAMPLING = [*POINTS, "stages=[fit,sample]", "model.checkpoint=null"]
+
+
+def launch_and_be_killed(folder: Path, how: str, *overrides: str) -> None:
+    """The run in a process of its own, which kills itself without warning where `how` says."""
+    code = "import os, signal, sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
+    code += how + "from small_runs import launch\nlaunch(Path(sys.argv[2]), *sys.argv[3:])\n"
+    arguments = [sys.executable, "-c", code, str(Path(__file__).parent), str(folder), *overrides]
+    finished = subprocess.run(arguments, capture_output=True, text=True, timeout=1800)
+    assert finished.returncode == -signal.SIGKILL, finished.stderr
+
+
+@pytest.fixture(scope="module")
+def killed_sampling(points_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run killed in the second of its three shards."""
+    folder = tmp_path_factory.mktemp("killed") / "points"
+    for stage in ("train", "fit"):
+        shutil.copytree(points_run / stage, folder / stage)
+    launch_and_be_killed(folder, KILL_IN_SAMPLING, *SAMPLING)
+    return folder
+
+
+def test_killed_sampling_goes_on_and_ends_the_same(killed_sampling: Path, points_run: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(killed_sampling, tmp_path / "points"))
+    first = folder / "sample" / "shard-0000000-0000016.safetensors"
+    assert [path.name for path in (folder / "sample").glob("shard-*")] == [first.name]
+    assert not (folder / "sample" / "manifest.json").exists()
+    finished = first.stat().st_mtime_ns
+    launch(folder, *POINTS)
+    assert first.stat().st_mtime_ns == finished
+    for stage, artefact in (("sample", "shard-*"), ("score", "scores*"), ("evaluate", "evaluation*")):
+        paths = sorted((points_run / stage).glob(artefact))
+        assert paths and all((folder / stage / path.name).read_bytes() == path.read_bytes() for path in paths)
+
+
+def test_a_shard_broken_after_the_kill_is_named(killed_sampling: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(killed_sampling, tmp_path / "points"))
+    shard = folder / "sample" / "shard-0000000-0000016.safetensors"
+    shard.write_bytes(shard.read_bytes()[:-8])
+    with pytest.raises(ArtefactError, match=shard.name):
+        launch(folder, *SAMPLING)
+
+
+def test_shards_of_another_configuration_are_made_again(killed_sampling: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(killed_sampling, tmp_path / "points"))
+    shard = folder / "sample" / "shard-0000000-0000016.safetensors"
+    before = shard.read_bytes()
+    launch(folder, *SAMPLING, "sampler.steps=4")
+    assert shard.read_bytes() != before
+
+
+def test_killed_training_goes_on_and_ends_the_same(tmp_path: Path) -> None:
+    launch_and_be_killed(tmp_path / "killed", KILL_IN_TRAINING, *TRAINING)
+    assert last_checkpoint(tmp_path / "killed")["global_step"] == 6
+    for run in ("killed", "whole"):
+        launch(tmp_path / run, *TRAINING)
+    assert_same_training(tmp_path / "killed", tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("steps", "stop"), [(9, 3), (8, 8)], ids=["in the first half", "after the last step"])
+def test_stopped_training_goes_on_with_the_next_step(
+    steps: int, stop: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the share that was done, each remaining step is seen once, and none a second time."""
+    seen: list[int] = []
+
+    def recorded(self: StepBatches, step: int) -> TrainingBatch:
+        if seen == list(range(stop)):
+            seen.append(-1)  # once only
+            raise InterruptedError
+        seen.append(step)
+        return item(self, step)
+
+    item = StepBatches.__getitem__
+    monkeypatch.setattr(StepBatches, "__getitem__", recorded)
+    settings = [*TRAINING, f"trainer.steps={steps}"]
+    with contextlib.suppress(InterruptedError):
+        launch(tmp_path / "stopped", *settings)
+    (tmp_path / "stopped" / "train" / "manifest.json").unlink(missing_ok=True)
+    del seen[:]
+    launch(tmp_path / "stopped", *settings)
+    assert seen == list(range(stop // 2 * 2, steps))
+    monkeypatch.undo()
+    launch(tmp_path / "whole", *settings)
+    assert_same_training(tmp_path / "stopped", tmp_path / "whole")
+
+
+def last_checkpoint(folder: Path) -> dict[str, Any]:
+    return torch.load(folder / "train" / "model" / "last.ckpt", weights_only=True)
+
+
+def assert_same_training(folder: Path, other: Path) -> None:
+    """Bit for bit: the averaged weights, and all that Lightning keeps of weights and optimiser."""
+    one, two = (files.read_tensors(run / "train" / "model.safetensors")[0] for run in (folder, other))
+    assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+    one, two = (last_checkpoint(run)["state_dict"] for run in (folder, other))
+    assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize("harm", ["truncated", "altered"])
+def test_a_harmed_training_checkpoint_is_named(harm: str, tmp_path: Path) -> None:
+    settings = [*TRAINING, "trainer.steps=2"]
+    launch(tmp_path, *settings)
+    (tmp_path / "train" / "manifest.json").unlink()
+    last = tmp_path / "train" / "model" / "last.ckpt"
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 1
+    last.write_bytes(content if harm == "altered" else content[:-200])
+    with pytest.raises(CheckpointError, match=r"last\.ckpt is truncated or was altered"):
+        launch(tmp_path, *settings)
