@@ -49,7 +49,7 @@ def test_the_folder_has_every_file_and_no_rest(written):
         f"plots/{name}.{kind}" for name in ("retention", "bins", "correlations", "draws") for kind in ("png", "svg")
     }
     grids = {"plots/most_certain.png", "plots/most_uncertain.png"}
-    assert names == {"index.html", "results.json", "results.csv"} | plots | grids
+    assert names == {"index.html", "results.json", "results.csv", "summary.md"} | plots | grids
 
 
 def test_the_plots_are_images_with_ink(written):
