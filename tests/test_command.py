@@ -9,8 +9,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 
 import genuq
+from genuq import files
 from genuq.stages.configuration import folder_name
 
 ROOT = Path(__file__).parents[1]
@@ -26,7 +28,7 @@ POINTS = [
 
 
 def genuq_command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from genuq.stages.app import main; main()", *arguments]
+    command = [str(Path(sys.executable).with_name("genuq")), *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=1800)
 
 
@@ -61,6 +63,18 @@ def test_a_job_that_fails_ends_neither_the_sweep_nor_in_success(tmp_path: Path) 
     assert finished.returncode == 1
     assert "posterior.draws = 1; at least 2" in finished.stderr and "Traceback" not in finished.stderr
     assert len(list((tmp_path / "outputs" / "sweeps" / "mixture").glob("*/evaluate/evaluation.json"))) == 1
+
+
+@pytest.mark.slow
+def test_a_second_process_trains_along_and_leaves_the_rest_to_the_first(tmp_path: Path) -> None:
+    weights = []
+    for trainer in (["trainer=cpu"], ["trainer=ddp", "trainer.accelerator=cpu"]):
+        (folder := tmp_path / trainer[0]).mkdir()
+        finished = genuq_command(folder, *POINTS, *trainer)
+        assert finished.returncode == 0, finished.stderr
+        assert all(finished.stdout.count(f"\n{stage}: ") == 1 for stage in ("train", "fit", "sample", "evaluate"))
+        weights.append(files.read_tensors(folder / "outputs" / "mixture" / "train" / "model.safetensors")[0])
+    assert all(torch.allclose(weights[0][name], weights[1][name], atol=1e-3) for name in weights[0])  # as float16
 
 
 def test_folders_of_sweeps_are_short_distinct_and_keep_short_names() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from omegaconf import DictConfig
+from rich.console import Console
 
-from genuq.stages import preflight
+from genuq.stages import preflight, runtime
 from genuq.stages.embed import Embed
 from genuq.stages.evaluate import Evaluate
 from genuq.stages.fit import Fit
@@ -24,10 +25,14 @@ for _stage in (Train, TrainJudge, Fit, Sample, Embed, Score, Evaluate, Report):
 
 def execute(config: DictConfig, folder: Path, command: str, display: Display | None = None) -> Run:
     """Check everything, then run the stages named by `config.stages`, in the order of the pipeline."""
-    run, display = Run(config, folder, command), display or Display()
+    first = runtime.is_first_process()
+    run, display = Run(config, folder, command), display or Display(Console(quiet=not first))
     with display.busy("checking the configuration, the data and the weights"):
         preflight.check(run)
     for name, stage in STAGES.items():
         if name in config.stages:
-            stage.execute(run, display)
+            if first:
+                stage.execute(run, display)
+            else:  # started by Lightning to train along
+                stage.assist(run, display)
     return run

@@ -27,6 +27,13 @@ def quieten_lightning() -> None:
         logger.propagate = False
 
 
+def is_first_process() -> bool:
+    """False in a process that was started to train along with others."""
+    from lightning.pytorch.utilities import rank_zero_only  # slow to import, and not needed to check a configuration
+
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
 def keep_freed_memory(trim_threshold: int = 1 << 30, pad: int = 64 << 20) -> None:
     """Let glibc reuse freed blocks instead of returning each to the kernel and faulting it in again.
 

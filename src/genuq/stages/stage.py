@@ -37,6 +37,10 @@ class Stage(ABC):
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         """Make the artefacts; returns notes for the manifest."""
 
+    def assist(self, run: Run, display: Display) -> None:
+        """What the further processes of a distributed training do: they train along, and write nothing."""
+        return
+
     def folder(self, run: Run) -> StageFolder:
         """The stage's folder, whose fingerprint covers its settings and everything upstream."""
         inputs = {name: STAGES[name].folder(run).fingerprint for name in self.inputs}

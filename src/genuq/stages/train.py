@@ -45,10 +45,24 @@ class Train(Stage):
         return settings
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
+        model = self.trained(run, folder, display)
+        notes: dict[str, Any] = {
+            "data": run.training_set.name,
+            "data_fingerprint": run.training_set.fingerprint,
+            "test_loss": test_loss(run, model),
+            "configuration": run.plain("seed", "data", "model", "network", "trainer"),
+        }
+        save_model(folder.path / "model.safetensors", model.cpu(), run.description(), notes)
+        return notes
+
+    def assist(self, run: Run, display: Display) -> None:
+        if not self.folder(run).is_current():
+            self.trained(run, self.folder(run), display)
+
+    def trained(self, run: Run, folder: StageFolder, display: Display) -> GenerativeModel:
+        """The model with averaged weights; its autoencoder, where that is ours, is trained first."""
         lightning.seed_everything(run.config.seed, verbose=False)
-        description, optimisation = run.description(), optimisation_of(run, run.config.trainer.steps)
-        model = self.initial(run, description)
-        notes: dict[str, Any] = {"data": run.training_set.name, "data_fingerprint": run.training_set.fingerprint}
+        model, optimisation = self.initial(run), optimisation_of(run, run.config.trainer.steps)
         if isinstance(model.autoencoder, VAEAutoencoder) and run.config.trainer.start_from is None:
             vae = AutoencoderTraining(
                 model.autoencoder, run.training_set, optimisation_of(run, run.config.trainer.autoencoder_steps)
@@ -58,14 +72,11 @@ class Train(Stage):
         training = GenerativeTraining(model, run.training_set, optimisation)
         fit(run, training, folder.path / "model", display, "model")
         model.network.load_state_dict(training.averaged.state_dict())
-        notes["test_loss"] = test_loss(run, model)
-        notes["configuration"] = run.plain("seed", "data", "model", "network", "trainer")
-        save_model(folder.path / "model.safetensors", model.cpu(), description, notes)
-        return notes
+        return model
 
-    def initial(self, run: Run, description: Mapping[str, Any]) -> GenerativeModel:
+    def initial(self, run: Run) -> GenerativeModel:
         """A fresh model, or one with the weights of another whose network is the same; the rest may differ."""
-        model, source = models.build(description), run.config.trainer.start_from
+        model, source = models.build(run.description()), run.config.trainer.start_from
         if source is not None:
             models.load_weights(model, load_model(source)[0].state_dict(), str(source))
         return model
@@ -83,16 +94,25 @@ class TrainJudge(Stage):
         return run.plain("seed", "data") | {"trainer": {key: trainer[key] for key in kept}}
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
-        lightning.seed_everything(run.config.seed, verbose=False)
-        options: dict[str, Any] = {"shape": list(run.training_set.shape), "num_classes": run.training_set.num_classes}
-        classifier = Classifier(**options)
-        optimisation = optimisation_of(run, run.config.trainer.judge_steps)
-        training = ClassifierTraining(classifier, run.training_set, optimisation)
-        fit(run, training, folder.path / "judge", display, "judge")
+        training = self.trained(run, folder, display)
         accuracy = training.accuracy(run.test_set)
-        save_classifier(folder.path / "judge.safetensors", classifier.cpu(), options, accuracy)
+        save_classifier(folder.path / "judge.safetensors", training.classifier.cpu(), self.options(run), accuracy)
         display.say(f"the judge finds the class of {accuracy:.1%} of the real test images")
         return {"real_test_accuracy": accuracy}
+
+    def assist(self, run: Run, display: Display) -> None:
+        if not self.folder(run).is_current():
+            self.trained(run, self.folder(run), display)
+
+    def options(self, run: Run) -> dict[str, Any]:
+        return {"shape": list(run.training_set.shape), "num_classes": run.training_set.num_classes}
+
+    def trained(self, run: Run, folder: StageFolder, display: Display) -> ClassifierTraining:
+        lightning.seed_everything(run.config.seed, verbose=False)
+        optimisation = optimisation_of(run, run.config.trainer.judge_steps)
+        training = ClassifierTraining(Classifier(**self.options(run)), run.training_set, optimisation)
+        fit(run, training, folder.path / "judge", display, "judge")
+        return training
 
 
 @torch.no_grad()
