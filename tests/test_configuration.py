@@ -122,7 +122,7 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("texts", "named", "remedy"), MISTAKES, ids=lambda value: "_".join(value)[:40])
+@pytest.mark.parametrize(("texts", "named", "remedy"), MISTAKES, ids=[" ".join(texts) for texts, *_ in MISTAKES])
 def test_a_mistake_is_named_with_its_remedy(texts: list[str], named: str, remedy: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         check_overrides(texts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import signal
 import subprocess
@@ -16,52 +17,65 @@ from small_runs import POINTS, launch
 
 from genuq import files
 from genuq.errors import ArtefactError, CheckpointError
+from genuq.stages import sample as sampling_stage
 from genuq.stages.batches import StepBatches, TrainingBatch
 
-KILL_IN_SAMPLING = """
-from genuq.stages import sample
-one_shard, begun = sample.one_shard, []
-def fatal(*arguments):
-    if len(begun) == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-    begun.append(1)
-    return one_shard(*arguments)
-sample.one_shard = fatal
-"""
-KILL_IN_TRAINING = """
-from genuq.stages.batches import StepBatches
-item = StepBatches.__getitem__
-def fatal(self, step):
-    if step == 7:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return item(self, step)
-StepBatches.__getitem__ = fatal
-"""
 TRAINING = [*POINTS, "stages=[train]", "trainer.steps=9", "trainer.checkpoint_every=2"]
 SAMPLING = [*POINTS, "stages=[fit,sample]", "model.checkpoint=null"]
 
 
-def launch_and_be_killed(folder: Path, how: str, *overrides: str) -> None:
-    """The run in a process of its own, which kills itself without warning where `how` says."""
-    code = "import os, signal, sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
-    code += how + "from small_runs import launch\nlaunch(Path(sys.argv[2]), *sys.argv[3:])\n"
-    arguments = [sys.executable, "-c", code, str(Path(__file__).parent), str(folder), *overrides]
-    finished = subprocess.run(arguments, capture_output=True, text=True, timeout=1800)
-    assert finished.returncode == -signal.SIGKILL, finished.stderr
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_training(folder: Path) -> None:
+    """In the eighth of nine steps; the last checkpoint is that of the sixth."""
+    item = StepBatches.__getitem__
+    StepBatches.__getitem__ = lambda self, step: die() if step == 7 else item(self, step)  # type: ignore
+    launch(folder, *TRAINING)
+
+
+def kill_sampling(folder: Path) -> None:
+    """In the second of three shards."""
+    shard = sampling_stage.one_shard
+    sampling_stage.one_shard = lambda run, posterior, indices, *rest: (
+        die() if indices[0] == 16 else shard(run, posterior, indices, *rest)
+    )
+    launch(folder, *SAMPLING)
+
+
+def kill_both(training: Path, sampling: Path) -> None:
+    """Each in a process of its own that ends without warning, forked from one that has done no work yet."""
+    for kill, folder in ((kill_training, training), (kill_sampling, sampling)):
+        if not (child := os.fork()):
+            kill(folder)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL, f"{kill.__name__} went on to its end"
 
 
 @pytest.fixture(scope="module")
-def killed_sampling(points_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run killed in the second of its three shards."""
-    folder = tmp_path_factory.mktemp("killed") / "points"
+def killed(points_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of two runs: `training` and `sampling`, each killed in it."""
+    folder = tmp_path_factory.mktemp("killed")
     for stage in ("train", "fit"):
-        shutil.copytree(points_run / stage, folder / stage)
-    launch_and_be_killed(folder, KILL_IN_SAMPLING, *SAMPLING)
+        shutil.copytree(points_run / stage, folder / "sampling" / stage)
+    code = (
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); import test_pipeline_interrupted as t\n"
+    )
+    code += "t.kill_both(Path(sys.argv[2]), Path(sys.argv[3]))"
+    arguments = [str(Path(__file__).parent), str(folder / "training"), str(folder / "sampling")]
+    subprocess.run([sys.executable, "-c", code, *arguments], check=True, timeout=1800)
     return folder
 
 
-def test_killed_sampling_goes_on_and_ends_the_same(killed_sampling: Path, points_run: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(killed_sampling, tmp_path / "points"))
+@pytest.fixture
+def killed_sampling(killed: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(killed / "sampling", tmp_path / "sampling"))
+
+
+def test_killed_sampling_goes_on_and_ends_the_same(killed_sampling: Path, points_run: Path) -> None:
+    folder = killed_sampling
     first = folder / "sample" / "shard-0000000-0000016.safetensors"
     assert [path.name for path in (folder / "sample").glob("shard-*")] == [first.name]
     assert not (folder / "sample" / "manifest.json").exists()
@@ -73,28 +87,25 @@ def test_killed_sampling_goes_on_and_ends_the_same(killed_sampling: Path, points
         assert paths and all((folder / stage / path.name).read_bytes() == path.read_bytes() for path in paths)
 
 
-def test_a_shard_broken_after_the_kill_is_named(killed_sampling: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(killed_sampling, tmp_path / "points"))
-    shard = folder / "sample" / "shard-0000000-0000016.safetensors"
+def test_a_shard_broken_after_the_kill_is_named(killed_sampling: Path) -> None:
+    shard = killed_sampling / "sample" / "shard-0000000-0000016.safetensors"
     shard.write_bytes(shard.read_bytes()[:-8])
     with pytest.raises(ArtefactError, match=shard.name):
-        launch(folder, *SAMPLING)
+        launch(killed_sampling, *SAMPLING)
 
 
-def test_shards_of_another_configuration_are_made_again(killed_sampling: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(killed_sampling, tmp_path / "points"))
-    shard = folder / "sample" / "shard-0000000-0000016.safetensors"
+def test_shards_of_another_configuration_are_made_again(killed_sampling: Path) -> None:
+    shard = killed_sampling / "sample" / "shard-0000000-0000016.safetensors"
     before = shard.read_bytes()
-    launch(folder, *SAMPLING, "sampler.steps=4")
+    launch(killed_sampling, *SAMPLING, "sampler.steps=4")
     assert shard.read_bytes() != before
 
 
-def test_killed_training_goes_on_and_ends_the_same(tmp_path: Path) -> None:
-    launch_and_be_killed(tmp_path / "killed", KILL_IN_TRAINING, *TRAINING)
-    assert last_checkpoint(tmp_path / "killed")["global_step"] == 6
-    for run in ("killed", "whole"):
-        launch(tmp_path / run, *TRAINING)
-    assert_same_training(tmp_path / "killed", tmp_path / "whole")
+def test_killed_training_goes_on_and_ends_the_same(killed: Path, tmp_path: Path) -> None:
+    assert last_checkpoint(killed / "training")["global_step"] == 6
+    for folder in (killed / "training", tmp_path):
+        launch(folder, *TRAINING)
+    assert_same_training(killed / "training", tmp_path)
 
 
 @pytest.mark.parametrize(("steps", "stop"), [(9, 3), (8, 8)], ids=["in the first half", "after the last step"])
