@@ -50,7 +50,7 @@ class Sample(Stage):
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         posterior = load_posterior(run)
         passes = 1 + run.config.posterior.draws * (1 + len(self.settings(run)["controls"]))
-        seconds = {"unperturbed": 0.0, "draws": 0.0}
+        seconds, made = {"unperturbed": 0.0, "draws": 0.0}, 0
         with display.bar("sampling", run.config.sampler.samples * passes) as advance:
             for indices in shards(run):
                 path = folder.path / f"shard-{indices[0]:07d}-{indices[-1] + 1:07d}.safetensors"
@@ -60,9 +60,9 @@ class Sample(Stage):
                     continue
                 tensors = one_shard(run, posterior, indices, advance, seconds)
                 files.write_tensors(path, tensors, {"fingerprint": folder.fingerprint})
-        count = run.config.sampler.samples
-        return {
-            "seconds_per_sample": {key: value / count for key, value in seconds.items()},
+                made += len(indices)
+        return {  # the cost is that of the samples made now: an interrupted run left no times
+            "seconds_per_sample": {key: value / max(1, made) for key, value in seconds.items()},
             "evaluations_per_sample": run.sampler.evaluations(run.model),
             "relative_perturbation": posterior.relative_perturbation(),
         }
