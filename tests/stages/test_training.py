@@ -150,6 +150,18 @@ def test_the_judge_learns_to_tell_two_classes_apart() -> None:
     assert training.accuracy(dataset) == 1.0
 
 
+def test_dropout_belongs_to_the_step_whatever_was_drawn_before() -> None:
+    weights = []
+    for stray_seed in (1, 2):
+        torch.manual_seed(0)
+        classifier = Classifier((1, 8, 8), 2, channels=(4, 4, 4), features=8, dropout=0.5)
+        torch.manual_seed(stray_seed)  # as after a resumption, where the global generator stands elsewhere
+        dataset = as_dataset(small_images(), torch.arange(32) % 2)
+        run(ClassifierTraining(classifier, dataset, Optimisation(steps=4, batch_size=16, warmup_steps=1)))
+        weights.append(torch.cat([weight.flatten() for weight in classifier.parameters()]))
+    assert torch.equal(*weights)
+
+
 def test_augmentation_flips_and_shifts_without_changing_values() -> None:
     images = torch.arange(2 * 64, dtype=torch.float32).reshape(2, 1, 8, 8)
     moved = augmented(images, torch.Generator().manual_seed(1), largest_shift=2)

@@ -22,7 +22,6 @@ class Embed(Stage):
 
     name = "embed"
     inputs = ("sample",)
-    groups = ("likelihood", "metric")
 
     def settings(self, run: Run) -> dict[str, Any]:
         judged = {key: run.plain("metric")["metric"][key] for key in ("extractor", "options", "reference_images")}

@@ -11,6 +11,7 @@ from torch import Tensor
 from genuq import files
 from genuq.analysis import EvaluationSettings, SampleFacts, describe_judge, evaluate_scores, summarise
 from genuq.metrics import MetricLabel, frechet_distance, membership, realism
+from genuq.report.values import plain
 from genuq.scores import complexity
 from genuq.stages.artefacts import StageFolder
 from genuq.stages.progress import Display
@@ -54,7 +55,7 @@ class Evaluate(Stage):
             "quality": quality_of_draws(judged),
             "samples": sample_table(run, samples, columns, facts),
         }
-        files.write_json(folder.path / "evaluation.json", evaluation)
+        files.write_json(folder.path / "evaluation.json", plain(evaluation))
         return {"sentence": evaluation["summary"]["sentence"]}
 
 

@@ -16,7 +16,7 @@ from genuq.stages.stage import Stage, checkpoint_identity
 
 
 class Fit(Stage):
-    """Leaves posterior.safetensors and fit.json (scale, reasons, evidence curve, cost)."""
+    """Leaves posterior.safetensors; scale, reasons, evidence curve and cost stand in the manifest."""
 
     name = "fit"
     groups = ("data", "posterior")

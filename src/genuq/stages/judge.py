@@ -12,6 +12,7 @@ from torch import Tensor
 from genuq.data import Dataset, off_mode
 from genuq.extractors import Extractor, FromCallable
 from genuq.stages.checkpoints import load_classifier
+from genuq.stages.spaces import unchanged
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,6 @@ def points_judge(test_set: Dataset) -> Judge:
     return Judge(
         name="coordinates",
         dimension=test_set.shape[0],
-        embed=lambda points, **_: points,
+        embed=unchanged,
         truth=lambda points: off_mode(points, test_set),  # type: ignore[arg-type]
     )

@@ -34,7 +34,7 @@ LABELS = {
 
 
 class Score(Stage):
-    """Leaves scores.safetensors: one (N,) float64 column for each score and control, and the image complexity."""
+    """Leaves scores.safetensors: one (N,) float64 column for each score, control and oracle."""
 
     name = "score"
     inputs = ("embed",)

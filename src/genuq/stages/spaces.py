@@ -6,7 +6,15 @@ from typing import Any
 
 from torch import Tensor
 
+from genuq.extractors.base import Progress
 from genuq.likelihoods import Likelihood, ObservationVariance
+
+
+def unchanged(points: Tensor, progress: Progress | None = None, **_: Any) -> Tensor:
+    """The identity as an embedding: reports the points (..., D) as done, as an extractor does its images."""
+    if progress is not None:
+        progress(points[..., 0].numel())
+    return points
 
 
 class PointLikelihood:
@@ -17,8 +25,8 @@ class PointLikelihood:
     def __init__(self, dimension: int, observation_variance: float | None = None) -> None:
         self.dimension, self.fixed_variance, self.normalise = dimension, observation_variance, False
 
-    def embed(self, points: Tensor, **_: Any) -> Tensor:
-        return points
+    def embed(self, points: Tensor, progress: Progress | None = None, **_: Any) -> Tensor:
+        return unchanged(points, progress)
 
     def observation_variance(self, embeddings_NMD: Tensor) -> ObservationVariance:
         return Likelihood.observation_variance(self, embeddings_NMD)  # type: ignore[arg-type]

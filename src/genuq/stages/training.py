@@ -16,7 +16,7 @@ from genuq.data import Dataset
 from genuq.errors import require_finite
 from genuq.models import GenerativeModel, VAEAutoencoder
 from genuq.networks import VAE, Classifier
-from genuq.randomness import TRAINING, generator
+from genuq.randomness import TRAINING, generator, key
 from genuq.stages.batches import StepBatches, TrainingBatch, loader, step_noise
 
 
@@ -56,7 +56,9 @@ class Training(lightning.LightningModule):
         raise NotImplementedError(f"{type(self).__name__} defines no loss")
 
     def training_step(self, batch: TrainingBatch, batch_index: int) -> Tensor:
-        loss = self.batch_loss(TrainingBatch(*batch))
+        share = TrainingBatch(*batch)
+        torch.manual_seed(key(self.optimisation.seed, share.step, f"dropout from row {share.rows.start}"))
+        loss = self.batch_loss(share)
         require_finite(
             loss.detach(),
             f"the training loss at step {self.global_step}",
