@@ -206,7 +206,7 @@ def test_broken_weights_and_features_are_refused():
     with pytest.raises(NonFiniteError, match="curvature"):
         fitted(layer, features / 0).finalise(SCALE)
     layer.weight.data[0, 0, 0, 0] = float("nan")
-    with pytest.raises(NonFiniteError, match="head's weights has 1 NaN"):
+    with pytest.raises(NonFiniteError, match="weight 'weight' has 1 NaN"):
         ExactLastLayerLaplace(layer)
 
 

@@ -1,21 +1,24 @@
 """Posteriors over weights: fitted by streaming additive sums, finalised at an explicit scale, then drawn from."""
 
-from genuq.posteriors.base import LastLayerPosterior, Scale
+from genuq.posteriors.base import CurvaturePosterior, Posterior, Scale
 from genuq.posteriors.control import IsotropicNoise
 from genuq.posteriors.diagonal import DiagonalLaplace
 from genuq.posteriors.exact import ExactLastLayerLaplace
 from genuq.posteriors.fitting import KINDS, FitResult, build, fit
+from genuq.posteriors.last_layer import LastLayerPosterior
 from genuq.posteriors.scale import ChosenScale, ScaleOptions
 from genuq.posteriors.swap import swapped
 
 __all__ = [
     "KINDS",
     "ChosenScale",
+    "CurvaturePosterior",
     "DiagonalLaplace",
     "ExactLastLayerLaplace",
     "FitResult",
     "IsotropicNoise",
     "LastLayerPosterior",
+    "Posterior",
     "Scale",
     "ScaleOptions",
     "build",

@@ -1,6 +1,9 @@
-"""What every last-layer posterior answers to: update, merge, finalise, draw, predictive_variance, save, load.
+"""What every posterior over weights answers to: update, merge, finalise, draw, save, load.
 
-The statistics are sums over images, so that batches, shards and processes add up. A posterior knows nothing of images.
+A posterior knows nothing of images. Three families differ in what `update` takes:
+- over one linear layer: the layer's inputs and, where wanted, the residuals at its output (`last_layer.py`);
+- over several layers: inputs and output gradients of each (`layers.py`);
+- over members: whole sets of weights (`members.py`).
 """
 
 from __future__ import annotations
@@ -11,22 +14,26 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
+import genuq
 from genuq import files
 from genuq.errors import ArtefactError, ConfigurationError, require_finite
-from genuq.posteriors.head import head_of
-from genuq.randomness import WEIGHTS, generator
 
-FORMAT = "genuq-posterior-1"
+FORMAT = "genuq-posterior-2"
+
+Scope = Literal["head", "network"]
+Source = Literal["images", "weights", "nothing"]
 
 
 @dataclass(frozen=True)
 class Scale:
     """What turns summed curvature into a posterior; the precision is tau * curvature / s^2 + lambda.
+
+    Posteriors without curvature (members, dropout) have their covariance multiplied by `temperature` alone.
 
     Attributes:
         n_effective: number of data that the posterior believes in, usually the size of the training set.
@@ -51,108 +58,246 @@ def require_positive(entries: Mapping[str, float]) -> None:
             raise ConfigurationError(f"posterior.{name} = {value}; it must be positive and finite.")
 
 
-def digest(matrix_OK: Tensor) -> str:
-    """Identifies a head by its weights."""
-    return hashlib.sha256(matrix_OK.float().contiguous().numpy().tobytes()).hexdigest()
+def digest(parameters: Mapping[str, Tensor]) -> str:
+    """Identifies trained weights by their names, shapes and values."""
+    whole = hashlib.sha256()
+    for name, value in sorted(parameters.items()):
+        whole.update(f"{name} {tuple(value.shape)}".encode())
+        whole.update(value.detach().cpu().float().contiguous().numpy().tobytes())
+    return whole.hexdigest()
 
 
-class LastLayerPosterior(ABC):
-    """A Gaussian over the parameters of one Conv2d or Linear layer, centred at the trained ones.
+class Posterior(ABC):
+    """A distribution over the parameters of a module around the trained ones.
 
     Args:
-        layer: the head, with its trained weights; it is read, never changed.
-        active: bool (O,), False for output channels that the sampler discards; they keep their trained weights.
+        module: a layer or a whole network with its trained weights; it is read, never changed.
 
     Attributes:
-        needs_residuals: whether `update` wants the residuals at the head's output.
-        noise_power: how often 1/s^2 stands before the curvature: once for a GGN, twice for squared gradients.
-        n_seen: images in the sums so far.
+        kind: name in the configuration and in files.
+        scope: which module it takes: the model's `head` or its whole `network`.
+        source: what it is fitted to: a stream of `images`, sets of `weights`, or `nothing`.
+        closed_form: whether `predictive_variance` exists.
+        n_seen: images (or sets of weights) in the sums so far.
         scale: None until `finalise`, and again after new data.
-
-    Raises:
-        ConfigurationError: an unsuitable layer, or `active` that does not fit it.
-        NonFiniteError: NaN or infinite weights.
     """
 
     kind: ClassVar[str]
-    needs_residuals: bool = False
-    noise_power: int = 1
+    scope: ClassVar[Scope]
+    source: ClassVar[Source]
+    closed_form: ClassVar[bool] = False
 
-    def __init__(self, layer: nn.Module, active: Tensor | None = None) -> None:
-        self.head = head_of(layer)
-        self.mean_OK = self.head.matrix().cpu()
-        require_finite(self.mean_OK, "the head's weights", "The checkpoint is broken: train or download it again.")
-        self.active_O = torch.ones(self.head.outputs, dtype=torch.bool) if active is None else active.cpu().bool()
-        if self.active_O.shape != (self.head.outputs,) or not self.active_O.any():
-            raise ConfigurationError(
-                f"active has shape {tuple(self.active_O.shape)} and {int(self.active_O.sum())} true entries; it must "
-                f"have one entry for each of the head's {self.head.outputs} output channels, and a true one."
-            )
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
         self.n_seen = 0
         self.scale: Scale | None = None
+        for name, value in self.covered().items():
+            require_finite(value, f"weight '{name}'", "The checkpoint is broken: train or download it again.")
+
+    # What it is about
 
     @abstractmethod
-    def update(self, features: Tensor, residuals: Tensor | None = None) -> None:
-        """Add a batch.
+    def covered(self) -> dict[str, Tensor]:
+        """The trained parameters that the posterior moves, by their names in `module`."""
 
-        Args:
-            features: the head's input, (B, C, H, W) or (B, ..., C).
-            residuals: f - target in the layout of the head's output, where `needs_residuals`.
+    def options(self) -> dict[str, Any]:
+        """Constructor options as plain data, that a file must carry."""
+        return {}
+
+    def constants(self) -> dict[str, Tensor]:
+        """Constructor arguments that are tensors."""
+        return {}
+
+    # Sums
+
+    @abstractmethod
+    def update(self, inputs: Any, gradients: Any = None) -> None:
+        """Add a batch of what the family takes."""
+
+    @abstractmethod
+    def sums(self) -> dict[str, Tensor]:
+        """The statistics so far; those of two shards add up, entry by entry, unless `merge` says otherwise."""
+
+    @abstractmethod
+    def restore(self, sums: Mapping[str, Tensor], n_seen: int) -> None:
+        """Put statistics in place of the present ones."""
+
+    def merge(self, other: Posterior) -> None:
+        """Add another shard's statistics.
+
+        Raises:
+            ConfigurationError: the other is of another kind, other options or other trained weights.
         """
+        if self.identity() != other.identity():
+            raise ConfigurationError("only posteriors of the same kind, options and trained weights can be merged.")
+        theirs = other.sums()
+        self.restore({name: mine + theirs[name] for name, mine in self.sums().items()}, self.n_seen + other.n_seen)
+        self.scale = None
 
-    @property
-    @abstractmethod
-    def curvature(self) -> Tensor:
-        """The summed curvature of the negative log likelihood at s^2 = 1."""
+    def identity(self) -> tuple[object, ...]:
+        """Two posteriors with the same identity may be merged."""
+        constants = {name: value.tolist() for name, value in self.constants().items()}
+        return self.kind, self.options(), constants, self.weights_digest()
 
-    @curvature.setter
-    @abstractmethod
-    def curvature(self, value: Tensor) -> None: ...
+    def saw(self, count: int) -> None:
+        """Count images; a scale fixed before them is void, so that no draw comes from half of the sums."""
+        self.n_seen += count
+        self.scale = None
 
-    @abstractmethod
-    def eigenvalues(self) -> Tensor:
-        """Eigenvalues of the summed curvature, (O or 1, K): one row for all channels where they share it."""
+    # Scale
 
-    def mean_eigenvalue(self) -> float:
-        """Mean of `eigenvalues`."""
-        return float(self.eigenvalues().mean())
+    def finalise(self, scale: Scale) -> Self:
+        """Fix the scale. May be called again with another one; the sums stay.
 
-    @abstractmethod
-    def trace_against(self, matrix_KK: Tensor, ridge: float) -> tuple[float, float]:
-        """(tr((C + ridge)^-1 M), tr((C + ridge)^-1 C)) for the summed curvature C of one channel."""
+        Raises:
+            ConfigurationError: nothing seen yet, or a precision that cannot be factorised.
+            NonFiniteError: NaN or infinity in the sums; the entry is named.
+        """
+        for name, value in self.sums().items():
+            require_finite(value, f"the summed {name}", "Check the data and the weights.")
+        self.factorise(scale)
+        self.scale = scale
+        return self
 
     @abstractmethod
     def factorise(self, scale: Scale) -> None:
-        """Prepare draws and variances at this scale."""
+        """Prepare draws at this scale."""
+
+    def require_final(self) -> Scale:
+        if self.scale is None:
+            raise ConfigurationError("this posterior has no scale yet: call finalise(Scale(...)) first.")
+        return self.scale
+
+    def rescaled(self, **changes: float) -> Self:
+        """The same posterior finalised with some entries of its scale changed."""
+        return self.finalise(replace(self.require_final(), **changes))
+
+    # Draws
 
     @abstractmethod
-    def deviation(self, normal_OK: Tensor) -> Tensor:
-        """A draw's deviation from the mean, (O, K), from standard normal numbers (O, K)."""
+    def draw(self, index: int, seed: int = 0) -> dict[str, Tensor]:
+        """Weight draw `index`: values of the covered parameters by name. The same whatever else was drawn.
 
-    @abstractmethod
-    def predictive_variance(self, features: Tensor) -> Tensor:
-        """Variance of the head's output, exact under this posterior, in the layout of that output, float64."""
+        Raises:
+            ConfigurationError: no scale yet, or draws too small for the precision of the weights.
+        """
 
     @abstractmethod
     def mean_variance(self) -> float:
-        """Posterior variance of one weight, averaged over the weights of the active channels."""
+        """Posterior variance of one weight, averaged over the weights that it moves."""
 
-    def merge(self, other: LastLayerPosterior) -> None:
-        """Add another shard's sums."""
-        if self._identity() != other._identity():
-            raise ConfigurationError(
-                "only posteriors of the same kind, options, head and active channels can be merged."
-            )
-        self.curvature = self.curvature + other.curvature
-        self._saw(other.n_seen)
+    def mean_square(self) -> float:
+        """Mean square of the trained weights that it moves."""
+        weights = [value.detach().double().flatten() for value in self.covered().values()]
+        return float(torch.cat(weights).square().mean())
 
-    def _identity(self) -> tuple[object, ...]:
-        return self.kind, self.options(), self.weights_digest(), self.active_O.tolist()
+    def relative_perturbation(self) -> float:
+        """Root mean square of a draw's deviation over the root mean square of the trained weights."""
+        self.require_final()
+        size = self.mean_square()
+        return (self.mean_variance() / size) ** 0.5 if size > 0 else float("inf")
 
-    def _saw(self, images: int) -> None:
-        """Count images; a scale fixed before them is void, so that no draw comes from half of the sums."""
-        self.n_seen += images
-        self.scale = None
+    def require_precision(self) -> None:
+        """Refuse draws that the weights' own precision would round away.
+
+        Raises:
+            ConfigurationError: half-precision weights, moved by less than two units in their last place.
+        """
+        dtypes = {value.dtype for value in self.covered().values()} & {torch.float16, torch.bfloat16}
+        size = self.relative_perturbation() if dtypes else 0.0
+        for dtype in dtypes:
+            if 0 < size < 2 * torch.finfo(dtype).eps:
+                raise ConfigurationError(
+                    f"posterior '{self.kind}' moves the weights by {size:.2g} of their size, which {dtype} rounds away "
+                    f"(its precision is {torch.finfo(dtype).eps:.2g}). Keep these layers in float32."
+                )
+
+    def predictive_variance(self, features: Tensor) -> Tensor:
+        """Variance of the head's output for head inputs `features`, where it has a closed form.
+
+        Raises:
+            ConfigurationError: it has none.
+        """
+        raise ConfigurationError(
+            f"posterior '{self.kind}' has no closed-form predictive variance. Choose a last-layer Laplace posterior "
+            "(posterior=exact_laplace, diagonal_laplace), or a method that needs only weight draws."
+        )
+
+    # Files
+
+    def weights_digest(self) -> str:
+        """Identifies the trained weights that the posterior was fitted to."""
+        return digest(self.covered())
+
+    def save(self, path: str | Path, notes: Mapping[str, str] | None = None) -> None:
+        """Write statistics and scale as safetensors, whole or not at all; `notes` become metadata beside our own."""
+        metadata = {
+            **(notes or {}),
+            "format": FORMAT,
+            "genuq": genuq.__version__,
+            "kind": self.kind,
+            "weights": self.weights_digest(),
+            "n_seen": str(self.n_seen),
+            "scale": json.dumps(None if self.scale is None else asdict(self.scale)),
+            "options": json.dumps(self.options()),
+        }
+        files.write_tensors(path, {**self.constants(), **self.sums()}, metadata)
+
+    @classmethod
+    def load(cls, path: str | Path, module: nn.Module) -> Self:
+        """Read a posterior of this kind back, for the same trained weights.
+
+        Raises:
+            ArtefactError: truncated, of another format or version, of another kind, or fitted to other weights.
+        """
+        tensors, metadata = files.read_tensors(path)
+        for key, wanted, what in (("format", FORMAT, "format"), ("kind", cls.kind, "kind of posterior")):
+            if metadata.get(key) != wanted:
+                raise ArtefactError(f"{path} has {what} '{metadata.get(key)}', not '{wanted}'. Fit it again.")
+        posterior = cls._for(module, tensors, json.loads(metadata["options"]), path)
+        if metadata["weights"] != posterior.weights_digest():
+            raise ArtefactError(f"{path} was fitted to another network (its weights differ). Fit it again.")
+        sums = {name: value for name, value in tensors.items() if name not in posterior.constants()}
+        posterior.restore(sums, int(metadata["n_seen"]))
+        scale = json.loads(metadata["scale"])
+        return posterior if scale is None else posterior.finalise(Scale(**scale))
+
+    @classmethod
+    def _for(cls, module: nn.Module, tensors: Mapping[str, Tensor], options: dict[str, Any], path: str | Path) -> Self:
+        """An empty posterior as the file describes it."""
+        try:
+            return cls(module, **{name: tensors[name] for name in cls.constant_names() if name in tensors}, **options)
+        except ConfigurationError as error:
+            raise ArtefactError(f"{path} was fitted to another network ({error}). Fit it again.") from error
+
+    @classmethod
+    def constant_names(cls) -> tuple[str, ...]:
+        """Names of `constants`."""
+        return ()
+
+
+class CurvaturePosterior(Posterior):
+    """A Laplace approximation: its precision is weight * summed curvature + lambda.
+
+    Attributes:
+        needs: what the second argument of `update` holds: `nothing`; `residuals`, f - target sent back to the
+            layers' outputs; or `fisher`, standard normal numbers sent back from the prediction to them.
+        noise_power: how often 1/s^2 stands before the curvature: once for a GGN, twice for squared gradients.
+    """
+
+    source = "images"
+    needs: Literal["nothing", "residuals", "fisher"] = "nothing"
+    noise_power: int = 1
+
+    @abstractmethod
+    def spectrum(self) -> list[tuple[Tensor, float]]:
+        """Eigenvalues of the summed curvature, in groups (eigenvalues, how often each of the group counts)."""
+
+    def mean_eigenvalue(self) -> float:
+        """Mean of the spectrum."""
+        groups = self.spectrum()
+        count = sum(values.numel() * repeats for values, repeats in groups)
+        return sum(float(values.sum()) * repeats for values, repeats in groups) / count
 
     def tau(self, scale: Scale) -> float:
         """n_effective / n_seen / temperature: the weight of the summed curvature."""
@@ -163,76 +308,3 @@ class LastLayerPosterior(ABC):
     def weight(self, scale: Scale) -> float:
         """What multiplies the summed curvature in the precision."""
         return self.tau(scale) / scale.observation_noise**self.noise_power
-
-    def finalise(self, scale: Scale) -> Self:
-        """Fix the scale. May be called again with another one; the sums stay."""
-        require_finite(self.curvature, "the summed curvature", "Check the data and the weights.")
-        self.factorise(scale)
-        self.scale = scale
-        return self
-
-    def require_final(self) -> Scale:
-        if self.scale is None:
-            raise ConfigurationError("this posterior has no scale yet: call finalise(Scale(...)) first.")
-        return self.scale
-
-    def draw(self, index: int, seed: int = 0) -> dict[str, Tensor]:
-        """Weight draw `index`: values of the layer's parameters by name. The same whatever else was drawn.
-
-        The values are rounded to the layer's precision: a draw that moves the weights by less than about 0.0005
-        (float16) or 0.004 (bfloat16) of their size is partly lost there. Keep the head in float32 then.
-        """
-        self.require_final()
-        source = generator(seed, index, WEIGHTS)
-        normal_OK = torch.randn(self.mean_OK.shape, generator=source, dtype=torch.float64)
-        deviation_OK = self.deviation(normal_OK) * self.active_O[:, None]
-        return self.head.parameters(self.mean_OK + deviation_OK)
-
-    def relative_perturbation(self) -> float:
-        """Root mean square of a draw's deviation over the root mean square of the trained weights."""
-        self.require_final()
-        size = float(self.mean_OK[self.active_O].square().mean())
-        return (self.mean_variance() / size) ** 0.5 if size > 0 else float("inf")
-
-    def weights_digest(self) -> str:
-        """Identifies the head that the posterior was fitted to."""
-        return digest(self.mean_OK)
-
-    def options(self) -> dict[str, str]:
-        """Constructor options, as strings, that a file must carry."""
-        return {}
-
-    def save(self, path: str | Path, notes: Mapping[str, str] | None = None) -> None:
-        """Write sums and scale as safetensors, whole or not at all; `notes` become metadata beside our own."""
-        metadata = {
-            **(notes or {}),
-            "format": FORMAT,
-            "kind": self.kind,
-            "weights": self.weights_digest(),
-            "n_seen": str(self.n_seen),
-            "scale": json.dumps(None if self.scale is None else asdict(self.scale)),
-            "options": json.dumps(self.options()),
-        }
-        files.write_tensors(path, {"curvature": self.curvature, "active": self.active_O}, metadata)
-
-    @classmethod
-    def load(cls, path: str | Path, layer: nn.Module) -> Self:
-        """Read a posterior of this kind back, for the same head.
-
-        Raises:
-            ArtefactError: truncated, of another format, of another kind, or fitted to other weights.
-        """
-        tensors, metadata = files.read_tensors(path)
-        for key, wanted, what in (("format", FORMAT, "format"), ("kind", cls.kind, "kind of posterior")):
-            if metadata.get(key) != wanted:
-                raise ArtefactError(f"{path} has {what} '{metadata.get(key)}', not '{wanted}'. Fit it again.")
-        if metadata["weights"] != digest(head_of(layer).matrix().cpu()):
-            raise ArtefactError(f"{path} was fitted to another network's head (its weights differ). Fit it again.")
-        posterior = cls(layer, active=tensors["active"], **json.loads(metadata["options"]))
-        posterior.curvature, posterior.n_seen = tensors["curvature"], int(metadata["n_seen"])
-        scale = json.loads(metadata["scale"])
-        return posterior if scale is None else posterior.finalise(Scale(**scale))
-
-    def rescaled(self, **changes: float) -> Self:
-        """The same posterior finalised with some entries of its scale changed."""
-        return self.finalise(replace(self.require_final(), **changes))

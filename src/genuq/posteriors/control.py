@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from genuq.posteriors.base import LastLayerPosterior, Scale
+from genuq.posteriors.base import Scale
+from genuq.posteriors.last_layer import LastLayerPosterior
 
 
 class IsotropicNoise(LastLayerPosterior):
@@ -29,7 +30,7 @@ class IsotropicNoise(LastLayerPosterior):
         self._none = value
 
     def update(self, features: Tensor, residuals: Tensor | None = None) -> None:
-        self._saw(len(features))
+        self.saw(len(features))
 
     def eigenvalues(self) -> Tensor:
         return self._none

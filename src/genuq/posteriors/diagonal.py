@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError, did_you_mean
-from genuq.posteriors.base import LastLayerPosterior, Scale
+from genuq.posteriors.base import Scale
+from genuq.posteriors.last_layer import LastLayerPosterior
 
 CONVENTIONS = ("ggn", "empirical_fisher", "laplace_torch")
 
@@ -33,7 +34,7 @@ class DiagonalLaplace(LastLayerPosterior):
             )
         super().__init__(layer, active)
         self.convention = convention
-        self.needs_residuals = convention != "ggn"
+        self.needs = "nothing" if convention == "ggn" else "residuals"
         self.noise_power = 2 if convention == "empirical_fisher" else 1
         self._curvature_OK = torch.zeros(self.mean_OK.shape, dtype=torch.float64)
 
@@ -55,7 +56,7 @@ class DiagonalLaplace(LastLayerPosterior):
             gradients_BOK = self.head.gradients(features, residuals.detach().double())
             factor = 2.0 if self.convention == "laplace_torch" else 1.0
             self._curvature_OK += factor * gradients_BOK.square().sum(0).cpu()
-        self._saw(len(features))
+        self.saw(len(features))
 
     def _squared_inputs(self, features: Tensor) -> Tensor:
         """diag(A), (1, K): the gradient of the head for a unit residual, with squared features."""

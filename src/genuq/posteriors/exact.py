@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError
-from genuq.posteriors.base import LastLayerPosterior, Scale
+from genuq.posteriors.base import Scale
+from genuq.posteriors.last_layer import LastLayerPosterior
 
 VALUES_AT_ONCE = 2**24  # features in float64 at a time: 128 MiB, whatever the batch
 ROWS_AT_ONCE = 64  # of the whitening matrix, so that K maps per image never stand in memory together
@@ -39,7 +40,7 @@ class ExactLastLayerLaplace(LastLayerPosterior):
         at_once = max(1, VALUES_AT_ONCE // features.shape[1:].numel())
         for part in features.detach().split(at_once):
             self._gram_KK += self.head.gram(part.double()).cpu()
-        self._saw(len(features))
+        self.saw(len(features))
 
     def eigenvalues(self) -> Tensor:
         return torch.linalg.eigvalsh(self._gram_KK).clamp(min=0)[None]

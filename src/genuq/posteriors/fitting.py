@@ -13,11 +13,11 @@ from torch import Tensor
 from genuq.data import Dataset, as_dataset
 from genuq.errors import ConfigurationError, did_you_mean, require_finite
 from genuq.models import GenerativeModel
-from genuq.posteriors.base import LastLayerPosterior
 from genuq.posteriors.capture import active_outputs, head_features, residuals_at_head
 from genuq.posteriors.control import IsotropicNoise
 from genuq.posteriors.diagonal import DiagonalLaplace
 from genuq.posteriors.exact import ExactLastLayerLaplace
+from genuq.posteriors.last_layer import LastLayerPosterior
 from genuq.posteriors.scale import ChosenScale, HeldOutSums, ScaleOptions, choose_scale, isotropic_prior
 from genuq.randomness import FITTING, HELD_OUT, generator, generators, normal, uniform
 
@@ -157,7 +157,7 @@ def _accumulate(model: GenerativeModel, posterior: LastLayerPosterior, batch: Re
     require_finite(features, f"the input of model.head = '{model.head_name}'", "Check the weights and the data.")
     seconds = time.perf_counter() - started  # after the check, which waits for the device
     residuals = None
-    if posterior.needs_residuals:
+    if posterior.needs == "residuals":
         _, residuals = residuals_at_head(prediction, batch.target, output)
     posterior.update(features, residuals)
     return seconds

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from genuq.errors import ConfigurationError
-from genuq.posteriors.base import LastLayerPosterior, Scale, require_positive
+from genuq.posteriors.base import Scale, require_positive
 from genuq.posteriors.control import IsotropicNoise
+from genuq.posteriors.last_layer import LastLayerPosterior
 
 RIDGE = 1e-6  # of the mean eigenvalue, where the curvature is inverted without a prior
 
@@ -151,7 +152,7 @@ def choose_temperature(posterior: LastLayerPosterior, held_out: HeldOutSums, noi
     """
     if isinstance(posterior, IsotropicNoise):
         return 1.0, "no likelihood, no temperature"
-    if posterior.needs_residuals:
+    if posterior.needs == "residuals":
         return 1.0, "one: the empirical Fisher sums gradients over whole images"
     channels = int(posterior.active_O.sum())
     gradients_KK = held_out.gradient_outer_KK / (held_out.images * channels)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from genuq.likelihoods import Likelihood
 from genuq.models import GenerativeModel, Sampler, sample, to_bytes, to_unit
-from genuq.posteriors import LastLayerPosterior, swapped
+from genuq.posteriors import Posterior, swapped
 from genuq.scores.functionals import functional
 
 Progress = Callable[[int], None]
@@ -40,7 +40,7 @@ class GenerativeUncertainty:
 
 def regenerate(
     model: GenerativeModel,
-    posterior: LastLayerPosterior,
+    posterior: Posterior,
     sampler: Sampler,
     indices: Sequence[int],
     draws: int = 5,
@@ -55,14 +55,14 @@ def regenerate(
     """
     versions = []
     for m in range(draws):
-        with swapped(model.head, posterior.draw(m, seed)):
+        with swapped(posterior.module, posterior.draw(m, seed)):
             versions.append(sample(model, sampler, indices, progress=progress))
     return torch.stack(versions, dim=1)
 
 
 def generative_uncertainty(
     model: GenerativeModel,
-    posterior: LastLayerPosterior,
+    posterior: Posterior,
     likelihood: Likelihood,
     sampler: Sampler,
     indices: Sequence[int],
