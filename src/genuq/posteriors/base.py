@@ -85,7 +85,7 @@ class Posterior(ABC):
     kind: ClassVar[str]
     scope: ClassVar[Scope]
     source: ClassVar[Source]
-    closed_form: ClassVar[bool] = False
+    closed_form: bool = False
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module

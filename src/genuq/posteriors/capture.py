@@ -1,43 +1,33 @@
-"""Watching the head while the network runs, and checking what stands behind it."""
+"""Watching layers while the network runs: their inputs, their outputs, and what the prediction sends back to them."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel
-from genuq.posteriors.head import head_of
+from genuq.posteriors.head import Head, head_of
+from genuq.posteriors.layer_geometry import geometry_of
 
 
 @dataclass
 class Capture:
-    """The head's input and, as the leaf of a graph over what stands behind the head, its output."""
+    """The input of each watched layer, and its output as a node of the prediction's graph."""
 
-    features: Tensor | None = None
-    output: Tensor | None = None
+    features: dict[str, Tensor] = field(default_factory=dict)
+    outputs: dict[str, Tensor] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
-def captured(head: nn.Module) -> Iterator[Capture]:
-    """Record the head's input and output during the forward passes inside; the trunk builds no graph."""
+def captured(layers: Mapping[str, nn.Module], key: str) -> Iterator[Capture]:
+    """Record the layers' inputs and outputs during one forward pass inside; the graph starts at the first output."""
     record = Capture()
-
-    def before(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if record.features is not None:
-            raise ConfigurationError("model.head runs more than once in a forward pass; choose a layer that runs once.")
-        record.features = inputs[0].detach()
-
-    def after(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        torch.set_grad_enabled(True)  # only for what follows the head; the no_grad outside ends it
-        record.output = output.detach().requires_grad_()
-        return record.output.clone()  # a leaf could not be changed in place by what follows
-
-    handles = [head.register_forward_pre_hook(before), head.register_forward_hook(after)]
+    handles = [handle for name, layer in layers.items() for handle in _watch(layer, name, record, key)]
     try:
         with torch.no_grad():
             yield record
@@ -46,30 +36,121 @@ def captured(head: nn.Module) -> Iterator[Capture]:
             handle.remove()
 
 
+def _watch(layer: nn.Module, name: str, record: Capture, key: str) -> list[torch.utils.hooks.RemovableHandle]:
+    def before(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if name in record.features:
+            raise ConfigurationError(
+                f"{key} = '{name}' runs more than once in a forward pass; choose layers that run once."
+            )
+        record.features[name] = inputs[0].detach()
+
+    def after(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        torch.set_grad_enabled(True)  # only for what follows; the no_grad outside ends it
+        record.outputs[name] = output if output.requires_grad else output.detach().requires_grad_()
+        return record.outputs[name].clone()  # what follows may change it in place
+
+    return [layer.register_forward_pre_hook(before), layer.register_forward_hook(after)]
+
+
+def layer_features(
+    model: GenerativeModel,
+    names: Sequence[str],
+    x: Tensor,
+    t_B: Tensor,
+    y_B: Tensor | None,
+    key: str = "posterior.layers",
+) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+    """One forward pass: the prediction, and inputs and outputs of the layers called `names`.
+
+    The outputs are nodes of the prediction's graph, for `fisher_gradients` and `residual_gradients`. Nothing before
+    the first of the layers builds a graph.
+
+    Args:
+        key: the configuration key that chose the layers, for messages.
+
+    Raises:
+        ConfigurationError: a layer that the forward pass does not reach, reaches twice, or gives other rows than
+            images.
+    """
+    with captured({name: model.network.get_submodule(name) for name in names}, key) as record:
+        prediction = model(x, t_B, y_B)
+    for name in names:
+        if name not in record.outputs:
+            raise ConfigurationError(f"the forward pass never reached {key} = '{name}'.")
+        rows = len(record.features[name])
+        if rows != len(x):
+            raise ConfigurationError(
+                f"{key} = '{name}' sees {rows} rows for {len(x)} images; its input must be (B, ..., C) with the "
+                "images first, or what one image tells could not be counted."
+            )
+    return prediction, record.features, record.outputs
+
+
 def head_features(model: GenerativeModel, x: Tensor, t_B: Tensor, y_B: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """(prediction, head input, head output as the leaf of the prediction's graph) of one forward pass.
 
     Raises:
         ConfigurationError: the forward pass does not reach the head, or gives it other rows than images.
     """
-    with captured(model.head) as record:
-        prediction = model(x, t_B, y_B)
-    if record.features is None or record.output is None:
-        raise ConfigurationError(f"the forward pass never reached model.head = '{model.head_name}'.")
-    if len(record.features) != len(x):
-        raise ConfigurationError(
-            f"model.head = '{model.head_name}' sees {len(record.features)} rows for {len(x)} images; its input must be "
-            "(B, ..., C) with the images first, or what one image tells could not be counted."
+    name = model.head_name
+    prediction, features, outputs = layer_features(model, [name], x, t_B, y_B, "model.head")
+    return prediction, features[name], outputs[name]
+
+
+def fisher_gradients(prediction: Tensor, outputs: Mapping[str, Tensor], normal: Tensor) -> dict[str, Tensor]:
+    """Output gradients of a Monte-Carlo Fisher at s^2 = 1: a pseudo-target f + s xi leaves the gradient xi / s.
+
+    Args:
+        prediction, outputs: of `layer_features`.
+        normal: xi, standard normal, in the prediction's shape (B, ...), or (S, B, ...) for S draws.
+    Returns:
+        for each layer, the gradient of <f, xi> at its output, with S in front where `normal` has it. Zeros where
+        nothing arrives.
+    """
+    if normal.ndim == prediction.ndim:
+        return _sent_back(prediction, outputs, normal)
+    draws = [_sent_back(prediction, outputs, numbers) for numbers in normal]
+    return {name: torch.stack([draw[name] for draw in draws]) for name in outputs}
+
+
+def residual_gradients(
+    prediction: Tensor, target: Tensor, outputs: Mapping[str, Tensor]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """(residual f - target, the gradient of half its square at each layer's output)."""
+    residual = prediction.detach() - target
+    return residual, _sent_back(prediction, outputs, residual)
+
+
+def _sent_back(prediction: Tensor, outputs: Mapping[str, Tensor], numbers: Tensor) -> dict[str, Tensor]:
+    """What arrives at the layers' outputs; the weights' own gradients are never computed."""
+    if not prediction.requires_grad:
+        return {name: torch.zeros_like(output) for name, output in outputs.items()}
+    with torch.enable_grad():
+        arrived = torch.autograd.grad(
+            prediction, list(outputs.values()), numbers, retain_graph=True, materialize_grads=True
         )
-    return prediction, record.features, record.output
+    return dict(zip(outputs, arrived))
+
+
+def check_layers(model: GenerativeModel, names: Sequence[str], x: Tensor, t_B: Tensor, y_B: Tensor | None) -> None:
+    """Refuse, before any long work, layers that a posterior over several layers cannot cover.
+
+    Raises:
+        ConfigurationError: as `layer_features`, a layer that does not compute W a + b from its weight and bias, or a
+            prediction that depends on none of them.
+    """
+    prediction, features, outputs = layer_features(model, names, x, t_B, y_B)
+    if not prediction.requires_grad:
+        raise ConfigurationError(f"the prediction does not depend on posterior.layers = {list(names)}.")
+    for name in names:
+        head = geometry_of(model.network.get_submodule(name))
+        _require_linear(head, f"posterior.layers = '{name}'", features[name], outputs[name])
 
 
 def residuals_at_head(prediction: Tensor, target: Tensor, head_output: Tensor) -> tuple[Tensor, Tensor]:
     """(residual f - target, its gradient at the head's output): the same numbers rearranged, behind a rearrangement."""
-    residual = prediction.detach() - target
-    with torch.enable_grad():
-        (at_head,) = torch.autograd.grad(prediction, head_output, residual)
-    return residual, at_head
+    residual, gradients = residual_gradients(prediction, target, {"head": head_output})
+    return residual, gradients["head"]
 
 
 def active_outputs(model: GenerativeModel, x: Tensor, t_B: Tensor, y_B: Tensor | None) -> Tensor:
@@ -83,7 +164,7 @@ def active_outputs(model: GenerativeModel, x: Tensor, t_B: Tensor, y_B: Tensor |
             something else stands behind it, or some of its positions are dropped.
     """
     prediction, features, output = head_features(model, x, t_B, y_B)
-    _require_linear(model, features, output)
+    _require_linear(head_of(model.head), f"model.head = '{model.head_name}'", features, output)
     if not prediction.requires_grad:
         raise ConfigurationError(f"the prediction does not depend on model.head = '{model.head_name}'.")
     numbers = torch.rand(prediction.shape, generator=torch.Generator().manual_seed(0))
@@ -96,15 +177,14 @@ def active_outputs(model: GenerativeModel, x: Tensor, t_B: Tensor, y_B: Tensor |
     return active_O.cpu()
 
 
-def _require_linear(model: GenerativeModel, features: Tensor, output: Tensor) -> None:
+def _require_linear(head: Head, what: str, features: Tensor, output: Tensor) -> None:
     """Refuse a subclass of Conv2d or Linear that computes something else."""
-    head = head_of(model.head)
     expected = head.project(features.double(), head.matrix().to(features.device))
     tolerance = 0.1 if output.dtype in (torch.float16, torch.bfloat16) else 0.01
     if (output - expected).abs().max() > tolerance * expected.abs().max():
         raise ConfigurationError(
-            f"model.head = '{model.head_name}', a {type(model.head).__name__}, does not compute W a + b from its "
-            "weight and bias; a last-layer posterior needs a plain Conv2d or Linear."
+            f"{what}, a {type(head.layer).__name__}, does not compute W a + b from its weight and bias; a posterior "
+            "needs a plain Conv2d or Linear."
         )
 
 

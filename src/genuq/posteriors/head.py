@@ -96,7 +96,7 @@ class ConvHead(Head):
     def __init__(self, layer: nn.Conv2d) -> None:
         super().__init__(layer)
         self.kernel = (int(layer.kernel_size[0]), int(layer.kernel_size[1]))
-        self.padding = _conv_padding(layer)
+        self.padding = conv_padding(layer)
 
     def project(self, features: Tensor, matrix_RK: Tensor) -> Tensor:
         columns = features.shape[1] * self.kernel[0] * self.kernel[1]
@@ -193,12 +193,12 @@ def _outside(inner: tuple[int, int], outer: tuple[int, int]) -> list[tuple[int, 
     return [part for part in parts if part[0] < part[1]]
 
 
-def _conv_padding(layer: nn.Conv2d) -> tuple[int, int, int, int]:
+def conv_padding(layer: nn.Conv2d) -> tuple[int, int, int, int]:
     """(left, right, top, bottom) as F.pad takes it."""
     if layer.padding == "valid":
         return (0, 0, 0, 0)
     if layer.padding == "same":
-        (rows, columns) = (k - 1 for k in layer.kernel_size)
+        (rows, columns) = (d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size))
         return (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
     row, column = (int(side) for side in layer.padding)
     return (column, column, row, row)

@@ -1,0 +1,200 @@
+"""KFAC: the curvature of each layer as a Kronecker product of its inputs' and its output gradients' second moments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from genuq.errors import ConfigurationError, did_you_mean
+from genuq.models.generative import find_head
+from genuq.posteriors.base import Scale
+from genuq.posteriors.head import Head
+from genuq.posteriors.layer_choice import ALL
+from genuq.posteriors.layers import LayersPosterior
+
+APPROXIMATIONS = ("expand", "reduce")
+ROWS_AT_ONCE = 64  # of the input's eigenvectors, so that K maps per image never stand in memory together
+
+
+class Decomposition(NamedTuple):
+    """Eigenvalues and eigenvectors (columns) of a layer's two factors; the curvature is their Kronecker product."""
+
+    inputs_K: Tensor
+    input_vectors_KK: Tensor
+    gradients_O: Tensor
+    gradient_vectors_OO: Tensor
+
+    def eigenvalues(self) -> Tensor:
+        """Of the summed curvature, (O, K)."""
+        return torch.outer(self.gradients_O, self.inputs_K)
+
+    def rotated(self, matrices_OK: Tensor) -> Tensor:
+        """Matrices (..., O, K) in the basis of the eigenvectors."""
+        return self.gradient_vectors_OO.T @ matrices_OK @ self.input_vectors_KK
+
+    def rotated_back(self, matrices_OK: Tensor) -> Tensor:
+        return self.gradient_vectors_OO @ matrices_OK @ self.input_vectors_KK.T
+
+
+class KFACLaplace(LayersPosterior):
+    """N(w_map, (tau A (x) G / s^2 + lambda I)^-1) in each layer.
+
+    `expand`: A = mean over images and positions of a_p a_p^T, G = sum over them of g_p g_p^T, g_p the gradient at the
+    layer's output of the prediction against standard normal numbers. `reduce`: A from the positions' mean of a_p, G
+    from their sum of g_p. Expand is exact for a single linear layer, and for the last one under squared error; reduce
+    for one whose outputs are averaged over positions.
+
+    Args:
+        network: with its trained weights.
+        layers: names or patterns, or `all`.
+        approximation: `expand` or `reduce`.
+
+    Attributes:
+        closed_form: `predictive_variance` exists: the network's last layer is the only one covered.
+
+    Source: Martens & Grosse 2015; Grosse & Martens 2016; expand and reduce: Eschenhagen et al. 2023.
+    """
+
+    kind = "kfac"
+
+    def __init__(self, network: nn.Module, layers: str | Sequence[str] = ALL, approximation: str = "expand") -> None:
+        if approximation not in APPROXIMATIONS:
+            raise ConfigurationError(
+                f"posterior.approximation = '{approximation}' is not an approximation."
+                + did_you_mean(approximation, APPROXIMATIONS)
+            )
+        self.approximation = approximation
+        super().__init__(network, layers)
+        self.closed_form = self.layer_names == [find_head(network, None)]
+        self._decompositions: dict[str, Decomposition] = {}
+        self._spread_OK: dict[str, Tensor] = {}  # standard deviations along the eigenvectors
+
+    def options(self) -> dict[str, Any]:
+        return {**super().options(), "approximation": self.approximation}
+
+    # Sums
+
+    def empty(self, name: str) -> dict[str, Tensor]:
+        head = self.heads[name]
+        shapes = ((head.inputs, head.inputs), (head.outputs, head.outputs), ())
+        return {key: torch.zeros(shape, dtype=torch.float64) for key, shape in zip(_keys(name), shapes)}
+
+    def statistics(self, name: str, features: Tensor, gradients: Tensor) -> dict[str, Tensor]:
+        head = self.heads[name]
+        arrived_SBPO = _by_position(gradients, head)
+        draws, images, positions, _ = arrived_SBPO.shape
+        if self.approximation == "expand":
+            gram, terms = head.gram(features), images * positions
+        else:
+            mean_BK = _mean_input(head, features, gradients[0])
+            gram, terms = mean_BK.T @ mean_BK, images
+            arrived_SBPO = arrived_SBPO.sum(2, keepdim=True)
+        flat = arrived_SBPO.flatten(0, 2)
+        values = (gram, flat.T @ flat / draws, torch.tensor(float(terms), dtype=torch.float64))
+        return dict(zip(_keys(name), values))
+
+    def saw(self, count: int) -> None:
+        super().saw(count)
+        self._decompositions.clear()
+
+    def restore(self, sums: Mapping[str, Tensor], n_seen: int) -> None:
+        super().restore(sums, n_seen)
+        self._decompositions.clear()
+
+    # Curvature
+
+    def factors(self, name: str) -> tuple[Tensor, Tensor]:
+        """(A (K, K), G (O, O)) of one layer, whose Kronecker product is the summed curvature."""
+        gram, arrived, terms = (self._sums[key] for key in _keys(name))
+        return gram / terms.clamp(min=1), arrived
+
+    def curvature_trace(self, name: str) -> float:
+        gram, arrived = self.factors(name)
+        return float(gram.trace() * arrived.trace())
+
+    def decomposition(self, name: str) -> Decomposition:
+        """Of one layer's factors, made once for all scales."""
+        if name not in self._decompositions:
+            (inputs, input_vectors), (gradients, gradient_vectors) = map(torch.linalg.eigh, self.factors(name))
+            self._decompositions[name] = Decomposition(
+                inputs.clamp(min=0), input_vectors, gradients.clamp(min=0), gradient_vectors
+            )
+        return self._decompositions[name]
+
+    def spectrum(self) -> list[tuple[Tensor, float]]:
+        return [(self.decomposition(name).eigenvalues(), 1.0) for name in self.heads]
+
+    def squared_norm(self, name: str, gradients_BOK: Tensor, ridge: float) -> float:
+        device = gradients_BOK.device
+        basis = Decomposition(*(part.to(device) for part in self.decomposition(name)))
+        return float((basis.rotated(gradients_BOK).square() / (basis.eigenvalues() + ridge)).sum())
+
+    # Draws
+
+    def factorise(self, scale: Scale) -> None:
+        spread = {}
+        for name in self.heads:
+            precision_OK = self.weight(scale) * self.decomposition(name).eigenvalues() + scale.prior_precision
+            if not bool(((precision_OK > 0) & precision_OK.isfinite()).all()):
+                raise ConfigurationError(
+                    f"the posterior precision of layer '{name}' is not positive and finite at "
+                    f"posterior.prior_precision = {scale.prior_precision:g}. Raise it, or check the layer's inputs."
+                )
+            spread[name] = precision_OK.rsqrt()
+        self._spread_OK = spread
+
+    def deviation(self, name: str, normal_OK: Tensor) -> Tensor:
+        """The covariance's symmetric root times the numbers: the same whichever eigenvectors a solver picks."""
+        basis = self.decomposition(name)
+        return basis.rotated_back(basis.rotated(normal_OK) * self._spread_OK[name])
+
+    def variance(self, name: str) -> Tensor:
+        basis = self.decomposition(name)
+        squared = self._spread_OK[name].square()
+        return basis.gradient_vectors_OO.square() @ squared @ basis.input_vectors_KK.square().T
+
+    def mean_variance(self) -> float:
+        self.require_final()
+        return sum(float(spread_OK.square().sum()) for spread_OK in self._spread_OK.values()) / self.moved()
+
+    def covariance(self, name: str) -> Tensor:
+        """Posterior covariance of one layer's weights, (O, K, O, K)."""
+        self.require_final()
+        basis = self.decomposition(name)
+        squared, rows, columns = self._spread_OK[name].square(), basis.gradient_vectors_OO, basis.input_vectors_KK
+        return torch.einsum("oi,kj,ij,pi,lj->okpl", rows, columns, squared, rows, columns)
+
+    def predictive_variance(self, features: Tensor) -> Tensor:
+        """Variance of the head's output, in its layout: sum_ij U_oi^2 (v_j a_p)^2 var_ij, v_j the eigenvectors of A."""
+        if not self.closed_form:
+            return super().predictive_variance(features)
+        self.require_final()
+        (name,) = self.heads
+        head, basis, features = self.heads[name], self.decomposition(name), features.detach().double()
+        variance = torch.zeros((), dtype=torch.float64, device=features.device)
+        vectors_KK, squared_OK = basis.input_vectors_KK.T, self._spread_OK[name].square()
+        for rows_RK, weights_OR in zip(vectors_KK.split(ROWS_AT_ONCE), squared_OK.split(ROWS_AT_ONCE, dim=1)):
+            squares = head.project(features, rows_RK.to(features.device)).square().movedim(head.channel_axis, -1)
+            variance = variance + squares @ (basis.gradient_vectors_OO.square() @ weights_OR).T.to(features.device)
+        return variance.movedim(-1, head.channel_axis)
+
+
+def _keys(name: str) -> tuple[str, str, str]:
+    """Of a layer's sums: a a^T, g g^T, and how many a were summed."""
+    return f"inputs/{name}", f"gradients/{name}", f"terms/{name}"
+
+
+def _by_position(gradients: Tensor, head: Head) -> Tensor:
+    """(S, B, ...) in the layout of the layer's output as (S, B, P, O)."""
+    axis = head.channel_axis if head.channel_axis < 0 else head.channel_axis + 1
+    last = gradients.movedim(axis, -1)
+    return last.reshape(*last.shape[:2], -1, head.outputs)
+
+
+def _mean_input(head: Head, features: Tensor, gradients: Tensor) -> Tensor:
+    """Mean over positions of a_p, (B, K)."""
+    ones = torch.ones_like(gradients.narrow(head.channel_axis, 0, 1))
+    return head.gradients(features, ones)[:, 0] / ones.shape[1:].numel()
