@@ -10,7 +10,16 @@ from genuq.models.generative import (
     head_candidates,
     load_weights,
 )
-from genuq.models.sampling import Observer, Sampler, StageRecord, sample, sample_latents, to_bytes, to_unit
+from genuq.models.sampling import (
+    Observer,
+    Sampler,
+    StageRecord,
+    finished,
+    sample,
+    sample_latents,
+    to_bytes,
+    to_unit,
+)
 
 __all__ = [
     "Autoencoder",
@@ -24,6 +33,7 @@ __all__ = [
     "call_plainly",
     "evaluating",
     "find_head",
+    "finished",
     "head_candidates",
     "load_weights",
     "sample",

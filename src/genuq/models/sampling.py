@@ -156,11 +156,16 @@ def sample(
         for start in range(0, len(indices), sampler.batch_size):
             span = slice(start, start + sampler.batch_size)
             noise = None if initial_noise is None else initial_noise[span]
-            decoded = model.autoencoder.decode(sample_latents(model, sampler, indices[span], noise))
-            images.append((decoded.clamp(-1, 1) if len(model.shape) == 3 else decoded).float().cpu())
+            images.append(finished(model, sample_latents(model, sampler, indices[span], noise)))
             if progress:
-                progress(len(decoded))
+                progress(len(images[-1]))
     return torch.cat(images)
+
+
+def finished(model: GenerativeModel, latents: Tensor) -> Tensor:
+    """Latents decoded to images (or points), float32 on the CPU; images in [-1, 1], clamped."""
+    decoded = model.autoencoder.decode(latents)
+    return (decoded.clamp(-1, 1) if len(model.shape) == 3 else decoded).float().cpu()
 
 
 def to_bytes(images: Tensor) -> Tensor:

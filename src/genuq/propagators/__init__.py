@@ -1,0 +1,43 @@
+"""Pixel-wise uncertainty: weight uncertainty propagated through a solver that is only observed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from genuq.errors import ConfigurationError, did_you_mean
+from genuq.propagators.corrected import Corrected
+from genuq.propagators.propagate import Propagation, grid_times, propagate
+from genuq.propagators.propagator import Follower, Journey, Propagator
+from genuq.propagators.scores import image_score
+from genuq.propagators.trajectory import Trajectory
+
+PROPAGATORS: dict[str, type[Propagator]] = {propagator.name: propagator for propagator in (Corrected, Trajectory)}
+
+
+def build(name: str, **options: Any) -> Propagator:
+    """The propagator called `name`.
+
+    Raises:
+        ConfigurationError: none has this name, or it takes no such option.
+    """
+    if name not in PROPAGATORS:
+        raise ConfigurationError(f"propagator.name = '{name}' is not a propagator." + did_you_mean(name, PROPAGATORS))
+    try:
+        return PROPAGATORS[name](**options)
+    except TypeError as error:
+        raise ConfigurationError(f"propagator '{name}' takes no such option: {error}.") from error
+
+
+__all__ = [
+    "PROPAGATORS",
+    "Corrected",
+    "Follower",
+    "Journey",
+    "Propagation",
+    "Propagator",
+    "Trajectory",
+    "build",
+    "grid_times",
+    "image_score",
+    "propagate",
+]

@@ -1,0 +1,190 @@
+"""`corrected`: BayesDiff's recursion with a centred covariance and the law of total variance.
+
+V' = A^2 V + 2 A B Cov(x, f) + B^2 Var f + C^2 with Var f = E[Var(f | x)] + Var(E[f | x]), per pixel. With the slope
+b = Cov(x, f) / V and the rest r = Var(E[f | x]) - b^2 V >= 0 it is a sum of squares,
+V' = (A + B b)^2 V + B^2 (r + E[Var(f | x)]) + C^2. For solvers that look back, `Moments` carries the covariances with
+the earlier states and predictions.
+Source: Kou et al. 2024 (BayesDiff), section 3.3, corrected as in its derivation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genuq.models import StageRecord
+from genuq.propagators.derivatives import require_method
+from genuq.propagators.moments import Moments
+from genuq.propagators.propagator import (
+    NOISES,
+    PROBES,
+    Follower,
+    Journey,
+    Propagator,
+    require_at_least_one,
+    require_choice,
+)
+from genuq.solvers import apply
+
+_SMALL = 0.01  # perturbation where nothing is uncertain yet, in units of the initial noise
+
+
+@dataclass(frozen=True)
+class Corrected(Propagator):
+    """Weight noise independent from one evaluation to the next, as BayesDiff assumes.
+
+    Args:
+        covariance: how f answers to the state: `jvp` (Jacobian-vector products), `antithetic` (pairs of states
+            E +- sqrt(V) z) or `monte_carlo` (centred states E + sqrt(V) z).
+        probes: vectors z: products, pairs or states (at least 2) a stage.
+        states: `carried`: z is an ensemble that goes through the solver itself and keeps how pixels move together;
+            `independent`: fresh z at every stage, BayesDiff's N(E, diag V).
+        skip: estimate the slope at every skip-th evaluation of the network; between them the last one is kept.
+        ancestral: `integrated`: noise of stochastic solvers counts into V (C^2) and not into E, as in BayesDiff;
+            `given`: it is that of the sample, and V is what the weights alone cause.
+        derivative: for `jvp`: `difference` (one evaluation) or `forward` (exact, about three in time).
+    """
+
+    covariance: str = "jvp"
+    probes: int = 1
+    states: str = "carried"
+    skip: int = 1
+    ancestral: str = "integrated"
+    derivative: str = "difference"
+    name = "corrected"
+
+    def __post_init__(self) -> None:
+        require_choice("covariance", self.covariance, ("jvp", "antithetic", "monte_carlo"))
+        require_choice("states", self.states, ("carried", "independent"))
+        require_choice("ancestral", self.ancestral, ("integrated", "given"))
+        require_method(self.derivative)
+        require_at_least_one("skip", self.skip)
+        require_at_least_one("probes", self.probes, 2 if self.covariance == "monte_carlo" else 1)
+
+    def follow(self, journey: Journey) -> Follower:
+        return _Follower(journey, self)
+
+
+class _Follower(Follower):
+    def __init__(self, journey: Journey, how: Corrected) -> None:
+        self.journey, self.network, self.how = journey, journey.network, how
+        self.centred = how.covariance == "monte_carlo"
+        self.moments = Moments(journey.start.shape, journey.memory, journey.start.device)
+        self.probe_sources, self.noise_sources = journey.sources(PROBES), journey.sources(NOISES)
+        self.evaluation = 0
+        self.state = journey.start
+        nothing = torch.zeros_like(journey.start, dtype=torch.float64)
+        self.offset = nothing  # E - x, where the sample's own ancestral noise is not in E
+        self.offsets: list[Tensor] = []
+        self.prediction_offsets: list[Tensor] = []
+        self.ensemble = torch.zeros((how.probes, *nothing.shape), dtype=torch.float64, device=nothing.device)
+        self.ensembles: list[Tensor] = []
+        self.prediction_ensembles: list[Tensor] = []
+        self.slope, self.rest_share = nothing, nothing
+
+    @property
+    def mean(self) -> Tensor:
+        return self.state.double() + self.offset
+
+    @property
+    def variance(self) -> Tensor:
+        return self.moments.variance
+
+    def __call__(self, record: StageRecord) -> None:
+        from_weights = self.network.predictive_variance()
+        answer, answer_offset = self._answer()
+        rest = self.rest_share * _over_image(self.variance)
+        self.moments.evaluate(self.slope, rest + from_weights)
+        self._remember(answer, answer_offset)
+        self._step(record)
+        self.evaluation += 1
+
+    def _answer(self) -> tuple[Tensor, Tensor]:
+        """What f does to the ensemble (probes, B, ...) and to E - x; renews the slope where it is due."""
+        due = self.evaluation % self.how.skip == 0
+        certain = not bool(self.variance.any())
+        if not due or (certain and self.how.skip == 1):
+            return self.slope * self.ensemble, self.slope * self.offset
+        z, scale = self._directions()
+        answer, mean = self._evaluate(z * scale)
+        self._regress(z, scale, answer)
+        offset = self.slope * self.offset if mean is None else mean - self.network.record.predictions[0].double()
+        return (torch.zeros_like(answer) if certain else answer), offset
+
+    def _directions(self) -> tuple[Tensor, Tensor]:
+        """z (probes, B, ...) of mean square 1 (and mean 0) at every pixel, and the deviation that scales it."""
+        spread = self.variance.sqrt()
+        scale = torch.where(_over_image(self.variance) > 0, spread, torch.full_like(spread, _SMALL))
+        if self.how.states == "carried" and bool(self.ensemble.any()):
+            return standardised(self.ensemble, self.centred), scale
+        return standardised(self._fresh(), self.centred), scale
+
+    def _fresh(self) -> Tensor:
+        draw = self.journey.normal if self.centred else self.journey.signs
+        return draw(self.probe_sources, self.how.probes)
+
+    def _evaluate(self, deviations: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(deviation of f for each deviation of the state, mean of f or None where it is f at the state)."""
+        if self.how.covariance == "jvp":
+            return torch.stack([self.network.along(u, self.how.derivative) for u in deviations]), None
+        plus = torch.stack([self.network.predict(self._current + u).double() for u in deviations])
+        if self.how.covariance == "monte_carlo":
+            return plus - plus.mean(0), plus.mean(0)
+        minus = torch.stack([self.network.predict(self._current - u).double() for u in deviations])
+        return (plus - minus) / 2, ((plus + minus) / 2).mean(0)
+
+    @property
+    def _current(self) -> Tensor:
+        return self.network.record.states[0].double() + self.offset
+
+    def _regress(self, z: Tensor, scale: Tensor, answer: Tensor) -> None:
+        """Slope of f on the pixel's own state, and what is left of its variance as a share of the image's mean V."""
+        count = len(z) - 1 if self.centred else len(z)
+        covariance = (z * answer).sum(0) / count
+        rest = ((answer.square().sum(0) / count) - covariance.square()).clamp(min=0)  # below 0 only by rounding
+        self.slope = covariance / scale.clamp(min=torch.finfo(torch.float64).tiny)
+        self.rest_share = rest / _over_image(scale.square())
+
+    def _remember(self, answer: Tensor, offset: Tensor) -> None:
+        memory = self.journey.memory
+        self.offsets = [self.offset, *self.offsets][:memory]
+        self.prediction_offsets = [offset, *self.prediction_offsets][:memory]
+        if self.how.states == "carried":
+            changes = [self.network.deviation(self._weights(k)) for k in range(self.how.probes)]
+            self.ensembles = [self.ensemble, *self.ensembles][:memory]
+            self.prediction_ensembles = [answer + torch.stack(changes), *self.prediction_ensembles][:memory]
+
+    def _weights(self, k: int) -> Tensor:
+        return self.journey.weight_deviation(self.evaluation * self.how.probes + k)
+
+    def _step(self, record: StageRecord) -> None:
+        stage, integrated = record.stage, self.how.ancestral == "integrated"
+        self.moments.step(stage, stage.noise if integrated else 0.0)
+        own_noise = torch.zeros_like(self.offset) if record.noise is None else -record.noise.double()
+        if not integrated:
+            own_noise = torch.zeros_like(own_noise)
+        self.offset = apply(stage, self.offsets, self.prediction_offsets, own_noise)
+        self.state = record.result
+        if self.how.states == "carried":
+            fresh = own_noise.expand_as(self.ensemble)
+            if stage.noise and integrated:
+                fresh = self.journey.normal(self.noise_sources, self.how.probes)
+            moved = apply(stage, self.ensembles, self.prediction_ensembles, fresh)
+            self.ensemble = standardised(moved, self.centred) * self.variance.sqrt()
+
+
+def _over_image(values: Tensor) -> Tensor:
+    """The mean of each image, in the shape of the image."""
+    return values.mean(tuple(range(1, values.ndim)), keepdim=True).expand_as(values)
+
+
+def standardised(ensemble: Tensor, centred: bool) -> Tensor:
+    """The ensemble (probes, B, ...) with mean square 1 at every pixel; centred: with mean 0 too, over probes - 1."""
+    if centred:
+        ensemble = ensemble - ensemble.mean(0)
+    size = (ensemble.square().sum(0) / (len(ensemble) - 1 if centred else len(ensemble))).sqrt()
+    if bool((size > 0).all()):
+        return ensemble / size
+    return torch.where(size > 0, ensemble / size.clamp(min=torch.finfo(torch.float64).tiny), 1.0)

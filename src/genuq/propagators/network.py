@@ -1,0 +1,148 @@
+"""The network along a trajectory as a propagator sees it: the head's input, derivatives, further evaluations."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+
+import torch
+import torch.autograd.forward_ad as forward_ad
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from genuq.errors import ConfigurationError
+from genuq.models import GenerativeModel, StageRecord
+from genuq.posteriors import LastLayerPosterior, Posterior
+from genuq.propagators.arrangement import Arrangement
+from genuq.propagators.derivatives import METHODS, along, forward_mode
+
+
+class FollowedNetwork:
+    """One batch's network, posterior, classes and guidance.
+
+    The head's input is remembered from the sampler's own forward passes: it costs nothing and changes nothing. With
+    classifier-free guidance it is the guided feature (1 - s) a_null + s a_class: the head is linear.
+
+    Attributes:
+        evaluations: forward passes of one sample beyond the sampler's own; guidance doubles them.
+    """
+
+    def __init__(self, model: GenerativeModel, posterior: Posterior, guidance: float, y: Tensor | None) -> None:
+        self.model, self.posterior, self.guidance, self.y = model, posterior, guidance, y
+        self.branches = 1 if guidance == 1.0 or y is None else 2
+        self.evaluations = 0.0
+        self.arrangement: Arrangement | None = None
+        self._raw: Tensor | None = None
+        self._watching = False
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Remember the head's input inside."""
+        handle = self.model.head.register_forward_hook(self._remember)
+        self._watching = True
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def _remember(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if not self._watching:
+            return
+        if self._raw is not None:
+            raise ConfigurationError("model.head runs more than once in a forward pass; choose a layer that runs once.")
+        self._raw, self._output = inputs[0].detach(), output.detach()[:1]
+
+    @contextlib.contextmanager
+    def at(self, record: StageRecord) -> Iterator[None]:
+        """At one stage: own evaluations inside are not watched; the next stage starts afresh."""
+        self.record, self._watching = record, False
+        self._features: Tensor | None = None
+        try:
+            yield
+        finally:
+            self._raw, self._watching = None, True
+
+    @property
+    def features(self) -> Tensor:
+        """The (guided) head input of this stage, float64.
+
+        Raises:
+            ConfigurationError: the forward pass does not reach the head, or gives it other rows than images.
+        """
+        if self._features is None:
+            self._features = self._guided_features()
+        return self._features
+
+    def _guided_features(self) -> Tensor:
+        rows, name = self.branches * len(self.record.result), self.model.head_name
+        if self._raw is None:
+            raise ConfigurationError(f"the forward pass never reached model.head = '{name}'.")
+        if len(self._raw) != rows:
+            raise ConfigurationError(
+                f"model.head = '{name}' sees {len(self._raw)} rows for {rows} images; its input must be (B, ..., C)."
+            )
+        if self.branches == 1:
+            return self._raw.double()
+        unconditional, conditional = self._raw.double().chunk(2)
+        return torch.lerp(unconditional, conditional, self.guidance)
+
+    def predict(self, x: Tensor) -> Tensor:
+        """f at other states of this stage's time, one more evaluation."""
+        self.evaluations += self.branches
+        return self._predict(x.to(self.record.result.dtype))
+
+    def _predict(self, x: Tensor) -> Tensor:
+        y = None if self.y is None else self.y[: len(x)]
+        t = torch.full((len(x),), self.record.stage.t, device=x.device, dtype=x.dtype)
+        return self.model.guided(x, t, y, self.guidance)
+
+    def along(self, direction: Tensor, method: str) -> Tensor:
+        """J u: the derivative of f at the sampler's state in the direction u, float64."""
+        self.evaluations += METHODS[method] * self.branches
+        return along(self._predict, self.record.states[0], self.record.predictions[0], direction, method)
+
+    def along_with_weights(self, direction: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+        """J u + (df/dw) v, float64, for deviations v of the posterior's parameters."""
+        self.evaluations += METHODS["forward"] * self.branches
+        whole = _Callable(self)
+        prefix = next(name for name, module in whole.named_modules() if module is self.posterior.module)
+        x, module = self.record.states[0], self.posterior.module
+
+        def evaluate() -> Tensor:
+            duals = {
+                f"{prefix}.{name}": forward_ad.make_dual(module.get_parameter(name).detach(), deviation)
+                for name, deviation in weights.items()
+            }
+            return functional_call(whole, duals, (forward_ad.make_dual(x, direction.to(x)),))
+
+        return forward_mode(evaluate, like=x)
+
+    def predictive_variance(self, features: Tensor | None = None) -> Tensor:
+        """Var f of every pixel under the posterior, float64, for this stage's features or others."""
+        return self._arranged(self.posterior.predictive_variance(self.features if features is None else features))
+
+    def deviation(self, matrix_OK: Tensor) -> Tensor:
+        """Change of f for a change of the head's weights, float64."""
+        assert isinstance(self.posterior, LastLayerPosterior)
+        return self._arranged(self.posterior.head.project(self.features, matrix_OK.to(self.features.device)))
+
+    def _arranged(self, values: Tensor) -> Tensor:
+        if self.arrangement is None:
+            x = self.record.states[0][:1]
+            t = torch.full((1,), self.record.stage.t, device=x.device, dtype=x.dtype)
+            y = None if self.y is None else self.y[:1]
+            self.arrangement = Arrangement(self.model.head, self._output, lambda: self.model(x, t, y))
+            self.evaluations += self.arrangement.passes / len(self.record.result)
+        return self.arrangement(values)
+
+
+class _Callable(nn.Module):
+    """The guided prediction as a module, for `functional_call`."""
+
+    def __init__(self, network: FollowedNetwork) -> None:
+        super().__init__()
+        self.model = network.model
+        self._evaluate = network._predict
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._evaluate(x)

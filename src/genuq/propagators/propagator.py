@@ -1,0 +1,130 @@
+"""What all propagators answer to: `check` refuses what they cannot treat, `follow` watches one batch's trajectory."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from genuq.errors import ConfigurationError
+from genuq.models import GenerativeModel, StageRecord
+from genuq.posteriors import LastLayerPosterior, Posterior
+from genuq.propagators.network import FollowedNetwork
+from genuq.randomness import generator, generators, normal
+from genuq.solvers import Stage
+
+PROBES, NOISES, DRAWS = "propagator probes", "propagator noise", "propagator weights"
+
+
+@dataclass(frozen=True)
+class Journey:
+    """One batch on its way: where it starts, along which stages, with which randomness of its own.
+
+    Attributes:
+        start: x_T (B, *latent_shape).
+        stages: of the solver.
+        indices: of the samples.
+        seed: of the propagator's randomness; the samples' own is the sampler's.
+    """
+
+    network: FollowedNetwork
+    start: Tensor
+    stages: Sequence[Stage]
+    indices: Sequence[int]
+    seed: int
+
+    @property
+    def memory(self) -> int:
+        """How many states or predictions a stage looks back to."""
+        return max(max(len(stage.x), len(stage.f)) for stage in self.stages)
+
+    def sources(self, stream: str) -> list[torch.Generator]:
+        """One generator a sample, so that a result does not depend on the batch."""
+        return generators(self.seed, self.indices, stream)
+
+    def normal(self, sources: Sequence[torch.Generator], count: int) -> Tensor:
+        """Standard normal (count, B, *latent_shape), float64 on the model's device."""
+        return normal(sources, (count, *self.start.shape[1:])).transpose(0, 1).to(self.start.device).double()
+
+    def signs(self, sources: Sequence[torch.Generator], count: int) -> Tensor:
+        """Rademacher signs (count, B, *latent_shape), float64."""
+        return torch.where(self.normal(sources, count) < 0, -1.0, 1.0).double()
+
+    def weight_deviation(self, number: int) -> Tensor:
+        """(O, K) deviation of the head's weights, draw `number` of the propagator's own, the same for all samples."""
+        posterior = self.network.posterior
+        assert isinstance(posterior, LastLayerPosterior)
+        source = generator(self.seed, number, DRAWS)
+        normal_OK = torch.randn(posterior.mean_OK.shape, generator=source, dtype=torch.float64)
+        return posterior.deviation(normal_OK) * posterior.active_O[:, None]
+
+
+class Follower(ABC):
+    """Watches one batch; after each stage `mean` and `variance` are those of the newest state, float64.
+
+    mean and variance are (B, *latent_shape), per pixel.
+    """
+
+    @abstractmethod
+    def __call__(self, record: StageRecord) -> None: ...
+
+    @property
+    @abstractmethod
+    def mean(self) -> Tensor: ...
+
+    @property
+    @abstractmethod
+    def variance(self) -> Tensor: ...
+
+
+class Propagator(ABC):
+    """A way to carry weight uncertainty through a solver.
+
+    Attributes:
+        name: in configurations and tables.
+    """
+
+    name: ClassVar[str]
+
+    def check(self, model: GenerativeModel, posterior: Posterior, stages: Sequence[Stage]) -> None:
+        """Refuse, before any work, what cannot be treated.
+
+        Raises:
+            ConfigurationError: no scale yet, or a posterior without a closed-form variance of this model's head.
+        """
+        require_closed_form(self.name, model, posterior)
+
+    @abstractmethod
+    def follow(self, journey: Journey) -> Follower:
+        """A fresh follower of one batch."""
+
+
+def require_closed_form(name: str, model: GenerativeModel, posterior: Posterior) -> None:
+    """Raise ConfigurationError unless the posterior is final, of this head, and has a closed-form variance."""
+    if not posterior.closed_form:
+        raise ConfigurationError(
+            f"propagator '{name}' needs the closed-form variance of a last layer, which posterior '{posterior.kind}' "
+            "does not have. Choose a last-layer posterior (exact_laplace, diagonal_laplace), or propagator=coherent, "
+            "which needs only weight draws."
+        )
+    if posterior.module is not model.head:
+        raise ConfigurationError(
+            f"the posterior is about another layer than model.head = '{model.head_name}'. Fit it to this model."
+        )
+    posterior.require_final()
+
+
+def require_at_least_one(key: str, value: int, least: int = 1) -> None:
+    """Raise ConfigurationError for a count below the least."""
+    if value < least:
+        raise ConfigurationError(f"propagator.{key} = {value}; at least {least} is needed.")
+
+
+def require_choice(key: str, value: str, choices: Sequence[str]) -> None:
+    """Raise ConfigurationError for an unknown word."""
+    if value not in choices:
+        raise ConfigurationError(f"propagator.{key} = '{value}'; choose {', '.join(choices)}.")

@@ -1,0 +1,149 @@
+"""Propagation only observes: the images, the cuts, the head's variance at each pixel, refusals."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from toy_runs import NETWORKS, fitted, random_model
+
+from genuq.errors import ConfigurationError
+from genuq.models import GenerativeModel, Sampler, sample, sample_latents
+from genuq.posteriors import IsotropicNoise, Scale, swapped
+from genuq.propagators import Corrected, Trajectory, grid_times, propagate
+from genuq.propagators.arrangement import Arrangement
+from genuq.solvers import DDPM, DPMSolver2, DPMSolverPlusPlus2M, Euler, Heun
+
+PROPAGATORS = [Trajectory(), Corrected(), Corrected("monte_carlo", 2), Corrected(derivative="forward")]
+
+
+@pytest.mark.parametrize("propagator", PROPAGATORS, ids=lambda how: how.name)
+@pytest.mark.parametrize("solver", [Euler(), Heun(), DDPM(), DPMSolver2(), DPMSolverPlusPlus2M()])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_the_image_is_bit_for_bit_the_same(network, solver, propagator):
+    model = random_model(network)
+    sampler = Sampler(solver, steps=3, guidance_scale=1.5, batch_size=3)
+    found = propagate(model, fitted(model), sampler, range(5), propagator)
+    assert torch.equal(found.images, sample(model, sampler, range(5)))
+    assert found.variance.shape == found.mean.shape == found.latents.shape == (5, 1, 8, 8)
+    assert found.variance.dtype == found.mean.dtype == torch.float64
+    assert found.variance.min() > 0
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_one_step_is_the_variance_over_weight_draws(network, guidance):
+    """After one step x_0 is linear in the head's weights: each pixel's variance against regenerations."""
+    model = random_model(network)
+    posterior, sampler = fitted(model), Sampler(steps=1, guidance_scale=guidance)
+    versions = []
+    for draw in range(400):
+        with swapped(model.head, posterior.draw(draw)):
+            versions.append(sample_latents(model, sampler, range(4)))
+    drawn = torch.stack(versions).double().var(0)
+    for propagator in (Trajectory(None), Corrected()):
+        found = propagate(model, posterior, sampler, range(4), propagator).variance
+        relative = drawn / found
+        assert float(drawn.sum() / found.sum()) == pytest.approx(1, abs=0.05)
+        assert relative.std() < 0.1  # 0.07 of 400 draws
+        assert relative.min() > 0.6 and relative.max() < 1.4
+
+
+class TestCuts:
+    def test_hold_the_moments_of_the_state_there(self):
+        """The cut at the end is the result, the one at the start is certain, one between is a shorter run's end."""
+        model = random_model()
+        posterior, sampler = fitted(model), Sampler(steps=5, batch_size=2)
+        times = grid_times(model, sampler)
+        found = propagate(model, posterior, sampler, range(4), Corrected(), cuts=times)
+        mean, variance = found.at(0.0)
+        assert torch.equal(variance, found.variance)
+        assert torch.equal(mean, found.mean)
+        mean, variance = found.at(1.0)
+        assert not variance.any()
+        assert torch.equal(mean, sampler.initial_noise(model, range(4)).double())
+        totals = [float(found.at(t)[1].sum()) for t in times]
+        assert all(later > 0 for later in totals[1:])
+
+    def test_auxiliary_points_are_no_cuts(self):
+        model = random_model()
+        sampler = Sampler(DPMSolver2(), steps=3)
+        assert len(grid_times(model, sampler)) == 4
+
+    @pytest.mark.parametrize("t", [0.81, 1.5, -0.2])
+    def test_elsewhere_are_refused_with_the_nearest(self, t):
+        model = random_model()
+        with pytest.raises(ConfigurationError, match=rf"the cut t = {t:g} is no time of the grid.*nearest one is"):
+            propagate(model, fitted(model), Sampler(steps=5), range(2), cuts=[t])
+
+    def test_that_were_not_asked_for(self):
+        model = random_model()
+        found = propagate(model, fitted(model), Sampler(steps=5), range(2), cuts=[0.8])
+        assert found.at(0.8)[0].shape == (2, 1, 8, 8)
+        with pytest.raises(ConfigurationError, match=r"at t = 0.4 was not kept \(kept: 0.8\)"):
+            found.at(0.4)
+
+
+class TestRefusals:
+    def test_a_posterior_without_a_scale(self):
+        model = random_model()
+        with pytest.raises(ConfigurationError, match=r"no scale yet"):
+            propagate(model, IsotropicNoise(model.head), Sampler(), range(2))
+
+    def test_a_posterior_of_another_model(self):
+        model, other = random_model(), random_model()
+        with pytest.raises(ConfigurationError, match=r"about another layer than model.head = 'head'"):
+            propagate(model, fitted(other), Sampler(), range(2))
+
+    def test_a_posterior_without_a_closed_form(self):
+        model = random_model()
+        posterior = fitted(model)
+        posterior.closed_form = False
+        with pytest.raises(
+            ConfigurationError, match=r"'corrected' needs the closed-form variance.*propagator=coherent"
+        ):
+            propagate(model, posterior, Sampler(), range(2), Corrected())
+
+    def test_no_samples(self):
+        model = random_model()
+        with pytest.raises(ConfigurationError, match=r"No samples are asked for"):
+            propagate(model, fitted(model), Sampler(), [])
+
+    def test_a_head_that_runs_twice(self):
+        class Twice(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.head = nn.Conv2d(1, 1, 1)
+
+            def forward(self, x, t, y=None):
+                return self.head(self.head(x))
+
+        model = GenerativeModel(Twice(), (1, 4, 4))
+        posterior = IsotropicNoise(model.head)
+        posterior.update(torch.zeros(1, 1, 4, 4))
+        posterior.finalise(Scale(1, 1.0, 1.0))
+        with pytest.raises(ConfigurationError, match=r"runs more than once"):
+            propagate(model, posterior, Sampler(steps=2), range(2))
+
+
+class TestArrangement:
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+    def test_follows_shuffles_and_dropped_channels_in_any_precision(self, dtype):
+        torch.manual_seed(0)
+        head = nn.Conv2d(3, 16, 3, padding=1).to(dtype)
+        x = torch.randn(1, 3, 12, 12, dtype=dtype)
+
+        def behind(output):
+            return nn.functional.pixel_shuffle(output, 2)[:, [2, 0]].flip(-1)
+
+        arrangement = Arrangement(head, head(x), lambda: behind(head(x)))
+        values = torch.randn(5, 16, 12, 12, dtype=torch.float64)
+        assert torch.equal(arrangement(values), behind(values))
+        assert arrangement.passes == {torch.float16: 3, torch.bfloat16: 3}.get(dtype, 2)
+
+    @pytest.mark.parametrize("behind", [lambda f: 2 * f, lambda f: f.mean(1, keepdim=True), lambda f: f - 1])
+    def test_refuses_anything_else(self, behind):
+        head = nn.Conv2d(1, 2, 1)
+        x = torch.randn(1, 1, 4, 4)
+        with pytest.raises(ConfigurationError, match=r"not a mere rearrangement"):
+            Arrangement(head, head(x), lambda: behind(head(x)))
