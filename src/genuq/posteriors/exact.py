@@ -9,8 +9,8 @@ from genuq.errors import ConfigurationError
 from genuq.posteriors.base import Scale
 from genuq.posteriors.last_layer import LastLayerPosterior
 
-VALUES_AT_ONCE = 2**24  # features in float64 at a time: 128 MiB, whatever the batch
-ROWS_AT_ONCE = 64  # of the whitening matrix, so that K maps per image never stand in memory together
+VALUES_AT_ONCE = 2**24  # features, or maps of variances, at a time, whatever the batch
+ROWS_AT_ONCE = 144  # of the whitening matrix, so that K maps per image never stand in memory together
 
 
 class ExactLastLayerLaplace(LastLayerPosterior):
@@ -39,7 +39,7 @@ class ExactLastLayerLaplace(LastLayerPosterior):
     def update(self, features: Tensor, residuals: Tensor | None = None) -> None:
         at_once = max(1, VALUES_AT_ONCE // features.shape[1:].numel())
         for part in features.detach().split(at_once):
-            self._gram_KK += self.head.gram(part.double()).cpu()
+            self._gram_KK += self.head.gram(part).cpu()
         self.saw(len(features))
 
     def eigenvalues(self) -> Tensor:
@@ -73,13 +73,27 @@ class ExactLastLayerLaplace(LastLayerPosterior):
         return normal_OK @ self._whitening_KK
 
     def predictive_variance(self, features: Tensor) -> Tensor:
-        """a_p^T Sigma a_p at every position; zero for channels that the sampler discards."""
+        """a_p^T Sigma a_p at every position, the squared length of L^-1 a_p; zero for channels that the sampler drops.
+
+        L^-1 a_p is computed in the precision of the features (at least float32; float64 on a GPU, whose convolutions
+        may round to TF32): it is as exact as features of that precision can tell. Pass features.double() for more.
+        """
         self.require_final()
-        features, axis = features.detach().double(), self.head.channel_axis
-        variance = torch.zeros((), dtype=torch.float64, device=features.device)
-        for rows_RK in self._whitening_KK.to(features.device).split(ROWS_AT_ONCE):
-            variance = variance + self.head.project(features, rows_RK).square().sum(axis, keepdim=True)
-        return self._spread(variance)
+        features, axis = features.detach(), self.head.channel_axis
+        exact = features.dtype == torch.float64 or features.device.type != "cpu"
+        features = features.double() if exact else features.float()
+        with torch.autocast(features.device.type, enabled=False):
+            at_once = max(1, VALUES_AT_ONCE * features.shape[axis] // (ROWS_AT_ONCE * features.shape[1:].numel()))
+            parts = [self._squared_length(part) for part in features.split(at_once)]
+        return self._spread(torch.cat(parts))
+
+    def _squared_length(self, features: Tensor) -> Tensor:
+        """|L^-1 a_p|^2, float64, one channel. The first rows of the triangle L^-1 read the first features alone."""
+        axis, lengths = self.head.channel_axis, []
+        for start in range(0, len(self._whitening_KK), ROWS_AT_ONCE):
+            rows_RK = self._whitening_KK[start : start + ROWS_AT_ONCE, : start + ROWS_AT_ONCE].to(features)
+            lengths.append(self.head.project(features, rows_RK).square_().sum(axis, keepdim=True))
+        return torch.stack(lengths).sum(0, dtype=torch.float64)
 
     def _spread(self, variance: Tensor) -> Tensor:
         """One variance for all channels, (B, 1, H, W) or (B, ..., 1), to each channel that takes part."""

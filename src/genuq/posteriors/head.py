@@ -14,6 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError
+from genuq.posteriors.correlations import fill_patch_gram
+
+TOKENS_AT_ONCE = 4096  # in float64 beside the features
 
 
 class Head(ABC):
@@ -53,11 +56,23 @@ class Head(ABC):
 
     @abstractmethod
     def gram(self, features: Tensor) -> Tensor:
-        """A = sum over batch and positions of a_p a_p^T, (K, K), in the precision of `features`."""
+        """A = sum over batch and positions of a_p a_p^T, (K, K), float64, from `features` of any precision."""
 
     @abstractmethod
     def project(self, features: Tensor, matrix_RK: Tensor) -> Tensor:
-        """matrix @ a_p at every position: a map with R channels in the layout of the layer's output."""
+        """matrix @ a_p at every position: a map with R channels in the layout of the layer's output.
+
+        A matrix with fewer columns than a_p has entries reads the first channels of the features alone.
+        """
+
+    def _leading(self, features: Tensor, matrix_RK: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """(the channels that a matrix with that many columns reads, its columns for them, its column for the bias)."""
+        taps = self.layer.weight[0, 0].numel()
+        channels = min(features.shape[self.channel_axis], -(-matrix_RK.shape[1] // taps))
+        weights = matrix_RK[:, : channels * taps]
+        weights = F.pad(weights, (0, channels * taps - weights.shape[1]))
+        bias = matrix_RK[:, -1] if self.bias and matrix_RK.shape[1] == self.inputs else None
+        return features.narrow(self.channel_axis, 0, channels), weights, bias
 
     @abstractmethod
     def gradients(self, features: Tensor, residuals: Tensor) -> Tensor:
@@ -75,12 +90,14 @@ class LinearHead(Head):
         return F.pad(tokens, (0, 1), value=1.0) if self.bias else tokens
 
     def gram(self, features: Tensor) -> Tensor:
-        a = self._with_one(features).flatten(0, 1)
-        return a.T @ a
+        gram = features.new_zeros(self.inputs, self.inputs, dtype=torch.float64)
+        for tokens in features.reshape(-1, features.shape[-1]).split(TOKENS_AT_ONCE):
+            a = self._with_one(tokens.double()).flatten(0, 1)
+            gram.addmm_(a.T, a)
+        return gram
 
     def project(self, features: Tensor, matrix_RK: Tensor) -> Tensor:
-        columns = features.shape[-1]
-        return F.linear(features, matrix_RK[:, :columns], matrix_RK[:, columns] if self.bias else None)
+        return F.linear(*self._leading(features, matrix_RK))
 
     def gradients(self, features: Tensor, residuals: Tensor) -> Tensor:
         residuals_BPO = residuals.reshape(len(residuals), -1, residuals.shape[-1])
@@ -99,9 +116,9 @@ class ConvHead(Head):
         self.padding = conv_padding(layer)
 
     def project(self, features: Tensor, matrix_RK: Tensor) -> Tensor:
-        columns = features.shape[1] * self.kernel[0] * self.kernel[1]
-        filters = matrix_RK[:, :columns].reshape(-1, features.shape[1], *self.kernel)
-        return F.conv2d(F.pad(features, self.padding), filters, matrix_RK[:, columns] if self.bias else None)
+        channels, weights, bias = self._leading(features, matrix_RK)
+        filters = weights.reshape(-1, channels.shape[1], *self.kernel)
+        return F.conv2d(F.pad(channels, self.padding), filters, bias)
 
     def gradients(self, features: Tensor, residuals: Tensor) -> Tensor:
         padded, (height, width) = F.pad(features, self.padding), residuals.shape[2:]
@@ -115,82 +132,18 @@ class ConvHead(Head):
         return torch.cat([gradients_BOK, residuals_BOP.sum(2, keepdim=True)], 2) if self.bias else gradients_BOK
 
     def gram(self, features: Tensor) -> Tensor:
-        return _Correlations(F.pad(features, self.padding), self.padding, self.kernel).gram(self.bias)
-
-
-class _Correlations:
-    """Sums of products of shifted feature maps, by lag.
-
-    The entry of A for kernel offsets (u, v) is sum_p x(p + u) x(p + v)^T: the correlation of the padded maps at lag
-    v - u over a window of positions that starts at u. The correlation over everything is shared by all pairs of one
-    lag; what lies outside a pair's window is a few border rows and columns, which are subtracted. A 3x3 head so
-    needs 13 large products of C x C, not 45, and no unfolded copy of the features.
-    """
-
-    def __init__(self, padded_BCHW: Tensor, padding: tuple[int, int, int, int], kernel: tuple[int, int]) -> None:
-        self.maps_CBHW = padded_BCHW.transpose(0, 1).contiguous()
-        left, right, top, bottom = padding
-        height, width = self.maps_CBHW.shape[2:]
-        self.filled = ((top, height - bottom), (left, width - right))  # outside, the padded maps are zero
-        self.kernel = kernel
-        self.window = (height - kernel[0] + 1, width - kernel[1] + 1)
-
-    def gram(self, bias: bool) -> Tensor:
-        channels, taps = len(self.maps_CBHW), self.kernel[0] * self.kernel[1]
-        blocks = self.maps_CBHW.new_zeros(channels, taps, channels, taps)
-        for lag in self._half_of_the_lags():
-            for u, v, block in self._blocks_of(lag):
-                blocks[:, u, :, v] = block
-                blocks[:, v, :, u] = block.T
-        gram = blocks.reshape(channels * taps, channels * taps)
-        return self._with_bias(gram) if bias else gram
-
-    def _half_of_the_lags(self) -> list[tuple[int, int]]:
-        rows, columns = self.kernel
-        lags = [(dr, dc) for dr in range(rows) for dc in range(1 - columns, columns)]
-        return [lag for lag in lags if lag >= (0, 0)]
-
-    def _blocks_of(self, lag: tuple[int, int]) -> list[tuple[int, int, Tensor]]:
-        """(tap u, tap v, C x C block) for all pairs of kernel offsets with v - u = lag."""
-        starts = [range(max(0, -d), k - max(0, d)) for d, k in zip(lag, self.kernel)]
-        region = [(s[0], s[-1] + n) for s, n in zip(starts, self.window)]
-        everything = self._product(lag, *region)
-        blocks = []
-        for u_row in starts[0]:
-            rows = (u_row, u_row + self.window[0])
-            in_rows = everything - sum(self._product(lag, strip, region[1]) for strip in _outside(rows, region[0]))
-            for u_column in starts[1]:
-                columns = (u_column, u_column + self.window[1])
-                block = in_rows - sum(self._product(lag, rows, strip) for strip in _outside(columns, region[1]))
-                u = u_row * self.kernel[1] + u_column
-                blocks.append((u, u + lag[0] * self.kernel[1] + lag[1], block))
-        return blocks
-
-    def _product(self, lag: tuple[int, int], rows: tuple[int, int], columns: tuple[int, int]) -> Tensor:
-        """sum over q in rows x columns of x(q) x(q + lag)^T, (C, C), skipping where either factor is padding."""
-        spans = [
-            (max(low, start, start - d), min(high, stop, stop - d))
-            for (low, high), (start, stop), d in zip((rows, columns), self.filled, lag)
-        ]
-        channels = len(self.maps_CBHW)
-        if any(low >= high for low, high in spans):
-            return self.maps_CBHW.new_zeros(channels, channels)
-        (top, bottom), (left, right) = spans
-        here = self.maps_CBHW[:, :, top:bottom, left:right].reshape(channels, -1)
-        there = self.maps_CBHW[:, :, top + lag[0] : bottom + lag[0], left + lag[1] : right + lag[1]]
-        return here @ there.reshape(channels, -1).T
-
-    def _with_bias(self, gram: Tensor) -> Tensor:
-        summed_CHW = self.maps_CBHW.sum(1)
-        sums = F.unfold(summed_CHW[:, None], self.window).sum(1).flatten()
-        count = gram.new_tensor(self.maps_CBHW.shape[1] * self.window[0] * self.window[1])
-        return torch.cat([torch.cat([gram, sums[:, None]], 1), torch.cat([sums, count[None]])[None]])
-
-
-def _outside(inner: tuple[int, int], outer: tuple[int, int]) -> list[tuple[int, int]]:
-    """The parts of `outer` before and after `inner`, where not empty."""
-    parts = [(outer[0], inner[0]), (inner[1], outer[1])]
-    return [part for part in parts if part[0] < part[1]]
+        left, right, top, bottom = self.padding
+        height, width = features.shape[2:]
+        window = (height + top + bottom - self.kernel[0] + 1, width + left + right - self.kernel[1] + 1)
+        columns = features.shape[1] * self.kernel[0] * self.kernel[1]
+        gram = features.new_empty(self.inputs, self.inputs, dtype=torch.float64)
+        fill_patch_gram(gram[:columns, :columns], features, self.kernel, (top, left), window)
+        if self.bias:
+            summed_CHW = F.pad(features.sum(0, dtype=torch.float64), self.padding)
+            sums_K = F.unfold(summed_CHW[:, None], window).sum(1).flatten()
+            gram[columns, :columns] = gram[:columns, columns] = sums_K
+            gram[columns, columns] = len(features) * window[0] * window[1]
+        return gram
 
 
 def conv_padding(layer: nn.Conv2d) -> tuple[int, int, int, int]:
