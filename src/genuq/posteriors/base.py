@@ -186,6 +186,18 @@ class Posterior(ABC):
     def mean_variance(self) -> float:
         """Posterior variance of one weight, averaged over the weights that it moves."""
 
+    def squared_deviations(self, draws: int = 16, seed: int = 0) -> dict[str, float]:
+        """Mean square of a draw's deviation from the trained value, of each covered parameter by its name.
+
+        From `draws` draws, where a family has no closed form.
+        """
+        trained = {name: value.detach().double().cpu() for name, value in self.covered().items()}
+        sums = dict.fromkeys(trained, 0.0)
+        for index in range(draws):
+            for name, value in self.draw(index, seed).items():
+                sums[name] += float((value.double().cpu() - trained[name]).square().mean())
+        return {name: total / draws for name, total in sums.items()}
+
     def mean_square(self) -> float:
         """Mean square of the trained weights that it moves."""
         weights = [value.detach().double().flatten() for value in self.covered().values()]

@@ -13,7 +13,7 @@ from genuq.models.generative import find_head
 from genuq.posteriors.base import Scale
 from genuq.posteriors.head import Head
 from genuq.posteriors.layer_choice import ALL
-from genuq.posteriors.layers import LayersPosterior
+from genuq.posteriors.layers import LayersPosterior, require_proper
 
 APPROXIMATIONS = ("expand", "reduce")
 ROWS_AT_ONCE = 64  # of the input's eigenvectors, so that K maps per image never stand in memory together
@@ -77,10 +77,13 @@ class KFACLaplace(LayersPosterior):
 
     # Sums
 
-    def empty(self, name: str) -> dict[str, Tensor]:
-        head = self.heads[name]
-        shapes = ((head.inputs, head.inputs), (head.outputs, head.outputs), ())
-        return {key: torch.zeros(shape, dtype=torch.float64) for key, shape in zip(_keys(name), shapes)}
+    def empty(self) -> dict[str, Tensor]:
+        shapes = {name: ((head.inputs,) * 2, (head.outputs,) * 2, ()) for name, head in self.heads.items()}
+        return {
+            key: torch.zeros(shape, dtype=torch.float64)
+            for name in self.heads
+            for key, shape in zip(_keys(name), shapes[name])
+        }
 
     def statistics(self, name: str, features: Tensor, gradients: Tensor) -> dict[str, Tensor]:
         head = self.heads[name]
@@ -138,11 +141,7 @@ class KFACLaplace(LayersPosterior):
         spread = {}
         for name in self.heads:
             precision_OK = self.weight(scale) * self.decomposition(name).eigenvalues() + scale.prior_precision
-            if not bool(((precision_OK > 0) & precision_OK.isfinite()).all()):
-                raise ConfigurationError(
-                    f"the posterior precision of layer '{name}' is not positive and finite at "
-                    f"posterior.prior_precision = {scale.prior_precision:g}. Raise it, or check the layer's inputs."
-                )
+            require_proper(precision_OK, name, scale)
             spread[name] = precision_OK.rsqrt()
         self._spread_OK = spread
 

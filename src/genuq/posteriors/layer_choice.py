@@ -48,11 +48,16 @@ def choose_layers(
     return [name for name in candidates if name in chosen], obstacles
 
 
+def matching(candidates: Iterable[str], pattern: str) -> list[str]:
+    """The candidates that a name, a glob pattern or `all` stands for."""
+    return [name for name in candidates if pattern == ALL or name == pattern or fnmatchcase(name, pattern)]
+
+
 def _matched(candidates: list[str], patterns: Iterable[str], network: nn.Module, key: str) -> set[str]:
     """All candidates that match one of the patterns."""
     found = set()
     for pattern in patterns:
-        matches = [name for name in candidates if pattern == ALL or name == pattern or fnmatchcase(name, pattern)]
+        matches = matching(candidates, pattern)
         if not matches:
             raise ConfigurationError(f"{key} = '{pattern}' {_why_nothing(candidates, pattern, network)}")
         found.update(matches)

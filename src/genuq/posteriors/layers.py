@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError
-from genuq.posteriors.base import CurvaturePosterior
+from genuq.posteriors.base import CurvaturePosterior, Scale
 from genuq.posteriors.head import Head
 from genuq.posteriors.layer_choice import ALL, choose_layers
 from genuq.posteriors.layer_geometry import geometry_of
@@ -49,7 +49,7 @@ class LayersPosterior(CurvaturePosterior):
         self.heads: dict[str, Head] = {name: geometry_of(network.get_submodule(name)) for name in names}
         super().__init__(network)
         self.means = {name: head.matrix().cpu() for name, head in self.heads.items()}
-        self._sums = {key: value for name in names for key, value in self.empty(name).items()}
+        self._sums = self.empty()
 
     @property
     def layer_names(self) -> list[str]:
@@ -85,8 +85,8 @@ class LayersPosterior(CurvaturePosterior):
         self.saw(len(inputs[self.layer_names[0]]))
 
     @abstractmethod
-    def empty(self, name: str) -> dict[str, Tensor]:
-        """Sums over no image of the layer `name`, by keys that hold its name."""
+    def empty(self) -> dict[str, Tensor]:
+        """Sums over no image, by keys that hold their layer's name."""
 
     @abstractmethod
     def statistics(self, name: str, features: Tensor, gradients: Tensor) -> dict[str, Tensor]:
@@ -155,8 +155,8 @@ class LayersPosterior(CurvaturePosterior):
             values |= {qualified(name, key): value for key, value in drawn.items()}
         return values
 
-    def variances(self) -> dict[str, float]:
-        """Mean posterior variance of the entries of each covered parameter, by its name."""
+    def squared_deviations(self, draws: int = 0, seed: int = 0) -> dict[str, float]:
+        """Mean posterior variance of the entries of each covered parameter, in closed form."""
         self.require_final()
         means = {}
         for name, head in self.heads.items():
@@ -170,6 +170,15 @@ class LayersPosterior(CurvaturePosterior):
     def mean_variance(self) -> float:
         self.require_final()
         return sum(float(self.variance(name).sum()) for name in self.heads) / self.moved()
+
+
+def require_proper(precision: Tensor, name: str, scale: Scale) -> None:
+    """Refuse a precision of the layer `name` that is not positive and finite."""
+    if not bool(((precision > 0) & precision.isfinite()).all()):
+        raise ConfigurationError(
+            f"the posterior precision of layer '{name}' is not positive and finite at posterior.prior_precision = "
+            f"{scale.prior_precision:g}. Raise it, or check the layer's inputs."
+        )
 
 
 def qualified(layer: str, parameter: str) -> str:
