@@ -10,6 +10,7 @@ from genuq.models.generative import (
     head_candidates,
     load_weights,
 )
+from genuq.models.metering import Meter, metered
 from genuq.models.sampling import (
     Observer,
     Sampler,
@@ -25,6 +26,7 @@ __all__ = [
     "Autoencoder",
     "DiffusersAutoencoder",
     "GenerativeModel",
+    "Meter",
     "Observer",
     "Sampler",
     "StageRecord",
@@ -36,6 +38,7 @@ __all__ = [
     "finished",
     "head_candidates",
     "load_weights",
+    "metered",
     "sample",
     "sample_latents",
     "to_bytes",

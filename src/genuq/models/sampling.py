@@ -80,7 +80,7 @@ class Sampler:
         if not model.num_classes:
             return None
         choice = torch.as_tensor(list(range(model.num_classes)) if self.classes is None else list(self.classes))
-        return choice[torch.as_tensor(list(indices)) % len(choice)]
+        return choice[torch.as_tensor(list(indices), dtype=torch.long) % len(choice)]
 
     def initial_noise(self, model: GenerativeModel, indices: Sequence[int]) -> Tensor:
         """x_T of each sample (B, *latent_shape)."""
@@ -136,12 +136,14 @@ def sample(
     indices: Sequence[int],
     initial_noise: Tensor | None = None,
     progress: Progress | None = None,
+    observers: Sequence[Observer] = (),
 ) -> Tensor:
     """Images (or points) of the samples `indices`, float32 on the CPU; images in [-1, 1], clamped.
 
     Args:
         initial_noise: in place of the samples' own, (N, *latent_shape).
         progress: called with the number of samples that each batch finished.
+        observers: called after every stage of every batch.
 
     Raises:
         ConfigurationError: classes, guidance, steps or a batch size that cannot work, or no samples asked for.
@@ -156,7 +158,7 @@ def sample(
         for start in range(0, len(indices), sampler.batch_size):
             span = slice(start, start + sampler.batch_size)
             noise = None if initial_noise is None else initial_noise[span]
-            images.append(finished(model, sample_latents(model, sampler, indices[span], noise)))
+            images.append(finished(model, sample_latents(model, sampler, indices[span], noise, observers)))
             if progress:
                 progress(len(images[-1]))
     return torch.cat(images)

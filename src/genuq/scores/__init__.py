@@ -1,5 +1,6 @@
-"""Scores: one number for each sample, higher is more uncertain; and the controls that every table carries."""
+"""Scores: one number for each sample, higher is more uncertain; baselines; and the controls of every table."""
 
+from genuq.scores.baselines import BASELINES, Watched, Watcher, watch
 from genuq.scores.controls import (
     complexity,
     direct_noise,
@@ -19,14 +20,22 @@ from genuq.scores.functionals import (
     trace,
 )
 from genuq.scores.generative import GenerativeUncertainty, generative_uncertainty, regenerate
+from genuq.scores.registry import CONTROLS, SCORES, Entry, entry
 
 __all__ = [
+    "BASELINES",
+    "CONTROLS",
     "FUNCTIONALS",
+    "SCORES",
+    "Entry",
     "GenerativeUncertainty",
+    "Watched",
+    "Watcher",
     "complexity",
     "cosine",
     "direct_noise",
     "entropy",
+    "entry",
     "full_covariance_entropy",
     "functional",
     "generative_uncertainty",
@@ -38,4 +47,5 @@ __all__ = [
     "random_score",
     "regenerate",
     "trace",
+    "watch",
 ]

@@ -1,0 +1,167 @@
+"""Scores that a sampler's own trajectory gives: watchers of a run, each with its cost counted while it works."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genuq import randomness
+from genuq.errors import ConfigurationError
+from genuq.models import GenerativeModel, Meter, Observer, Sampler, StageRecord, evaluating, metered, sample
+from genuq.processes import conversion
+
+Progress = Callable[[int], None]
+Window = tuple[float, float]
+
+
+class Watcher(ABC):
+    """An observer of one batch of samples that has a score for each of them when the sampler has finished.
+
+    Args:
+        model, sampler, indices: of the batch.
+    """
+
+    def __init__(self, model: GenerativeModel, sampler: Sampler, indices: Sequence[int]) -> None:
+        self.model, self.sampler, self.indices = model, sampler, indices
+        classes = sampler.classes_of(model, indices)
+        self.classes = None if classes is None else classes.to(model.device)
+
+    @abstractmethod
+    def __call__(self, record: StageRecord) -> None:
+        """See one stage."""
+
+    @abstractmethod
+    def score(self) -> Tensor:
+        """(B,) float64, higher is more suspicious; asked once, after the last stage."""
+
+    def predict(self, x: Tensor, t: float) -> Tensor:
+        """The prediction that the sampler would use at states x (B, ...), guidance included."""
+        t_B = torch.full((len(x),), t, device=x.device, dtype=x.dtype)
+        return self.model.guided(x, t_B, self.classes, self.sampler.guidance_scale)
+
+    def keyed(self, stream: str) -> list[torch.Generator]:
+        """A source of randomness for each sample."""
+        return randomness.generators(self.sampler.seed, self.indices, stream)
+
+
+class StepWatcher(Watcher):
+    """A watcher of the states on the trajectory: it looks at the first stage of each step inside a window.
+
+    The auxiliary points of second-order solvers are passed over.
+
+    Args:
+        window: the steps it looks at, as fractions of all steps; (0.8, 1) is the last fifth, and at least one step.
+
+    Attributes:
+        steps: the numbers of these steps, from 0.
+        step: the number of the current one.
+    """
+
+    least_steps = 1
+
+    def __init__(self, model: GenerativeModel, sampler: Sampler, indices: Sequence[int], window: Window) -> None:
+        super().__init__(model, sampler, indices)
+        self.ends = [stage.t_next for stage in sampler.stages(model) if not stage.intermediate]
+        self.steps = steps_in(window, len(self.ends), self.least_steps)
+        self.step, self._starts_step = 0, True
+
+    def __call__(self, record: StageRecord) -> None:
+        if self._starts_step and self.step in self.steps:
+            self.look(record)
+        self._starts_step = not record.stage.intermediate
+        self.step += self._starts_step
+
+    @abstractmethod
+    def look(self, record: StageRecord) -> None:
+        """See the first stage of a step; record.states[0] is the state on the trajectory."""
+
+    def hats(self, t: float) -> tuple[float, float, float, float]:
+        """(a, b, c, d) with x0_hat = a x + b f and eps_hat = c x + d f."""
+        a, b, c, d = (float(number) for number in conversion(self.model.prediction, self.model.process, t))
+        return a, b, c, d
+
+
+def steps_in(window: Window, total: int, least: int = 1) -> range:
+    """The steps of `total` that lie in a window given as fractions, widened at its start to at least `least`.
+
+    Raises:
+        ConfigurationError: not 0 <= first < last <= 1, or fewer than `least` steps in all.
+    """
+    if len(window) != 2 or not 0 <= window[0] < window[1] <= 1:
+        raise ConfigurationError(f"score.window = {window} must be fractions 0 <= first < last <= 1 of the steps.")
+    if total < least:
+        raise ConfigurationError(f"sampler.steps = {total}; this score compares at least {least} steps.")
+    stop = max(round(window[1] * total), least)
+    return range(min(round(window[0] * total), stop - least), stop)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Samples with the scores of their trajectories.
+
+    Attributes:
+        samples: what `genuq.sample` gives, bit for bit.
+        scores: (N,) float64 for each watcher.
+        evaluations: network evaluations of one sample: of the `sampling` itself, and beside it of each watcher.
+    """
+
+    samples: Tensor
+    scores: dict[str, Tensor]
+    evaluations: dict[str, float]
+
+
+def watch(
+    model: GenerativeModel,
+    sampler: Sampler,
+    indices: Sequence[int],
+    watchers: Mapping[str, Callable[..., Watcher]],
+    progress: Progress | None = None,
+) -> Watched:
+    """Sample once, and score every sample by each of the watchers on the way.
+
+    Args:
+        watchers: by name; each is called with (model, sampler, indices of a batch).
+        progress: called with the number of samples that each batch finished.
+    """
+    parts = []
+    with metered(model) as meter:
+        for start in range(0, max(1, len(indices)), sampler.batch_size):
+            batch = indices[start : start + sampler.batch_size]
+            parts.append(_watch_batch(model, sampler, batch, watchers, meter))
+            if progress:
+                progress(len(batch))
+    samples = torch.cat([part for part, _ in parts])
+    scores = {name: torch.cat([values[name] for _, values in parts]) for name in watchers}
+    spent = {"sampling": 0.0, **dict.fromkeys(watchers, 0.0), **meter.per_sample(len(samples))}
+    return Watched(samples, scores, spent)
+
+
+def _watch_batch(
+    model: GenerativeModel,
+    sampler: Sampler,
+    indices: Sequence[int],
+    watchers: Mapping[str, Callable[..., Watcher]],
+    meter: Meter,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    sampler.check(model)
+    built = {name: build(model, sampler, indices) for name, build in watchers.items()}
+    observers = [_charged(meter, name, watcher) for name, watcher in built.items()]
+    samples = sample(model, sampler, indices, observers=observers)
+    scores = {}
+    with evaluating(model):
+        for name, watcher in built.items():
+            with meter.charging(name), torch.no_grad():
+                scores[name] = watcher.score().cpu()
+    return samples, scores
+
+
+def _charged(meter: Meter, name: str, watcher: Watcher) -> Observer:
+    def observe(record: StageRecord) -> None:
+        with meter.charging(name):
+            watcher(record)
+
+    return observe
