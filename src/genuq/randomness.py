@@ -20,6 +20,7 @@ INITIAL, ANCESTRAL, WEIGHTS, JITTER, PIXELS, CONTROL = (
     "random score",
 )
 TRAINING, FITTING, HELD_OUT, SUBSET = "training noise", "fitting noise", "held-out noise", "subset"
+FISHER = "Monte-Carlo Fisher"
 
 
 def key(seed: int, index: int, stream: str) -> int:

@@ -8,12 +8,12 @@ from torch import nn
 
 from genuq.errors import ConfigurationError
 from genuq.posteriors import DiagonalLaplace, ExactLastLayerLaplace, IsotropicNoise, Scale, ScaleOptions
+from genuq.posteriors.held_out import HeldOutSums
 from genuq.posteriors.scale import (
-    HeldOutSums,
     choose_scale,
     choose_temperature,
+    factor_to_reach,
     maximise_evidence,
-    reach_perturbation,
 )
 
 INPUTS, OUTPUTS, NOISE = 4, 2, 0.5
@@ -210,7 +210,8 @@ def test_a_wanted_perturbation_is_reached(kind, target):
 def test_reaching_a_perturbation_keeps_the_posteriors_shape(fitted):
     posterior, _ = fitted
     before = posterior.finalise(Scale(300, NOISE, 2.0)).covariance()
-    after = posterior.finalise(reach_perturbation(posterior, posterior.scale, 0.3)).covariance()
+    factor = factor_to_reach(posterior, 0.3)
+    after = posterior.rescaled(prior_precision=2.0 / factor, temperature=factor).covariance()
     ratio = after / before
     assert float(ratio.std() / ratio.mean()) < 1e-9
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 
-from genuq.posteriors.base import Scale
+from genuq.errors import ConfigurationError
+from genuq.posteriors.base import Posterior, Scale
 from genuq.posteriors.last_layer import LastLayerPosterior
 
 
 class IsotropicNoise(LastLayerPosterior):
     """N(w_map, I / lambda): weight noise that knows no curvature, the control of methods.md 3.4.
 
-    To match another posterior's mean perturbation, finalise it with `prior_precision = 1 / other.mean_variance()`.
+    `matched_to` gives it another posterior's mean perturbation.
     """
 
     kind = "isotropic"
@@ -20,6 +23,25 @@ class IsotropicNoise(LastLayerPosterior):
     def __init__(self, layer: nn.Module, active: Tensor | None = None) -> None:
         super().__init__(layer, active)
         self._none = torch.zeros(1, self.head.inputs, dtype=torch.float64)
+
+    @classmethod
+    def matched_to(cls, other: Posterior) -> Self:
+        """Noise on the same layer with the mean variance of a finalised posterior.
+
+        Raises:
+            ConfigurationError: the other posterior is not one over the head.
+        """
+        if not isinstance(other, LastLayerPosterior):
+            raise ConfigurationError(
+                f"isotropic noise on the head cannot take the size of '{other.kind}', which moves other layers too. "
+                "Use isotropic_network."
+            )
+        noise = cls(other.head.layer, other.active_O)
+        noise.n_seen = other.n_seen
+        scale = other.require_final()
+        return noise.finalise(
+            Scale(scale.n_effective, scale.observation_noise, prior_precision=1 / other.mean_variance())
+        )
 
     @property
     def curvature(self) -> Tensor:
@@ -52,3 +74,8 @@ class IsotropicNoise(LastLayerPosterior):
     def mean_variance(self) -> float:
         self.require_final()
         return self._variance
+
+
+def isotropic_like(posterior: Posterior) -> Posterior:
+    """Isotropic weight noise on what a finalised posterior moves, of the same size: its control."""
+    return IsotropicNoise.matched_to(posterior)

@@ -1,39 +1,104 @@
-"""Fitting a last-layer posterior by streaming images through the frozen network."""
+"""Fitting a posterior by streaming images through the frozen network, and choosing its scale."""
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from genuq.data import Dataset, as_dataset
-from genuq.errors import ConfigurationError, did_you_mean, require_finite
-from genuq.models import GenerativeModel
-from genuq.posteriors.capture import active_outputs, head_features, residuals_at_head
+from genuq.errors import ArtefactError, ConfigurationError, did_you_mean
+from genuq.files import read_tensors
+from genuq.models import GenerativeModel, evaluating
+from genuq.posteriors.base import CurvaturePosterior, Posterior
+from genuq.posteriors.capture import active_outputs
 from genuq.posteriors.control import IsotropicNoise
 from genuq.posteriors.diagonal import DiagonalLaplace
 from genuq.posteriors.exact import ExactLastLayerLaplace
-from genuq.posteriors.last_layer import LastLayerPosterior
-from genuq.posteriors.scale import ChosenScale, HeldOutSums, ScaleOptions, choose_scale, isotropic_prior
-from genuq.randomness import FITTING, HELD_OUT, generator, generators, normal, uniform
+from genuq.posteriors.held_out import HeldOutSums
+from genuq.posteriors.passes import CurvaturePass, HeldOutPass, Pass, PredictivePass
+from genuq.posteriors.regression import RegressionBatches, regress
+from genuq.posteriors.scale import (
+    ChosenScale,
+    ScaleOptions,
+    by_prediction,
+    choose_scale,
+    isotropic_prior,
+    noise_weights,
+)
+from genuq.randomness import FITTING, HELD_OUT, generator
 
 Progress = Callable[[int, int], None]
-KINDS: dict[str, type[LastLayerPosterior]] = {
+KINDS: dict[str, type[Posterior]] = {
     kind.kind: kind for kind in (ExactLastLayerLaplace, DiagonalLaplace, IsotropicNoise)
 }
 
+# Does one pass over all batches, in this process or in many; the name identifies it within the fit.
+Runner = Callable[[Pass, RegressionBatches, str], None]
 
-class RegressionBatch(NamedTuple):
-    """A batch of the regression problem that the network was trained on."""
 
-    x: Tensor
-    t: Tensor
-    y: Tensor | None
-    target: Tensor
+@dataclass(frozen=True)
+class FitSettings:
+    """How to fit a posterior.
+
+    Attributes:
+        kind: a name of `KINDS`.
+        images: for the curvature; the first ones of a seeded permutation.
+        held_out: for the noise variance, the temperature and the predictive criterion; never among the former. May be
+            0 where nothing has to be learnt from them.
+        repeats: how many (t, eps) each image gets, times stratified over all.
+        batch_size: rows at a time.
+        time_bins: of the noise variance over t; 1 means one variance. More need a posterior over the head.
+        fisher_draws: Monte-Carlo draws for each row, for posteriors over several layers.
+        predictive_draws: weight draws for the predictive criterion, where the variance has no closed form.
+        seed: keys the permutation, times, noise and draws.
+        scale: entries of the scale to fix by hand.
+        options: of the posterior, for instance `convention`.
+    """
+
+    kind: str = "exact_laplace"
+    images: int = 4096
+    held_out: int = 512
+    repeats: int = 1
+    batch_size: int = 128
+    time_bins: int = 1
+    fisher_draws: int = 1
+    predictive_draws: int = 4
+    seed: int = 0
+    scale: ScaleOptions = field(default_factory=ScaleOptions)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def check(self, dataset: Dataset) -> None:
+        """Raise ConfigurationError for counts that cannot work, naming the key."""
+        least = {
+            "images": (self.images, 1),
+            "held_out": (self.held_out, int(self.scale.needs_held_out)),
+            **{name: (getattr(self, name), 1) for name in ("batch_size", "repeats", "time_bins", "fisher_draws")},
+        }
+        for name, (value, lowest) in least.items():
+            if value < lowest:
+                raise ConfigurationError(f"posterior.{name} = {value}; it must be at least {lowest}.")
+        if self.images + self.held_out > len(dataset):
+            raise ConfigurationError(
+                f"posterior.images + posterior.held_out = {self.images + self.held_out}, but {dataset.name} has "
+                f"{len(dataset)}. Lower them."
+            )
+        if self.time_bins > 1 and not self.held_out:
+            raise ConfigurationError(
+                f"posterior.time_bins = {self.time_bins} needs held-out images: raise posterior.held_out."
+            )
+
+    def permutation(self, dataset: Dataset) -> tuple[list[int], list[int]]:
+        """(fitting images, held-out images)."""
+        source = generator(self.seed, 0, "fitting order")
+        order = torch.randperm(len(dataset), generator=source)[: self.images + self.held_out].tolist()
+        return order[: self.images], order[self.images :]
 
 
 @dataclass(frozen=True)
@@ -45,43 +110,54 @@ class FitResult:
         forward_seconds: of the network's forward passes in it.
     """
 
-    posterior: LastLayerPosterior
+    posterior: Posterior
     chosen: ChosenScale
     held_out: HeldOutSums
     seconds: float
     forward_seconds: float
 
 
-def regression_batches(
-    model: GenerativeModel, dataset: Dataset, indices: Sequence[int], batch_size: int, seed: int, stream: str
-) -> Iterator[RegressionBatch]:
-    """Noisy inputs and targets; times stratified over all `indices`, noise keyed by image, whatever the batch size."""
-    strata = torch.randperm(len(indices), generator=generator(seed, 0, f"{stream}, strata"))
-    for start in range(0, len(indices), batch_size):
-        chosen = list(indices[start : start + batch_size])
-        images, classes = dataset.batch(chosen)
-        sources = generators(seed, chosen, stream)
-        t = (strata[start : start + len(chosen)] + uniform(sources)) / len(indices)
-        noise = normal(sources, model.latent_shape).to(model.device)
-        with torch.no_grad():
-            latents = model.autoencoder.encode(images.to(model.device))
-        x_t, target = model.target(latents, noise, t.to(model.device))
-        y = classes.to(model.device) if model.num_classes else None
-        yield RegressionBatch(x_t, t.to(model.device, x_t.dtype), y, target)
+def build(name: str, model: GenerativeModel, active: Tensor | None = None, **options: Any) -> Posterior:
+    """An empty posterior called `name` over the model's head or network, as its kind wants.
 
-
-def build(name: str, model: GenerativeModel, active: Tensor | None = None, **options: str) -> LastLayerPosterior:
-    """An empty posterior called `name` over the model's head.
+    Args:
+        active: for posteriors over the head, its output channels that reach the prediction.
 
     Raises:
         ConfigurationError: no posterior has this name, or it takes no such option.
     """
-    if name not in KINDS:
-        raise ConfigurationError(f"posterior.name = '{name}' is not a posterior." + did_you_mean(name, KINDS))
+    kind = kind_of(name)
     try:
-        return KINDS[name](model.head, active, **options)
+        if kind.scope == "head":
+            return kind(model.head, active, **options)  # type: ignore[call-arg]
+        if options.get("layers") in ("head", ["head"]):
+            options["layers"] = [model.head_name]
+        return kind(model.network, **options)
     except TypeError as error:
         raise ConfigurationError(f"posterior '{name}' cannot be built from {sorted(options)}: {error}.") from error
+
+
+def kind_of(name: str) -> type[Posterior]:
+    """The kind of posterior called `name`.
+
+    Raises:
+        ConfigurationError: none has this name.
+    """
+    if name not in KINDS:
+        raise ConfigurationError(f"posterior.name = '{name}' is not a posterior." + did_you_mean(name, KINDS))
+    return KINDS[name]
+
+
+def load(path: str | Path, model: GenerativeModel) -> Posterior:
+    """A saved posterior of any kind, for the model that it was fitted to.
+
+    Raises:
+        ArtefactError: truncated, of another format or kind, or fitted to other weights.
+    """
+    name = read_tensors(path)[1].get("kind", "")
+    if name not in KINDS:
+        raise ArtefactError(f"{path} holds no posterior that this genuq knows (kind '{name}'). Fit it again.")
+    return KINDS[name].load(path, model.head if KINDS[name].scope == "head" else model.network)
 
 
 def fit(
@@ -93,71 +169,114 @@ def fit(
     batch_size: int = 128,
     seed: int = 0,
     scale: ScaleOptions | None = None,
+    repeats: int = 1,
+    time_bins: int = 1,
     progress: Progress | None = None,
-    **options: str,
+    **options: Any,
 ) -> FitResult:
-    """Fit a last-layer posterior to a model that genuq may never have seen, and choose its scale.
+    """Fit a posterior to a model that genuq may never have seen, and choose its scale.
 
     Args:
         model: the model, trained.
-        training_data: what it was trained on, a data set or a tensor (`genuq.data.as_dataset`); the first images of a
-            seeded permutation fit, the next are held out.
-        kind: `exact_laplace`, `diagonal_laplace` or `isotropic`.
-        images: for the curvature; one (t, eps) each.
-        held_out: for the noise variance and the temperature; never among the former. May be 0 where both are given.
-        scale: entries to fix by hand.
-        progress: called with (images done, images in all).
+        training_data: what it was trained on, a data set or a tensor (`genuq.data.as_dataset`).
+        progress: called with (rows done, rows in all).
+        kind, images, held_out, batch_size, seed, scale, repeats, time_bins: see `FitSettings`.
         options: of the posterior, for instance `convention`.
 
     Raises:
         ConfigurationError: an unsuitable head, a scale that cannot be chosen, or more images asked for than there are.
         NonFiniteError: NaN or infinite weights or activations.
     """
-    dataset, scale, total = as_dataset(training_data), scale or ScaleOptions(), images + held_out
-    _check_counts(dataset, images, held_out, batch_size, scale)
+    settings = FitSettings(
+        kind=kind,
+        images=images,
+        held_out=held_out,
+        repeats=repeats,
+        batch_size=batch_size,
+        time_bins=time_bins,
+        seed=seed,
+        scale=scale or ScaleOptions(),
+        options=options,
+    )
+    return fit_by(in_this_process(model, progress), model, as_dataset(training_data), settings)
+
+
+def in_this_process(model: GenerativeModel, progress: Progress | None) -> Runner:
+    """A runner without a trainer: every batch in turn."""
+    done = 0
+
+    def run(part: Pass, batches: RegressionBatches, name: str) -> None:
+        nonlocal done
+        for number in range(len(batches)):
+            part.add(model, regress(model, batches[number]))
+            done += batches.rows_in(number)
+            if progress:
+                progress(done, batches.total)
+
+    return run
+
+
+def fit_by(run: Runner, model: GenerativeModel, dataset: Dataset, settings: FitSettings) -> FitResult:
+    """The passes of a fit in their order, each done by `run`: curvature, held-out images, predictive density."""
+    settings.check(dataset)
     model.check_weights()
-    if kind == IsotropicNoise.kind:
-        isotropic_prior(scale)  # refuses now what could not be chosen after the pass over the images
-    order = torch.randperm(len(dataset), generator=generator(seed, 0, "fitting order"))[:total].tolist()
-    model.eval()
-    first = next(regression_batches(model, dataset, order[:2], 2, seed, FITTING))
-    posterior = build(kind, model, active_outputs(model, first.x, first.t, first.y), **options)
-    started, forward = time.perf_counter(), 0.0
-    for batch in regression_batches(model, dataset, order[:images], batch_size, seed, FITTING):
-        forward += _accumulate(model, posterior, batch)
-        if progress:
-            progress(posterior.n_seen, total)
-    seconds = time.perf_counter() - started
-    sums = HeldOutSums(posterior.head.inputs)
-    for batch in regression_batches(model, dataset, order[images:], batch_size, seed, HELD_OUT):
-        prediction, features, output = head_features(model, batch.x, batch.t, batch.y)
-        sums.update(posterior, features, *residuals_at_head(prediction, batch.target, output))
-        if progress:
-            progress(images + sums.images, total)
-    chosen = choose_scale(posterior, sums, len(dataset), scale)
-    return FitResult(posterior.finalise(chosen.scale), chosen, sums, seconds, forward)
+    if settings.kind == IsotropicNoise.kind:
+        isotropic_prior(settings.scale)  # refuses now what could not be chosen after the pass over the images
+    with evaluating(model):
+        return _fit(run, model, dataset, settings)
 
 
-def _check_counts(dataset: Dataset, images: int, held_out: int, batch_size: int, scale: ScaleOptions) -> None:
-    least = {"images": (images, 1), "held_out": (held_out, int(scale.needs_held_out)), "batch_size": (batch_size, 1)}
-    for name, (value, lowest) in least.items():
-        if value < lowest:
-            raise ConfigurationError(f"posterior.{name} = {value}; it must be at least {lowest}.")
-    if images + held_out > len(dataset):
+def _fit(run: Runner, model: GenerativeModel, dataset: Dataset, settings: FitSettings) -> FitResult:
+    fitting, held_out = settings.permutation(dataset)
+    empty = empty_posterior(model, dataset, fitting, settings)
+    batches = _batches(model, dataset, settings)
+    posterior, curvature, seconds = empty(), None, 0.0
+    if isinstance(posterior, CurvaturePosterior):
+        curvature = CurvaturePass(empty, settings.time_bins, settings.seed, settings.fisher_draws)  # type: ignore[arg-type]
+        started = time.perf_counter()
+        run(curvature, batches(fitting, FITTING), "curvature")
+        seconds = time.perf_counter() - started
+        posterior = curvature.posteriors[0]
+    judged = HeldOutPass(posterior, settings.time_bins)
+    run(judged, batches(held_out, HELD_OUT), "held-out")
+    if curvature is not None and settings.time_bins > 1:
+        noise = settings.scale.observation_noise or judged.held_out.residual_variance
+        posterior = curvature.combined(noise_weights(judged.held_out, noise))
+    chosen = choose_scale(posterior, judged.held_out, len(dataset), settings.scale)
+    if settings.scale.criterion == "predictive":
+        noise_T = torch.tensor(chosen.noise_profile or [chosen.scale.observation_noise], dtype=torch.float64)
+        predicted = PredictivePass(posterior.finalise(chosen.scale), noise_T, settings.predictive_draws, settings.seed)
+        run(predicted, batches(held_out, HELD_OUT), "predictive")
+        chosen = by_prediction(chosen, predicted.predictive)
+    forward = curvature.forward_seconds if curvature else 0.0
+    return FitResult(posterior.finalise(chosen.scale), chosen, judged.held_out, seconds, forward)
+
+
+def empty_posterior(
+    model: GenerativeModel, dataset: Dataset, images: Sequence[int], settings: FitSettings
+) -> Callable[[], Posterior]:
+    """Makes empty posteriors of the kind asked for. What is wrong with it is raised here, after one forward pass."""
+    kind, active = kind_of(settings.kind), None
+    if kind.scope == "head":
+        batches = RegressionBatches(dataset, images[:2], model.latent_shape, 2, settings.seed, FITTING)
+        first = regress(model, batches[0])
+        active = active_outputs(model, first.x, first.t, first.y)
+    elif settings.time_bins > 1:
         raise ConfigurationError(
-            f"posterior.images + posterior.held_out = {images + held_out}, but {dataset.name} has {len(dataset)}. "
-            "Lower them."
+            f"posterior.time_bins = {settings.time_bins}, but '{settings.kind}' cannot weight its sums by time: set 1."
         )
+    return functools.partial(build, settings.kind, model, active, **settings.options)
 
 
-def _accumulate(model: GenerativeModel, posterior: LastLayerPosterior, batch: RegressionBatch) -> float:
-    """Add one batch to the sums; returns the seconds of the forward pass."""
-    started = time.perf_counter()
-    prediction, features, output = head_features(model, batch.x, batch.t, batch.y)
-    require_finite(features, f"the input of model.head = '{model.head_name}'", "Check the weights and the data.")
-    seconds = time.perf_counter() - started  # after the check, which waits for the device
-    residuals = None
-    if posterior.needs == "residuals":
-        _, residuals = residuals_at_head(prediction, batch.target, output)
-    posterior.update(features, residuals)
-    return seconds
+def _batches(
+    model: GenerativeModel, dataset: Dataset, settings: FitSettings
+) -> Callable[[Sequence[int], str], RegressionBatches]:
+    total = settings.repeats * (settings.images + settings.held_out * (1 + (settings.scale.criterion == "predictive")))
+
+    def make(images: Sequence[int], stream: str) -> RegressionBatches:
+        size, seed, repeats = settings.batch_size, settings.seed, settings.repeats
+        made = RegressionBatches(dataset, images, model.latent_shape, size, seed, stream, repeats)
+        made.total = total
+        return made
+
+    return make

@@ -2,50 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 
 import torch
-from torch import Tensor
 
-from genuq.errors import ConfigurationError
-from genuq.posteriors.base import Scale, require_positive
+from genuq.errors import ConfigurationError, did_you_mean
+from genuq.posteriors.base import CurvaturePosterior, Posterior, Scale, require_positive
 from genuq.posteriors.control import IsotropicNoise
+from genuq.posteriors.held_out import FACTORS, HeldOutSums, PredictiveCurve
 from genuq.posteriors.last_layer import LastLayerPosterior
 
+CRITERIA = ("evidence", "predictive", "perturbation")
 RIDGE = 1e-6  # of the mean eigenvalue, where the curvature is inverted without a prior
-
-
-@dataclass
-class HeldOutSums:
-    """Sums over held-out images, additive over batches and processes.
-
-    Attributes:
-        squared_residual: sum of (f - target)^2.
-        elements: how many residuals.
-        gradient_outer_KK: sum over images and active channels of g g^T, g = sum_p r_p a_p.
-        images: how many images.
-    """
-
-    inputs: int
-    squared_residual: float = 0.0
-    elements: int = 0
-    images: int = 0
-    gradient_outer_KK: Tensor = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.gradient_outer_KK = torch.zeros(self.inputs, self.inputs, dtype=torch.float64)
-
-    def update(self, posterior: LastLayerPosterior, features: Tensor, residual: Tensor, at_head: Tensor) -> None:
-        self.squared_residual += float(residual.double().square().sum())
-        self.elements += residual.numel()
-        gradients_BOK = posterior.head.gradients(features.double(), at_head.double())
-        flat = gradients_BOK[:, posterior.active_O.to(features.device)].flatten(0, 1)
-        self.gradient_outer_KK += (flat.T @ flat).cpu()
-        self.images += len(features)
-
-    @property
-    def residual_variance(self) -> float:
-        return self.squared_residual / self.elements
 
 
 @dataclass(frozen=True)
@@ -70,10 +38,20 @@ class ScaleOptions:
     prior_precision: float | None = None
     temperature: float | None = None
     relative_perturbation: float | None = None
+    criterion: str = "evidence"
 
     def __post_init__(self) -> None:
-        given = {name: value for name, value in asdict(self).items() if value is not None}
+        given = {name: value for name, value in asdict(self).items() if value is not None and name != "criterion"}
         require_positive(given)
+        if self.criterion not in CRITERIA:
+            raise ConfigurationError(
+                f"posterior.criterion = '{self.criterion}' is not a criterion.{did_you_mean(self.criterion, CRITERIA)}"
+            )
+        if (self.relative_perturbation is None) == (self.criterion == "perturbation") and self.criterion != "evidence":
+            raise ConfigurationError(
+                "posterior.criterion=perturbation and posterior.relative_perturbation belong together: give both, or "
+                f"neither (criterion = '{self.criterion}', relative_perturbation = {self.relative_perturbation})."
+            )
         if "relative_perturbation" in given and given.keys() & {"temperature", "prior_precision"}:
             raise ConfigurationError(
                 "posterior.relative_perturbation decides the size of the draws; leave posterior.temperature and "
@@ -82,20 +60,33 @@ class ScaleOptions:
 
     @property
     def needs_held_out(self) -> bool:
-        return self.observation_noise is None or self.temperature is None
+        unknown = self.observation_noise is None or self.temperature is None
+        return unknown or self.criterion == "predictive"
 
 
 @dataclass(frozen=True)
 class ChosenScale:
-    """The scale, a sentence for each entry, and the evidence curve (lambda, log marginal likelihood) if made."""
+    """The scale and how it came about.
+
+    Attributes:
+        scale: the scale.
+        how: a sentence for each entry.
+        evidence: (lambda, log marginal likelihood), if made.
+        criterion: what decided the size of the draws.
+        predictive: (factor of the covariance, held-out log predictive density per element), if made.
+        noise_profile: s^2 of equal bins of time, where there is more than one.
+    """
 
     scale: Scale
     how: dict[str, str]
     evidence: tuple[list[float], list[float]] | None
+    criterion: str = "evidence"
+    predictive: tuple[list[float], list[float]] | None = None
+    noise_profile: list[float] | None = None
 
 
 def choose_scale(
-    posterior: LastLayerPosterior, held_out: HeldOutSums, training_images: int, options: ScaleOptions
+    posterior: Posterior, held_out: HeldOutSums, training_images: int, options: ScaleOptions
 ) -> ChosenScale:
     """Fill in what the options leave open, in the order noise, temperature, prior precision."""
     how = {name: "given" for name in ("n_effective", "observation_noise", "temperature", "prior_precision")}
@@ -109,15 +100,49 @@ def choose_scale(
     prior, evidence = options.prior_precision, None
     if isinstance(posterior, IsotropicNoise):
         prior, how["prior_precision"] = isotropic_prior(options)
+    elif not isinstance(posterior, CurvaturePosterior):
+        prior, how["prior_precision"] = prior or 1.0, how["prior_precision"] if prior else "one: no prior takes part"
     elif prior is None:
         prior, evidence = maximise_evidence(posterior, Scale(n_effective, noise, 1.0, temperature))
         how["prior_precision"] = "maximum of the log marginal likelihood"
-    scale = Scale(n_effective, noise, prior, temperature)
-    if options.relative_perturbation is not None:
-        scale = reach_perturbation(posterior, scale, options.relative_perturbation)
-        how["temperature"] = f"reaches a relative weight perturbation of {options.relative_perturbation:g}"
-        how["prior_precision"] += ", divided by the factor that the temperature was raised by"
-    return ChosenScale(scale, how, evidence)
+    chosen = ChosenScale(Scale(n_effective, noise, prior, temperature), how, evidence, noise_profile=profile(held_out))
+    if options.relative_perturbation is None:
+        return chosen
+    factor = factor_to_reach(posterior.finalise(chosen.scale), options.relative_perturbation)
+    reason = f"reaches a relative weight perturbation of {options.relative_perturbation:g}"
+    return replace(widened(chosen, factor, reason), criterion="perturbation")
+
+
+def profile(held_out: HeldOutSums) -> list[float] | None:
+    """s^2 over time, where the residuals were binned."""
+    return held_out.residual_variances().tolist() if held_out.bins > 1 else None
+
+
+def noise_weights(held_out: HeldOutSums, noise: float) -> torch.Tensor:
+    """s^2 / s^2(t) of each bin, (T,): what multiplies the curvature of the images in it."""
+    if held_out.bins == 1:
+        return torch.ones(1, dtype=torch.float64)
+    return noise / held_out.residual_variances()
+
+
+def widened(chosen: ChosenScale, factor: float, reason: str) -> ChosenScale:
+    """The covariance multiplied by one factor: temperature times, prior precision over it."""
+    scale = chosen.scale
+    scale = replace(scale, prior_precision=scale.prior_precision / factor, temperature=scale.temperature * factor)
+    how = chosen.how | {
+        "temperature": reason,
+        "prior_precision": chosen.how["prior_precision"] + ", divided by the factor that the temperature was raised by",
+    }
+    return replace(chosen, scale=scale, how=how)
+
+
+def by_prediction(chosen: ChosenScale, curve: PredictiveCurve) -> ChosenScale:
+    """The covariance multiplied by the factor with the highest held-out predictive density."""
+    factor = curve.best()
+    edge = " (the edge of what was tried)" if factor in (float(FACTORS[0]), float(FACTORS[-1])) else ""
+    reason = f"{chosen.how['temperature']}, times {factor:.3g}{edge}: maximum of the held-out log predictive density"
+    points = (FACTORS.tolist(), curve.curve().tolist())
+    return replace(widened(chosen, factor, reason), criterion="predictive", predictive=points)
 
 
 def choose_noise(held_out: HeldOutSums) -> tuple[float, str]:
@@ -143,48 +168,57 @@ def isotropic_prior(options: ScaleOptions) -> tuple[float, str]:
     )
 
 
-def choose_temperature(posterior: LastLayerPosterior, held_out: HeldOutSums, noise: float) -> tuple[float, str]:
+def choose_temperature(posterior: Posterior, held_out: HeldOutSums, noise: float) -> tuple[float, str]:
     """T = tr(H^-1 J) / tr(H^-1 H): how much more the gradient varies from image to image than the curvature says.
 
     The likelihood treats the residuals of an image's positions as independent. They are not, so that H, which sums
     over positions, overstates what an image tells; J, the covariance of whole-image gradients, does not.
     Source: magnitude adjustment of composite likelihoods, Pauli, Racugno & Ventura 2011; Ribatet et al. 2012.
     """
-    if isinstance(posterior, IsotropicNoise):
-        return 1.0, "no likelihood, no temperature"
+    if isinstance(posterior, IsotropicNoise) or not isinstance(posterior, CurvaturePosterior):
+        return 1.0, "one: no likelihood takes part"
     if posterior.needs == "residuals":
         return 1.0, "one: the empirical Fisher sums gradients over whole images"
-    channels = int(posterior.active_O.sum())
-    gradients_KK = held_out.gradient_outer_KK / (held_out.images * channels)
     size = posterior.mean_eigenvalue()
     if size == 0:
         raise ConfigurationError("the input of model.head is zero on all images: no data reach it.")
-    against, own = posterior.trace_against(gradients_KK, ridge=RIDGE * size)
+    if isinstance(posterior, LastLayerPosterior):
+        channels = int(posterior.active_O.sum())
+        gradients_KK = held_out.gradient_outer(noise_weights(held_out, noise)) / (held_out.images * channels)
+        against, own = posterior.trace_against(gradients_KK, ridge=RIDGE * size)
+    else:
+        against = held_out.mahalanobis / held_out.images
+        own = sum(float((values / (values + RIDGE * size)).sum()) * n for values, n in posterior.spectrum())
     temperature = posterior.n_seen * against / (own * noise)
     return temperature, f"variance of whole-image gradients over curvature, on {held_out.images} held-out images"
 
 
-def maximise_evidence(posterior: LastLayerPosterior, scale: Scale) -> tuple[float, tuple[list[float], list[float]]]:
+def maximise_evidence(posterior: CurvaturePosterior, scale: Scale) -> tuple[float, tuple[list[float], list[float]]]:
     """The prior precision with the highest log marginal likelihood, and the curve, in closed form from eigenvalues.
 
     log p(D | lambda) = const - 1/2 sum_i log(1 + gamma_i / lambda) - lambda / 2 |w|^2, gamma_i the eigenvalues of the
-    scaled curvature. The maximum lies below K O / |w|^2 (MacKay 1992).
+    scaled curvature. The maximum lies below P / |w|^2 for P weights w (MacKay 1992).
     """
-    weights_OK = posterior.mean_OK[posterior.active_O]
-    eigenvalues = posterior.eigenvalues()
-    scaled = posterior.weight(scale) * eigenvalues
-    repeats = len(weights_OK) / len(scaled)
-    norm = float(weights_OK.square().sum())
+    groups = posterior.spectrum()
+    weight = posterior.weight(scale)
+    count = sum(values.numel() * repeats for values, repeats in groups)
+    norm = posterior.mean_square() * count
     if norm == 0:
-        raise ConfigurationError("the head's weights are all zero: train the model, or set posterior.prior_precision.")
-    grid = torch.logspace(-8, 0.3, 400, dtype=torch.float64) * weights_OK.numel() / norm
-    log_determinant = torch.stack([torch.log1p(scaled / precision).sum() for precision in grid])
-    curve = -0.5 * (repeats * log_determinant + grid * norm)
+        raise ConfigurationError("the weights are all zero: train the model, or set posterior.prior_precision.")
+    grid = torch.logspace(-8, 0.3, 400, dtype=torch.float64) * count / norm
+    log_determinant = torch.zeros_like(grid)
+    for values, repeats in groups:
+        scaled = (weight * values).flatten()
+        log_determinant += repeats * torch.stack([torch.log1p(scaled / precision).sum() for precision in grid])
+    curve = -0.5 * (log_determinant + grid * norm)
     return float(grid[int(curve.argmax())]), (grid.tolist(), curve.tolist())
 
 
-def reach_perturbation(posterior: LastLayerPosterior, scale: Scale, target: float) -> Scale:
-    """Multiply the posterior's covariance by one factor so that draws have the relative perturbation `target`."""
-    reached = posterior.finalise(scale).relative_perturbation()
-    factor = (target / reached) ** 2
-    return Scale(scale.n_effective, scale.observation_noise, scale.prior_precision / factor, scale.temperature * factor)
+def factor_to_reach(posterior: Posterior, target: float) -> float:
+    """The factor of a finalised posterior's covariance with which draws have the relative perturbation `target`."""
+    reached = posterior.relative_perturbation()
+    if reached == 0:
+        raise ConfigurationError(
+            f"posterior '{posterior.kind}' moves no weight: leave posterior.relative_perturbation null."
+        )
+    return (target / reached) ** 2

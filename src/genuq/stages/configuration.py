@@ -89,12 +89,23 @@ class SamplerConfig:
 
 @dataclass
 class PosteriorConfig:
+    """One posterior. None: the posterior has no such option, or the value is chosen from data."""
+
     name: str = MISSING  # a name of genuq.posteriors.KINDS
-    convention: str | None = None  # diagonal_laplace: ggn, empirical_fisher, laplace_torch
     draws: int = 5
     images: int = 4096
     held_out: int = 512
+    repeats: int = 1  # (t, eps) of each image
     batch_size: int = 64
+    time_bins: int = 1  # of the noise variance, for posteriors over the head
+    convention: str | None = None  # diagonal_laplace: ggn, empirical_fisher, laplace_torch
+    layers: list[str] | None = None  # over several layers: [all], [head], or names with *
+    approximation: str | None = None  # kfac: expand, reduce
+    fisher_draws: int = 1  # Monte-Carlo Fisher, over several layers
+    fraction: float | None = None  # subnetwork_laplace: share of the weights
+    rate: float | None = None  # mc_dropout
+    match: str | None = None  # isotropic, isotropic_network: the posterior whose size it takes
+    criterion: str = "evidence"  # evidence, predictive, perturbation
     n_effective: float | None = None
     observation_noise: float | None = None
     prior_precision: float | None = None
@@ -177,6 +188,7 @@ class Config:
     network: Any = MISSING
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     posterior: PosteriorConfig = field(default_factory=PosteriorConfig)
+    beside: dict[str, PosteriorConfig] = field(default_factory=dict)  # further posteriors, posterior@beside.NAME=...
     likelihood: LikelihoodConfig = field(default_factory=LikelihoodConfig)
     score: ScoreConfig = field(default_factory=ScoreConfig)
     metric: MetricConfig = field(default_factory=MetricConfig)

@@ -18,9 +18,12 @@ from genuq.stages.stage import STAGES, Stage
 
 
 class Embed(Stage):
-    """Leaves embeddings.safetensors (image, draws, controls) and judge.safetensors (image, real, draws)."""
+    """Leaves embeddings.safetensors (image, every posterior's draws, controls) and judge.safetensors (image, real,
+    every posterior's draws).
+    """
 
     name = "embed"
+    version = 2
     inputs = ("sample",)
 
     def settings(self, run: Run) -> dict[str, Any]:
@@ -48,9 +51,13 @@ class Embed(Stage):
             embedded = {name: run.likelihood.embed(tensor, **settings) for name, tensor in versions.items()}
         files.write_tensors(folder.path / "embeddings.safetensors", embedded)
         reference = reference_images(run)
-        image, draws = shown(run, samples["image"]), shown(run, samples["draws"])
-        with display.bar("embedding for the judge", len(reference) + len(draws) * (1 + draws.shape[1])) as advance:
-            judged = judge_features(run, {"image": image, "real": reference, "draws": draws}, advance)
+        judging = {"image": shown(run, samples["image"]), "real": reference}
+        judging |= {name: shown(run, samples[name]) for name in run.posteriors()}
+        count = sum(
+            len(tensor) * (tensor.shape[1] if name in run.posteriors() else 1) for name, tensor in judging.items()
+        )
+        with display.bar("embedding for the judge", count) as advance:
+            judged = judge_features(run, judging, advance)
         files.write_tensors(folder.path / "judge.safetensors", judged)
         return {"likelihood": run.likelihood.name, "judge": run.judge.name}
 
@@ -91,9 +98,9 @@ def reference_images(run: Run) -> Tensor:
 
 def judge_features(run: Run, sets: Mapping[str, Tensor], advance: Callable[[int], None]) -> dict[str, Tensor]:
     """Features of each set in the judge's space; draws (N, M, ...) become (N, M, D)."""
-    features = {}
+    features, drawn = {}, run.posteriors()
     for name, tensor in sets.items():
-        flat = tensor.flatten(0, 1) if name == "draws" else tensor
+        flat = tensor.flatten(0, 1) if name in drawn else tensor
         embedded = run.judge.embed(flat, batch_size=256, progress=advance)
-        features[name] = embedded.reshape(*tensor.shape[:2], -1) if name == "draws" else embedded
+        features[name] = embedded.reshape(*tensor.shape[:2], -1) if name in drawn else embedded
     return features

@@ -25,6 +25,7 @@ class Evaluate(Stage):
     """Leaves evaluation.json: the parts `summary`, `judge`, `scores`, `quality`, `samples` of the results."""
 
     name = "evaluate"
+    version = 2
     inputs = ("score",)
     groups = ("metric",)
 
@@ -52,7 +53,7 @@ class Evaluate(Stage):
             "summary": summarise(rows, run.config.score.name),
             "judge": judge_entry(run, judged, facts),
             "scores": rows,
-            "quality": quality_of_draws(judged),
+            "quality": {name: quality_of_draws(judged, name) for name in run.posteriors()},
             "samples": sample_table(run, samples, columns, facts),
         }
         files.write_json(folder.path / "evaluation.json", plain(evaluation))
@@ -121,9 +122,9 @@ def scoring_space(run: Run) -> str | None:
     return None if extractor is None else extractor.name
 
 
-def quality_of_draws(judged: Mapping[str, Tensor]) -> dict[str, Any]:
+def quality_of_draws(judged: Mapping[str, Tensor], name: str) -> dict[str, Any]:
     """FID of the unperturbed samples and of each draw's: a draw that ruins the images says nothing about them."""
-    draws_NMD = judged["draws"]
+    draws_NMD = judged[name]
     return {
         "fid_map": frechet_distance(judged["real"], judged["image"]),
         "fid_draws": [frechet_distance(judged["real"], draws_NMD[:, m]) for m in range(draws_NMD.shape[1])],

@@ -1,91 +1,188 @@
-"""The stage that fits the posterior over the head, and the control of the same size without curvature."""
+"""The stage that fits: the run's posterior and those beside it, each with its scale, its reasons and its cost."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from genuq import posteriors
-from genuq.posteriors import FitResult, IsotropicNoise, LastLayerPosterior, ScaleOptions
-from genuq.stages.artefacts import StageFolder
+from genuq import files, posteriors
+from genuq.errors import ConfigurationError, did_you_mean
+from genuq.posteriors import (
+    ChosenScale,
+    ExactLastLayerLaplace,
+    FitResult,
+    FitSettings,
+    IsotropicNoise,
+    Posterior,
+    ScaleOptions,
+)
+from genuq.posteriors.fitting import Runner
+from genuq.posteriors.held_out import HeldOutSums
+from genuq.scores import FUNCTIONALS
+from genuq.stages.artefacts import StageFolder, fingerprint
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
 from genuq.stages.stage import Stage, checkpoint_identity
+from genuq.stages.streaming import Devices, StreamingPass, stream
+
+RESERVED = {"image", "index", "class", "real", "jitter", "isotropic", "direct_noise", *FUNCTIONALS}
+OWN = "draws"  # what the run's own posterior is called among all of them
+OPTIONS = ("convention", "layers", "approximation", "fraction", "rate")  # of the posteriors' constructors
 
 
 class Fit(Stage):
-    """Leaves posterior.safetensors; scale, reasons, evidence curve and cost stand in the manifest."""
+    """Leaves posterior.safetensors, and NAME.safetensors for each posterior beside it.
+
+    Scales, reasons, curves and costs stand in the manifest.
+    """
 
     name = "fit"
-    groups = ("data", "posterior")
+    shared = True
+    version = 2
+    groups = ("data",)
 
     def settings(self, run: Run) -> dict[str, Any]:
-        settings = super().settings(run) | {"checkpoint": checkpoint_identity(run), "head": run.config.model.head}
-        for key in ("draws", "batch_size"):
-            settings["posterior"].pop(key)
-        return settings
+        fitted = {name: dict(settings) for name, settings in run.posteriors().items()}
+        for settings in fitted.values():
+            for key in ("draws", "batch_size"):
+                settings.pop(key)
+        identity = {"checkpoint": checkpoint_identity(run), "head": run.config.model.head}
+        return super().settings(run) | identity | {"posteriors": fitted}
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
-        settings = run.config.posterior
-        with display.bar("fitting the posterior", settings.images + settings.held_out) as advance:
-            done = 0
+        summaries = {}
+        for name in in_order(run.posteriors()):
+            path = posterior_path(folder.path, name)
+            if path.exists():  # of the same configuration, or the stage would have emptied its folder
+                summaries[name] = json.loads(files.read_tensors(path)[1]["fit"])
+                continue
+            fitted = fitted_posterior(run, name, folder.path, display)
+            summaries[name] = summary_of(fitted)
+            fitted.posterior.save(path, {"fit": json.dumps(summaries[name])})
+            shutil.rmtree(folder.path / "passes", ignore_errors=True)
+        return {"posteriors": summaries}
 
-            def report(so_far: int, _: int) -> None:
-                nonlocal done
-                advance(so_far - done)
-                done = so_far
-
-            fitted = posteriors.fit(
-                run.model,
-                run.training_set,
-                kind="exact_laplace" if matches_exact(run) else settings.name,
-                images=settings.images,
-                held_out=settings.held_out,
-                batch_size=settings.batch_size,
-                seed=run.config.seed,
-                scale=scale_options(run),
-                progress=report,
-                **({} if settings.convention is None else {"convention": settings.convention}),
-            )
-        if matches_exact(run):
-            fitted = as_isotropic(fitted)
-        summary = summary_of(fitted)
-        fitted.posterior.save(folder.path / "posterior.safetensors", {"fit": json.dumps(summary)})
-        return summary
+    def assist(self, run: Run, display: Display) -> None:
+        """Fit along: the sums of all processes are added within the passes."""
+        folder = self.folder(run)
+        if folder.is_current():
+            return
+        for name, settings in run.posteriors().items():
+            if settings["match"] is None and not posterior_path(folder.path, name).exists():
+                fitted_posterior(run, name, folder.path, display)
 
 
-def matches_exact(run: Run) -> bool:
-    """Whether the posterior is isotropic noise whose size is left to the exact posterior."""
-    settings = run.config.posterior
-    sized = settings.prior_precision is not None or settings.relative_perturbation is not None
-    return settings.name == IsotropicNoise.kind and not sized
+def posterior_path(folder: Path, name: str) -> Path:
+    return folder / f"{'posterior' if name == OWN else name}.safetensors"
 
 
-def as_isotropic(fitted: FitResult) -> FitResult:
-    """The fit with isotropic noise of the same mean variance in place of its posterior."""
-    noise = matched_noise(fitted.posterior)
-    how = {**fitted.chosen.how, "prior_precision": "one over the mean variance of the exact last-layer posterior"}
-    chosen = replace(fitted.chosen, scale=noise.require_final(), how=how, evidence=None)
-    return replace(fitted, posterior=noise, chosen=chosen)
+def in_order(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The posteriors' names, those that take their size from another one last."""
+    return sorted(settings, key=lambda name: settings[name]["match"] is not None)
 
 
-def scale_options(run: Run) -> ScaleOptions:
-    settings = run.config.posterior
-    return ScaleOptions(
-        n_effective=settings.n_effective,
-        observation_noise=settings.observation_noise,
-        prior_precision=settings.prior_precision,
-        temperature=settings.temperature,
-        relative_perturbation=settings.relative_perturbation,
+def fitted_posterior(run: Run, name: str, folder: Path, display: Display) -> FitResult:
+    """Fit the posterior called `name`, or give it the size of another that is fitted already."""
+    settings = run.posteriors()[name]
+    if settings["match"] is not None:
+        return matched(load_posterior(run, settings["match"]), settings["name"], f"'{settings['match']}'")
+    fit_settings = settings_of(run, name)
+    if sized_by_exact(settings):
+        fit_settings = replace(fit_settings, kind=ExactLastLayerLaplace.kind)
+    total = fit_settings.repeats * (fit_settings.images + fit_settings.held_out)
+    if fit_settings.scale.criterion == "predictive":
+        total += fit_settings.repeats * fit_settings.held_out
+    with display.bar(f"fitting {settings['name']}", total) as advance:
+        run_pass = runner(run, folder / "passes", fingerprint(settings), advance)
+        fitted = posteriors.fit_by(run_pass, run.model, run.training_set, fit_settings)
+    if not sized_by_exact(settings):
+        return fitted
+    noise = matched(fitted.posterior, settings["name"], "the exact last-layer posterior")
+    return replace(fitted, posterior=noise.posterior, chosen=noise.chosen)
+
+
+def sized_by_exact(settings: Mapping[str, Any]) -> bool:
+    """Whether this is isotropic noise on the head whose size is left to the exact posterior."""
+    sized = settings["prior_precision"] is not None or settings["relative_perturbation"] is not None
+    return settings["name"] == IsotropicNoise.kind and not sized
+
+
+def runner(run: Run, folder: Path, identity: str, advance: Any) -> Runner:
+    """Does a pass through Lightning, on the trainer's devices."""
+    trainer = run.config.trainer
+    where = Devices(run.device.type, trainer.devices, trainer.strategy, trainer.precision)
+
+    def run_pass(part: Any, batches: Any, name: str) -> None:
+        stream(StreamingPass(run.model, part, batches, folder, name, identity, advance), where)
+
+    return run_pass
+
+
+def settings_of(run: Run, name: str) -> FitSettings:
+    """The fit of one posterior as the configuration has it."""
+    settings = run.posteriors()[name]
+    return FitSettings(
+        kind=settings["name"],
+        seed=run.config.seed,
+        scale=scale_options(settings),
+        options={key: settings[key] for key in OPTIONS if settings[key] is not None},
+        **{key: settings[key] for key in ("images", "held_out", "repeats", "batch_size", "time_bins", "fisher_draws")},
     )
 
 
+def scale_options(settings: Mapping[str, Any]) -> ScaleOptions:
+    return ScaleOptions(**{key: settings[key] for key in ScaleOptions.__dataclass_fields__})
+
+
+def key_of(name: str) -> str:
+    """Where the configuration has the posterior called `name`."""
+    return "posterior" if name == OWN else f"beside.{name}"
+
+
+def check_posteriors(run: Run) -> None:
+    """Raise ConfigurationError for kinds that do not exist, or sizes to be taken from none of the run's posteriors."""
+    settings = run.posteriors()
+    for name, entry in settings.items():
+        if name != OWN and name in RESERVED:
+            raise ConfigurationError(f"beside.{name}: this name means something else; choose another.")
+        key = key_of(name)
+        if entry["name"] not in posteriors.KINDS:
+            raise ConfigurationError(
+                f"{key}.name: '{entry['name']}' does not exist.{did_you_mean(entry['name'], posteriors.KINDS)}"
+            )
+        other = entry["match"]
+        if other is not None and (other not in settings or settings[other]["match"] is not None):
+            candidates = [known for known in settings if settings[known]["match"] is None]
+            raise ConfigurationError(
+                f"{key}.match: '{other}' is no posterior of this run that could lend its size."
+                + did_you_mean(other, candidates)
+            )
+        scale_options(entry)
+
+
+def is_control(settings: Mapping[str, Any]) -> bool:
+    """Whether a posterior is none: weight noise that knows no data."""
+    return settings["name"] in ("isotropic", "isotropic_network")
+
+
+def matched(other: Posterior, kind: str, source: str) -> FitResult:
+    """Isotropic noise that moves the weights as much as another fitted posterior."""
+    noise = posteriors.KINDS[kind].matched_to(other)  # type: ignore[attr-defined]
+    how = {key: f"that of {source}" for key in ("n_effective", "observation_noise")}
+    how |= {"temperature": "one: no likelihood takes part", "prior_precision": f"gives the noise the size of {source}"}
+    chosen = ChosenScale(noise.require_final(), how, evidence=None, criterion="match")
+    return FitResult(noise, chosen, HeldOutSums(inputs=0), seconds=0.0, forward_seconds=0.0)
+
+
 def summary_of(fitted: FitResult) -> dict[str, Any]:
-    """Scale, reasons and cost of a fit as plain data."""
-    scale = fitted.chosen.scale
+    """Scale, reasons, curves and cost of a fit as plain data."""
+    scale, chosen = fitted.chosen.scale, fitted.chosen
     return {
+        "kind": fitted.posterior.kind,
         "scale": {
             "n_effective": scale.n_effective,
             "n_seen": fitted.posterior.n_seen,
@@ -93,26 +190,18 @@ def summary_of(fitted: FitResult) -> dict[str, Any]:
             "prior_precision": scale.prior_precision,
             "temperature": scale.temperature,
             "relative_perturbation": fitted.posterior.relative_perturbation(),
-            "how": fitted.chosen.how,
+            "how": chosen.how,
+            "criterion": chosen.criterion,
         },
-        "evidence": fitted.chosen.evidence,
-        "residual_variance": fitted.held_out.residual_variance,
+        "evidence": chosen.evidence,
+        "predictive": chosen.predictive,
+        "noise_profile": chosen.noise_profile,
+        "residual_variance": fitted.held_out.residual_variance if fitted.held_out.images else None,
         "fit_seconds": fitted.seconds,
         "trunk_forward_seconds": fitted.forward_seconds,
     }
 
 
-def load_posterior(run: Run) -> LastLayerPosterior:
-    """The run's fitted posterior."""
-    kind = posteriors.KINDS[run.config.posterior.name]
-    return kind.load(run.folder / "fit" / "posterior.safetensors", run.model.head)
-
-
-def matched_noise(posterior: LastLayerPosterior) -> IsotropicNoise:
-    """Isotropic weight noise with the mean variance of `posterior`."""
-    scale = posterior.require_final()
-    noise = IsotropicNoise(posterior.head.layer, posterior.active_O)
-    noise.n_seen = posterior.n_seen
-    return noise.finalise(
-        posteriors.Scale(scale.n_effective, scale.observation_noise, 1 / posterior.mean_variance(), 1.0)
-    )
+def load_posterior(run: Run, name: str = OWN) -> Posterior:
+    """A fitted posterior of the run."""
+    return posteriors.load(posterior_path(run.folder / "fit", name), run.model)

@@ -31,6 +31,8 @@ def execute(config: DictConfig, folder: Path, command: str, display: Display | N
         preflight.check(run)
     for name, stage in STAGES.items():
         if name in config.stages:
+            if stage.shared:
+                runtime.wait_for_all()
             if first:
                 stage.execute(run, display)
             else:  # started by Lightning to train along

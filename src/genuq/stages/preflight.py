@@ -9,7 +9,9 @@ from genuq.analysis import EvaluationSettings, check_independence
 from genuq.analysis.retention import descending_fractions, require_samples
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.scores import FUNCTIONALS
-from genuq.stages.evaluate import scoring_space, settings_of
+from genuq.stages import evaluate
+from genuq.stages.evaluate import scoring_space
+from genuq.stages.fit import check_posteriors, key_of, settings_of
 from genuq.stages.loggers import check_logger
 from genuq.stages.run import Run
 from genuq.stages.sample import RESAMPLING_CONTROLS
@@ -49,19 +51,15 @@ def check_data(run: Run) -> None:
 
 
 def check_fit(run: Run) -> None:
-    settings = run.config.posterior
-    if settings.images + settings.held_out > len(run.training_set):
-        raise ConfigurationError(
-            f"posterior.images + posterior.held_out = {settings.images + settings.held_out}, but "
-            f"{run.training_set.name} has {len(run.training_set)} training images. Lower them."
-        )
+    for name, settings in run.posteriors().items():
+        if settings["match"] is None and posteriors.KINDS[settings["name"]].source == "images":
+            settings_of(run, name).check(run.training_set)
 
 
 def check_names(run: Run) -> None:
     """Names that no schema can check: stages, posterior, functionals, controls, solver."""
     known: dict[str, tuple[Iterable[str], Collection[str]]] = {
         "stages": (run.config.stages, STAGES),
-        "posterior.name": ([run.config.posterior.name], posteriors.KINDS),
         "score.name": ([run.config.score.name], FUNCTIONALS),
         "score.also": (run.config.score.also, FUNCTIONALS),
         "score.controls": (run.config.score.controls, CONTROLS),
@@ -71,11 +69,12 @@ def check_names(run: Run) -> None:
         for name in names:
             if name not in candidates:
                 raise ConfigurationError(f"{key}: '{name}' does not exist.{did_you_mean(name, candidates)}")
+    check_posteriors(run)
 
 
 def check_draws(run: Run) -> None:
     for key, value, least in (
-        ("posterior.draws", run.config.posterior.draws, 2),
+        *((f"{key_of(name)}.draws", settings["draws"], 2) for name, settings in run.posteriors().items()),
         ("sampler.samples", run.config.sampler.samples, 1),
         ("sampler.batch_size", run.config.sampler.batch_size, 1),
     ):
@@ -91,7 +90,7 @@ def check_draws(run: Run) -> None:
 
 def check_evaluation(run: Run) -> None:
     """The likelihood and the judge exist and differ; enough samples for k."""
-    settings: EvaluationSettings = settings_of(run)
+    settings: EvaluationSettings = evaluate.settings_of(run)
     if (run.config.metric.extractor == "points") == run.is_image:
         raise ConfigurationError(
             f"metric.extractor = '{run.config.metric.extractor}' cannot judge {run.training_set.name}: "

@@ -15,6 +15,7 @@ from genuq import files
 from genuq.report import terminal_table, write_report
 from genuq.stages.artefacts import StageFolder
 from genuq.stages.evaluate import scoring_space
+from genuq.stages.fit import OWN
 from genuq.stages.loggers import log_results
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
@@ -54,7 +55,7 @@ def collect(run: Run) -> dict[str, Any]:
     """The results of the whole run, in the form that the report reads."""
     notes = {name: STAGES[name].folder(run).notes() for name in ("fit", "sample", "embed", "score")}
     evaluation = files.read_json(run.folder / "evaluate" / "evaluation.json")
-    quality = evaluation.pop("quality")
+    entries = posterior_entries(run, notes, evaluation.pop("quality"))
     return {
         "name": run.config.name,
         "genuq_version": genuq.__version__,
@@ -74,7 +75,8 @@ def collect(run: Run) -> dict[str, Any]:
             "evaluations_per_sample": notes["sample"]["evaluations_per_sample"],
             "guidance_scale": run.config.sampler.guidance_scale,
         },
-        "posterior": posterior_entry(run, notes, quality),
+        "posterior": entries[0],
+        "posteriors": entries,
         "likelihood": {
             "name": run.likelihood.name,
             "extractor": scoring_space(run),
@@ -104,20 +106,29 @@ def model_entry(run: Run) -> dict[str, Any]:
     }
 
 
-def posterior_entry(run: Run, notes: Mapping[str, Any], quality: Mapping[str, Any]) -> dict[str, Any]:
-    draws, per_sample = run.config.posterior.draws, notes["sample"]["seconds_per_sample"]
-    count = run.config.sampler.samples
+def posterior_entries(run: Run, notes: Mapping[str, Any], quality: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One entry a posterior, the run's own first: scale, criterion's curves, cost, quality of its draws."""
+    return [posterior_entry(run, name, notes, quality[name]) for name in run.posteriors()]
+
+
+def posterior_entry(run: Run, name: str, notes: Mapping[str, Any], quality: Mapping[str, Any]) -> dict[str, Any]:
+    settings, fitted = run.posteriors()[name], notes["fit"]["posteriors"][name]
+    per_sample, count = notes["sample"]["seconds_per_sample"], run.config.sampler.samples
     return {
-        "name": run.config.posterior.name,
+        "name": settings["name"],
+        "label": settings["name"] if name == OWN else name,
         "head": run.model.head_name,
-        "draws": draws,
-        "scale": notes["fit"]["scale"],
+        "draws": settings["draws"],
+        "scale": fitted["scale"],
+        "evidence": fitted["evidence"],
+        "predictive": fitted["predictive"],
+        "noise_profile": fitted["noise_profile"],
         "cost": {
-            "fit_seconds": notes["fit"]["fit_seconds"],
-            "trunk_forward_seconds": notes["fit"]["trunk_forward_seconds"],
+            "fit_seconds": fitted["fit_seconds"],
+            "trunk_forward_seconds": fitted["trunk_forward_seconds"],
             "sample_seconds": per_sample["unperturbed"] * count,
-            "draw_seconds": per_sample["draws"] * count,
-            "evaluations": notes["sample"]["evaluations_per_sample"] * draws,
+            "draw_seconds": per_sample[name] * count,
+            "evaluations": notes["sample"]["evaluations_per_sample"] * settings["draws"],
         },
         "quality": quality,
     }

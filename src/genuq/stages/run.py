@@ -98,6 +98,11 @@ class Run:
         model.check_weights()
         return model.to(self.device)
 
+    def posteriors(self) -> dict[str, Any]:
+        """The settings of every posterior by the name of its draws: `draws` for the run's own, then those beside it."""
+        groups = self.plain("posterior", "beside")
+        return {"draws": groups["posterior"], **(groups["beside"] or {})}
+
     @cached_property
     def sampler(self) -> Sampler:
         settings = self.config.sampler

@@ -34,6 +34,14 @@ def is_first_process() -> bool:
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
+def wait_for_all() -> None:
+    """Until every process is here, where an earlier stage has connected several."""
+    import torch.distributed  # slow to import, and not needed to check a configuration
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+
+
 def keep_freed_memory(trim_threshold: int = 1 << 30, pad: int = 64 << 20) -> None:
     """Let glibc reuse freed blocks instead of returning each to the kernel and faulting it in again.
 

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from genuq import files
 from genuq.models import sample, to_bytes
-from genuq.posteriors import LastLayerPosterior
+from genuq.posteriors import Posterior, isotropic_like
 from genuq.scores import jitter_initial_noise, regenerate
 from genuq.stages.artefacts import StageFolder
-from genuq.stages.fit import load_posterior, matched_noise
+from genuq.stages.fit import OWN, load_posterior
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
 from genuq.stages.stage import Stage, checkpoint_identity
@@ -26,7 +26,8 @@ RESAMPLING_CONTROLS = ("jitter", "isotropic")
 
 
 class Sample(Stage):
-    """Leaves shard-START-STOP.safetensors: index, class (-1 for none), image, draws, and the resampling controls.
+    """Leaves shard-START-STOP.safetensors: index, class (-1 for none), image, draws, those of the posteriors beside
+    the run's own by their names, and the resampling controls.
 
     Images are float32 (B, C, H, W) in [-1, 1], points (B, D). Draws and controls (B, M, ...) are stored as float16
     deviations from them: most are smaller than a grey level, and would be lost in uint8.
@@ -42,15 +43,17 @@ class Sample(Stage):
         jitter = {"jitter_size": run.config.score.jitter_size} if "jitter" in controls else {}
         return settings | {
             "checkpoint": checkpoint_identity(run),
-            "draws": run.config.posterior.draws,
+            "draws": {name: posterior["draws"] for name, posterior in run.posteriors().items()},
             "controls": controls,
             **jitter,
         }
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
-        posterior = load_posterior(run)
-        passes = 1 + run.config.posterior.draws * (1 + len(self.settings(run)["controls"]))
-        seconds, made = {"unperturbed": 0.0, "draws": 0.0}, 0
+        drawn = {name: load_posterior(run, name) for name in run.posteriors()}
+        if "isotropic" in run.config.score.controls:
+            drawn["isotropic"] = isotropic_like(drawn[OWN])
+        passes = 1 + sum(draws_of(run, name) for name in (*drawn, *("jitter",) * jitters(run)))
+        seconds, made = dict.fromkeys(("unperturbed", *drawn), 0.0), 0
         with display.bar("sampling", run.config.sampler.samples * passes) as advance:
             for indices in shards(run):
                 path = folder.path / f"shard-{indices[0]:07d}-{indices[-1] + 1:07d}.safetensors"
@@ -58,14 +61,24 @@ class Sample(Stage):
                     files.read_tensors(path)  # a broken shard is named here, not used
                     advance(len(indices) * passes)
                     continue
-                tensors = one_shard(run, posterior, indices, advance, seconds)
+                tensors = one_shard(run, drawn, indices, advance, seconds)
                 files.write_tensors(path, tensors, {"fingerprint": folder.fingerprint})
                 made += len(indices)
         return {  # the cost is that of the samples made now: an interrupted run left no times
             "seconds_per_sample": {key: value / max(1, made) for key, value in seconds.items()},
             "evaluations_per_sample": run.sampler.evaluations(run.model),
-            "relative_perturbation": posterior.relative_perturbation(),
+            "relative_perturbation": {name: posterior.relative_perturbation() for name, posterior in drawn.items()},
         }
+
+
+def draws_of(run: Run, name: str) -> int:
+    """M of a posterior, or of a control, which has as many as the run's own posterior."""
+    settings = run.posteriors()
+    return settings.get(name, settings[OWN])["draws"]
+
+
+def jitters(run: Run) -> bool:
+    return "jitter" in run.config.score.controls
 
 
 def shards(run: Run) -> Iterator[list[int]]:
@@ -77,25 +90,23 @@ def shards(run: Run) -> Iterator[list[int]]:
 
 def one_shard(
     run: Run,
-    posterior: LastLayerPosterior,
+    drawn: Mapping[str, Posterior],
     indices: Sequence[int],
     advance: Callable[[int], None],
     seconds: dict[str, float],
 ) -> dict[str, Tensor]:
     """All versions of the samples `indices`; adds the seconds spent to `seconds`."""
-    model, sampler, controls = run.model, run.sampler, run.config.score.controls
-    draws, seed = run.config.posterior.draws, run.config.seed
+    model, sampler = run.model, run.sampler
     classes = sampler.classes_of(model, indices)
     started = time.perf_counter()
     image = sample(model, sampler, indices, progress=advance)
     seconds["unperturbed"] += time.perf_counter() - started
-    started = time.perf_counter()
-    versions = {"draws": regenerate(model, posterior, sampler, indices, draws, seed, advance)}
-    seconds["draws"] += time.perf_counter() - started
-    if "isotropic" in controls:
-        noise = matched_noise(posterior)
-        versions["isotropic"] = regenerate(model, noise, sampler, indices, draws, seed, advance)
-    if "jitter" in controls:
+    versions = {}
+    for name, posterior in drawn.items():
+        started = time.perf_counter()
+        versions[name] = regenerate(model, posterior, sampler, indices, draws_of(run, name), run.config.seed, advance)
+        seconds[name] += time.perf_counter() - started
+    if jitters(run):
         versions["jitter"] = jittered(run, indices, advance)
     return {
         "index": torch.tensor(indices),

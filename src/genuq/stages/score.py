@@ -13,6 +13,7 @@ from genuq.analysis import ScoredSamples
 from genuq.metrics import realism
 from genuq.scores import complexity, functional, random_score
 from genuq.stages.artefacts import StageFolder
+from genuq.stages.fit import OWN, is_control
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
 from genuq.stages.sample import read_samples, shown
@@ -54,6 +55,8 @@ class Score(Stage):
             name: functional(name)(draws_NMD, variance.value)
             for name in [run.config.score.name, *run.config.score.also]
         }
+        for name in beside(run):
+            columns[name] = of_draws(run, name, embeddings)
         for name in run.config.score.controls:
             columns[name] = control(run, name, samples, embeddings)
         columns["realism"] = oracle(run)
@@ -75,9 +78,19 @@ def control(run: Run, name: str, samples: Mapping[str, Tensor], embeddings: Mapp
         return random_score(samples["index"].tolist(), run.config.seed)
     if name == "complexity":
         return complexity(shown(run, samples["image"]))["png_bytes"]
+    return of_draws(run, name, embeddings)
+
+
+def of_draws(run: Run, name: str, embeddings: Mapping[str, Tensor]) -> Tensor:
+    """The run's functional on the draws called `name`, with an observation variance of their own."""
     draws_NMD = with_unperturbed(run, embeddings, name)
     variance = run.likelihood.observation_variance(draws_NMD)
     return functional(run.config.score.name)(draws_NMD, variance.value)
+
+
+def beside(run: Run) -> list[str]:
+    """Names of the posteriors beside the run's own."""
+    return [name for name in run.posteriors() if name != OWN]
 
 
 def oracle(run: Run) -> Tensor:
@@ -91,14 +104,23 @@ def as_number(variance: Any) -> float:
 
 
 def scored_samples(run: Run, columns: Mapping[str, Tensor], evaluations: int) -> dict[str, ScoredSamples]:
-    """The columns with what a reader needs to know of them, the run's own score first."""
-    regenerations = float(run.config.posterior.draws * evaluations)
-    own = [run.config.score.name, *run.config.score.also]
-    costly = {*own, "jitter", "isotropic"}
+    """The columns with what a reader needs to know of them: the run's own score first, then other posteriors'."""
+    own, settings = [run.config.score.name, *run.config.score.also], run.posteriors()
     kinds = {name: "control" for name in run.config.score.controls} | {"realism": "oracle"}
+    kinds |= {name: "control" for name in beside(run) if is_control(settings[name])}
+    regenerations = dict.fromkeys([*own, "jitter", "isotropic"], settings[OWN]["draws"])
+    regenerations |= {name: settings[name]["draws"] for name in beside(run)}
+    order = [*own, *beside(run), *run.config.score.controls, "realism"]
     return {
         name: ScoredSamples(
-            columns[name], LABELS[name], kinds.get(name, "score"), regenerations if name in costly else 0.0
+            columns[name], label(run, name), kinds.get(name, "score"), float(regenerations.get(name, 0) * evaluations)
         )
-        for name in [*own, *run.config.score.controls, "realism"]
+        for name in sorted(order, key=lambda name: ("score", "control", "oracle").index(kinds.get(name, "score")))
     }
+
+
+def label(run: Run, name: str) -> str:
+    """What a column is called: for a posterior beside the run's own, the functional and the posterior's name."""
+    if name in LABELS:
+        return LABELS[name]
+    return f"{LABELS[run.config.score.name]}: {name.replace('_', ' ')}"

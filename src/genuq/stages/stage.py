@@ -22,12 +22,14 @@ class Stage(ABC):
         version: raised whenever the stage's results change for the same inputs.
         inputs: stages whose artefacts it reads.
         groups: parts of the configuration that its result depends on.
+        shared: whether all processes work on it, each in `assist`.
     """
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
     inputs: ClassVar[tuple[str, ...]] = ()
     groups: ClassVar[tuple[str, ...]] = ()
+    shared: ClassVar[bool] = False
 
     def settings(self, run: Run) -> dict[str, Any]:
         """What of the configuration the result depends on."""
@@ -38,7 +40,7 @@ class Stage(ABC):
         """Make the artefacts; returns notes for the manifest."""
 
     def assist(self, run: Run, display: Display) -> None:
-        """What the further processes of a distributed training do: they train along, and write nothing."""
+        """What the further processes of a shared stage do: they work along, and write nothing."""
         return
 
     def folder(self, run: Run) -> StageFolder:

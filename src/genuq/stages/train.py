@@ -16,7 +16,7 @@ from genuq import files, models
 from genuq.errors import CheckpointError
 from genuq.models import GenerativeModel, VAEAutoencoder
 from genuq.networks import Classifier
-from genuq.posteriors.fitting import regression_batches
+from genuq.posteriors.regression import regression_batches
 from genuq.randomness import HELD_OUT
 from genuq.stages import runtime
 from genuq.stages.artefacts import StageFolder
@@ -32,6 +32,7 @@ class Train(Stage):
     """Leaves model.safetensors: EMA weights in float16, the description, and the configuration, data and final loss."""
 
     name = "train"
+    shared = True
     groups = ("data", "model", "network", "trainer")
 
     def settings(self, run: Run) -> dict[str, Any]:
@@ -86,6 +87,7 @@ class TrainJudge(Stage):
     """Leaves judge.safetensors: the judging classifier, with its accuracy on real test images."""
 
     name = "judge"
+    shared = True
     groups = ("data", "trainer")
 
     def settings(self, run: Run) -> dict[str, Any]:

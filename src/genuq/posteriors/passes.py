@@ -1,0 +1,189 @@
+"""The passes of a fit over data: each adds batches to sums that may be stored, restored and added over processes."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from genuq.errors import require_finite
+from genuq.models import GenerativeModel
+from genuq.posteriors.base import CurvaturePosterior, Posterior
+from genuq.posteriors.capture import head_features, residuals_at_head
+from genuq.posteriors.held_out import HeldOutSums, PredictiveCurve
+from genuq.posteriors.last_layer import LastLayerPosterior
+from genuq.posteriors.regression import RegressionBatch, keyed_normal
+from genuq.posteriors.swap import swapped
+from genuq.randomness import FISHER
+
+
+class Pass(Protocol):
+    """What accumulates over batches. `sums` of two shards of the batches add up to those of both."""
+
+    def add(self, model: GenerativeModel, batch: RegressionBatch) -> None: ...
+
+    def sums(self) -> dict[str, Tensor]: ...
+
+    def restore(self, sums: Mapping[str, Tensor]) -> None: ...
+
+
+def bins_of(t_B: Tensor, bins: int) -> Tensor:
+    """The bin of each time in [0, 1], of `bins` equal ones."""
+    return (t_B * bins).long().clamp(0, bins - 1).cpu()
+
+
+@contextlib.contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Outside autocast, where sums belong."""
+    with torch.autocast(device.type, enabled=False):
+        yield
+
+
+class CurvaturePass:
+    """Sums of the curvature, one posterior for each bin of time.
+
+    Args:
+        empty: makes an empty posterior.
+        bins: T; more than one only for posteriors over the head, whose sums may be weighted afterwards.
+        seed: keys the Monte-Carlo Fisher's draws.
+        fisher_draws: of the prediction's noise for each row.
+    """
+
+    def __init__(
+        self, empty: Callable[[], CurvaturePosterior], bins: int = 1, seed: int = 0, fisher_draws: int = 1
+    ) -> None:
+        self.posteriors = [empty() for _ in range(bins)]
+        self.seed, self.fisher_draws = seed, fisher_draws
+        self.forward_seconds = 0.0
+
+    def add(self, model: GenerativeModel, batch: RegressionBatch) -> None:
+        if isinstance(self.posteriors[0], LastLayerPosterior):
+            self._add_head(model, batch)
+        else:
+            self._add_layers(model, batch)
+
+    def _add_head(self, model: GenerativeModel, batch: RegressionBatch) -> None:
+        started = time.perf_counter()
+        prediction, features, output = head_features(model, batch.x, batch.t, batch.y)
+        require_finite(features, f"the input of model.head = '{model.head_name}'", "Check the weights and the data.")
+        self.forward_seconds += time.perf_counter() - started  # after the check, which waits for the device
+        with full_precision(features.device):
+            residuals = None
+            if self.posteriors[0].needs == "residuals":
+                _, residuals = residuals_at_head(prediction, batch.target, output)
+            if len(self.posteriors) == 1:
+                self.posteriors[0].update(features, residuals)
+                return
+            bin_B = bins_of(batch.t, len(self.posteriors))
+            for number in bin_B.unique().tolist():
+                rows_B = (bin_B == number).to(features.device)
+                self.posteriors[number].update(features[rows_B], None if residuals is None else residuals[rows_B])
+
+    def _add_layers(self, model: GenerativeModel, batch: RegressionBatch) -> None:
+        raise NotImplementedError
+
+    def sums(self) -> dict[str, Tensor]:
+        found = {
+            f"{number}/{name}": value
+            for number, posterior in enumerate(self.posteriors)
+            for name, value in posterior.sums().items()
+        }
+        return found | {"n_seen": torch.tensor([float(posterior.n_seen) for posterior in self.posteriors])}
+
+    def restore(self, sums: Mapping[str, Tensor]) -> None:
+        for number, posterior in enumerate(self.posteriors):
+            own = {name: sums[f"{number}/{name}"] for name in posterior.sums()}
+            posterior.restore(own, round(float(sums["n_seen"][number])))
+
+    def combined(self, weights_T: Tensor) -> CurvaturePosterior:
+        """One posterior with the curvature of bin T multiplied by its weight."""
+        first, *others = self.posteriors
+        if not others:
+            return first
+        total = {
+            name: sum(weight * posterior.sums()[name] for weight, posterior in zip(weights_T, self.posteriors))
+            for name in first.sums()
+        }
+        first.restore(total, sum(posterior.n_seen for posterior in self.posteriors))
+        return first
+
+
+class HeldOutPass:
+    """Residual variances, and how the gradients of whole images vary."""
+
+    def __init__(self, posterior: Posterior, bins: int = 1) -> None:
+        self.posterior = posterior
+        self.held_out = HeldOutSums(posterior.head.inputs if isinstance(posterior, LastLayerPosterior) else 0, bins)
+
+    def add(self, model: GenerativeModel, batch: RegressionBatch) -> None:
+        bin_B = bins_of(batch.t, self.held_out.bins)
+        if isinstance(self.posterior, LastLayerPosterior):
+            prediction, features, output = head_features(model, batch.x, batch.t, batch.y)
+            with full_precision(features.device):
+                residual, at_head = residuals_at_head(prediction, batch.target, output)
+                self.held_out.update(self.posterior, features, residual, at_head, bin_B)
+            return
+        with torch.no_grad():
+            prediction = model(batch.x, batch.t, batch.y)
+        self.held_out.add_residuals(prediction - batch.target, bin_B)
+
+    def sums(self) -> dict[str, Tensor]:
+        return self.held_out.sums()
+
+    def restore(self, sums: Mapping[str, Tensor]) -> None:
+        self.held_out.restore(sums)
+
+
+class PredictivePass:
+    """The held-out predictive density over factors of the covariance of a finalised posterior.
+
+    Args:
+        noise_T: s^2 of each bin of time.
+        draws: weight draws for the variance of predictions, where it has no closed form.
+    """
+
+    def __init__(self, posterior: Posterior, noise_T: Tensor, draws: int = 4, seed: int = 0) -> None:
+        self.posterior, self.noise_T, self.draws, self.seed = posterior, noise_T, draws, seed
+        self.predictive = PredictiveCurve()
+
+    def add(self, model: GenerativeModel, batch: RegressionBatch) -> None:
+        noise_B = self.noise_T[bins_of(batch.t, len(self.noise_T))]
+        if isinstance(self.posterior, LastLayerPosterior):
+            prediction, features, output = head_features(model, batch.x, batch.t, batch.y)
+            with full_precision(features.device):
+                _, at_head = residuals_at_head(prediction, batch.target, output)
+                variance = self.posterior.predictive_variance(features)
+            self.predictive.update(
+                active_channels(at_head, self.posterior), active_channels(variance, self.posterior), noise_B
+            )
+            return
+        with torch.no_grad():
+            prediction = model(batch.x, batch.t, batch.y).double()
+            deviations = torch.stack([self._drawn(model, batch, m) - prediction for m in range(self.draws)])
+        shift, variance = deviations.mean(0), deviations.var(0, correction=0)
+        self.predictive.update(prediction - batch.target, variance, noise_B, shift)
+
+    def _drawn(self, model: GenerativeModel, batch: RegressionBatch, index: int) -> Tensor:
+        with swapped(self.posterior.module, self.posterior.draw(index, self.seed)):
+            return model(batch.x, batch.t, batch.y).double()
+
+    def sums(self) -> dict[str, Tensor]:
+        return self.predictive.sums()
+
+    def restore(self, sums: Mapping[str, Tensor]) -> None:
+        self.predictive.restore(sums)
+
+
+def active_channels(at_head: Tensor, posterior: LastLayerPosterior) -> Tensor:
+    """The channels that the sampler uses, of a map in the layout of the head's output."""
+    chosen = posterior.active_O.nonzero().flatten().to(at_head.device)
+    return at_head.index_select(posterior.head.channel_axis, chosen)
+
+
+def fisher_numbers(batch: RegressionBatch, prediction: Tensor, seed: int, draw: int) -> Tensor:
+    """Standard normal numbers in the shape of the prediction, keyed by image: one Monte-Carlo draw of the Fisher."""
+    return keyed_normal(batch, prediction.shape[1:], seed, f"{FISHER}/{draw}").to(prediction)
