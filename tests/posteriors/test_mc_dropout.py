@@ -70,7 +70,9 @@ def test_the_stated_sizes_are_those_of_the_draws(temperature):
     draws = torch.stack([posterior.draw(index)["0.weight"] for index in range(DRAWS)])
     moved = draws - layer.weight.detach()
     assert posterior.mean_variance() == pytest.approx(float(moved.square().mean()), rel=0.1)
-    assert float(moved.mean(0).abs().max()) < 5 * (temperature / 3 / DRAWS) ** 0.5 * float(layer.weight.detach().abs().max())
+    assert float(moved.mean(0).abs().max()) < 5 * (temperature / 3 / DRAWS) ** 0.5 * float(
+        layer.weight.detach().abs().max()
+    )
     assert posterior.relative_perturbation() == pytest.approx((temperature / 3) ** 0.5)
 
 

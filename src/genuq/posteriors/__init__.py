@@ -1,10 +1,10 @@
 """Posteriors over weights: fitted by streaming additive sums, finalised at an explicit scale, then drawn from."""
 
 from genuq.posteriors.base import CurvaturePosterior, Posterior, Scale
-from genuq.posteriors.control import IsotropicNoise, isotropic_like
+from genuq.posteriors.control import IsotropicNoise
 from genuq.posteriors.diagonal import DiagonalLaplace
 from genuq.posteriors.exact import ExactLastLayerLaplace
-from genuq.posteriors.fitting import KINDS, FitResult, FitSettings, build, fit, fit_by, load
+from genuq.posteriors.fitting import KINDS, FitResult, FitSettings, build, fit, fit_by, isotropic_like, load
 from genuq.posteriors.last_layer import LastLayerPosterior
 from genuq.posteriors.scale import ChosenScale, ScaleOptions
 from genuq.posteriors.swap import swapped

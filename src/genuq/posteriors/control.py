@@ -74,8 +74,3 @@ class IsotropicNoise(LastLayerPosterior):
     def mean_variance(self) -> float:
         self.require_final()
         return self._variance
-
-
-def isotropic_like(posterior: Posterior) -> Posterior:
-    """Isotropic weight noise on what a finalised posterior moves, of the same size: its control."""
-    return IsotropicNoise.matched_to(posterior)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,16 @@ from genuq.errors import ArtefactError, ConfigurationError, did_you_mean
 from genuq.files import read_tensors
 from genuq.models import GenerativeModel, evaluating
 from genuq.posteriors.base import CurvaturePosterior, Posterior
-from genuq.posteriors.capture import active_outputs
+from genuq.posteriors.capture import active_outputs, check_layers
 from genuq.posteriors.control import IsotropicNoise
+from genuq.posteriors.dataless import MAP
 from genuq.posteriors.diagonal import DiagonalLaplace
+from genuq.posteriors.dropout import MCDropout, fed_by_dropout
 from genuq.posteriors.exact import ExactLastLayerLaplace
 from genuq.posteriors.held_out import HeldOutSums
+from genuq.posteriors.kfac import KFACLaplace
+from genuq.posteriors.layers import LayersPosterior
+from genuq.posteriors.network_noise import NetworkNoise
 from genuq.posteriors.passes import CurvaturePass, HeldOutPass, Pass, PredictivePass
 from genuq.posteriors.regression import RegressionBatches, regress
 from genuq.posteriors.scale import (
@@ -32,12 +37,21 @@ from genuq.posteriors.scale import (
     isotropic_prior,
     noise_weights,
 )
+from genuq.posteriors.subnetwork import SubnetworkLaplace
 from genuq.randomness import FITTING, HELD_OUT, generator
 
 Progress = Callable[[int, int], None]
-KINDS: dict[str, type[Posterior]] = {
-    kind.kind: kind for kind in (ExactLastLayerLaplace, DiagonalLaplace, IsotropicNoise)
-}
+_KINDS: tuple[type[Posterior], ...] = (
+    ExactLastLayerLaplace,
+    DiagonalLaplace,
+    KFACLaplace,
+    SubnetworkLaplace,
+    MCDropout,
+    MAP,
+    IsotropicNoise,
+    NetworkNoise,
+)
+KINDS: dict[str, type[Posterior]] = {kind.kind: kind for kind in _KINDS}
 
 # Does one pass over all batches, in this process or in many; the name identifies it within the fit.
 Runner = Callable[[Pass, RegressionBatches, str], None]
@@ -148,6 +162,22 @@ def kind_of(name: str) -> type[Posterior]:
     return KINDS[name]
 
 
+def isotropic_like(posterior: Posterior, kind: str | None = None) -> Posterior:
+    """Isotropic weight noise on what a finalised posterior moves, of the same size: its control.
+
+    Args:
+        kind: `isotropic` (over the head) or `isotropic_network` (every parameter tensor its own size); None takes
+            the one that fits.
+
+    Raises:
+        ConfigurationError: noise on the head alone for a posterior that moves more.
+    """
+    if kind == IsotropicNoise.kind or (kind is None and posterior.scope == "head"):
+        return IsotropicNoise.matched_to(posterior)
+    noise = NetworkNoise(posterior.module).matched_to(posterior)
+    return noise.finalise(replace(posterior.require_final(), temperature=1.0))
+
+
 def load(path: str | Path, model: GenerativeModel) -> Posterior:
     """A saved posterior of any kind, for the model that it was fitted to.
 
@@ -256,16 +286,21 @@ def empty_posterior(
     model: GenerativeModel, dataset: Dataset, images: Sequence[int], settings: FitSettings
 ) -> Callable[[], Posterior]:
     """Makes empty posteriors of the kind asked for. What is wrong with it is raised here, after one forward pass."""
-    kind, active = kind_of(settings.kind), None
-    if kind.scope == "head":
-        batches = RegressionBatches(dataset, images[:2], model.latent_shape, 2, settings.seed, FITTING)
-        first = regress(model, batches[0])
-        active = active_outputs(model, first.x, first.t, first.y)
-    elif settings.time_bins > 1:
+    kind, active, options = kind_of(settings.kind), None, dict(settings.options)
+    if kind.scope == "network" and settings.time_bins > 1:
         raise ConfigurationError(
             f"posterior.time_bins = {settings.time_bins}, but '{settings.kind}' cannot weight its sums by time: set 1."
         )
-    return functools.partial(build, settings.kind, model, active, **settings.options)
+    batches = RegressionBatches(dataset, images[:2], model.latent_shape, 2, settings.seed, FITTING)
+    first = regress(model, batches[0])
+    if kind.scope == "head":
+        active = active_outputs(model, first.x, first.t, first.y)
+    if kind is MCDropout and not options:
+        options["rates"] = fed_by_dropout(model, first.x, first.t, first.y)
+    empty = functools.partial(build, settings.kind, model, active, **options)
+    if issubclass(kind, LayersPosterior):
+        check_layers(model, empty().layer_names, first.x, first.t, first.y)  # type: ignore[attr-defined]
+    return empty
 
 
 def _batches(

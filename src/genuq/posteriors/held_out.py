@@ -8,9 +8,16 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from genuq.posteriors.base import CurvaturePosterior
 from genuq.posteriors.last_layer import LastLayerPosterior
 
 FACTORS = torch.logspace(-3, 5, 65, dtype=torch.float64)  # of the covariance, tried by the predictive criterion
+RIDGE = 1e-6  # of the mean eigenvalue, where the curvature is inverted without a prior
+
+
+def ridge_of(posterior: CurvaturePosterior) -> float:
+    """What keeps the summed curvature invertible without a prior."""
+    return RIDGE * posterior.mean_eigenvalue()
 
 
 class HeldOutSums:
@@ -24,7 +31,7 @@ class HeldOutSums:
         squared_residual_T: sum of (f - target)^2.
         elements_T: how many residuals.
         gradient_outer_TKK: sum over images and active channels of g g^T, g = sum_p r_p a_p.
-        mahalanobis: sum over images of g^T C^-1 g, for posteriors over several layers.
+        mahalanobis: sum over images of g^T (C + ridge)^-1 g, for posteriors over several layers.
         images: how many images.
     """
 

@@ -13,9 +13,16 @@ from torch import Tensor
 from genuq.errors import require_finite
 from genuq.models import GenerativeModel
 from genuq.posteriors.base import CurvaturePosterior, Posterior
-from genuq.posteriors.capture import head_features, residuals_at_head
-from genuq.posteriors.held_out import HeldOutSums, PredictiveCurve
+from genuq.posteriors.capture import (
+    fisher_gradients,
+    head_features,
+    layer_features,
+    residual_gradients,
+    residuals_at_head,
+)
+from genuq.posteriors.held_out import HeldOutSums, PredictiveCurve, ridge_of
 from genuq.posteriors.last_layer import LastLayerPosterior
+from genuq.posteriors.layers import LayersPosterior
 from genuq.posteriors.regression import RegressionBatch, keyed_normal
 from genuq.posteriors.swap import swapped
 from genuq.randomness import FISHER
@@ -84,7 +91,17 @@ class CurvaturePass:
                 self.posteriors[number].update(features[rows_B], None if residuals is None else residuals[rows_B])
 
     def _add_layers(self, model: GenerativeModel, batch: RegressionBatch) -> None:
-        raise NotImplementedError
+        (posterior,) = self.posteriors
+        assert isinstance(posterior, LayersPosterior)
+        started = time.perf_counter()
+        prediction, inputs, outputs = layer_features(model, posterior.layer_names, batch.x, batch.t, batch.y)
+        for name, value in inputs.items():
+            require_finite(value, f"the input of layer '{name}'", "Check the weights and the data.")
+        self.forward_seconds += time.perf_counter() - started
+        numbers = [fisher_numbers(batch, prediction, self.seed, draw) for draw in range(self.fisher_draws)]
+        gradients = fisher_gradients(prediction, outputs, torch.stack(numbers))
+        with full_precision(prediction.device):
+            posterior.update(inputs, gradients)
 
     def sums(self) -> dict[str, Tensor]:
         found = {
@@ -126,6 +143,14 @@ class HeldOutPass:
             with full_precision(features.device):
                 residual, at_head = residuals_at_head(prediction, batch.target, output)
                 self.held_out.update(self.posterior, features, residual, at_head, bin_B)
+            return
+        if isinstance(self.posterior, LayersPosterior):
+            names = self.posterior.layer_names
+            prediction, inputs, outputs = layer_features(model, names, batch.x, batch.t, batch.y)
+            residual, gradients = residual_gradients(prediction, batch.target, outputs)
+            with full_precision(prediction.device):
+                self.held_out.add_residuals(residual, bin_B)
+                self.held_out.mahalanobis += self.posterior.mahalanobis(inputs, gradients, ridge_of(self.posterior))
             return
         with torch.no_grad():
             prediction = model(batch.x, batch.t, batch.y)

@@ -9,11 +9,10 @@ import torch
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.posteriors.base import CurvaturePosterior, Posterior, Scale, require_positive
 from genuq.posteriors.control import IsotropicNoise
-from genuq.posteriors.held_out import FACTORS, HeldOutSums, PredictiveCurve
+from genuq.posteriors.held_out import FACTORS, HeldOutSums, PredictiveCurve, ridge_of
 from genuq.posteriors.last_layer import LastLayerPosterior
 
 CRITERIA = ("evidence", "predictive", "perturbation")
-RIDGE = 1e-6  # of the mean eigenvalue, where the curvature is inverted without a prior
 
 
 @dataclass(frozen=True)
@@ -179,16 +178,16 @@ def choose_temperature(posterior: Posterior, held_out: HeldOutSums, noise: float
         return 1.0, "one: no likelihood takes part"
     if posterior.needs == "residuals":
         return 1.0, "one: the empirical Fisher sums gradients over whole images"
-    size = posterior.mean_eigenvalue()
-    if size == 0:
-        raise ConfigurationError("the input of model.head is zero on all images: no data reach it.")
+    ridge = ridge_of(posterior)
+    if ridge == 0:
+        raise ConfigurationError("the input of the posterior's layers is zero on all images: no data reach them.")
     if isinstance(posterior, LastLayerPosterior):
         channels = int(posterior.active_O.sum())
         gradients_KK = held_out.gradient_outer(noise_weights(held_out, noise)) / (held_out.images * channels)
-        against, own = posterior.trace_against(gradients_KK, ridge=RIDGE * size)
+        against, own = posterior.trace_against(gradients_KK, ridge=ridge)
     else:
         against = held_out.mahalanobis / held_out.images
-        own = sum(float((values / (values + RIDGE * size)).sum()) * n for values, n in posterior.spectrum())
+        own = sum(float((values / (values + ridge)).sum()) * n for values, n in posterior.spectrum())
     temperature = posterior.n_seen * against / (own * noise)
     return temperature, f"variance of whole-image gradients over curvature, on {held_out.images} held-out images"
 

@@ -171,7 +171,7 @@ def is_control(settings: Mapping[str, Any]) -> bool:
 
 def matched(other: Posterior, kind: str, source: str) -> FitResult:
     """Isotropic noise that moves the weights as much as another fitted posterior."""
-    noise = posteriors.KINDS[kind].matched_to(other)  # type: ignore[attr-defined]
+    noise = posteriors.isotropic_like(other, kind)
     how = {key: f"that of {source}" for key in ("n_effective", "observation_noise")}
     how |= {"temperature": "one: no likelihood takes part", "prior_precision": f"gives the noise the size of {source}"}
     chosen = ChosenScale(noise.require_final(), how, evidence=None, criterion="match")
