@@ -21,7 +21,8 @@ from torch import Tensor
 
 Pair = tuple[int, int]
 
-VALUES_AT_ONCE = {"cpu": 2**20, "cuda": 2**24}  # float64 values in work: 8 MiB fit a cache, 128 MiB fill a GPU
+# Float64 values in work: 4 MiB fit a cache, 128 MiB fill a GPU. With many channels, a share of A itself.
+VALUES_AT_ONCE = {"cpu": 2**19, "cuda": 2**24}
 
 
 def fill_patch_gram(gram: Tensor, features_BCHW: Tensor, kernel: Pair, before: Pair, window: Pair) -> None:
@@ -56,7 +57,7 @@ def lag_correlations(features_BCHW: Tensor, kernel: Pair) -> Tensor:
     (rows, columns), (_, channels, height, width) = kernel, features_BCHW.shape
     waves_4FW, weights_L3F = _waves(width, columns, features_BCHW.device)
     sums = waves_4FW.new_zeros(rows, 2 * columns - 1, channels**2)
-    at_once = VALUES_AT_ONCE.get(features_BCHW.device.type, VALUES_AT_ONCE["cpu"])
+    at_once = max(VALUES_AT_ONCE.get(features_BCHW.device.type, VALUES_AT_ONCE["cpu"]), 32 * channels**2)
     frequencies = max(2, at_once // (3 * rows * channels**2))
     images = max(1, at_once // (4 * channels * height * width), channels // (2 * height))
     for waves, weights in zip(waves_4FW.split(frequencies, 1), weights_L3F.split(frequencies, 2)):

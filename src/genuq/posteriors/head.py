@@ -139,11 +139,19 @@ class ConvHead(Head):
         gram = features.new_empty(self.inputs, self.inputs, dtype=torch.float64)
         fill_patch_gram(gram[:columns, :columns], features, self.kernel, (top, left), window)
         if self.bias:
-            summed_CHW = F.pad(features.sum(0, dtype=torch.float64), self.padding)
-            sums_K = F.unfold(summed_CHW[:, None], window).sum(1).flatten()
+            summed_CHW = F.pad(_summed(features), self.padding)
+            sums_K = F.avg_pool2d(summed_CHW, window, stride=1, divisor_override=1).flatten()
             gram[columns, :columns] = gram[:columns, columns] = sums_K
             gram[columns, columns] = len(features) * window[0] * window[1]
         return gram
+
+
+def _summed(features_BCHW: Tensor) -> Tensor:
+    """Sum over images, (C, H, W), float64, of a few at a time."""
+    total = features_BCHW.new_zeros(features_BCHW.shape[1:], dtype=torch.float64)
+    for part in features_BCHW.split(8):
+        total += part.double().sum(0)
+    return total
 
 
 def conv_padding(layer: nn.Conv2d) -> tuple[int, int, int, int]:
