@@ -128,11 +128,15 @@ class Posterior(ABC):
         Raises:
             ConfigurationError: the other is of another kind, other options or other trained weights.
         """
-        if self.identity() != other.identity():
-            raise ConfigurationError("only posteriors of the same kind, options and trained weights can be merged.")
+        self.require_same(other)
         theirs = other.sums()
         self.restore({name: mine + theirs[name] for name, mine in self.sums().items()}, self.n_seen + other.n_seen)
         self.scale = None
+
+    def require_same(self, other: Posterior) -> None:
+        """Raise ConfigurationError for a posterior that cannot be merged with this one."""
+        if self.identity() != other.identity():
+            raise ConfigurationError("only posteriors of the same kind, options and trained weights can be merged.")
 
     def identity(self) -> tuple[object, ...]:
         """Two posteriors with the same identity may be merged."""

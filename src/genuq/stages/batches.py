@@ -14,13 +14,14 @@ from genuq.randomness import TRAINING, generator
 
 
 class TrainingBatch(NamedTuple):
-    """One step's share: images (B, *shape), classes (B,), the step, and its rows of the whole batch."""
+    """One step's share: images (B, *shape), classes (B,), step, rows of the whole batch, and which images they are."""
 
     images: Tensor
     classes: Tensor
     step: int
     rows: slice
     batch_size: int
+    indices: Tensor | None = None
 
 
 class StepBatches(Dataset):
@@ -56,7 +57,7 @@ class StepBatches(Dataset):
         start = position * self.batch_size
         chosen = self._order[start : start + self.batch_size][self.rows]
         images, classes = self.dataset.batch(chosen)
-        return TrainingBatch(images, classes, step, self.rows, self.batch_size)
+        return TrainingBatch(images, classes, step, self.rows, self.batch_size, chosen)
 
 
 class FromStep(Sampler):

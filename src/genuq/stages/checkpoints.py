@@ -35,6 +35,22 @@ def reference_path(name: str, remedy: str = TRAIN_ONE) -> Path:
     return path
 
 
+def reference_members(name: str, kind: str) -> list[Path]:
+    """Where the members shipped for the reference model `name` lie, in their order.
+
+    Raises:
+        ConfigurationError: none are shipped.
+    """
+    folder = Path(str(package_files("genuq") / "reference"))
+    paths = sorted(folder.glob(f"{name}_{kind}*.safetensors"))
+    if not paths:
+        raise ConfigurationError(
+            f"posterior.checkpoints = 'reference', but no {kind} of '{name}' is shipped. Give the paths of members, or "
+            "null to make them."
+        )
+    return paths
+
+
 def save_model(
     path: str | Path,
     model: GenerativeModel,

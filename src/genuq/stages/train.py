@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import warnings
-import zipfile
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import RichProgressBar
 
 from genuq import files, models
-from genuq.errors import CheckpointError
 from genuq.models import GenerativeModel, VAEAutoencoder
 from genuq.networks import Classifier
 from genuq.posteriors.regression import regression_batches
 from genuq.randomness import HELD_OUT
-from genuq.stages import runtime
 from genuq.stages.artefacts import StageFolder
 from genuq.stages.checkpoints import load_model, save_classifier, save_model
 from genuq.stages.loggers import lightning_logger
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
 from genuq.stages.stage import Stage
+from genuq.stages.trainer import Hardware, complete
 from genuq.stages.training import AutoencoderTraining, ClassifierTraining, GenerativeTraining, Optimisation, Training
 
 
@@ -145,43 +143,10 @@ def optimisation_of(run: Run, steps: int) -> Optimisation:
 
 def fit(run: Run, module: Training, folder: Path, display: Display, what: str) -> None:
     """Train to the end, from the last checkpoint in `folder` if there is one."""
-    settings = run.config.trainer
-    runtime.quieten_lightning()
     display.say(f"training the {what}: {module.optimisation.steps} steps of {module.optimisation.batch_size}")
-    keep = ModelCheckpoint(
-        folder, "last", every_n_train_steps=settings.checkpoint_every, enable_version_counter=False, save_last=False
-    )
-    trainer = lightning.Trainer(
-        max_steps=module.optimisation.steps,
-        max_epochs=-1,
-        accelerator=settings.accelerator,
-        devices=settings.devices,
-        strategy=settings.strategy,
-        precision=settings.precision,
-        gradient_clip_val=settings.gradient_clip,
-        logger=lightning_logger(run, f"train-{what}"),
-        callbacks=[keep, RichProgressBar(leave=True)],
-        use_distributed_sampler=False,
-        enable_model_summary=False,
-        log_every_n_steps=20,
-    )
-    last = folder / "last.ckpt"
-    if last.exists():
-        require_whole(last)
-    with warnings.catch_warnings():
-        # a resumed loader starts at its step by itself, and short trainings are no mistake
-        warnings.filterwarnings("ignore", message=".*(num_workers|not resumable|logging interval|is not empty).*")
-        trainer.fit(module, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+    complete(module, hardware_of(run), folder, lightning_logger(run, f"train-{what}"), [RichProgressBar(leave=True)])
 
 
-def require_whole(checkpoint: Path) -> None:
-    """Raise CheckpointError for a truncated or altered checkpoint of a training, which is a zip archive."""
-    try:
-        with zipfile.ZipFile(checkpoint) as archive:
-            broken = archive.testzip()
-    except zipfile.BadZipFile:
-        broken = "its directory"
-    if broken:
-        raise CheckpointError(
-            f"{checkpoint} is truncated or was altered ({broken} is broken). Delete it and run the same command again."
-        )
+def hardware_of(run: Run) -> Hardware:
+    settings = run.config.trainer
+    return Hardware(**{field.name: settings[field.name] for field in fields(Hardware)})

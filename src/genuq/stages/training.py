@@ -46,7 +46,13 @@ class Optimisation:
 
 
 class Training(lightning.LightningModule):
-    """What the trainings share: keyed batches that resume at their step, the optimiser, the check of the loss."""
+    """What the trainings share: keyed batches that resume at their step, the optimiser, the check of the loss.
+
+    Attributes:
+        group: of the configuration, whose learning rate it is.
+    """
+
+    group = "trainer"
 
     def __init__(self, dataset: Dataset, optimisation: Optimisation) -> None:
         super().__init__()
@@ -62,7 +68,7 @@ class Training(lightning.LightningModule):
         require_finite(
             loss.detach(),
             f"the training loss at step {self.global_step}",
-            "Lower trainer.learning_rate, or use trainer.precision=32-true.",
+            f"Lower {self.group}.learning_rate, or use trainer.precision=32-true.",
         )
         self.log("train/loss", loss, prog_bar=True)
         return loss
@@ -86,34 +92,30 @@ class Training(lightning.LightningModule):
             trained, lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay
         )
 
-        def factor(step: int) -> float:
-            if step < settings.warmup_steps:
-                return (step + 1) / settings.warmup_steps
-            return 0.5 * (1 + math.cos(math.pi * min(1.0, step / settings.steps)))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self.rate)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def rate(self, step: int) -> float:
+        """The learning rate at a step, as a share of the highest."""
+        settings = self.optimisation
+        if step < settings.warmup_steps:
+            return (step + 1) / settings.warmup_steps
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, step / settings.steps)))
 
-class GenerativeTraining(Training):
-    """Regression of the model's prediction target at random times; keeps an exponential moving average.
 
-    The autoencoder stays frozen. `averaged` is what later stages use.
-    """
+class Regression(Training):
+    """Regression of the model's prediction target at random times. The autoencoder stays frozen."""
 
     def __init__(self, model: GenerativeModel, dataset: Dataset, optimisation: Optimisation) -> None:
         super().__init__(dataset, optimisation)
         model.autoencoder.requires_grad_(False)
         self.model = model
-        self.ema = AveragedModel(model.network, multi_avg_fn=_ema_update(optimisation.ema_decay), use_buffers=True)
-        self.ema.requires_grad_(False)
-
-    @property
-    def averaged(self) -> nn.Module:
-        """The network with averaged weights."""
-        return self.ema.module
 
     def batch_loss(self, batch: TrainingBatch) -> Tensor:
+        return F.mse_loss(*self.predicted(batch))
+
+    def predicted(self, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
+        """(prediction, target) of a batch, each (B, *latent_shape)."""
         settings, model = self.optimisation, self.model
         with torch.no_grad():
             latents = model.autoencoder.encode(batch.images)
@@ -121,7 +123,21 @@ class GenerativeTraining(Training):
         t, noise, drop = (part.to(latents.device) for part in random)
         classes = torch.where(drop, model.num_classes, batch.classes) if model.num_classes else None
         x_t, target = model.target(latents, noise, t)
-        return F.mse_loss(model(x_t, t.to(latents.dtype), classes), target)
+        return model(x_t, t.to(latents.dtype), classes), target
+
+
+class GenerativeTraining(Regression):
+    """Keeps an exponential moving average of the weights: `averaged` is what later stages use."""
+
+    def __init__(self, model: GenerativeModel, dataset: Dataset, optimisation: Optimisation) -> None:
+        super().__init__(model, dataset, optimisation)
+        self.ema = AveragedModel(model.network, multi_avg_fn=_ema_update(optimisation.ema_decay), use_buffers=True)
+        self.ema.requires_grad_(False)
+
+    @property
+    def averaged(self) -> nn.Module:
+        """The network with averaged weights."""
+        return self.ema.module
 
     def optimizer_step(self, *arguments: Any, **options: Any) -> None:
         """Averages here, not in a hook after the batch: the checkpoint is written before those."""

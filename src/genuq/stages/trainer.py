@@ -1,0 +1,96 @@
+"""Running a training to its end with Lightning, on any hardware, from where it was killed."""
+
+from __future__ import annotations
+
+import warnings
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from genuq.errors import CheckpointError
+from genuq.stages import runtime
+from genuq.stages.training import Training
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where and how Lightning trains, in its own words.
+
+    Attributes:
+        gradient_clip: largest norm of the gradient.
+        checkpoint_every: steps between two checkpoints; a killed training resumes at the last.
+    """
+
+    accelerator: str = "auto"
+    devices: int = 1
+    strategy: str = "auto"
+    precision: Any = "32-true"
+    gradient_clip: float = 1.0
+    checkpoint_every: int = 100
+
+
+def complete(
+    module: Training,
+    hardware: Hardware,
+    folder: Path | None = None,
+    logger: Any = False,
+    callbacks: Sequence[lightning.Callback] = (),
+) -> None:
+    """Train to the last step, from the checkpoint in `folder` if there is one.
+
+    Args:
+        folder: for `last.ckpt`; without one nothing is written, and a killed training starts anew.
+
+    Raises:
+        CheckpointError: the checkpoint is truncated or was altered.
+        NonFiniteError: the loss became NaN or infinite.
+    """
+    runtime.quieten_lightning()
+    last = None if folder is None else folder / "last.ckpt"
+    resumes = last is not None and last.exists()
+    if last is not None and resumes:
+        require_whole(last)
+    keep = [] if folder is None else [_keeping_last(folder, hardware.checkpoint_every)]
+    trainer = lightning.Trainer(
+        max_steps=module.optimisation.steps,
+        max_epochs=-1,
+        accelerator=hardware.accelerator,
+        devices=hardware.devices,
+        strategy=hardware.strategy,
+        precision=hardware.precision,
+        gradient_clip_val=hardware.gradient_clip,
+        logger=logger,
+        callbacks=[*keep, *callbacks],
+        enable_checkpointing=folder is not None,
+        enable_progress_bar=any(isinstance(part, lightning.pytorch.callbacks.ProgressBar) for part in callbacks),
+        use_distributed_sampler=False,
+        enable_model_summary=False,
+        log_every_n_steps=20,
+    )
+    with warnings.catch_warnings():
+        # a resumed loader starts at its step by itself, short trainings are no mistake, nor is a frozen autoencoder
+        mistaken = "num_workers|not resumable|logging interval|is not empty|in eval mode"
+        warnings.filterwarnings("ignore", message=f".*({mistaken}).*")
+        trainer.fit(module, ckpt_path=str(last) if resumes else None, weights_only=True)
+
+
+def _keeping_last(folder: Path, every: int) -> ModelCheckpoint:
+    return ModelCheckpoint(folder, "last", every_n_train_steps=every, enable_version_counter=False, save_last=False)
+
+
+def require_whole(checkpoint: Path) -> None:
+    """Raise CheckpointError for a truncated or altered checkpoint of a training, which is a zip archive."""
+    try:
+        with zipfile.ZipFile(checkpoint) as archive:
+            broken = archive.testzip()
+    except zipfile.BadZipFile:
+        broken = "its directory"
+    if broken:
+        raise CheckpointError(
+            f"{checkpoint} is truncated or was altered ({broken} is broken). Delete it and run the same command again."
+        )
