@@ -67,7 +67,7 @@ REGISTRIES: dict[str, Any] = {
     "sampler": solvers.SOLVERS,
     "posterior": posteriors.KINDS,
     "network": configuration.NETWORK_SCHEMAS,
-    "score": scores.FUNCTIONALS,
+    "score": scores.SCORES,
 }
 
 

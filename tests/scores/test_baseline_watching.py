@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from watched_models import random_model
+from watched_models import CLASSES, SHAPE, random_model
 
 from genuq.errors import ConfigurationError
 from genuq.models import Sampler, sample
+from genuq.networks import UNet
 from genuq.scores.baselines import BASELINES, StepWatcher, steps_in, watch
 from genuq.solvers import DDIM, DDPM, DPMSolver2, DPMSolverPlusPlus2M, Euler, Heun, grid
 
@@ -43,6 +44,16 @@ def test_a_score_belongs_to_its_sample_whatever_the_batch(case):
         assert values.isfinite().all()
         assert len(values.unique()) == 12, name
         torch.testing.assert_close(parts.scores[name], values[order], rtol=1e-3, atol=1e-4)
+
+
+def test_dropout_is_off_while_watching():
+    model = random_model()
+    model.network = UNet(SHAPE, channels=(8, 16), num_classes=CLASSES, dropout=0.5)
+    torch.nn.init.normal_(model.head.weight)  # else it is zero, and dropout changes nothing
+    first, again = (watch(model.train(), Sampler(steps=3), range(3), BASELINES).scores for _ in range(2))
+    assert model.training
+    for name in BASELINES:
+        assert torch.equal(first[name], again[name])
 
 
 @pytest.mark.parametrize("solver", [Euler(), DDIM(0.5), Heun(), DPMSolver2(), DPMSolverPlusPlus2M()])

@@ -77,7 +77,7 @@ def chosen(*groups: str) -> DictConfig:
 def composed(*overrides: str) -> DictConfig:
     """The configuration that `genuq *overrides` runs with; the last of repeated keys counts."""
     pairs = dict(text.split("=", 1) for text in overrides)
-    groups = [key for key in pairs if (config_directory() / key).is_dir()]
+    groups = [key for key in pairs if (config_directory() / key.lstrip("+").split("@")[0]).is_dir()]
     config = copy.deepcopy(chosen(*(f"{key}={pairs[key]}" for key in groups)))
     for key, value in pairs.items():
         if key not in groups:

@@ -18,7 +18,7 @@ from genuq.analysis.subsets import METRICS, SubsetJudge
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.metrics.checks import Features
 
-KINDS = ("score", "control", "oracle")
+KINDS = ("score", "baseline", "control", "oracle")
 Progress = Callable[[int, int, str], None]
 
 
@@ -62,7 +62,8 @@ class ScoredSamples:
     Args:
         values: (N,) higher means less trusted.
         label: what a reader is shown.
-        kind: `score`, `control` (should not work), or `oracle` (sees what a score may not, such as real data).
+        kind: `score`, `baseline` (of the literature), `control` (should not work), or `oracle` (sees what a score may
+            not, such as real data).
         evaluations_per_sample: network evaluations it costs beside those of sampling.
     """
 

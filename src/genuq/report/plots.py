@@ -84,7 +84,7 @@ def _line(axes: Axes, series: Series, x: np.ndarray, y: np.ndarray, markers: boo
         marker=series.marker if markers else None,
         markersize=5 if series.main else 3.5,
         markeredgewidth=0,
-        zorder=5 if series.main else 4 if series.kind == "score" else 3,
+        zorder=5 if series.main else 4 if series.kind in ("score", "baseline") else 3,
         gid=f"series-{series.index}",
     )
     end_x, end_y = float(x[finite][-1]), float(y[finite][-1])

@@ -103,22 +103,21 @@ class Series:
 
     @property
     def width(self) -> float:
-        return 2.4 if self.main else 1.4 if self.kind == "score" else 1.15
+        return 2.4 if self.main else 1.4 if self.kind in ("score", "baseline") else 1.15
 
 
 def series_of(results: dict) -> list[Series]:
-    """One Series per score. Scores have hues, controls greys told apart by dashes, oracles are dotted ink."""
+    """One Series per score. Scores and baselines have hues, controls greys told apart by dashes, oracles dotted ink."""
     counts = {"score": 0, "control": 0, "oracle": 0}
     found = []
     for index, score in enumerate(results["scores"]):
-        kind = score["kind"] if score["kind"] in counts else "control"
-        nth = counts[kind]
-        counts[kind] += 1
-        variable = SERIES[nth % len(SERIES)] if kind == "score" else kind
-        dash = DASHES[nth // len(SERIES)] if kind == "score" else DASHES[(nth + 1) % len(DASHES)]
-        main = kind == "score" and nth == 0
+        family = {"score": "score", "baseline": "score", "oracle": "oracle"}.get(score["kind"], "control")
+        nth = counts[family]
+        counts[family] += 1
+        variable = SERIES[nth % len(SERIES)] if family == "score" else family
+        dash = DASHES[nth // len(SERIES)] if family == "score" else DASHES[(nth + 1) % len(DASHES)]
         marker = MARKERS[nth % len(MARKERS)]
-        found.append(Series(index, score["name"], score["label"], kind, variable, dash, marker, main))
+        found.append(Series(index, score["name"], score["label"], score["kind"], variable, dash, marker, index == 0))
     return found
 
 

@@ -48,6 +48,10 @@ GLOSSARY = {
         "A score with no Bayesian content, such as chance, image complexity or injected noise; "
         "a claim about uncertainty holds only if the score beats the controls.",
     ),
+    "baseline": (
+        "Baseline",
+        "A score from the literature that is read off the sampler's own run, without a posterior.",
+    ),
     "oracle": (
         "Oracle",
         "A score that sees the real data it is judged by; an upper reference, never a competitor.",

@@ -126,11 +126,15 @@ class LikelihoodConfig:
 
 @dataclass
 class ScoreConfig:
-    name: str = "entropy"  # the functional that the run is about
-    also: list[str] = field(default_factory=list)  # further functionals in the table
+    name: str = "entropy"  # a name of genuq.scores.SCORES: the score that the run is about
+    also: list[str] = field(default_factory=list)  # further ones in the table
     controls: list[str] = field(default_factory=list)
     jitter_size: float = 0.02
     noise_standard_deviation: float = 0.05
+    window: list[float] | None = None  # baselines along the trajectory: fractions of the steps; null: their own
+    renoisings: int = 5  # aleatoric
+    probes: int = 1  # divergence, likelihood
+    likelihood_steps: int = 20  # likelihood
 
 
 @dataclass

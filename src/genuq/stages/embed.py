@@ -11,6 +11,7 @@ from genuq import data, files
 from genuq.models import to_bytes, to_unit
 from genuq.scores import direct_noise
 from genuq.stages.artefacts import StageFolder
+from genuq.stages.columns import columns_of, is_version
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
 from genuq.stages.sample import read_samples, shown
@@ -33,7 +34,7 @@ class Embed(Stage):
         likelihood = run.plain("likelihood")["likelihood"]
         for key in ("batch_size", "observation_variance", "include_unperturbed"):
             likelihood.pop(key)
-        noise = "direct_noise" in run.config.score.controls
+        noise = "direct_noise" in columns_of(run)
         return {
             "seed": run.config.seed,
             "data": run.plain("data")["data"],
@@ -72,11 +73,9 @@ def judge_identity(run: Run) -> str:
 def versions_to_score(run: Run, samples: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What the likelihood embeds: `image` (N, ...), and the draws and controls (N, M, ...)."""
     versions = {
-        name: to_unit(tensor) if run.is_image else tensor
-        for name, tensor in samples.items()
-        if name not in ("index", "class")
+        name: to_unit(tensor) if run.is_image else tensor for name, tensor in samples.items() if is_version(name)
     }
-    if "direct_noise" in run.config.score.controls:
+    if "direct_noise" in columns_of(run):
         versions["direct_noise"] = direct_noise(
             versions["image"],
             run.config.posterior.draws,

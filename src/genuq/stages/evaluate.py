@@ -14,10 +14,10 @@ from genuq.metrics import MetricLabel, frechet_distance, membership, realism
 from genuq.report.values import plain
 from genuq.scores import complexity
 from genuq.stages.artefacts import StageFolder
+from genuq.stages.columns import scored_samples
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
 from genuq.stages.sample import read_samples, shown
-from genuq.stages.score import scored_samples
 from genuq.stages.stage import Stage
 
 
@@ -34,7 +34,7 @@ class Evaluate(Stage):
         judged, _ = files.read_tensors(run.folder / "embed" / "judge.safetensors")
         columns, _ = files.read_tensors(run.folder / "score" / "scores.safetensors")
         facts = known_of(run, samples, judged)
-        scores = scored_samples(run, columns, run.sampler.evaluations(run.model))
+        scores = scored_samples(run, columns, samples)
         with display.bar("evaluating", len(scores) + 1) as advance:
             rows = evaluate_scores(
                 scores,

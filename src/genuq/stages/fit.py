@@ -22,14 +22,14 @@ from genuq.posteriors import (
 )
 from genuq.posteriors.fitting import Runner
 from genuq.posteriors.held_out import HeldOutSums
-from genuq.scores import FUNCTIONALS
+from genuq.scores import SCORES
 from genuq.stages.artefacts import StageFolder, fingerprint
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
 from genuq.stages.stage import Stage, checkpoint_identity
 from genuq.stages.streaming import Devices, StreamingPass, stream
 
-RESERVED = {"image", "index", "class", "real", "jitter", "isotropic", "direct_noise", *FUNCTIONALS}
+RESERVED = {"image", "index", "class", "real", *SCORES}
 OWN = "draws"  # what the run's own posterior is called among all of them
 OPTIONS = ("convention", "layers", "approximation", "fraction", "rate")  # of the posteriors' constructors
 

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from genuq import models, posteriors, scores, solvers
+from genuq import models, posteriors, solvers
 from genuq.analysis import EvaluationSettings, check_independence
 from genuq.analysis.retention import descending_fractions, require_samples
 from genuq.errors import ConfigurationError, did_you_mean
-from genuq.scores import FUNCTIONALS
+from genuq.scores import CONTROLS, SCORES
 from genuq.stages import evaluate
+from genuq.stages.columns import check_columns, check_watchers
 from genuq.stages.evaluate import scoring_space
 from genuq.stages.fit import check_posteriors, key_of, settings_of
 from genuq.stages.loggers import check_logger
 from genuq.stages.run import Run
-from genuq.stages.sample import RESAMPLING_CONTROLS
 from genuq.stages.stage import STAGES
-
-CONTROLS = ("random", "complexity", "direct_noise", *RESAMPLING_CONTROLS)
-IMAGE_CONTROLS = ("complexity", "direct_noise")
 
 
 def check(run: Run) -> None:
@@ -32,7 +29,9 @@ def check(run: Run) -> None:
     stages = set(run.config.stages)
     check_data(run)
     if stages & {"train", "fit", "sample"}:
-        run.sampler.check(models.build(run.description()) if run.trains else run.model)
+        model = models.build(run.description()) if run.trains else run.model
+        run.sampler.check(model)
+        check_watchers(run, model)
     if "fit" in stages:
         check_fit(run)
     if "sample" in stages:
@@ -60,8 +59,8 @@ def check_names(run: Run) -> None:
     """Names that no schema can check: stages, posterior, functionals, controls, solver."""
     known: dict[str, tuple[Iterable[str], Collection[str]]] = {
         "stages": (run.config.stages, STAGES),
-        "score.name": ([run.config.score.name], FUNCTIONALS),
-        "score.also": (run.config.score.also, FUNCTIONALS),
+        "score.name": ([run.config.score.name], SCORES),
+        "score.also": (run.config.score.also, SCORES),
         "score.controls": (run.config.score.controls, CONTROLS),
         "sampler.name": ([run.config.sampler.name], solvers.SOLVERS),
     }
@@ -80,10 +79,7 @@ def check_draws(run: Run) -> None:
     ):
         if value < least:
             raise ConfigurationError(f"{key} = {value}; at least {least} needed.")
-    if not run.is_image:
-        for name in IMAGE_CONTROLS:
-            if name in run.config.score.controls:
-                raise ConfigurationError(f"score.controls: '{name}' needs images; remove it for points.")
+    check_columns(run)
     if run.config.sampler.steps < 1:
         raise ConfigurationError(f"sampler.steps = {run.config.sampler.steps}; at least 1 is needed.")
 
@@ -106,4 +102,3 @@ def check_evaluation(run: Run) -> None:
             f"metric.k = {settings.k} neighbours need more than {reference} real test images. Lower metric.k, or raise "
             f"metric.reference_images ({run.test_set.name} has {len(run.test_set)})."
         )
-    scores.functional(run.config.score.name)

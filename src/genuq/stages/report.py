@@ -87,7 +87,9 @@ def collect(run: Run) -> dict[str, Any]:
         "judge": evaluation["judge"],
         "scores": evaluation["scores"],
         "samples": evaluation["samples"],
-        "warnings": [note for row in evaluation["scores"] for note in row["notes"] if row["kind"] == "score"],
+        "warnings": [
+            note for row in evaluation["scores"] for note in row["notes"] if row["kind"] in ("score", "baseline")
+        ],
     }
 
 

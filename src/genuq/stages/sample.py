@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from genuq import files
-from genuq.models import sample, to_bytes
+from genuq.models import metered, sample, to_bytes
 from genuq.posteriors import Posterior, isotropic_like
 from genuq.scores import jitter_initial_noise, regenerate
 from genuq.stages.artefacts import StageFolder
+from genuq.stages.columns import columns_of, is_version, spent, watched, watched_settings
 from genuq.stages.fit import OWN, load_posterior
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
@@ -27,30 +28,33 @@ RESAMPLING_CONTROLS = ("jitter", "isotropic")
 
 class Sample(Stage):
     """Leaves shard-START-STOP.safetensors: index, class (-1 for none), image, draws, those of the posteriors beside
-    the run's own by their names, and the resampling controls.
+    the run's own by their names, and the resampling controls; the scores of the trajectories; and the network
+    evaluations that were counted for each of these.
 
     Images are float32 (B, C, H, W) in [-1, 1], points (B, D). Draws and controls (B, M, ...) are stored as float16
     deviations from them: most are smaller than a grey level, and would be lost in uint8.
     """
 
     name = "sample"
+    version = 2
     inputs = ("fit",)
     groups = ("sampler",)
 
     def settings(self, run: Run) -> dict[str, Any]:
         settings = super().settings(run)
-        controls = [name for name in RESAMPLING_CONTROLS if name in run.config.score.controls]
+        controls = [name for name in RESAMPLING_CONTROLS if name in columns_of(run)]
         jitter = {"jitter_size": run.config.score.jitter_size} if "jitter" in controls else {}
         return settings | {
             "checkpoint": checkpoint_identity(run),
             "draws": {name: posterior["draws"] for name, posterior in run.posteriors().items()},
             "controls": controls,
+            "watched": watched_settings(run),
             **jitter,
         }
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         drawn = {name: load_posterior(run, name) for name in run.posteriors()}
-        if "isotropic" in run.config.score.controls:
+        if "isotropic" in columns_of(run):
             drawn["isotropic"] = isotropic_like(drawn[OWN])
         passes = 1 + sum(draws_of(run, name) for name in (*drawn, *("jitter",) * jitters(run)))
         seconds, made = dict.fromkeys(("unperturbed", *drawn), 0.0), 0
@@ -78,7 +82,7 @@ def draws_of(run: Run, name: str) -> int:
 
 
 def jitters(run: Run) -> bool:
-    return "jitter" in run.config.score.controls
+    return "jitter" in columns_of(run)
 
 
 def shards(run: Run) -> Iterator[list[int]]:
@@ -99,20 +103,25 @@ def one_shard(
     model, sampler = run.model, run.sampler
     classes = sampler.classes_of(model, indices)
     started = time.perf_counter()
-    image = sample(model, sampler, indices, progress=advance)
+    unperturbed = watched(run, indices, advance)
     seconds["unperturbed"] += time.perf_counter() - started
     versions = {}
-    for name, posterior in drawn.items():
-        started = time.perf_counter()
-        versions[name] = regenerate(model, posterior, sampler, indices, draws_of(run, name), run.config.seed, advance)
-        seconds[name] += time.perf_counter() - started
-    if jitters(run):
-        versions["jitter"] = jittered(run, indices, advance)
+    with metered(model) as meter:
+        for name, posterior in drawn.items():
+            started = time.perf_counter()
+            with meter.charging(name):
+                draws = draws_of(run, name)
+                versions[name] = regenerate(model, posterior, sampler, indices, draws, run.config.seed, advance)
+            seconds[name] += time.perf_counter() - started
+        if jitters(run):
+            with meter.charging("jitter"):
+                versions["jitter"] = jittered(run, indices, advance)
     return {
         "index": torch.tensor(indices),
         "class": torch.full((len(indices),), -1) if classes is None else classes,
-        "image": image,
-        **{name: (tensor - image[:, None]).half() for name, tensor in versions.items()},
+        **unperturbed,
+        **spent(meter.per_sample(len(indices)), len(indices)),
+        **{name: (tensor - unperturbed["image"][:, None]).half() for name, tensor in versions.items()},
     }
 
 
@@ -131,7 +140,7 @@ def read_samples(run: Run) -> dict[str, Tensor]:
     paths = sorted((run.folder / "sample").glob("shard-*.safetensors"))
     parts = [files.read_tensors(path)[0] for path in paths]
     whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-    deviations = whole.keys() - {"index", "class", "image"}
+    deviations = {name for name in whole if is_version(name)} - {"image"}
     return whole | {name: whole["image"][:, None] + whole[name].float() for name in deviations}
 
 
