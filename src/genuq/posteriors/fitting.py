@@ -26,6 +26,7 @@ from genuq.posteriors.exact import ExactLastLayerLaplace
 from genuq.posteriors.held_out import HeldOutSums
 from genuq.posteriors.kfac import KFACLaplace
 from genuq.posteriors.layers import LayersPosterior
+from genuq.posteriors.members import DeepEnsemble, PosthocEnsemble
 from genuq.posteriors.network_noise import NetworkNoise
 from genuq.posteriors.passes import CurvaturePass, HeldOutPass, Pass, PredictivePass
 from genuq.posteriors.regression import RegressionBatches, regress
@@ -38,6 +39,7 @@ from genuq.posteriors.scale import (
     noise_weights,
 )
 from genuq.posteriors.subnetwork import SubnetworkLaplace
+from genuq.posteriors.swag import Swag
 from genuq.randomness import FITTING, HELD_OUT, generator
 
 Progress = Callable[[int, int], None]
@@ -50,6 +52,9 @@ _KINDS: tuple[type[Posterior], ...] = (
     MAP,
     IsotropicNoise,
     NetworkNoise,
+    DeepEnsemble,
+    PosthocEnsemble,
+    Swag,
 )
 KINDS: dict[str, type[Posterior]] = {kind.kind: kind for kind in _KINDS}
 

@@ -104,6 +104,14 @@ class PosteriorConfig:
     fisher_draws: int = 1  # Monte-Carlo Fisher, over several layers
     fraction: float | None = None  # subnetwork_laplace: share of the weights
     rate: float | None = None  # mc_dropout
+    members: int | None = None  # ensembles; swag: snapshots
+    checkpoints: str | None = None  # ensembles: finished members, a pattern of paths or `reference`; null makes them
+    steps: int | None = None  # of a member's training; null: trainer.steps
+    learning_rate: float | None = None  # null: trainer.learning_rate
+    rank: int | None = None  # posthoc_ensemble: of the members' differences, null for full; swag: snapshots kept
+    prior_relative_size: float | None = None  # posthoc_ensemble: of the prior, over each tensor's root mean square
+    perturb_targets: bool | None = None  # posthoc_ensemble: noise of s^2 on the targets, fixed for each image
+    gaussian: bool | None = None  # posthoc_ensemble: normal draws beyond the last member
     match: str | None = None  # isotropic, isotropic_network: the posterior whose size it takes
     criterion: str = "evidence"  # evidence, predictive, perturbation
     n_effective: float | None = None

@@ -181,23 +181,23 @@ def _original(name: str) -> str:
 
 
 class SnapshotTraining(Regression):
-    """Goes on at a constant rate and gives every c-th set of weights to a SWAG posterior.
+    """Goes on at a constant rate and gives snapshots of the weights to a SWAG posterior.
 
     Args:
         model: a working copy.
         posterior: over the trained network itself, empty.
-        every: c, steps between two snapshots.
+        snapshots: evenly over the steps, the last at the end.
     """
 
     group = "posterior"
-    taken: Tensor
+    done: Tensor
 
     def __init__(
-        self, model: GenerativeModel, dataset: Dataset, optimisation: Optimisation, posterior: Swag, every: int
+        self, model: GenerativeModel, dataset: Dataset, optimisation: Optimisation, posterior: Swag, snapshots: int
     ) -> None:
         super().__init__(model, dataset, optimisation)
-        self.posterior, self.every = posterior, every
-        self.register_buffer("taken", torch.zeros((), dtype=torch.long))
+        self.posterior, self.snapshots = posterior, snapshots
+        self.register_buffer("done", torch.zeros((), dtype=torch.long))
 
     def rate(self, step: int) -> float:
         return min(1.0, (step + 1) / self.optimisation.warmup_steps)
@@ -205,8 +205,9 @@ class SnapshotTraining(Regression):
     def optimizer_step(self, *arguments: Any, **options: Any) -> None:
         """Snapshots are taken here, not in a hook after the batch: the checkpoint is written before those."""
         super().optimizer_step(*arguments, **options)
-        self.taken += 1
-        if int(self.taken) % self.every == 0:
+        self.done += 1
+        now, before = (int(self.done - i) * self.snapshots // self.optimisation.steps for i in (0, 1))
+        if now > before:
             self.posterior.update(dict(self.model.network.named_parameters()))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from genuq.scores import SCORES
 from genuq.stages.artefacts import StageFolder, fingerprint
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
+from genuq.stages.run_members import members_identity, run_members
 from genuq.stages.stage import Stage, checkpoint_identity
 from genuq.stages.streaming import Devices, StreamingPass, stream
 
@@ -50,6 +52,9 @@ class Fit(Stage):
         for settings in fitted.values():
             for key in ("draws", "batch_size"):
                 settings.pop(key)
+        for name, entry in run.posteriors().items():
+            if of_members(entry):
+                fitted[name]["members"] = members_identity(run, entry)
         identity = {"checkpoint": checkpoint_identity(run), "head": run.config.model.head}
         return super().settings(run) | identity | {"posteriors": fitted}
 
@@ -90,6 +95,8 @@ def fitted_posterior(run: Run, name: str, folder: Path, display: Display) -> Fit
     settings = run.posteriors()[name]
     if settings["match"] is not None:
         return matched(load_posterior(run, settings["match"]), settings["name"], f"'{settings['match']}'")
+    if of_members(settings):
+        return from_members(run, settings, folder / f"{name}-members", display)
     fit_settings = settings_of(run, name)
     if sized_by_exact(settings):
         fit_settings = replace(fit_settings, kind=ExactLastLayerLaplace.kind)
@@ -103,6 +110,24 @@ def fitted_posterior(run: Run, name: str, folder: Path, display: Display) -> Fit
         return fitted
     noise = matched(fitted.posterior, settings["name"], "the exact last-layer posterior")
     return replace(fitted, posterior=noise.posterior, chosen=noise.chosen)
+
+
+def of_members(settings: Mapping[str, Any]) -> bool:
+    """Whether a posterior is fitted to whole sets of weights."""
+    return posteriors.KINDS[settings["name"]].source == "weights"
+
+
+def from_members(run: Run, settings: Mapping[str, Any], folder: Path, display: Display) -> FitResult:
+    """The posterior of whole sets of weights, made in `folder`."""
+    started = time.perf_counter()
+    posterior = run_members(run, settings, folder, display)
+    how = {key: "given, or measured" for key in ("n_effective", "observation_noise")}
+    how["prior_precision"] = (
+        "of the fine-tunings, averaged over the weights" if settings["prior_relative_size"] else "none"
+    )
+    how["temperature"] = "scales the draws' deviations; no likelihood takes part"
+    chosen = ChosenScale(posterior.require_final(), how, evidence=None, criterion="members")
+    return FitResult(posterior, chosen, HeldOutSums(inputs=0), time.perf_counter() - started, forward_seconds=0.0)
 
 
 def sized_by_exact(settings: Mapping[str, Any]) -> bool:

@@ -61,10 +61,11 @@ class MemberSettings:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ConfigurationError(f"posterior.name = '{self.kind}' has no members.{did_you_mean(self.kind, KINDS)}")
-        least = {"members": 2 if self.kind == "swag" else 1, "steps": 1, "batch_size": 1}
-        for name, lowest in least.items():
-            if getattr(self, name) < lowest:
-                raise ConfigurationError(f"posterior.{name} = {getattr(self, name)}; it must be at least {lowest}.")
+        few = 2 if self.kind == "swag" else 1
+        for name, lowest in {"members": few, "rank": few, "steps": 1, "batch_size": 1}.items():
+            value = getattr(self, name)
+            if value is not None and value < lowest:
+                raise ConfigurationError(f"posterior.{name} = {value}; it must be at least {lowest}.")
         for name in ("learning_rate", "prior_relative_size"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ConfigurationError(f"posterior.{name} = {getattr(self, name)}; it must be positive.")
@@ -82,8 +83,8 @@ class MemberSettings:
     def identity(self) -> dict[str, Any]:
         """What trained members depend on, as plain data."""
         hardware = {"precision": self.hardware.precision, "gradient_clip": self.hardware.gradient_clip}
-        whole = {key: value for key, value in asdict(self).items() if key not in ("checkpoints", "temperature")}
-        return whole | {"hardware": hardware}
+        afterwards = ("checkpoints", "temperature", "gaussian")
+        return {key: value for key, value in asdict(self).items() if key not in afterwards} | {"hardware": hardware}
 
     def given(self, reference: str) -> list[Path]:
         """Files of finished members that `checkpoints` names; none where they are to be made.

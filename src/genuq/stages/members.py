@@ -7,7 +7,7 @@ checkpoint; the result is that of an uninterrupted one.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -209,12 +209,14 @@ def trained_member(making: Making, k: int) -> dict[str, Tensor]:
 def posthoc_ensemble(making: Making) -> PosthocEnsemble:
     """Fine-tunings from the prior around the checkpoint; each finished member is an ensemble of one."""
     settings, network = making.settings, making.model.network
-    if making.given:
-        return merged(PosthocEnsemble.load(path, network) for path in making.given)
-    posterior = PosthocEnsemble(network, rank=settings.rank, gaussian=settings.gaussian)
-    for k in range(settings.members):
+    parts = [PosthocEnsemble.load(path, network) for path in making.given]
+    for k in range(0 if parts else settings.members):
         path = making.made(f"member-{k}")
-        posterior.merge(PosthocEnsemble.load(path, network) if path else anchored_member(making, k))
+        parts.append(PosthocEnsemble.load(path, network) if path else anchored_member(making, k))
+    posterior = parts[0]
+    for part in parts[1:]:
+        posterior.merge(part)
+    posterior.gaussian = settings.gaussian
     return posterior
 
 
@@ -232,22 +234,14 @@ def anchored_member(making: Making, k: int) -> PosthocEnsemble:
         settings.rank,
     )
     making.train(training, f"member-{k}")
-    member = PosthocEnsemble(making.model.network, rank=settings.rank, gaussian=settings.gaussian)
+    member = PosthocEnsemble(making.model.network, rank=settings.rank)
     member.update(training.cpu().weights())
     making.keep(f"member-{k}", member.save)
     return member
 
 
-def merged(parts: Iterable[PosthocEnsemble]) -> PosthocEnsemble:
-    """One ensemble of the members of all, in their order."""
-    first, *rest = parts
-    for part in rest:
-        first.merge(part)
-    return first
-
-
 def swag(making: Making) -> Swag:
-    """One run at a constant rate, a snapshot every steps / members."""
+    """One run at a constant rate."""
     settings, network = making.settings, making.model.network
     if making.given:
         raise ConfigurationError("posterior.checkpoints: swag takes snapshots of one run. Leave it null.")
@@ -255,7 +249,7 @@ def swag(making: Making) -> Swag:
         return Swag.load(path, network)
     posterior = Swag(network) if settings.rank is None else Swag(network, settings.rank)
     training = SnapshotTraining(
-        working_copy(making.model), making.dataset, settings.optimisation, posterior, settings.steps // settings.members
+        working_copy(making.model), making.dataset, settings.optimisation, posterior, settings.members
     )
     making.train(training, "swag")
     making.keep("swag", posterior.save)

@@ -12,9 +12,10 @@ from genuq.scores import CONTROLS, SCORES
 from genuq.stages import evaluate
 from genuq.stages.columns import check_columns, check_watchers
 from genuq.stages.evaluate import scoring_space
-from genuq.stages.fit import check_posteriors, key_of, settings_of
+from genuq.stages.fit import check_posteriors, key_of, of_members, settings_of
 from genuq.stages.loggers import check_logger
 from genuq.stages.run import Run
+from genuq.stages.run_members import check_members
 from genuq.stages.stage import STAGES
 
 
@@ -53,6 +54,8 @@ def check_fit(run: Run) -> None:
     for name, settings in run.posteriors().items():
         if settings["match"] is None and posteriors.KINDS[settings["name"]].source == "images":
             settings_of(run, name).check(run.training_set)
+        elif of_members(settings):
+            check_members(run, settings, key_of(name))
 
 
 def check_names(run: Run) -> None:
