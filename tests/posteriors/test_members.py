@@ -14,9 +14,10 @@ from genuq.posteriors.members import DeepEnsemble, PosthocEnsemble, pack
 ONE = Scale(1, 1, 1)
 KINDS = {
     "deep": DeepEnsemble,
-    "deep, half": lambda network: DeepEnsemble(network, half=True),
+    "deep, half": lambda network: DeepEnsemble(network, bits=16),
     "post-hoc": PosthocEnsemble,
-    "post-hoc, as given": lambda network: PosthocEnsemble(network, half=False),
+    "post-hoc, as given": lambda network: PosthocEnsemble(network, bits=32),
+    "post-hoc, bytes": lambda network: PosthocEnsemble(network, bits=8),
     "post-hoc, rank 2": lambda network: PosthocEnsemble(network, rank=2),
 }
 
@@ -71,7 +72,9 @@ def test_the_draws_of_a_deep_ensemble_are_its_members_to_the_last_bit():
     assert all(equal(posterior.draw(k, seed=9), weights_of(other)) for k, other in enumerate(others))
 
 
-@pytest.mark.parametrize(("kind", "relative"), [("post-hoc", 2**-11), ("post-hoc, rank 2", 2**-9)])
+@pytest.mark.parametrize(
+    ("kind", "relative"), [("post-hoc", 2**-11), ("post-hoc, bytes", 1 / 250), ("post-hoc, rank 2", 2**-9)]
+)
 def test_differences_keep_their_precision_in_half(kind, relative):
     """A millionth of the weights: float16 weights would lose them, scaled float16 differences do not."""
     network = Network().double()
@@ -86,7 +89,7 @@ def test_differences_keep_their_precision_in_half(kind, relative):
 
 @pytest.mark.parametrize("values", [torch.tensor([3e-9, -2e-12]), torch.tensor([7e8, 1.0]), torch.zeros(3)])
 def test_packing_loses_half_a_unit_of_eleven_bits(values):
-    packed = pack(values, half=True)
+    packed = pack(values, bits=16)
     assert packed.values.dtype == torch.float16 and packed.values.isfinite().all()
     error = (packed.unpacked() - values.double()).abs()
     assert (error <= values.abs().double() * 2**-11 + values.abs().max() * 2**-39).all()
@@ -94,7 +97,7 @@ def test_packing_loses_half_a_unit_of_eleven_bits(values):
 
 def test_packing_what_was_half_loses_nothing():
     values = torch.randn(2000, generator=torch.Generator().manual_seed(0)).half().float()
-    assert torch.equal(pack(values, half=True).unpacked().float(), values)
+    assert torch.equal(pack(values, bits=16).unpacked().float(), values)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -140,7 +143,7 @@ def test_more_draws_than_members_are_refused():
 
 def test_gaussian_draws_have_the_mean_and_covariance_of_the_members():
     network = nn.Linear(2, 1).double()
-    posterior = PosthocEnsemble(network, half=False, gaussian=True)
+    posterior = PosthocEnsemble(network, bits=32, gaussian=True)
     rows = []
     for k in range(4):
         member = near(network, k, size=0.1)
@@ -196,14 +199,16 @@ def test_half_precision_files_are_as_small_as_they_should_be(tmp_path):
     sizes = {}
     for name, posterior in (
         ("half", PosthocEnsemble(network)),
-        ("given", PosthocEnsemble(network, half=False)),
+        ("given", PosthocEnsemble(network, bits=32)),
+        ("bytes", PosthocEnsemble(network, bits=8)),
         ("rank", PosthocEnsemble(network, rank=2)),
     ):
         member = near(network, 0, rank=2)
         posterior.update(member)
         posterior.save(tmp_path / name)
         sizes[name] = (tmp_path / name).stat().st_size
-    values, overhead = 300 * 400 + 400, 1500
+    values, overhead = 300 * 400 + 400, 2000
+    assert values < sizes["bytes"] < values + overhead
     assert 2 * values < sizes["half"] < 2 * values + overhead < 4 * values < sizes["given"]
     assert sizes["rank"] < 2 * 2 * (300 + 400) + overhead
 
@@ -348,6 +353,12 @@ def test_factors_are_those_of_the_singular_value_decomposition():
     assert torch.allclose(up @ down, matrix, atol=1e-10)
     singular = torch.linalg.svdvals(matrix)[:3].sqrt()
     assert torch.allclose(up.norm(dim=0), singular) and torch.allclose(down.norm(dim=1), singular)
+
+
+@pytest.mark.parametrize(("kind", "bits"), [(DeepEnsemble, 8), (PosthocEnsemble, 12)])
+def test_other_numbers_of_bits_are_refused(kind, bits):
+    with pytest.raises(ConfigurationError, match=rf"posterior\.bits = {bits}; '{kind.kind}' keeps one of"):
+        kind(Network(), bits=bits)
 
 
 @pytest.mark.parametrize("rank", [0, -1])

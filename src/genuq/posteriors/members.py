@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -112,24 +113,29 @@ class MembersPosterior(Posterior):
 
 
 class Packed(NamedTuple):
-    """A stored tensor: values times 2^exponent."""
+    """A stored tensor: values times a scale."""
 
     values: Tensor
-    exponent: int
+    scale: float
 
     def unpacked(self) -> Tensor:
-        return self.values.double() * 2.0**self.exponent
+        return self.values.double() * self.scale
 
 
-def pack(value: Tensor, half: bool) -> Packed:
-    """As it is; or as float16, scaled by the power of two that brings its largest entry just below 2^15.
+def pack(value: Tensor, bits: int) -> Packed:
+    """A tensor in this many bits an entry.
 
-    Small differences keep float16's eleven bits so, and what was float16 already loses nothing.
+    32: as it is. 16: float16, scaled by the power of two that brings the largest entry just below 2^15; small
+    differences keep all eleven bits so, and what was float16 already loses nothing. 8: whole steps of 1/127 of the
+    largest entry, about a hundredth of normal differences.
     """
-    if not half or value.dtype == torch.float16 or not value.numel():
-        return Packed(value.clone(), 0)
-    exponent = int(torch.frexp(value.abs().max().double()).exponent) - 15
-    return Packed((value.double() * 2.0**-exponent).half(), exponent)
+    largest = (float(value.double().abs().max()) if value.numel() else 0.0) or 1.0
+    if bits == 32 or (bits == 16 and value.dtype == torch.float16):
+        return Packed(value.clone(), 1.0)
+    if bits == 16:
+        scale = 2.0 ** (math.frexp(largest)[1] - 15)
+        return Packed((value.double() / scale).half(), scale)
+    return Packed((value.double() / (largest / 127)).round().to(torch.int8), largest / 127)
 
 
 class Ensemble(MembersPosterior):
@@ -139,16 +145,20 @@ class Ensemble(MembersPosterior):
     refused. Members are kept in memory as they are in the file, so that a saved ensemble draws the same weights.
 
     Args:
-        half: keep float16 instead of the precision given.
+        bits: of each number kept: 32 (the precision given), 16 or 8; see `pack`.
     """
 
-    def __init__(self, module: nn.Module, half: bool = False) -> None:
+    bits_allowed: ClassVar[tuple[int, ...]] = (8, 16, 32)
+
+    def __init__(self, module: nn.Module, bits: int = 32) -> None:
+        if bits not in self.bits_allowed:
+            raise ConfigurationError(f"posterior.bits = {bits}; '{self.kind}' keeps one of {self.bits_allowed}.")
         super().__init__(module)
-        self.half = half
+        self.bits = bits
         self.members: list[dict[str, Packed]] = []
 
     def options(self) -> dict[str, Any]:
-        return {"half": self.half}
+        return {"bits": self.bits}
 
     @abstractmethod
     def entries(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -159,22 +169,23 @@ class Ensemble(MembersPosterior):
         """A member's weight minus the trained one, float64."""
 
     def add(self, weights: Mapping[str, Tensor]) -> None:
-        self.members.append({name: pack(value, self.half) for name, value in self.entries(weights).items()})
+        self.members.append({name: pack(value, self.bits) for name, value in self.entries(weights).items()})
 
     def sums(self) -> dict[str, Tensor]:
-        """`K/NAME` for every entry of member K, and `K exponents` in the order of the entries' names."""
+        """`K/NAME` for every entry of member K, and `K scales` in the order of the entries' names."""
         stored: dict[str, Tensor] = {}
         for k, member in enumerate(self.members):
             stored |= {f"{k}/{name}": packed.values for name, packed in member.items()}
-            stored[f"{k} exponents"] = torch.tensor([member[name].exponent for name in sorted(member)])
+            scales = [member[name].scale for name in sorted(member)]
+            stored[f"{k} scales"] = torch.tensor(scales, dtype=torch.float64)
         return stored
 
     def restore(self, sums: Mapping[str, Tensor], n_seen: int) -> None:
         self.members = []
         for k in range(n_seen):
             names = sorted(key.removeprefix(f"{k}/") for key in sums if key.startswith(f"{k}/"))
-            exponents = sums[f"{k} exponents"].tolist()
-            self.members.append({n: Packed(sums[f"{k}/{n}"], exponent) for n, exponent in zip(names, exponents)})
+            scales = sums[f"{k} scales"].tolist()
+            self.members.append({name: Packed(sums[f"{k}/{name}"], scale) for name, scale in zip(names, scales)})
         self.n_seen, self.scale = n_seen, None
 
     def merge(self, other: Posterior) -> None:
@@ -206,6 +217,7 @@ class DeepEnsemble(Ensemble):
     """
 
     kind = "deep_ensemble"
+    bits_allowed = (16, 32)
 
     def entries(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return dict(weights)
@@ -226,7 +238,7 @@ class PosthocEnsemble(Ensemble):
     """Fine-tunings of the trained network, kept as differences from it; meaningless for any other checkpoint.
 
     Args:
-        half: keep the differences in float16, each tensor with a scale of its own.
+        bits: of each number of a difference, each tensor with a scale of its own.
         rank: None covers all weights; r covers those of the Linear and Conv2d layers and keeps factors (O, r) and
             (r, K) of each difference.
         gaussian: draws beyond the last member come from the normal distribution with the members' mean and
@@ -235,12 +247,12 @@ class PosthocEnsemble(Ensemble):
 
     kind = "posthoc_ensemble"
 
-    def __init__(self, module: nn.Module, half: bool = True, rank: int | None = None, gaussian: bool = False) -> None:
+    def __init__(self, module: nn.Module, bits: int = 16, rank: int | None = None, gaussian: bool = False) -> None:
         if rank is not None and rank < 1:
             raise ConfigurationError(f"posterior.rank = {rank}; it must be at least 1, or null for full weights.")
         self.rank, self.gaussian = rank, gaussian
         self._adapted = {weight_name(layer) for layer in head_candidates(module)}
-        super().__init__(module, half)
+        super().__init__(module, bits)
 
     def covered(self) -> dict[str, Tensor]:
         if self.rank is None:

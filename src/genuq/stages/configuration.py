@@ -111,6 +111,7 @@ class PosteriorConfig:
     rank: int | None = None  # posthoc_ensemble: of the members' differences, null for full; swag: snapshots kept
     prior_relative_size: float | None = None  # posthoc_ensemble: of the prior, over each tensor's root mean square
     perturb_targets: bool | None = None  # posthoc_ensemble: noise of s^2 on the targets, fixed for each image
+    bits: int | None = None  # posthoc_ensemble: of each number kept: 8, 16, 32
     gaussian: bool | None = None  # posthoc_ensemble: normal draws beyond the last member
     match: str | None = None  # isotropic, isotropic_network: the posterior whose size it takes
     criterion: str = "evidence"  # evidence, predictive, perturbation

@@ -32,7 +32,7 @@ class MemberSettings:
         perturb_targets: see `AnchoredTraining`.
         n_effective: data that the likelihood counts; None: the size of the training set.
         observation_noise: s^2; None: the trained network's mean squared error on training images.
-        gaussian: see `PosthocEnsemble`.
+        bits, gaussian: see `PosthocEnsemble`.
         temperature: of the finished posterior.
         seed: keys everything; member k of a deep ensemble is the training of seed + k.
         hardware: where Lightning trains.
@@ -53,6 +53,7 @@ class MemberSettings:
     perturb_targets: bool = True
     n_effective: float | None = None
     observation_noise: float | None = None
+    bits: int = 16
     gaussian: bool = False
     temperature: float = 1.0
     seed: int = 0

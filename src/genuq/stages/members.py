@@ -182,7 +182,7 @@ class Making:
 
 def deep_ensemble(making: Making) -> DeepEnsemble:
     """Independent trainings, or checkpoints of them."""
-    posterior = DeepEnsemble(making.model.network, half=True)
+    posterior = DeepEnsemble(making.model.network, bits=16)
     for path in making.given:
         posterior.update(checkpoint_weights(path, making.model))
     for k in range(0 if making.given else making.settings.members):
@@ -234,7 +234,7 @@ def anchored_member(making: Making, k: int) -> PosthocEnsemble:
         settings.rank,
     )
     making.train(training, f"member-{k}")
-    member = PosthocEnsemble(making.model.network, rank=settings.rank)
+    member = PosthocEnsemble(making.model.network, settings.bits, settings.rank)
     member.update(training.cpu().weights())
     making.keep(f"member-{k}", member.save)
     return member

@@ -28,6 +28,7 @@ OWN_KEYS = (
     "rank",
     "prior_relative_size",
     "perturb_targets",
+    "bits",
     "gaussian",
     "n_effective",
     "observation_noise",
