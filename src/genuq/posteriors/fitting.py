@@ -272,7 +272,7 @@ def _fit(run: Runner, model: GenerativeModel, dataset: Dataset, settings: FitSet
         run(curvature, batches(fitting, FITTING), "curvature")
         seconds = time.perf_counter() - started
         posterior = curvature.posteriors[0]
-    judged = HeldOutPass(posterior, settings.time_bins)
+    judged = HeldOutPass(posterior, settings.time_bins, settings.seed)
     run(judged, batches(held_out, HELD_OUT), "held-out")
     if curvature is not None and settings.time_bins > 1:
         noise = settings.scale.observation_noise or judged.held_out.residual_variance

@@ -32,6 +32,7 @@ class HeldOutSums:
         elements_T: how many residuals.
         gradient_outer_TKK: sum over images and active channels of g g^T, g = sum_p r_p a_p.
         mahalanobis: sum over images of g^T (C + ridge)^-1 g, for posteriors over several layers.
+        expected: the same sum for standard normal residuals.
         images: how many images.
     """
 
@@ -39,7 +40,7 @@ class HeldOutSums:
         self.squared_residual_T = torch.zeros(bins, dtype=torch.float64)
         self.elements_T = torch.zeros(bins, dtype=torch.float64)
         self.gradient_outer_TKK = torch.zeros(bins, inputs, inputs, dtype=torch.float64)
-        self.mahalanobis, self.images = 0.0, 0
+        self.mahalanobis, self.expected, self.images = 0.0, 0.0, 0
 
     @property
     def bins(self) -> int:
@@ -86,7 +87,7 @@ class HeldOutSums:
         return torch.einsum("t,tkl->kl", weights_T.square(), self.gradient_outer_TKK)
 
     def sums(self) -> dict[str, Tensor]:
-        counts = torch.tensor([self.mahalanobis, self.images], dtype=torch.float64)
+        counts = torch.tensor([self.mahalanobis, self.expected, self.images], dtype=torch.float64)
         return {
             "squared_residual": self.squared_residual_T,
             "elements": self.elements_T,
@@ -97,7 +98,8 @@ class HeldOutSums:
     def restore(self, sums: Mapping[str, Tensor]) -> None:
         self.squared_residual_T, self.elements_T = sums["squared_residual"], sums["elements"]
         self.gradient_outer_TKK = sums["gradient_outer"]
-        self.mahalanobis, self.images = float(sums["counts"][0]), int(sums["counts"][1])
+        self.mahalanobis, self.expected = (float(value) for value in sums["counts"][:2])
+        self.images = int(sums["counts"][2])
 
 
 class PredictiveCurve:

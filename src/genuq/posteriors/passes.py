@@ -130,10 +130,16 @@ class CurvaturePass:
 
 
 class HeldOutPass:
-    """Residual variances, and how the gradients of whole images vary."""
+    """Residual variances, and how the gradients of whole images vary.
 
-    def __init__(self, posterior: Posterior, bins: int = 1) -> None:
-        self.posterior = posterior
+    Args:
+        posterior: with its curvature summed.
+        bins: T, of time.
+        seed: keys the standard normal residuals that the real ones are compared with.
+    """
+
+    def __init__(self, posterior: Posterior, bins: int = 1, seed: int = 0) -> None:
+        self.posterior, self.seed = posterior, seed
         self.held_out = HeldOutSums(posterior.head.inputs if isinstance(posterior, LastLayerPosterior) else 0, bins)
 
     def add(self, model: GenerativeModel, batch: RegressionBatch) -> None:
@@ -148,9 +154,12 @@ class HeldOutPass:
             names = self.posterior.layer_names
             prediction, inputs, outputs = layer_features(model, names, batch.x, batch.t, batch.y)
             residual, gradients = residual_gradients(prediction, batch.target, outputs)
+            normal = fisher_gradients(prediction, outputs, fisher_numbers(batch, prediction, self.seed, 0))
+            ridge = ridge_of(self.posterior)
             with full_precision(prediction.device):
                 self.held_out.add_residuals(residual, bin_B)
-                self.held_out.mahalanobis += self.posterior.mahalanobis(inputs, gradients, ridge_of(self.posterior))
+                self.held_out.mahalanobis += self.posterior.mahalanobis(inputs, gradients, ridge)
+                self.held_out.expected += self.posterior.mahalanobis(inputs, normal, ridge)
             return
         with torch.no_grad():
             prediction = model(batch.x, batch.t, batch.y)

@@ -172,6 +172,8 @@ def choose_temperature(posterior: Posterior, held_out: HeldOutSums, noise: float
 
     The likelihood treats the residuals of an image's positions as independent. They are not, so that H, which sums
     over positions, overstates what an image tells; J, the covariance of whole-image gradients, does not.
+    Over several layers H is itself approximated, from few images; there the denominator is what held-out images give
+    for residuals that are independent, so that an error of H cancels.
     Source: magnitude adjustment of composite likelihoods, Pauli, Racugno & Ventura 2011; Ribatet et al. 2012.
     """
     if isinstance(posterior, IsotropicNoise) or not isinstance(posterior, CurvaturePosterior):
@@ -185,10 +187,9 @@ def choose_temperature(posterior: Posterior, held_out: HeldOutSums, noise: float
         channels = int(posterior.active_O.sum())
         gradients_KK = held_out.gradient_outer(noise_weights(held_out, noise)) / (held_out.images * channels)
         against, own = posterior.trace_against(gradients_KK, ridge=ridge)
+        temperature = posterior.n_seen * against / (own * noise)
     else:
-        against = held_out.mahalanobis / held_out.images
-        own = sum(float((values / (values + ridge)).sum()) * n for values, n in posterior.spectrum())
-    temperature = posterior.n_seen * against / (own * noise)
+        temperature = held_out.mahalanobis / (held_out.expected * noise)
     return temperature, f"variance of whole-image gradients over curvature, on {held_out.images} held-out images"
 
 
