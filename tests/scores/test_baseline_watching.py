@@ -49,7 +49,8 @@ def test_a_score_belongs_to_its_sample_whatever_the_batch(case):
 def test_dropout_is_off_while_watching():
     model = random_model()
     model.network = UNet(SHAPE, channels=(8, 16), num_classes=CLASSES, dropout=0.5)
-    torch.nn.init.normal_(model.head.weight)  # else it is zero, and dropout changes nothing
+    for weight in model.network.parameters():  # those that start at zero would hide the dropout
+        torch.nn.init.normal_(weight, std=0.1)
     first, again = (watch(model.train(), Sampler(steps=3), range(3), BASELINES).scores for _ in range(2))
     assert model.training
     for name in BASELINES:
