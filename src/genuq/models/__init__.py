@@ -11,10 +11,12 @@ from genuq.models.generative import (
     load_weights,
 )
 from genuq.models.metering import Meter, metered
+from genuq.models.restarting import SAME_TIME, finish_latents, grid_time, grid_times, stages_from, step_times
 from genuq.models.sampling import (
     Observer,
     Sampler,
     StageRecord,
+    Steering,
     finished,
     sample,
     sample_latents,
@@ -23,6 +25,7 @@ from genuq.models.sampling import (
 )
 
 __all__ = [
+    "SAME_TIME",
     "Autoencoder",
     "DiffusersAutoencoder",
     "GenerativeModel",
@@ -30,17 +33,23 @@ __all__ = [
     "Observer",
     "Sampler",
     "StageRecord",
+    "Steering",
     "VAEAutoencoder",
     "build",
     "call_plainly",
     "evaluating",
     "find_head",
+    "finish_latents",
     "finished",
+    "grid_time",
+    "grid_times",
     "head_candidates",
     "load_weights",
     "metered",
     "sample",
     "sample_latents",
+    "stages_from",
+    "step_times",
     "to_bytes",
     "to_unit",
 ]

@@ -33,6 +33,20 @@ class Observer(Protocol):
     def __call__(self, record: StageRecord) -> None: ...
 
 
+class Steering:
+    """Changes a trajectory: the solver goes on with what these return. For applications; whatever only watches is an
+    observer. The base changes nothing.
+    """
+
+    def prediction(self, stage: Stage, x: Tensor, prediction: Tensor) -> Tensor:
+        """The prediction at the state x to use in place of the network's."""
+        return prediction
+
+    def state(self, stage: Stage, x: Tensor) -> Tensor:
+        """The state to use in place of the one that the stage led to."""
+        return x
+
+
 @dataclass(frozen=True)
 class Sampler:
     """How to draw samples from a model.
@@ -94,12 +108,14 @@ def sample_latents(
     indices: Sequence[int],
     initial_noise: Tensor | None = None,
     observers: Sequence[Observer] = (),
+    steering: Steering | None = None,
 ) -> Tensor:
     """Run the solver for the samples `indices` as one batch.
 
     Args:
         initial_noise: in place of the samples' own x_T, (B, *latent_shape).
         observers: called after every stage.
+        steering: None lets the solver go its way.
 
     Returns:
         Final latents (B, *latent_shape).
@@ -107,22 +123,47 @@ def sample_latents(
     Raises:
         NonFiniteError: the samples diverged.
     """
-    device = model.device
     stages = sampler.stages(model)
     x = sampler.initial_noise(model, indices) if initial_noise is None else initial_noise
-    x = x.to(device) * float(model.process.sigma(stages[0].t))
+    x = x.to(model.device) * float(model.process.sigma(stages[0].t))
+    return run_stages(model, sampler, indices, x, stages, observers=observers, steering=steering)
+
+
+@torch.no_grad()
+def run_stages(
+    model: GenerativeModel,
+    sampler: Sampler,
+    indices: Sequence[int],
+    x: Tensor,
+    stages: Sequence[Stage],
+    passed: Sequence[Stage] = (),
+    observers: Sequence[Observer] = (),
+    steering: Steering | None = None,
+) -> Tensor:
+    """Carry the states x (B, *latent_shape) through stages of the sampler's solver.
+
+    Args:
+        passed: the stages before these, whose ancestral noise is spent: the noise goes on behind it.
+        observers, steering: see `sample_latents`.
+    """
+    device, steering = model.device, steering or Steering()
     y = sampler.classes_of(model, indices)
     y = None if y is None else y.to(device)
-    ancestral = generators(sampler.seed, indices, ANCESTRAL) if any(stage.noise for stage in stages) else []
+    noisy = any(stage.noise for stage in stages)
+    ancestral = generators(sampler.seed, indices, ANCESTRAL) if noisy else []
+    for stage in passed:
+        if noisy and stage.noise:
+            normal(ancestral, model.latent_shape)
     states: list[Tensor] = []
     predictions: list[Tensor] = []
     memory = max(max(len(stage.x), len(stage.f)) for stage in stages)
     for stage in stages:
         t = torch.full((len(x),), stage.t, device=device, dtype=x.dtype)
         states = [x, *states][:memory]
-        predictions = [model.guided(x, t, y, sampler.guidance_scale), *predictions][:memory]
+        prediction = steering.prediction(stage, x, model.guided(x, t, y, sampler.guidance_scale))
+        predictions = [prediction, *predictions][:memory]
         noise = normal(ancestral, model.latent_shape).to(device) if stage.noise else None
-        x = apply(stage, states, predictions, noise)
+        x = steering.state(stage, apply(stage, states, predictions, noise))
         for observer in observers:
             observer(StageRecord(stage, states, predictions, noise, x))
     require_finite(x, "the samples", "The sampler diverged: use more steps, or check the weights.")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from genuq.errors import ConfigurationError, did_you_mean
+from genuq.models import grid_times
 from genuq.propagators.corrected import Corrected
-from genuq.propagators.propagate import Propagation, grid_times, propagate
+from genuq.propagators.propagate import Propagation, propagate
 from genuq.propagators.propagator import Follower, Journey, Propagator
 from genuq.propagators.scores import image_score
 from genuq.propagators.trajectory import Trajectory

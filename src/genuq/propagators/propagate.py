@@ -12,7 +12,16 @@ import torch
 from torch import Tensor
 
 from genuq.errors import ConfigurationError, require_finite
-from genuq.models import GenerativeModel, Sampler, StageRecord, evaluating, finished, sample_latents
+from genuq.models import (
+    SAME_TIME,
+    GenerativeModel,
+    Sampler,
+    StageRecord,
+    evaluating,
+    finished,
+    grid_time,
+    sample_latents,
+)
 from genuq.posteriors import Posterior
 from genuq.propagators.network import FollowedNetwork
 from genuq.propagators.propagator import Follower, Journey, Propagator
@@ -20,7 +29,6 @@ from genuq.propagators.trajectory import Trajectory
 from genuq.solvers import Stage
 
 Progress = Callable[[int], None]
-_SAME_TIME = 1e-9
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,7 @@ class Propagation:
             ConfigurationError: another time.
         """
         for time, moments in self.cuts.items():
-            if abs(time - t) < _SAME_TIME:
+            if abs(time - t) < SAME_TIME:
                 return moments
         kept = ", ".join(f"{time:g}" for time in self.cuts) or "none"
         raise ConfigurationError(
@@ -87,7 +95,7 @@ def propagate(
     model.check_weights()
     stages = sampler.stages(model)
     propagator.check(model, posterior, stages)
-    times = [_grid_time(t, stages) for t in cuts]
+    times = [grid_time(t, stages) for t in cuts]
     if not len(indices):
         raise ConfigurationError("No samples are asked for: the list of their indices is empty.")
     parts: list[_Part] = []
@@ -157,24 +165,3 @@ def _joined(parts: Sequence[_Part], plain: int, times: Sequence[float]) -> Propa
     further = sum(part.further_evaluations * len(part.latents) for part in parts) / len(latents)
     cuts = {t: tuple(torch.cat([part.cuts[t][which] for part in parts]) for which in (0, 1)) for t in times}
     return Propagation(images, latents, mean, variance, plain + further, plain, cuts)  # type: ignore[arg-type]
-
-
-def grid_times(model: GenerativeModel, sampler: Sampler) -> list[float]:
-    """The times of a sampler's grid, from noise to data: where a trajectory can be cut."""
-    return _times(sampler.stages(model))
-
-
-def _times(stages: Sequence[Stage]) -> list[float]:
-    return [stages[0].t, *(stage.t_next for stage in stages if not stage.intermediate)]
-
-
-def _grid_time(t: float, stages: Sequence[Stage]) -> float:
-    """The grid's own number for the time t."""
-    times = _times(stages)
-    nearest = min(times, key=lambda time: abs(time - t))
-    if abs(nearest - t) >= _SAME_TIME:
-        raise ConfigurationError(
-            f"the cut t = {t:g} is no time of the grid, which goes from {times[0]:g} to {times[-1]:g} in "
-            f"{len(times) - 1} steps. The nearest one is {nearest!r}; grid_times lists them."
-        )
-    return nearest
