@@ -7,6 +7,7 @@ with a 1 appended for the bias. Everything a last-layer posterior needs is a sum
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -40,10 +41,7 @@ class Head(ABC):
 
     def matrix(self) -> Tensor:
         """The parameters as W (O, K), float64."""
-        weight = self.layer.weight.detach().double().flatten(1)
-        if self.layer.bias is None:
-            return weight
-        return torch.cat([weight, self.layer.bias.detach().double()[:, None]], dim=1)
+        return self.flattened(dict(self.layer.named_parameters()))
 
     def parameters(self, matrix_OK: Tensor) -> dict[str, Tensor]:
         """W (O, K) as the layer's parameters, in their shape, precision and place."""
@@ -53,6 +51,13 @@ class Head(ABC):
         if self.layer.bias is not None:
             values["bias"] = matrix_OK[:, columns].to(self.layer.bias)
         return values
+
+    def flattened(self, values: Mapping[str, Tensor]) -> Tensor:
+        """The layer's parameters, such as a weight draw, as W (O, K), float64: the inverse of `parameters`."""
+        columns = [values["weight"].detach().double().flatten(1)]
+        if self.bias:
+            columns.append(values["bias"].detach().double()[:, None])
+        return torch.cat(columns, dim=1)
 
     @abstractmethod
     def gram(self, features: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch.func import functional_call
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, StageRecord
 from genuq.posteriors import LastLayerPosterior, Posterior
-from genuq.propagators.arrangement import Arrangement
+from genuq.posteriors.arrangement import Arrangement
 from genuq.propagators.derivatives import METHODS, along, forward_mode
 
 

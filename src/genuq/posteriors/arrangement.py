@@ -13,8 +13,8 @@ from genuq.errors import ConfigurationError
 class Arrangement:
     """Carries values in the layout of the head's output to the layout of the prediction.
 
-    Found by sending numbers through what stands behind the head, in forward passes of one sample: one that counts (two
-    and more in half precision, which cannot count far) and one that checks with random numbers.
+    Found by sending numbers through what stands behind the head, in forward passes of one sample: zeros, one that
+    counts (two and more in half precision, which cannot count far) and one that checks with random numbers.
 
     Args:
         head: the layer.
@@ -31,19 +31,24 @@ class Arrangement:
     def __init__(self, head: nn.Module, output: Tensor, predict: Callable[[], Tensor]) -> None:
         self._head, self._predict, self.passes = head, predict, 0
         count, base = output.numel(), int(1 / torch.finfo(output.dtype).eps)
+        self._constant = self._through(torch.zeros(count))
         position, unit = torch.zeros((), dtype=torch.long), 1
         while unit < count:
-            position = position + unit * self._through(torch.arange(count) // unit % base).round().long()
+            position = position + unit * self._moved(torch.arange(count) // unit % base).round().long()
             unit *= base
         numbers = torch.randint(base, (count,), generator=torch.Generator().manual_seed(0))
-        arrived = self._through(numbers)
+        arrived = self._moved(numbers)
         once = len(position.unique()) == position.numel() and 0 <= int(position.min()) <= int(position.max()) < count
-        if not once or not torch.equal(arrived, numbers[position].double()):
+        if not once or not torch.equal(arrived.round(), numbers[position].double()):
             raise ConfigurationError(
                 "what follows model.head is not a mere rearrangement of its outputs. Choose the last weighted layer as "
                 "model.head."
             )
         self._position, self._shape = position.flatten(), position.shape[1:]
+
+    def _moved(self, numbers: Tensor) -> Tensor:
+        """What arrives of these numbers beyond what arrives of none: constants may be added behind the head."""
+        return self._through(numbers) - self._constant
 
     def _through(self, numbers: Tensor) -> Tensor:
         """What arrives in the prediction if the head's outputs are these numbers, float64."""
