@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
-from posterior_oracles import relative_error
+from posterior_oracles import HEADS, head_case, relative_error
 from torch import nn
 
 from genuq.posteriors import ExactLastLayerLaplace, Scale
@@ -106,3 +106,10 @@ def test_autocast_does_not_reach_the_variance():
     wanted = posterior.predictive_variance(features)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(posterior.predictive_variance(features), wanted)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_the_diagonal_without_the_matrix(name):
+    layer, features = head_case(name)
+    head = head_of(layer)
+    assert relative_error(head.gram_diagonal(features), head.gram(features).diagonal()) < 1e-14

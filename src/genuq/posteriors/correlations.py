@@ -21,7 +21,7 @@ from torch import Tensor
 
 Pair = tuple[int, int]
 
-# Float64 values in work: 4 MiB fit a cache, 128 MiB fill a GPU. With many channels, a share of A itself.
+# Float64 values in work, for each thread: 4 MiB fit a cache, 128 MiB fill a GPU. With many channels, a share of A.
 VALUES_AT_ONCE = {"cpu": 2**19, "cuda": 2**24}
 
 
@@ -55,18 +55,23 @@ def lag_correlations(features_BCHW: Tensor, kernel: Pair) -> Tensor:
     Row lags run from 0, column lags from 1 - columns.
     """
     (rows, columns), (_, channels, height, width) = kernel, features_BCHW.shape
-    waves_4FW, weights_L3F = _waves(width, columns, features_BCHW.device)
-    sums = waves_4FW.new_zeros(rows, 2 * columns - 1, channels**2)
-    at_once = max(VALUES_AT_ONCE.get(features_BCHW.device.type, VALUES_AT_ONCE["cpu"]), 32 * channels**2)
+    waves_5FW, weights_L3F = _waves(width, columns, features_BCHW.device)
+    sums = waves_5FW.new_zeros(rows, 2 * columns - 1, channels**2)
+    at_once = max(_values_at_once(features_BCHW.device), 32 * channels**2)
     frequencies = max(2, at_once // (3 * rows * channels**2))
     images = max(1, at_once // (4 * channels * height * width), channels // (2 * height))
-    for waves, weights in zip(waves_4FW.split(frequencies, 1), weights_L3F.split(frequencies, 2)):
+    for waves, weights in zip(waves_5FW.split(frequencies, 1), weights_L3F.split(frequencies, 2)):
         products = sums.new_zeros(rows, *weights.shape[1:], channels, channels)
         for part in features_BCHW.split(images):
             _add_products(products, _rows_with_gaps(part, rows - 1), waves)
         products[0, 2] = products[0, 0].mT
         sums += weights.flatten(1) @ products.view(rows, -1, channels**2)
     return sums.unflatten(-1, (channels, channels))
+
+
+def _values_at_once(device: torch.device) -> int:
+    values = VALUES_AT_ONCE.get(device.type, VALUES_AT_ONCE["cpu"])
+    return values * torch.get_num_threads() if device.type == "cpu" else values
 
 
 def _rows_with_gaps(features_BCHW: Tensor, gap: int) -> Tensor:
@@ -84,7 +89,8 @@ def _waves(width: int, columns: int, device: torch.device) -> tuple[Tensor, Tens
     The period leaves room for the largest lag, and is odd: each frequency but zero has a cosine and a sine.
 
     Returns:
-        cosine, sine, sine + cosine, sine - cosine (4, F, W), and weights (2 columns - 1, 3, F) of the three products.
+        waves (5, F, W), of which numbers 0 to 2 are multiplied with numbers 2 to 4; weights (2 columns - 1, 3, F) of
+        the three products.
     """
     period = (width + columns - 1) | 1
     frequencies_F = 2 * math.pi / period * torch.arange(period // 2 + 1, dtype=torch.float64, device=device)
@@ -94,18 +100,18 @@ def _waves(width: int, columns: int, device: torch.device) -> tuple[Tensor, Tens
     cosine, sine = scale_F[:, None] * angles_FW.cos(), scale_F[:, None] * angles_FW.sin()
     turns_LF = torch.arange(1 - columns, columns, device=device)[:, None] * frequencies_F
     weights_L3F = torch.stack([turns_LF.cos() - turns_LF.sin(), turns_LF.cos(), turns_LF.sin()], dim=1)
-    return torch.stack([cosine, sine, sine + cosine, sine - cosine]), weights_L3F
+    total = sine + cosine
+    return torch.stack([total, sine, cosine, sine - cosine, total]), weights_L3F
 
 
-def _add_products(products: Tensor, rows_CNW: Tensor, waves_4FW: Tensor) -> None:
+def _add_products(products: Tensor, rows_CNW: Tensor, waves_5FW: Tensor) -> None:
     """Add the three products at each row lag and frequency, (rows, 3, F, C, C); lag 0 leaves out the third."""
     channels, positions, width = rows_CNW.shape
-    spectrum = waves_4FW.flatten(0, 1) @ rows_CNW.view(-1, width).T
-    cosine, sine, total, difference = spectrum.view(4, -1, channels, positions)
+    spectrum_5FCN = (waves_5FW.flatten(0, 1) @ rows_CNW.view(-1, width).T).view(5, -1, channels, positions)
     for lag, into in enumerate(products):
-        for out, (here, there) in zip(into, ((total, cosine), (sine, difference), (cosine, total))):
-            if lag or here is not cosine:
-                out.baddbmm_(here[..., : positions - lag], there[..., lag:].mT)
+        kinds = 3 if lag else 2
+        here, there = (spectrum_5FCN[start : start + kinds].flatten(0, 1) for start in (0, 2))
+        into[:kinds].flatten(0, 1).baddbmm_(here[..., : positions - lag], there[..., lag:].mT)
 
 
 class _Border:

@@ -9,6 +9,7 @@ from genuq.errors import ConfigurationError, did_you_mean
 from genuq.posteriors.base import Scale
 from genuq.posteriors.last_layer import LastLayerPosterior
 
+IMAGES_AT_ONCE = 16  # in float64, beside the features
 CONVENTIONS = ("ggn", "empirical_fisher", "laplace_torch")
 
 
@@ -47,21 +48,16 @@ class DiagonalLaplace(LastLayerPosterior):
         self._curvature_OK = value
 
     def update(self, features: Tensor, residuals: Tensor | None = None) -> None:
-        features = features.detach().double()
         if self.convention == "ggn":
-            self._curvature_OK += self._squared_inputs(features).cpu()
+            self._curvature_OK += self.head.gram_diagonal(features.detach()).cpu()
         elif residuals is None:
             raise ConfigurationError(f"posterior.convention = '{self.convention}' needs the residuals of each batch.")
         else:
-            gradients_BOK = self.head.gradients(features, residuals.detach().double())
             factor = 2.0 if self.convention == "laplace_torch" else 1.0
-            self._curvature_OK += factor * gradients_BOK.square().sum(0).cpu()
+            for some, theirs in zip(features.detach().split(IMAGES_AT_ONCE), residuals.detach().split(IMAGES_AT_ONCE)):
+                gradients_BOK = self.head.gradients(some.double(), theirs.double())
+                self._curvature_OK += factor * gradients_BOK.square().sum(0).cpu()
         self.saw(len(features))
-
-    def _squared_inputs(self, features: Tensor) -> Tensor:
-        """diag(A), (1, K): the gradient of the head for a unit residual, with squared features."""
-        ones = torch.ones_like(self.head.project(features, self.mean_OK[:1].to(features.device)))
-        return self.head.gradients(features.square(), ones).sum(0)
 
     def options(self) -> dict[str, str]:
         return {"convention": self.convention}

@@ -7,7 +7,7 @@ with a 1 appended for the bias. Everything a last-layer posterior needs is a sum
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import torch
@@ -62,6 +62,10 @@ class Head(ABC):
     @abstractmethod
     def gram(self, features: Tensor) -> Tensor:
         """A = sum over batch and positions of a_p a_p^T, (K, K), float64, from `features` of any precision."""
+
+    def gram_diagonal(self, features: Tensor) -> Tensor:
+        """The diagonal of A, (K,), float64."""
+        return self.gram(features).diagonal()
 
     @abstractmethod
     def project(self, features: Tensor, matrix_RK: Tensor) -> Tensor:
@@ -137,25 +141,38 @@ class ConvHead(Head):
         return torch.cat([gradients_BOK, residuals_BOP.sum(2, keepdim=True)], 2) if self.bias else gradients_BOK
 
     def gram(self, features: Tensor) -> Tensor:
-        left, right, top, bottom = self.padding
-        height, width = features.shape[2:]
-        window = (height + top + bottom - self.kernel[0] + 1, width + left + right - self.kernel[1] + 1)
-        columns = features.shape[1] * self.kernel[0] * self.kernel[1]
+        left, _, top, _ = self.padding
+        window, columns = self._window(features), self.inputs - self.bias
         gram = features.new_empty(self.inputs, self.inputs, dtype=torch.float64)
         fill_patch_gram(gram[:columns, :columns], features, self.kernel, (top, left), window)
         if self.bias:
-            summed_CHW = F.pad(_summed(features), self.padding)
-            sums_K = F.avg_pool2d(summed_CHW, window, stride=1, divisor_override=1).flatten()
-            gram[columns, :columns] = gram[:columns, columns] = sums_K
+            gram[columns, :columns] = gram[:columns, columns] = self._patch_sum(_summed(features))
             gram[columns, columns] = len(features) * window[0] * window[1]
         return gram
 
+    def gram_diagonal(self, features: Tensor) -> Tensor:
+        squares_K = self._patch_sum(_summed(features, torch.square))
+        window = self._window(features)
+        positions = squares_K.new_tensor([float(len(features) * window[0] * window[1])])
+        return torch.cat([squares_K, positions]) if self.bias else squares_K
 
-def _summed(features_BCHW: Tensor) -> Tensor:
-    """Sum over images, (C, H, W), float64, of a few at a time."""
+    def _window(self, features: Tensor) -> tuple[int, int]:
+        """Height and width of the layer's output."""
+        left, right, top, bottom = self.padding
+        height, width = features.shape[2:]
+        return height + top + bottom - self.kernel[0] + 1, width + left + right - self.kernel[1] + 1
+
+    def _patch_sum(self, maps_CHW: Tensor) -> Tensor:
+        """Sum over positions of the patch there, (C k,)."""
+        padded = F.pad(maps_CHW, self.padding)
+        return F.avg_pool2d(padded, self._window(maps_CHW[None]), stride=1, divisor_override=1).flatten()
+
+
+def _summed(features_BCHW: Tensor, of: Callable[[Tensor], Tensor] = lambda part: part) -> Tensor:
+    """Sum over images of the maps, or `of` them, (C, H, W), float64, a few at a time."""
     total = features_BCHW.new_zeros(features_BCHW.shape[1:], dtype=torch.float64)
     for part in features_BCHW.split(8):
-        total += part.double().sum(0)
+        total += of(part.double()).sum(0)
     return total
 
 
