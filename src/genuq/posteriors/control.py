@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError
 from genuq.posteriors.base import Posterior, Scale
+from genuq.posteriors.head import for_variances
 from genuq.posteriors.last_layer import LastLayerPosterior
 
 
@@ -69,7 +70,8 @@ class IsotropicNoise(LastLayerPosterior):
     def predictive_variance(self, features: Tensor) -> Tensor:
         self.require_final()
         variance_OK = self._variance * self.active_O[:, None].double().expand(self.mean_OK.shape)
-        return self.head.project(features.double().square(), variance_OK.to(features.device))
+        features = for_variances(features)
+        return self.head.project(features.square(), variance_OK.to(features)).double()
 
     def mean_variance(self) -> float:
         self.require_final()

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.posteriors.base import Scale
+from genuq.posteriors.head import for_variances
 from genuq.posteriors.last_layer import LastLayerPosterior
 
 IMAGES_AT_ONCE = 16  # in float64, beside the features
@@ -80,7 +81,8 @@ class DiagonalLaplace(LastLayerPosterior):
         """sum_j a_pj^2 var_oj: one pass of the head over squared features."""
         self.require_final()
         variance_OK = self._variance_OK * self.active_O[:, None]
-        return self.head.project(features.double().square(), variance_OK.to(features.device))
+        features = for_variances(features)
+        return self.head.project(features.square(), variance_OK.to(features)).double()
 
     def mean_variance(self) -> float:
         self.require_final()

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError
 from genuq.posteriors.base import Scale
+from genuq.posteriors.head import for_variances
 from genuq.posteriors.last_layer import LastLayerPosterior
 
 VALUES_AT_ONCE = 2**24  # features, or maps of variances, at a time, whatever the batch
@@ -75,17 +76,13 @@ class ExactLastLayerLaplace(LastLayerPosterior):
     def predictive_variance(self, features: Tensor) -> Tensor:
         """a_p^T Sigma a_p at every position, the squared length of L^-1 a_p; zero for channels that the sampler drops.
 
-        L^-1 a_p is computed in the precision of the features (at least float32; float64 on a GPU, whose convolutions
-        may round to TF32): it is as exact as features of that precision can tell. Pass features.double() for more.
+        L^-1 a_p is computed in the features' own precision (`for_variances`); pass features.double() for more.
         """
         self.require_final()
-        features, axis = features.detach(), self.head.channel_axis
-        exact = features.dtype == torch.float64 or features.device.type != "cpu"
-        features = features.double() if exact else features.float()
-        with torch.autocast(features.device.type, enabled=False):
-            at_once = max(1, VALUES_AT_ONCE * features.shape[axis] // (ROWS_AT_ONCE * features.shape[1:].numel()))
-            parts = [self._squared_length(part) for part in features.split(at_once)]
-        return self._spread(torch.cat(parts))
+        features = for_variances(features)
+        values = ROWS_AT_ONCE * features.shape[1:].numel() // features.shape[self.head.channel_axis]
+        parts = features.split(max(1, VALUES_AT_ONCE // values))
+        return self._spread(torch.cat([self._squared_length(part) for part in parts]))
 
     def _squared_length(self, features: Tensor) -> Tensor:
         """|L^-1 a_p|^2, float64, one channel. The first rows of the triangle L^-1 read the first features alone."""

@@ -106,7 +106,8 @@ class LinearHead(Head):
         return gram
 
     def project(self, features: Tensor, matrix_RK: Tensor) -> Tensor:
-        return F.linear(*self._leading(features, matrix_RK))
+        with torch.autocast(features.device.type, enabled=False):
+            return F.linear(*self._leading(features, matrix_RK))
 
     def gradients(self, features: Tensor, residuals: Tensor) -> Tensor:
         residuals_BPO = residuals.reshape(len(residuals), -1, residuals.shape[-1])
@@ -127,7 +128,8 @@ class ConvHead(Head):
     def project(self, features: Tensor, matrix_RK: Tensor) -> Tensor:
         channels, weights, bias = self._leading(features, matrix_RK)
         filters = weights.reshape(-1, channels.shape[1], *self.kernel)
-        return F.conv2d(F.pad(channels, self.padding), filters, bias)
+        with torch.autocast(features.device.type, enabled=False):
+            return F.conv2d(F.pad(channels, self.padding), filters, bias)
 
     def gradients(self, features: Tensor, residuals: Tensor) -> Tensor:
         padded, (height, width) = F.pad(features, self.padding), residuals.shape[2:]
@@ -185,6 +187,15 @@ def conv_padding(layer: nn.Conv2d) -> tuple[int, int, int, int]:
         return (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
     row, column = (int(side) for side in layer.padding)
     return (column, column, row, row)
+
+
+def for_variances(features: Tensor) -> Tensor:
+    """Features in the precision that variances are computed in, so as exact as the features can tell.
+
+    Their own, at least float32; float64 on a GPU, whose convolutions may round to TF32.
+    """
+    features = features.detach()
+    return features.double() if features.dtype == torch.float64 or features.device.type != "cpu" else features.float()
 
 
 def head_of(layer: nn.Module) -> Head:

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.models.generative import find_head
 from genuq.posteriors.base import Scale
-from genuq.posteriors.head import Head
+from genuq.posteriors.head import Head, for_variances
 from genuq.posteriors.layer_choice import ALL
 from genuq.posteriors.layers import LayersPosterior, require_proper
 
 APPROXIMATIONS = ("expand", "reduce")
-ROWS_AT_ONCE = 64  # of the input's eigenvectors, so that K maps per image never stand in memory together
+ROWS_AT_ONCE = 144  # of the input's eigenvectors, so that K maps per image never stand in memory together
 
 
 class Decomposition(NamedTuple):
@@ -172,13 +172,13 @@ class KFACLaplace(LayersPosterior):
             return super().predictive_variance(features)
         self.require_final()
         (name,) = self.heads
-        head, basis, features = self.heads[name], self.decomposition(name), features.detach().double()
-        variance = torch.zeros((), dtype=torch.float64, device=features.device)
+        head, basis, features = self.heads[name], self.decomposition(name), for_variances(features)
+        variance: Tensor | float = 0.0
         vectors_KK, squared_OK = basis.input_vectors_KK.T, self._spread_OK[name].square()
         for rows_RK, weights_OR in zip(vectors_KK.split(ROWS_AT_ONCE), squared_OK.split(ROWS_AT_ONCE, dim=1)):
-            squares = head.project(features, rows_RK.to(features.device)).square().movedim(head.channel_axis, -1)
-            variance = variance + squares @ (basis.gradient_vectors_OO.square() @ weights_OR).T.to(features.device)
-        return variance.movedim(-1, head.channel_axis)
+            squares = head.project(features, rows_RK.to(features)).square().movedim(head.channel_axis, -1)
+            variance = variance + (squares @ (basis.gradient_vectors_OO.square() @ weights_OR).T.to(features)).double()
+        return torch.as_tensor(variance).movedim(-1, head.channel_axis)
 
 
 def _keys(name: str) -> tuple[str, str, str]:
