@@ -23,6 +23,7 @@ class Case:
         channels: of the U-Net, from fine to coarse; the first are the head's inputs.
         size: height and width of the images and of the head's output.
         images: of a batch.
+        blocks: residual blocks a level.
         whole_network: whether posteriors over all layers are measured too; at many channels they take minutes.
     """
 
@@ -30,6 +31,7 @@ class Case:
     channels: tuple[int, ...]
     size: int
     images: int
+    blocks: int = 1
     whole_network: bool = False
 
     @property
@@ -45,7 +47,7 @@ class Case:
         """The network with random weights, none of them zero, and a dropout that evaluation mode passes by."""
         torch.manual_seed(0)
         shape = (OUTPUTS, self.size, self.size)
-        network = UNet(shape, self.channels, stem=1, dropout=0.1)
+        network = UNet(shape, self.channels, self.blocks, stem=1, dropout=0.1)
         for parameter in network.parameters():
             if parameter.ndim > 1:
                 nn.init.kaiming_normal_(parameter, nonlinearity="linear")
@@ -71,7 +73,7 @@ CASES = {
         Case("128", (128, 256), 32, 16),
         Case("192", (192, 384), 32, 16),
         Case("256", (256, 512), 32, 16),
-        Case("adm128", (256, 256, 512, 768, 1024), 128, 2),  # the head of ADM's 128x128 model (Dhariwal & Nichol 2021)
+        Case("adm128", (256, 256, 512, 768, 1024), 128, 2, blocks=2),  # ADM, 128x128 (Dhariwal & Nichol 2021)
     )
 }
 QUICK = {"16": Case("16", (16, 32), 16, 4, whole_network=True)}

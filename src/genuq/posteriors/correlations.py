@@ -58,7 +58,8 @@ def lag_correlations(features_BCHW: Tensor, kernel: Pair) -> Tensor:
     waves_5FW, weights_L3F = _waves(width, columns, features_BCHW.device)
     sums = waves_5FW.new_zeros(rows, 2 * columns - 1, channels**2)
     at_once = max(_values_at_once(features_BCHW.device), 32 * channels**2)
-    frequencies = max(2, at_once // (3 * rows * channels**2))
+    # A few groups of frequencies at most: each reads all maps again.
+    frequencies = max(at_once // (3 * rows * channels**2), -(-weights_L3F.shape[2] // 6))
     images = max(1, at_once // (4 * channels * height * width), channels // (2 * height))
     for waves, weights in zip(waves_5FW.split(frequencies, 1), weights_L3F.split(frequencies, 2)):
         products = sums.new_zeros(rows, *weights.shape[1:], channels, channels)

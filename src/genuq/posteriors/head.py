@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from genuq.errors import ConfigurationError
 from genuq.posteriors.correlations import fill_patch_gram
 
-TOKENS_AT_ONCE = 4096  # in float64 beside the features
+VALUES_AT_ONCE = 2**20  # in float64 beside the features: 8 MiB
 
 
 class Head(ABC):
@@ -100,7 +100,7 @@ class LinearHead(Head):
 
     def gram(self, features: Tensor) -> Tensor:
         gram = features.new_zeros(self.inputs, self.inputs, dtype=torch.float64)
-        for tokens in features.reshape(-1, features.shape[-1]).split(TOKENS_AT_ONCE):
+        for tokens in features.reshape(-1, features.shape[-1]).split(max(1, VALUES_AT_ONCE // features.shape[-1])):
             a = self._with_one(tokens.double()).flatten(0, 1)
             gram.addmm_(a.T, a)
         return gram
@@ -173,7 +173,7 @@ class ConvHead(Head):
 def _summed(features_BCHW: Tensor, of: Callable[[Tensor], Tensor] = lambda part: part) -> Tensor:
     """Sum over images of the maps, or `of` them, (C, H, W), float64, a few at a time."""
     total = features_BCHW.new_zeros(features_BCHW.shape[1:], dtype=torch.float64)
-    for part in features_BCHW.split(8):
+    for part in features_BCHW.split(max(1, VALUES_AT_ONCE // total.numel())):
         total += of(part.double()).sum(0)
     return total
 
