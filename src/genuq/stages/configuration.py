@@ -103,6 +103,8 @@ class PosteriorConfig:
     approximation: str | None = None  # kfac: expand, reduce
     fisher_draws: int = 1  # Monte-Carlo Fisher, over several layers
     fraction: float | None = None  # subnetwork_laplace: share of the weights
+    weights: int | None = None  # subnetwork_laplace: how many, in place of the fraction
+    subset_seed: int | None = None  # subnetwork_laplace
     rate: float | None = None  # mc_dropout
     members: int | None = None  # ensembles; swag: snapshots
     checkpoints: str | None = None  # ensembles: finished members, a pattern of paths or `reference`; null makes them

@@ -18,6 +18,7 @@ from genuq.posteriors import (
     FitResult,
     FitSettings,
     IsotropicNoise,
+    NetworkNoise,
     Posterior,
     ScaleOptions,
 )
@@ -33,7 +34,15 @@ from genuq.stages.streaming import Devices, StreamingPass, stream
 
 RESERVED = {"image", "index", "class", "real", *SCORES}
 OWN = "draws"  # what the run's own posterior is called among all of them
-OPTIONS = ("convention", "layers", "approximation", "fraction", "rate")  # of the posteriors' constructors
+OPTIONS = (
+    "convention",
+    "layers",
+    "approximation",
+    "fraction",
+    "weights",
+    "subset_seed",
+    "rate",
+)  # of the posteriors' constructors
 
 
 class Fit(Stage):
@@ -93,8 +102,8 @@ def in_order(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def fitted_posterior(run: Run, name: str, folder: Path, display: Display) -> FitResult:
     """Fit the posterior called `name`, or give it the size of another that is fitted already."""
     settings = run.posteriors()[name]
-    if settings["match"] is not None:
-        return matched(load_posterior(run, settings["match"]), settings["name"], f"'{settings['match']}'")
+    if (other := lender(settings)) is not None:
+        return matched(load_posterior(run, other), settings["name"], f"'{settings['match']}'")
     if of_members(settings):
         return from_members(run, settings, folder / f"{name}-members", display)
     fit_settings = settings_of(run, name)
@@ -132,8 +141,17 @@ def from_members(run: Run, settings: Mapping[str, Any], folder: Path, display: D
 
 def sized_by_exact(settings: Mapping[str, Any]) -> bool:
     """Whether this is isotropic noise on the head whose size is left to the exact posterior."""
-    sized = settings["prior_precision"] is not None or settings["relative_perturbation"] is not None
-    return settings["name"] == IsotropicNoise.kind and not sized
+    return settings["name"] == IsotropicNoise.kind and not sized(settings)
+
+
+def sized(settings: Mapping[str, Any]) -> bool:
+    """Whether the configuration itself says how large weight noise is."""
+    return settings["prior_precision"] is not None or settings["relative_perturbation"] is not None
+
+
+def lender(settings: Mapping[str, Any]) -> str | None:
+    """The posterior whose size this one takes; the configuration calls the run's own `posterior`."""
+    return OWN if settings["match"] == "posterior" else settings["match"]
 
 
 def runner(run: Run, folder: Path, identity: str, advance: Any) -> Runner:
@@ -179,11 +197,16 @@ def check_posteriors(run: Run) -> None:
             raise ConfigurationError(
                 f"{key}.name: '{entry['name']}' does not exist.{did_you_mean(entry['name'], posteriors.KINDS)}"
             )
-        other = entry["match"]
-        if other is not None and (other not in settings or settings[other]["match"] is not None):
-            candidates = [known for known in settings if settings[known]["match"] is None]
+        other = lender(entry)
+        if other is None and entry["name"] == NetworkNoise.kind and not sized(entry):
             raise ConfigurationError(
-                f"{key}.match: '{other}' is no posterior of this run that could lend its size."
+                f"{key}: isotropic noise has no likelihood to choose its size from: set {key}.match, "
+                f"{key}.prior_precision or {key}.relative_perturbation."
+            )
+        if other is not None and (other not in settings or settings[other]["match"] is not None):
+            candidates = ["posterior", *(known for known in settings if settings[known]["match"] is None)]
+            raise ConfigurationError(
+                f"{key}.match: '{entry['match']}' is no posterior of this run that could lend its size."
                 + did_you_mean(other, candidates)
             )
         scale_options(entry)
