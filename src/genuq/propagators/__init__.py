@@ -6,13 +6,17 @@ from typing import Any
 
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.models import grid_times
+from genuq.propagators.coherent import Coherent
 from genuq.propagators.corrected import Corrected
+from genuq.propagators.paper import Paper
 from genuq.propagators.propagate import Propagation, propagate
 from genuq.propagators.propagator import Follower, Journey, Propagator
 from genuq.propagators.scores import image_score
 from genuq.propagators.trajectory import Trajectory
 
-PROPAGATORS: dict[str, type[Propagator]] = {propagator.name: propagator for propagator in (Corrected, Trajectory)}
+PROPAGATORS: dict[str, type[Propagator]] = {
+    propagator.name: propagator for propagator in (Paper, Corrected, Coherent, Trajectory)
+}
 
 
 def build(name: str, **options: Any) -> Propagator:
@@ -31,9 +35,11 @@ def build(name: str, **options: Any) -> Propagator:
 
 __all__ = [
     "PROPAGATORS",
+    "Coherent",
     "Corrected",
     "Follower",
     "Journey",
+    "Paper",
     "Propagation",
     "Propagator",
     "Trajectory",

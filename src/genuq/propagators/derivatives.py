@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.autograd.forward_ad as forward_ad
@@ -48,6 +48,13 @@ def _difference(function: Callable[[Tensor], Tensor], x: Tensor, value: Tensor, 
     moved = function((x.double() + step * direction.double()).to(x.dtype))
     change = moved.double() - value.double()
     return torch.where(step > 0, change / step.clamp(min=torch.finfo(torch.float64).tiny), torch.zeros_like(change))
+
+
+def difference_step(values: Iterable[Tensor], deviations: Iterable[Tensor]) -> float:
+    """h for which h times the deviations is about a thousandth of the values (float32)."""
+    flat = [torch.cat([tensor.double().flatten() for tensor in tensors]) for tensors in (values, deviations)]
+    size, length = (float(tensor.square().mean().sqrt()) for tensor in flat)
+    return _STEP * torch.finfo(torch.float32).eps ** 0.5 * size / length if length > 0 else 1.0
 
 
 def forward_mode(evaluate: Callable[[], Tensor], like: Tensor) -> Tensor:

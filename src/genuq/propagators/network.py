@@ -12,9 +12,9 @@ from torch.func import functional_call
 
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, StageRecord
-from genuq.posteriors import LastLayerPosterior, Posterior
+from genuq.posteriors import LastLayerPosterior, Posterior, swapped
 from genuq.posteriors.arrangement import Arrangement
-from genuq.propagators.derivatives import METHODS, along, forward_mode
+from genuq.propagators.derivatives import METHODS, along, difference_step, forward_mode
 
 
 class FollowedNetwork:
@@ -101,12 +101,21 @@ class FollowedNetwork:
         self.evaluations += METHODS[method] * self.branches
         return along(self._predict, self.record.states[0], self.record.predictions[0], direction, method)
 
-    def along_with_weights(self, direction: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
-        """J u + (df/dw) v, float64, for deviations v of the posterior's parameters."""
-        self.evaluations += METHODS["forward"] * self.branches
-        whole = _Callable(self)
-        prefix = next(name for name, module in whole.named_modules() if module is self.posterior.module)
+    def along_with_weights(self, direction: Tensor, weights: Mapping[str, Tensor], method: str) -> Tensor:
+        """J u + (df/dw) v, float64, for deviations v of the posterior's parameters by name."""
+        self.evaluations += METHODS[method] * self.branches
         x, module = self.record.states[0], self.posterior.module
+        if method == "forward":
+            return self._tangent(x, direction, weights)
+        trained = {name: module.get_parameter(name).detach() for name in weights}
+        step = difference_step(trained.values(), weights.values())
+        with swapped(module, {name: trained[name] + step * weights[name] for name in weights}):
+            moved = self._predict((x.double() + step * direction).to(x.dtype))
+        return (moved.double() - self.record.predictions[0].double()) / step
+
+    def _tangent(self, x: Tensor, direction: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+        whole, module = _Callable(self), self.posterior.module
+        prefix = next(name for name, part in whole.named_modules() if part is module)
 
         def evaluate() -> Tensor:
             duals = {

@@ -1,0 +1,130 @@
+"""`coherent`: one weight draw for the whole trajectory, carried through the solver to first order.
+
+With x' = sum a x + sum b f along the sampler's own trajectory, a weight deviation v moves the states by u:
+u' = sum a u + sum b (J_x f u + (df/dw) v), J_x f by Jacobian-vector products. V is the second moment of u over draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from genuq.errors import ConfigurationError
+from genuq.models import GenerativeModel, StageRecord
+from genuq.posteriors import CurvaturePosterior, LastLayerPosterior, Posterior, swapped
+from genuq.propagators.derivatives import require_method
+from genuq.propagators.propagator import Follower, Journey, Propagator, require_at_least_one
+from genuq.solvers import Stage, apply
+
+
+@dataclass(frozen=True)
+class Coherent(Propagator):
+    """The variance that regenerating the sample under weight draws would show, to first order in the draws.
+
+    It does not shrink with the number of steps. Needs only draws: any posterior near the trained weights will do. Under
+    a last-layer posterior (df/dw) v is exact and free; under others it is part of the Jacobian-vector product.
+
+    Args:
+        draws: M; draw m is the posterior's own draw m, so that results compare draw by draw with regenerations. None:
+            every direction of a last-layer posterior in turn, without Monte-Carlo error (outputs times inputs of the
+            head: for small heads only).
+        derivative: `difference` (one evaluation a draw) or `forward` (exact, about three in time).
+    """
+
+    draws: int | None = 8
+    derivative: str = "difference"
+    name = "coherent"
+
+    def __post_init__(self) -> None:
+        require_method(self.derivative)
+        if self.draws is not None:
+            require_at_least_one("draws", self.draws, 2)
+
+    def check(self, model: GenerativeModel, posterior: Posterior, stages: Sequence[Stage]) -> None:
+        posterior.require_final()
+        if not any(part is posterior.module for part in model.modules()):
+            raise ConfigurationError("the posterior is about weights of another model. Fit it to this one.")
+        if isinstance(posterior, LastLayerPosterior) and posterior.module is not model.head:
+            raise ConfigurationError(
+                f"the posterior is about another layer than model.head = '{model.head_name}'. Fit it to this model."
+            )
+        if self.draws is None and not isinstance(posterior, LastLayerPosterior):
+            raise ConfigurationError(
+                f"propagator.draws = null needs a last-layer posterior, not '{posterior.kind}'. Give a number of draws."
+            )
+
+    def follow(self, journey: Journey) -> Follower:
+        return _Follower(journey, self)
+
+
+class _Follower(Follower):
+    """Deviations u (M, B, ...) of the newest states and predictions, newest first."""
+
+    def __init__(self, journey: Journey, how: Coherent) -> None:
+        self.network, self.memory, self.how = journey.network, journey.memory, how
+        posterior = journey.network.posterior
+        self.last_layer = isinstance(posterior, LastLayerPosterior)
+        self.matrices = _matrices(posterior, how.draws, journey.seed) if isinstance(posterior, LastLayerPosterior) else []
+        self.weights = [] if self.last_layer else _deviations(posterior, how.draws or 0, journey.seed)
+        self.around_mean = isinstance(posterior, CurvaturePosterior)  # the draws' mean is the trained weights
+        count = len(self.matrices) or len(self.weights)
+        self.state = journey.start
+        self.now = torch.zeros((count, *journey.start.shape), dtype=torch.float64, device=journey.start.device)
+        self.states: list[Tensor] = []
+        self.predictions: list[Tensor] = []
+
+    def __call__(self, record: StageRecord) -> None:
+        first = not self.states
+        self.states = [self.now, *self.states][: self.memory]
+        answers = [self._answer(m, u, first) for m, u in enumerate(self.now)]
+        self.predictions = [torch.stack(answers), *self.predictions][: self.memory]
+        self.now = apply(replace(record.stage, noise=0.0), self.states, self.predictions, None)
+        self.state = record.result
+
+    def _answer(self, m: int, u: Tensor, first: bool) -> Tensor:
+        """The deviation of f under draw m where the state deviates by u; nothing at the first stage."""
+        if not self.last_layer:
+            return self.network.along_with_weights(u, self.weights[m], self.how.derivative)
+        direct = self.network.deviation(self.matrices[m])
+        return direct if first else direct + self.network.along(u, self.how.derivative)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.state.double() if self.around_mean else self.state.double() + self.now.mean(0)
+
+    @property
+    def variance(self) -> Tensor:
+        if self.how.draws is None:
+            return self.now.square().sum(0)
+        return self.now.square().mean(0) if self.around_mean else self.now.var(0)
+
+
+def _matrices(posterior: LastLayerPosterior, draws: int | None, seed: int) -> list[Tensor]:
+    """Deviations (O, K) of the head's weights: those of the posterior's draws, or one for each direction."""
+    if draws is not None:
+        return [_matrix(posterior, m, seed) for m in range(draws)]
+    active = posterior.active_O.nonzero().flatten().tolist()
+    return [_direction(posterior, row, column) for row in active for column in range(posterior.head.inputs)]
+
+
+def _matrix(posterior: LastLayerPosterior, m: int, seed: int) -> Tensor:
+    with swapped(posterior.module, posterior.draw(m, seed)):
+        return posterior.head.matrix().cpu() - posterior.mean_OK
+
+
+def _direction(posterior: LastLayerPosterior, row: int, column: int) -> Tensor:
+    unit_OK = torch.zeros_like(posterior.mean_OK)
+    unit_OK[row, column] = 1.0
+    return posterior.deviation(unit_OK) * posterior.active_O[:, None]
+
+
+def _deviations(posterior: Posterior, draws: int, seed: int) -> list[dict[str, Tensor]]:
+    """Deviations of the posterior's parameters from the trained ones, by name."""
+    trained = {name: value.detach() for name, value in posterior.module.named_parameters()}
+    return [
+        {name: value.to(trained[name]) - trained[name] for name, value in posterior.draw(m, seed).items()}
+        for m in range(draws)
+    ]
