@@ -11,10 +11,11 @@ from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, Sampler, sample, sample_latents
 from genuq.posteriors import IsotropicNoise, Scale, swapped
 from genuq.posteriors.arrangement import Arrangement
-from genuq.propagators import Corrected, Trajectory, grid_times, propagate
+from genuq.propagators import PROPAGATORS as PROPAGATORS_BY_NAME
+from genuq.propagators import Coherent, Corrected, Paper, Trajectory, build, grid_times, propagate
 from genuq.solvers import DDPM, DPMSolver2, DPMSolverPlusPlus2M, Euler, Heun
 
-PROPAGATORS = [Trajectory(), Corrected(), Corrected("monte_carlo", 2), Corrected(derivative="forward")]
+PROPAGATORS = [Trajectory(), Coherent(2), Corrected(), Corrected("monte_carlo", 2), Corrected(derivative="forward")]
 
 
 @pytest.mark.parametrize("propagator", PROPAGATORS, ids=lambda how: how.name)
@@ -28,6 +29,26 @@ def test_the_image_is_bit_for_bit_the_same(network, solver, propagator):
     assert found.variance.shape == found.mean.shape == found.latents.shape == (5, 1, 8, 8)
     assert found.variance.dtype == found.mean.dtype == torch.float64
     assert found.variance.min() > 0
+
+
+@pytest.mark.parametrize("solver", [Euler(), DDPM()])
+def test_also_under_the_papers_semantics(solver):
+    model = random_model()
+    sampler = Sampler(solver, steps=3, guidance_scale=1.5, batch_size=3)
+    found = propagate(model, fitted(model), sampler, range(5), Paper(4))
+    assert torch.equal(found.images, sample(model, sampler, range(5)))
+
+
+@pytest.mark.parametrize("name", PROPAGATORS_BY_NAME)
+def test_by_name(name):
+    assert build(name) == PROPAGATORS_BY_NAME[name]()
+    with pytest.raises(ConfigurationError, match=f"propagator '{name}' takes no such option"):
+        build(name, number=3)
+
+
+def test_an_unknown_name_is_refused():
+    with pytest.raises(ConfigurationError, match="Did you mean 'corrected'"):
+        build("correct")
 
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])

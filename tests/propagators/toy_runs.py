@@ -13,7 +13,7 @@ from genuq.models import GenerativeModel, Sampler, StageRecord, sample_latents
 from genuq.networks import DiT, UNet
 from genuq.posteriors import ExactLastLayerLaplace, Scale
 from genuq.processes import FlowMatching, VariancePreserving
-from genuq.solvers import DDIM, DDPM, DPMSolver2, DPMSolverPlusPlus2M, Euler, Heun, Solver, Stage
+from genuq.solvers import DDIM, DDPM, DPMSolver2, DPMSolverPlusPlus2M, Euler, Heun, Stage
 
 LINEAR = VariancePreserving("linear")
 CASES = {
@@ -81,7 +81,3 @@ def fitted(model: GenerativeModel, noise: float = 1e-3) -> ExactLastLayerLaplace
     handle.remove()
     posterior.update(inputs[0])
     return posterior.finalise(Scale(64, observation_noise=1e3 * noise**2, prior_precision=noise**-2))
-
-
-def many(solver: Solver, steps: int = 4, **options) -> Sampler:
-    return Sampler(solver, steps=steps, **options)

@@ -8,6 +8,7 @@ from genuq.errors import ConfigurationError, did_you_mean
 from genuq.models import grid_times
 from genuq.propagators.coherent import Coherent
 from genuq.propagators.corrected import Corrected
+from genuq.propagators.maps import pixel_map
 from genuq.propagators.paper import Paper
 from genuq.propagators.propagate import Propagation, propagate
 from genuq.propagators.propagator import Follower, Journey, Propagator
@@ -46,5 +47,6 @@ __all__ = [
     "build",
     "grid_times",
     "image_score",
+    "pixel_map",
     "propagate",
 ]

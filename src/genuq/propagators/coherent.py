@@ -67,7 +67,9 @@ class _Follower(Follower):
         self.network, self.memory, self.how = journey.network, journey.memory, how
         posterior = journey.network.posterior
         self.last_layer = isinstance(posterior, LastLayerPosterior)
-        self.matrices = _matrices(posterior, how.draws, journey.seed) if isinstance(posterior, LastLayerPosterior) else []
+        self.matrices = (
+            _matrices(posterior, how.draws, journey.seed) if isinstance(posterior, LastLayerPosterior) else []
+        )
         self.weights = [] if self.last_layer else _deviations(posterior, how.draws or 0, journey.seed)
         self.around_mean = isinstance(posterior, CurvaturePosterior)  # the draws' mean is the trained weights
         count = len(self.matrices) or len(self.weights)

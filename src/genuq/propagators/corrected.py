@@ -26,9 +26,10 @@ from genuq.propagators.propagator import (
     require_at_least_one,
     require_choice,
 )
+from genuq.propagators.slope import HeldSlope
 from genuq.solvers import apply
 
-_SMALL = 0.01  # perturbation where nothing is uncertain yet, in units of the initial noise
+_TINY = torch.finfo(torch.float64).tiny
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Corrected(Propagator):
         probes: vectors z: products, pairs or states (at least 2) a stage.
         states: `carried`: z is an ensemble that goes through the solver itself and keeps how pixels move together;
             `independent`: fresh z at every stage, BayesDiff's N(E, diag V).
-        skip: estimate the slope at every skip-th evaluation of the network; between them the last one is kept.
+        skip: estimate the slope at every skip-th evaluation of the network; between them the last one is kept, as
+            `HeldSlope` says.
         ancestral: `integrated`: noise of stochastic solvers counts into V (C^2) and not into E, as in BayesDiff;
             `given`: it is that of the sample, and V is what the weights alone cause.
         derivative: for `jvp`: `difference` (one evaluation) or `forward` (exact, about three in time).
@@ -71,9 +73,10 @@ class _Follower(Follower):
     def __init__(self, journey: Journey, how: Corrected) -> None:
         self.journey, self.network, self.how = journey, journey.network, how
         self.centred = how.covariance == "monte_carlo"
+        self.count = how.probes - 1 if self.centred else how.probes
         self.moments = Moments(journey.start.shape, journey.memory, journey.start.device)
         self.probe_sources, self.noise_sources = journey.sources(PROBES), journey.sources(NOISES)
-        self.evaluation = 0
+        self.evaluation, self.since = 0, 0  # of the network, and those since the slope was estimated
         self.state = journey.start
         nothing = torch.zeros_like(journey.start, dtype=torch.float64)
         self.offset = nothing  # E - x, where the sample's own ancestral noise is not in E
@@ -82,7 +85,7 @@ class _Follower(Follower):
         self.ensemble = torch.zeros((how.probes, *nothing.shape), dtype=torch.float64, device=nothing.device)
         self.ensembles: list[Tensor] = []
         self.prediction_ensembles: list[Tensor] = []
-        self.slope, self.rest_share = nothing, nothing
+        self.held: HeldSlope | None = None
 
     @property
     def mean(self) -> Tensor:
@@ -93,33 +96,42 @@ class _Follower(Follower):
         return self.moments.variance
 
     def __call__(self, record: StageRecord) -> None:
-        from_weights = self.network.predictive_variance()
-        answer, answer_offset = self._answer()
-        rest = self.rest_share * _over_image(self.variance)
-        self.moments.evaluate(self.slope, rest + from_weights)
-        self._remember(answer, answer_offset)
+        slope, answer, offset, rest = self._answer(record)
+        self.moments.evaluate(slope, rest + self.network.predictive_variance())
+        self._remember(answer, offset)
         self._step(record)
         self.evaluation += 1
 
-    def _answer(self) -> tuple[Tensor, Tensor]:
-        """What f does to the ensemble (probes, B, ...) and to E - x; renews the slope where it is due."""
-        due = self.evaluation % self.how.skip == 0
-        certain = not bool(self.variance.any())
-        if not due or (certain and self.how.skip == 1):
-            return self.slope * self.ensemble, self.slope * self.offset
-        z, scale = self._directions()
-        answer, mean = self._evaluate(z * scale)
-        self._regress(z, scale, answer)
-        offset = self.slope * self.offset if mean is None else mean - self.network.record.predictions[0].double()
-        return (torch.zeros_like(answer) if certain else answer), offset
+    def _answer(self, record: StageRecord) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(slope of f, its change with the ensemble (probes, B, ...), with E - x, variance that other pixels cause)."""
+        mean = None
+        certain = not bool(self.variance.any())  # at the start there is nothing to answer to
+        if not certain and (self.held is None or self.since == self.how.skip):
+            mean = self._estimate()
+            self.since = 0
+        self.since += 1
+        if self.held is None:
+            nothing = torch.zeros_like(self.variance)
+            return nothing, torch.zeros_like(self.ensemble), nothing, nothing
+        slope, others = self.held.at(record.stage.t)
+        others = others * _mean_of_image(self.variance).sqrt()
+        offset = slope * self.offset if mean is None else mean - record.predictions[0].double()
+        return slope, slope * self.ensemble + others, offset, others.square().sum(0) / self.count
 
-    def _directions(self) -> tuple[Tensor, Tensor]:
-        """z (probes, B, ...) of mean square 1 (and mean 0) at every pixel, and the deviation that scales it."""
-        spread = self.variance.sqrt()
-        scale = torch.where(_over_image(self.variance) > 0, spread, torch.full_like(spread, _SMALL))
-        if self.how.states == "carried" and bool(self.ensemble.any()):
-            return standardised(self.ensemble, self.centred), scale
-        return standardised(self._fresh(), self.centred), scale
+    def _estimate(self) -> Tensor | None:
+        """Renew the slope; the mean of f where the estimate has one."""
+        z, scale, model = self._directions(), self.variance.sqrt(), self.network.model
+        answer, mean = self._evaluate(z * scale)
+        covariance = (z * answer).sum(0) / self.count
+        slope = torch.where(scale > 0, covariance / scale, torch.zeros_like(scale))
+        others = (answer - slope * scale * z) / _mean_of_image(self.variance).sqrt().clamp(min=_TINY)
+        self.held = HeldSlope(model.process, model.prediction, self.network.record.stage.t, slope, others)
+        return mean
+
+    def _directions(self) -> Tensor:
+        """z (probes, B, ...) of mean square 1 (and mean 0) at every pixel."""
+        carried = self.how.states == "carried"
+        return standardised(self.ensemble if carried else self._fresh(), self.centred)
 
     def _fresh(self) -> Tensor:
         draw = self.journey.normal if self.centred else self.journey.signs
@@ -138,14 +150,6 @@ class _Follower(Follower):
     @property
     def _current(self) -> Tensor:
         return self.network.record.states[0].double() + self.offset
-
-    def _regress(self, z: Tensor, scale: Tensor, answer: Tensor) -> None:
-        """Slope of f on the pixel's own state, and what is left of its variance as a share of the image's mean V."""
-        count = len(z) - 1 if self.centred else len(z)
-        covariance = (z * answer).sum(0) / count
-        rest = ((answer.square().sum(0) / count) - covariance.square()).clamp(min=0)  # below 0 only by rounding
-        self.slope = covariance / scale.clamp(min=torch.finfo(torch.float64).tiny)
-        self.rest_share = rest / _over_image(scale.square())
 
     def _remember(self, answer: Tensor, offset: Tensor) -> None:
         memory = self.journey.memory
@@ -175,9 +179,9 @@ class _Follower(Follower):
             self.ensemble = standardised(moved, self.centred) * self.variance.sqrt()
 
 
-def _over_image(values: Tensor) -> Tensor:
-    """The mean of each image, in the shape of the image."""
-    return values.mean(tuple(range(1, values.ndim)), keepdim=True).expand_as(values)
+def _mean_of_image(values: Tensor) -> Tensor:
+    """(B, 1, ...) mean of each image."""
+    return values.mean(tuple(range(1, values.ndim)), keepdim=True)
 
 
 def standardised(ensemble: Tensor, centred: bool) -> Tensor:
@@ -187,4 +191,4 @@ def standardised(ensemble: Tensor, centred: bool) -> Tensor:
     size = (ensemble.square().sum(0) / (len(ensemble) - 1 if centred else len(ensemble))).sqrt()
     if bool((size > 0).all()):
         return ensemble / size
-    return torch.where(size > 0, ensemble / size.clamp(min=torch.finfo(torch.float64).tiny), 1.0)
+    return torch.where(size > 0, ensemble / size.clamp(min=_TINY), 1.0)

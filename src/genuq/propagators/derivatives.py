@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from genuq.errors import ConfigurationError
 
 METHODS = {"difference": 1, "forward": 2}  # forward passes that a derivative costs, beyond the one at x
-_STEP = 3.0  # of the difference, times the root of the precision, in units of the state's size
+_STEP = 1.0  # of the difference, times the root of the precision, in units of the size of the state
 
 
 def require_method(method: str) -> None:
@@ -29,7 +29,7 @@ def along(
     Args:
         value: function(x), which is known already.
         direction: u, of the shape of x.
-        method: `difference`: (function(x + h u) - function(x)) / h with h u of about a thousandth of x, one pass;
+        method: `difference`: (function(x + h u) - function(x)) / h with h u of a few ten-thousandths of x, one pass;
             `forward`: forward-mode differentiation, exact; about two passes' arithmetic, and three in time.
 
     Raises:
@@ -51,7 +51,7 @@ def _difference(function: Callable[[Tensor], Tensor], x: Tensor, value: Tensor, 
 
 
 def difference_step(values: Iterable[Tensor], deviations: Iterable[Tensor]) -> float:
-    """h for which h times the deviations is about a thousandth of the values (float32)."""
+    """h for which h times the deviations is a few ten-thousandths of the values (float32)."""
     flat = [torch.cat([tensor.double().flatten() for tensor in tensors]) for tensors in (values, deviations)]
     size, length = (float(tensor.square().mean().sqrt()) for tensor in flat)
     return _STEP * torch.finfo(torch.float32).eps ** 0.5 * size / length if length > 0 else 1.0

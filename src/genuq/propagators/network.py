@@ -64,7 +64,7 @@ class FollowedNetwork:
 
     @property
     def features(self) -> Tensor:
-        """The (guided) head input of this stage, float64.
+        """The (guided) head input of this stage, in the precision that the network computes it in, at least float32.
 
         Raises:
             ConfigurationError: the forward pass does not reach the head, or gives it other rows than images.
@@ -81,9 +81,10 @@ class FollowedNetwork:
             raise ConfigurationError(
                 f"model.head = '{name}' sees {len(self._raw)} rows for {rows} images; its input must be (B, ..., C)."
             )
+        raw = self._raw if self._raw.dtype == torch.float64 else self._raw.float()
         if self.branches == 1:
-            return self._raw.double()
-        unconditional, conditional = self._raw.double().chunk(2)
+            return raw
+        unconditional, conditional = raw.chunk(2)
         return torch.lerp(unconditional, conditional, self.guidance)
 
     def predict(self, x: Tensor) -> Tensor:
@@ -133,7 +134,7 @@ class FollowedNetwork:
     def deviation(self, matrix_OK: Tensor) -> Tensor:
         """Change of f for a change of the head's weights, float64."""
         assert isinstance(self.posterior, LastLayerPosterior)
-        return self._arranged(self.posterior.head.project(self.features, matrix_OK.to(self.features.device)))
+        return self._arranged(self.posterior.head.project(self.features, matrix_OK.to(self.features))).double()
 
     def _arranged(self, values: Tensor) -> Tensor:
         if self.arrangement is None:

@@ -59,8 +59,8 @@ def _coefficients(stage: Stage, since: int) -> tuple[float, float]:
     others = [*stage.x[:since], *stage.x[since + 1 :], *stage.f[1:]]
     if any(others):
         raise ConfigurationError(
-            f"propagator 'paper' knows one state and one prediction in a step; the step to t = {stage.t_next:g} combines "
-            "more. Choose propagator=corrected, or sampler euler, ddim, ddpm (dpm_solver_2 with an epsilon model)."
+            f"propagator 'paper' knows one state and one prediction in a step; the step to t = {stage.t_next:g} "
+            "combines more. Choose propagator=corrected, or sampler euler, ddim, ddpm, or dpm_solver_2 with epsilon."
         )
     return on_start, stage.f[0]
 
