@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, StageRecord
-from genuq.posteriors import CurvaturePosterior, LastLayerPosterior, Posterior, swapped
+from genuq.posteriors import CurvaturePosterior, LastLayerPosterior, Posterior
 from genuq.propagators.derivatives import require_method
 from genuq.propagators.propagator import Follower, Journey, Propagator, require_at_least_one
 from genuq.solvers import Stage, apply
@@ -107,14 +107,9 @@ class _Follower(Follower):
 def _matrices(posterior: LastLayerPosterior, draws: int | None, seed: int) -> list[Tensor]:
     """Deviations (O, K) of the head's weights: those of the posterior's draws, or one for each direction."""
     if draws is not None:
-        return [_matrix(posterior, m, seed) for m in range(draws)]
+        return [posterior.head.flattened(posterior.draw(m, seed)) - posterior.mean_OK for m in range(draws)]
     active = posterior.active_O.nonzero().flatten().tolist()
     return [_direction(posterior, row, column) for row in active for column in range(posterior.head.inputs)]
-
-
-def _matrix(posterior: LastLayerPosterior, m: int, seed: int) -> Tensor:
-    with swapped(posterior.module, posterior.draw(m, seed)):
-        return posterior.head.matrix().cpu() - posterior.mean_OK
 
 
 def _direction(posterior: LastLayerPosterior, row: int, column: int) -> Tensor:
