@@ -416,6 +416,28 @@ def test_members_of_another_fit_are_not_mixed_in(change: str, tmp_path: Path) ->
         fit_members(chosen, model, points(), tmp_path)
 
 
+# Processes
+
+
+def write_members(path: Path, devices: int) -> None:
+    """Two fine-tunings in `devices` processes; the first one writes the draws."""
+    hardware = Hardware("cpu", devices, "ddp_fork" if devices > 1 else "auto")
+    posterior = finetune_ensemble(trained_model(), points(), **SMALL | {"hardware": hardware, "bits": 32})
+    torch.save([dict(draw) for draw in draws_of(posterior)], path)
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_same_members_as_one(tmp_path: Path) -> None:
+    """In a process of their own: autograd refuses to work in a fork of a process that has used it."""
+    write_members(tmp_path / "one.pt", devices=1)
+    code = "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); import test_members_training as t\n"
+    code += "t.write_members(Path(sys.argv[2]), devices=2)"
+    arguments = [sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path / "two.pt")]
+    subprocess.run(arguments, check=True, timeout=1800)
+    for one, two in zip(*(torch.load(tmp_path / f"{name}.pt") for name in ("one", "two"))):
+        assert all(torch.allclose(one[name], two[name], atol=1e-5) for name in one)
+
+
 # Mistakes
 
 
