@@ -39,7 +39,7 @@ def user_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_groups_are_those_that_the_documentation_lists() -> None:
-    listed = "data model network sampler posterior likelihood score metric trainer logger experiment"
+    listed = "data model network sampler posterior likelihood score metric application trainer logger experiment"
     assert sorted(listed.split()) == GROUPS
 
 
@@ -55,7 +55,7 @@ def test_every_shipped_choice_composes_and_passes_the_check(job: list[str]) -> N
     check_overrides(job)
 
 
-@pytest.mark.parametrize("group", ["sampler", "posterior", "network", "score"])
+@pytest.mark.parametrize("group", ["sampler", "posterior", "network", "score", "application"])
 def test_an_option_is_named_after_what_it_builds(group: str) -> None:
     """`genuq sampler=heun` builds heun; a second option of the same kind begins with its name (unet_latent)."""
     built = {option: values(group, option).get("name", option) for option in OPTIONS[group]}
@@ -68,6 +68,7 @@ REGISTRIES: dict[str, Any] = {
     "posterior": posteriors.KINDS,
     "network": configuration.NETWORK_SCHEMAS,
     "score": scores.SCORES,
+    "application": configuration.APPLICATION_SCHEMAS,
 }
 
 
@@ -93,8 +94,10 @@ def untyped(schema: type, prefix: str = "") -> list[str]:
 
 
 def test_every_key_has_a_type_except_the_options_of_foreign_code() -> None:
-    schemas = [configuration.Config, *configuration.NETWORK_SCHEMAS.values()]
-    assert [key for schema in schemas for key in untyped(schema)] == ["network", "likelihood.options", "metric.options"]
+    applications = configuration.APPLICATION_SCHEMAS.values()
+    schemas = [configuration.Config, *configuration.NETWORK_SCHEMAS.values(), *applications]
+    foreign = ["network", "likelihood.options", "metric.options", "application"]
+    assert [key for schema in schemas for key in untyped(schema)] == foreign
 
 
 def test_the_quickstart_is_as_large_as_promised() -> None:

@@ -6,7 +6,7 @@ from genuq.analysis.detection import auroc, ause
 from genuq.analysis.evaluation import EvaluationSettings, SampleFacts, ScoredSamples, evaluate_scores
 from genuq.analysis.filtering import keep_lowest
 from genuq.analysis.independence import check_independence, describe_judge
-from genuq.analysis.intervals import Interval, Undefined
+from genuq.analysis.intervals import Interval, Undefined, wilson_interval
 from genuq.analysis.retention import Curve, Retention, RetentionStudy, retention_curves
 from genuq.analysis.subsets import SubsetJudge
 from genuq.analysis.summary import summarise
@@ -32,4 +32,5 @@ __all__ = [
     "quantile_bins",
     "retention_curves",
     "summarise",
+    "wilson_interval",
 ]

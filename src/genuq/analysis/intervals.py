@@ -82,6 +82,19 @@ def percentile_interval(value: float, replicates: Array) -> Interval:
     return Interval(value, min(value, float(low)), max(value, float(high)))
 
 
+def wilson_interval(successes: int, trials: int) -> Interval | Undefined:
+    """Share of successes in independent trials.
+
+    Source: Wilson, Probable Inference, the Law of Succession, and Statistical Inference, JASA 1927.
+    """
+    if trials == 0:
+        return Undefined("there was no trial")
+    share, z2 = successes / trials, STANDARD_ERRORS**2
+    centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
+    reach = STANDARD_ERRORS / (1 + z2 / trials) * np.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2))
+    return Interval(share, max(0.0, min(share, float(centre - reach))), min(1.0, max(share, float(centre + reach))))
+
+
 def half_samples(count: int, replicates: int, seed: int) -> list[Array]:
     """Sorted row indices of `replicates` random halves."""
     sources = (np.random.default_rng(key(seed, index, "half sample")) for index in range(replicates))

@@ -164,6 +164,55 @@ class MetricConfig:
 
 
 @dataclass
+class FilterConfig:
+    name: str = "filter"
+    fraction: float | None = None
+    count: int | None = None
+    threshold: float | None = None
+    per_class: bool = False
+
+
+@dataclass
+class BestOfNConfig:
+    name: str = "best_of_n"
+    n: int = 4
+
+
+@dataclass
+class AugmentConfig:
+    name: str = "augment"
+    samples: int = 64
+    cut: float = 0.8
+    candidates: int = 4
+    spread: float = 1.0
+    propagator: str = "trajectory"  # a name of genuq.propagators.PROPAGATORS
+
+
+@dataclass
+class RectifyConfig:
+    name: str = "rectify"
+    failed: float = 0.25
+    cut: float = 0.8
+    region: float = 0.2
+    dilate: int = 1
+    candidates: int = 4
+    spread: float = 1.0
+    hold: bool = True
+    margin: float = 0.1
+    propagator: str = "trajectory"
+
+
+@dataclass
+class GuideConfig:
+    name: str = "guide"
+    samples: int = 64
+    window: list[float] = field(default_factory=lambda: [0.4, 0.8])
+    renoisings: int = 4
+    region: float = 0.2
+    strength: float = 1.0
+
+
+@dataclass
 class TrainerConfig:
     steps: int = 3000
     batch_size: int = 128
@@ -192,7 +241,7 @@ class LoggerConfig:
 
 @dataclass
 class Config:
-    """The whole configuration. `network` is one of three schemas, by its name."""
+    """The whole configuration. `network` is one of three schemas, `application` none or one of five, by their names."""
 
     name: str = MISSING
     seed: int = 0
@@ -207,11 +256,19 @@ class Config:
     likelihood: LikelihoodConfig = field(default_factory=LikelihoodConfig)
     score: ScoreConfig = field(default_factory=ScoreConfig)
     metric: MetricConfig = field(default_factory=MetricConfig)
+    application: Any = None  # what is done with the uncertainty
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
 
 
 NETWORK_SCHEMAS = {"unet": UNetConfig, "dit": DiTConfig, "mlp": MLPConfig}
+APPLICATION_SCHEMAS = {
+    "filter": FilterConfig,
+    "best_of_n": BestOfNConfig,
+    "augment": AugmentConfig,
+    "rectify": RectifyConfig,
+    "guide": GuideConfig,
+}
 
 
 def folder_name(overrides: str, longest: int = 150) -> str:
@@ -223,9 +280,10 @@ def folder_name(overrides: str, longest: int = 150) -> str:
 
 
 def register() -> None:
-    """Make the schemas known to Hydra: `schema` for the whole, `network/schema_NAME` for each network."""
+    """Make the schemas known to Hydra: `schema` for the whole, GROUP/schema_NAME for each network and application."""
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
-    for name, schema in NETWORK_SCHEMAS.items():
-        store.store(group="network", name=f"schema_{name}", node=schema)
+    for group, schemas in (("network", NETWORK_SCHEMAS), ("application", APPLICATION_SCHEMAS)):
+        for name, schema in schemas.items():
+            store.store(group=group, name=f"schema_{name}", node=schema)

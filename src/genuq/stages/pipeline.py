@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from genuq.stages import preflight, runtime
+from genuq.stages.apply import Apply
 from genuq.stages.embed import Embed
 from genuq.stages.evaluate import Evaluate
 from genuq.stages.fit import Fit
@@ -19,7 +20,7 @@ from genuq.stages.score import Score
 from genuq.stages.stage import STAGES, register
 from genuq.stages.train import Train, TrainJudge
 
-for _stage in (Train, TrainJudge, Fit, Sample, Embed, Score, Evaluate, Report):
+for _stage in (Train, TrainJudge, Fit, Sample, Embed, Score, Evaluate, Apply, Report):
     register(_stage)
 
 

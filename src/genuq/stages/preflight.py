@@ -10,6 +10,7 @@ from genuq.analysis.retention import descending_fractions, require_samples
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.scores import CONTROLS, SCORES
 from genuq.stages import evaluate
+from genuq.stages.apply import applied, check_application
 from genuq.stages.columns import check_columns, check_watchers
 from genuq.stages.evaluate import scoring_space
 from genuq.stages.fit import check_posteriors, key_of, of_members, settings_of
@@ -37,8 +38,10 @@ def check(run: Run) -> None:
         check_fit(run)
     if "sample" in stages:
         check_draws(run)
-    if stages & {"embed", "score", "evaluate"}:
+    if stages & {"embed", "score", "evaluate"} or applied(run):
         check_evaluation(run)
+    if applied(run):
+        check_application(run)
 
 
 def check_data(run: Run) -> None:
@@ -46,7 +49,7 @@ def check_data(run: Run) -> None:
     stages = set(run.config.stages)
     if stages & {"train", "judge", "fit"}:
         run.training_set.verify()
-    if stages & {"train", "judge", "embed", "evaluate"}:
+    if stages & {"train", "judge", "embed", "evaluate"} or applied(run):
         run.test_set.verify()
 
 

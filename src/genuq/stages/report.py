@@ -13,6 +13,7 @@ import torch
 import genuq
 from genuq import files
 from genuq.report import terminal_table, write_report
+from genuq.stages.apply import application_of
 from genuq.stages.artefacts import StageFolder
 from genuq.stages.evaluate import scoring_space
 from genuq.stages.fit import OWN
@@ -29,6 +30,9 @@ class Report(Stage):
     name = "report"
     inputs = ("evaluate",)
     groups = ("logger",)
+
+    def needs(self, run: Run) -> tuple[str, ...]:
+        return self.inputs if run.config.application is None else (*self.inputs, "apply")
 
     def settings(self, run: Run) -> dict[str, Any]:
         return super().settings(run) | {"command": run.command, "name": run.config.name}
@@ -87,6 +91,7 @@ def collect(run: Run) -> dict[str, Any]:
         "judge": evaluation["judge"],
         "scores": evaluation["scores"],
         "samples": evaluation["samples"],
+        "application": application_of(run),
         "warnings": [
             note for row in evaluation["scores"] for note in row["notes"] if row["kind"] in ("score", "baseline")
         ],

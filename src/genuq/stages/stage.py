@@ -20,7 +20,7 @@ class Stage(ABC):
     Attributes:
         name: of the stage and of its folder.
         version: raised whenever the stage's results change for the same inputs.
-        inputs: stages whose artefacts it reads.
+        inputs: stages whose artefacts it reads; see `needs`.
         groups: parts of the configuration that its result depends on.
         shared: whether all processes work on it, each in `assist`.
     """
@@ -35,6 +35,10 @@ class Stage(ABC):
         """What of the configuration the result depends on."""
         return run.plain("seed", *self.groups)
 
+    def needs(self, run: Run) -> tuple[str, ...]:
+        """The stages whose artefacts it reads in this run."""
+        return self.inputs
+
     @abstractmethod
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         """Make the artefacts; returns notes for the manifest."""
@@ -45,13 +49,13 @@ class Stage(ABC):
 
     def folder(self, run: Run) -> StageFolder:
         """The stage's folder, whose fingerprint covers its settings and everything upstream."""
-        inputs = {name: STAGES[name].folder(run).fingerprint for name in self.inputs}
+        inputs = {name: STAGES[name].folder(run).fingerprint for name in self.needs(run)}
         identity = {"stage": self.name, "version": self.version, "settings": self.settings(run), "inputs": inputs}
         return StageFolder(run.folder / self.name, identity)
 
     def require_inputs(self, run: Run) -> None:
         """Raise ArtefactError unless everything upstream was made under this configuration."""
-        for name in self.inputs:
+        for name in self.needs(run):
             STAGES[name].require_inputs(run)
             if not STAGES[name].folder(run).is_current():
                 raise ArtefactError(

@@ -1,0 +1,63 @@
+"""Applications: what one does with the uncertainty, each beside its honest control.
+
+`filter`, `best_of_n`: choosing among samples; control: random choice at equal N.
+`augment`, `rectify`: other states at a cut of the trajectory; control: isotropic noise of equal norm.
+`guide`: moving uncertain pixels while sampling; control: more steps at equal cost.
+"""
+
+from genuq.applications.augment import Augmentation, Augmented, augment, augmentation_outcome
+from genuq.applications.best_of_n import best_of, best_of_n_outcome, candidate_groups
+from genuq.applications.cuts import Cut, Held, cut_samples, cut_time, drawn_states, finish, isotropic_states
+from genuq.applications.filtering import Filter, filter_outcome
+from genuq.applications.guide import Guidance, Guided, guidance_outcome, guide, plain_sampler
+from genuq.applications.outcome import Comparison, Judge, Judgement, Outcome, Replicates
+from genuq.applications.rectify import (
+    Attempts,
+    Decision,
+    Rectification,
+    attempt,
+    chosen,
+    decide,
+    rectification_outcome,
+)
+from genuq.applications.regions import uncertain_region
+
+APPLICATIONS = ("filter", "best_of_n", "augment", "rectify", "guide")
+
+__all__ = [
+    "APPLICATIONS",
+    "Attempts",
+    "Augmentation",
+    "Augmented",
+    "Comparison",
+    "Cut",
+    "Decision",
+    "Filter",
+    "Guidance",
+    "Guided",
+    "Held",
+    "Judge",
+    "Judgement",
+    "Outcome",
+    "Rectification",
+    "Replicates",
+    "attempt",
+    "augment",
+    "augmentation_outcome",
+    "best_of",
+    "best_of_n_outcome",
+    "candidate_groups",
+    "chosen",
+    "cut_samples",
+    "cut_time",
+    "decide",
+    "drawn_states",
+    "filter_outcome",
+    "finish",
+    "guidance_outcome",
+    "guide",
+    "isotropic_states",
+    "plain_sampler",
+    "rectification_outcome",
+    "uncertain_region",
+]

@@ -1,0 +1,169 @@
+"""A trajectory cut at a time of the grid: what passed there, how uncertain it was, and other states to finish."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genuq.errors import ConfigurationError
+from genuq.models import (
+    GenerativeModel,
+    Sampler,
+    StageRecord,
+    Steering,
+    evaluating,
+    finish_latents,
+    finished,
+    grid_time,
+    sample_latents,
+    stages_from,
+)
+from genuq.posteriors import Posterior, swapped
+from genuq.propagators import Propagator, propagate
+from genuq.randomness import generators, normal
+from genuq.solvers import Stage
+
+NEAR = 0.01  # a cut may differ this much from a time of the grid: solvers in log SNR start at 0.999, not at 1
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Some samples, cut at one time.
+
+    Attributes:
+        indices: of the samples.
+        t: the cut, a time of the grid.
+        images: finished, float32 (B, C, H, W) in [-1, 1], or points.
+        state: x_t that the sampler passed through, (B, *latent_shape).
+        later: the sampler's own states after each stage from the cut on.
+        mean, variance: E[x_t] and V[x_t], float64.
+        final_variance: V[x_0], float64.
+    """
+
+    indices: Sequence[int]
+    t: float
+    images: Tensor
+    state: Tensor
+    later: list[Tensor]
+    mean: Tensor
+    variance: Tensor
+    final_variance: Tensor
+
+
+def cut_time(model: GenerativeModel, sampler: Sampler, t: float) -> float:
+    """The time of the grid that a cut asks for, within 0.01.
+
+    Raises:
+        ConfigurationError: none; or the first one, where nothing is uncertain yet, or the last one.
+    """
+    stages = sampler.stages(model)
+    try:
+        found = grid_time(t, stages, NEAR)
+        stages_from(model, sampler, found)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"application.cut = {t:g}: {error}") from error
+    if found == stages[0].t:
+        raise ConfigurationError(
+            f"application.cut = {t:g} is the start of the grid, where nothing is uncertain yet. Cut later."
+        )
+    return found
+
+
+@torch.no_grad()
+def cut_samples(
+    model: GenerativeModel,
+    posterior: Posterior,
+    sampler: Sampler,
+    indices: Sequence[int],
+    t: float,
+    propagator: Propagator | None = None,
+    seed: int = 0,
+) -> Cut:
+    """The samples `indices` as one batch, with what `propagate` knows of them at the cut and at the end.
+
+    Raises:
+        ConfigurationError: a cut or a posterior that cannot work.
+    """
+    time = cut_time(model, sampler, t)
+    passed, _ = stages_from(model, sampler, time)
+    states: list[Tensor] = []
+
+    def keep(record: StageRecord) -> None:
+        states.append(record.result)
+
+    with evaluating(model):
+        latents = sample_latents(model, sampler, indices, observers=[keep])
+        images = finished(model, latents)
+    known = propagate(model, posterior, sampler, indices, propagator, seed, cuts=[time])
+    mean, variance = known.at(time)
+    own, later = states[len(passed) - 1], states[len(passed) :]
+    return Cut(indices, time, images, own, later, mean, variance, known.variance)
+
+
+def drawn_states(cut: Cut, candidate: int, seed: int = 0, spread: float = 1.0, region: Tensor | None = None) -> Tensor:
+    """States from N(E[x_t], spread^2 V[x_t]) inside the region, the sampler's own outside, (B, *latent_shape).
+
+    Source: Kou et al., BayesDiff, ICLR 2024, section 4.4; `spread` is ours, 1 is theirs.
+    """
+    noise = _noise(cut, f"augmentation {candidate}", seed).double()
+    moved = (cut.mean + spread * cut.variance.sqrt() * noise).to(cut.state)
+    return moved if region is None else torch.where(region.to(moved.device), moved, cut.state)
+
+
+def isotropic_states(cut: Cut, like: Tensor, candidate: int, seed: int = 0, region: Tensor | None = None) -> Tensor:
+    """The control: each sample's own state moved as far as `like` is from it, in the same region, in any direction."""
+    noise = _noise(cut, f"isotropic {candidate}", seed)
+    noise = noise if region is None else noise * region.cpu()
+    length = (like - cut.state).double().flatten(1).norm(dim=1).cpu()
+    scale = (length / noise.double().flatten(1).norm(dim=1)).reshape(-1, *[1] * (noise.ndim - 1))
+    return cut.state + (scale * noise.double()).to(cut.state)
+
+
+def _noise(cut: Cut, stream: str, seed: int) -> Tensor:
+    return normal(generators(seed, cut.indices, stream), cut.state.shape[1:])
+
+
+class Held(Steering):
+    """Holds a trajectory outside a region to the sampler's own states: there the finished sample is unchanged."""
+
+    def __init__(self, cut: Cut, region: Tensor) -> None:
+        self.region, self.later, self.place = region.to(cut.state.device), cut.later, 0
+
+    def state(self, stage: Stage, x: Tensor) -> Tensor:
+        own = self.later[self.place]
+        self.place += 1
+        return torch.where(self.region, x, own)
+
+
+@torch.no_grad()
+def finish(model: GenerativeModel, sampler: Sampler, cut: Cut, state: Tensor, region: Tensor | None = None) -> Tensor:
+    """The images (B, ...) that states at the cut lead to, float32 on the CPU.
+
+    Args:
+        region: hold everything outside it to the samples' own trajectories; None lets the sampler go its way.
+    """
+    held = None if region is None else Held(cut, region)
+    with evaluating(model):
+        latents = finish_latents(model, sampler, cut.indices, state, cut.t, steering=held)
+        return finished(model, latents)
+
+
+def finish_under_draws(
+    model: GenerativeModel,
+    posterior: Posterior,
+    sampler: Sampler,
+    cut: Cut,
+    state: Tensor,
+    draws: int,
+    seed: int = 0,
+    region: Tensor | None = None,
+) -> Tensor:
+    """The same under the trained weights, then under each of M weight draws: (B, 1 + M, ...)."""
+    versions = [finish(model, sampler, cut, state, region)]
+    for m in range(draws):
+        with swapped(posterior.module, posterior.draw(m, seed)):
+            versions.append(finish(model, sampler, cut, state, region))
+    return torch.stack(versions, dim=1)
