@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from genuq.report import write_report, writing
+from genuq.report.heat import HeatScale, overlay
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 from selenium.webdriver.common.by import By  # noqa: E402
@@ -55,6 +56,17 @@ def images_page(browser, whole_report):
     if browser.current_url != index.as_uri():
         opened(browser, index)
     browser.execute_script(RESET)
+    yield browser
+    assert browser.get_log("browser") == []
+
+
+@pytest.fixture
+def rich_page(browser, rich_report):
+    """The page of the run with everything, as it opens."""
+    index = rich_report / "index.html"
+    if browser.current_url != index.as_uri():
+        opened(browser, index)
+    browser.execute_script(RESET + "if (!heated) toggleHeat();")
     yield browser
     assert browser.get_log("browser") == []
 
@@ -217,6 +229,105 @@ def test_both_colour_schemes(images_page, scheme):
         "dark": ("rgb(20, 23, 27)", "rgb(99, 179, 240)"),
     }[scheme]
     images_page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def pixels(page, selector, place=0):
+    """A canvas of 28 x 28 pixels as (3, 28, 28)."""
+    script = "return [...document.querySelectorAll(arguments[0])[arguments[1]].getContext('2d')"
+    values = page.execute_script(f"{script}.getImageData(0, 0, 28, 28).data]", selector, place)
+    return np.reshape(values, (28, 28, 4))[..., :3].transpose(2, 0, 1)
+
+
+def heated(rich, sample):
+    """What a sample looks like under its heat."""
+    levels = HeatScale.of(rich["maps"]).levels(rich["maps"])
+    return overlay(rich["images"], levels)[sample]
+
+
+def test_the_hottest_come_first_under_their_heat(rich_page, rich):
+    hottest = np.sort(rich["maps"].reshape(48, -1).astype(float) ** 2, axis=1)[:, -8:].mean(1)  # a hundredth of 784
+    order = np.argsort(-hottest, kind="stable")[:24]
+    assert samples_in(rich_page, "hot") == order.tolist()
+    for place in (0, 23):
+        np.testing.assert_allclose(pixels(rich_page, "#hot canvas", place), heated(rich, order[place]), atol=3)
+
+
+def test_heat_is_hidden_and_shown_by_button_and_by_key(rich_page, rich):
+    sample = samples_in(rich_page, "hot")[0]
+    toggles = find(rich_page, ".heat-toggle")
+    rich_page.execute_script("arguments[0].focus()", toggles[0])
+    toggles[0].send_keys(Keys.ENTER)
+    assert [toggle.get_attribute("aria-pressed") for toggle in toggles] == ["false", "false"]
+    np.testing.assert_array_equal(pixels(rich_page, "#hot canvas")[0], rich["images"][sample, 0])
+    rich_page.switch_to.active_element.send_keys("h")
+    assert [toggle.get_attribute("aria-pressed") for toggle in toggles] == ["true", "true"]
+    np.testing.assert_allclose(pixels(rich_page, "#hot canvas"), heated(rich, sample), atol=3)
+
+
+def test_typing_in_the_tools_leaves_the_heat_alone(rich_page):
+    find(rich_page, "#class")[0].send_keys("h")
+    assert find(rich_page, ".heat-toggle")[0].get_attribute("aria-pressed") == "true"
+
+
+def test_the_dialog_shows_and_says_the_map(rich_page, rich):
+    find(rich_page, "#hot .tile")[0].send_keys(Keys.ENTER)
+    sample = samples_in(rich_page, "hot")[0]
+    canvas = find(rich_page, "#versions .by-map canvas")[0]
+    one = rich["maps"][sample]
+    assert f"{one.max():.2g}" in canvas.get_attribute("aria-label")
+    np.testing.assert_allclose(pixels(rich_page, "#versions .by-map canvas"), heated(rich, sample), atol=3)
+    rich_page.switch_to.active_element.send_keys("h")
+    np.testing.assert_array_equal(pixels(rich_page, "#versions .by-map canvas")[0], rich["images"][sample, 0])
+    rich_page.switch_to.active_element.send_keys("h")
+    np.testing.assert_allclose(pixels(rich_page, "#versions .by-map canvas"), heated(rich, sample), atol=3)
+
+
+def test_the_colour_bar_has_the_numbers_of_the_scale(rich_page, rich):
+    for bar in (0, 1):
+        ticks = rich_page.execute_script(
+            "return [...document.querySelectorAll('.heat-bar')[arguments[0]].querySelectorAll('b')]"
+            ".map((tick) => tick.textContent)",
+            bar,
+        )
+        assert ticks == HeatScale.of(rich["maps"]).ticks()
+
+
+def test_every_posterior_has_its_card_and_its_curves(rich_page):
+    cards = find(rich_page, "#posterior details.scale")
+    assert [bool(card.get_property("open")) for card in cards] == [True, False, False]
+    summary = cards[1].find_element(By.CSS_SELECTOR, "summary")
+    rich_page.execute_script("arguments[0].focus()", summary)
+    summary.send_keys(Keys.ENTER)
+    assert cards[1].get_property("open")
+    drawings = [len(card.find_elements(By.CSS_SELECTOR, ".plot svg")) for card in cards]
+    assert drawings == [1, 2, 0]
+    assert all(drawing.size["height"] > 60 for drawing in find(rich_page, "details.scale[open] .plot svg"))
+
+
+def test_the_choices_of_sorting_are_grouped_by_kind(rich_page):
+    groups = [group.get_attribute("label") for group in find(rich_page, "#sort optgroup")]
+    assert groups == ["Scores", "Baselines", "Controls", "Oracles", "What the judge sees"]
+
+
+def test_the_examples_are_there(rich_page, rich):
+    values = ink(rich_page, ".example img")
+    assert len(values) == 4 * len(rich["examples"]["before"]) and min(values) > 5
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_of_everything_scrolls_sideways(rich_page, width):
+    metrics = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
+    rich_page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    assert rich_page.execute_script("return document.documentElement.scrollWidth") <= width
+    rich_page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_nothing_of_everything_is_fetched(browser, rich_report):
+    rich_page = opened(browser, rich_report / "index.html")
+    find(rich_page, "#hot .tile")[0].send_keys(Keys.ENTER)
+    events = [json.loads(entry["message"])["message"] for entry in rich_page.get_log("performance")]
+    asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    assert asked and all(url.startswith(("file:", "data:")) for url in asked)
 
 
 def test_points_are_shown_in_the_plane(points_page, run):

@@ -11,6 +11,7 @@ from scipy.optimize import minimize
 
 from genuq.report import plots
 from genuq.report.canvas import Room, figure_of, spread
+from genuq.report.panels import FOREST, forest_room, lines_room
 from genuq.report.style import PALETTE, inline_svg, png, series_of, svg
 
 SURFACES = {"light": ("#ffffff", "#faf9f6"), "dark": ("#1c2026", "#14171b")}  # as in page.css
@@ -58,6 +59,29 @@ def test_spread_leaves_distant_positions_alone():
 def drawn(plot, results, key):
     figure = figure_of([lambda axes: plot(axes, results, key)], Room())
     return figure, figure.axes[0]
+
+
+def test_each_kind_of_score_has_its_own_colours():
+    kinds = [name for name in ("score", "baseline", "control", "oracle") for _ in range(6)]
+    results = {"scores": [{"name": str(n), "label": str(n), "kind": kind} for n, kind in enumerate(kinds)]}
+    series = series_of(results)
+    hues = {kind: {one.variable for one in series if one.kind == kind} for kind in set(kinds)}
+    assert [len(hues[kind]) for kind in ("score", "baseline", "control", "oracle")] == [6, 1, 1, 1]
+    assert len(set.union(*hues.values())) == 9
+    assert len({(one.variable, str(one.dash)) for one in series}) == len(series), "no two lines look the same"
+
+
+def test_a_score_of_another_posterior_is_labelled_by_it(run):
+    results = run[0]
+    results["scores"][1]["label"] = "Generative uncertainty: deep ensemble"
+    _, axes = drawn(plots.retention, results, "fid")
+    assert {"Generative uncertainty", "deep ensemble"} <= {text.get_text() for text in axes.texts}
+
+
+def test_many_scores_get_room_for_their_labels():
+    results = {"scores": [{}] * 20}
+    assert 72 * lines_room(results).height >= 11 * 21 and forest_room(results).height >= 20 * 0.2
+    assert lines_room({"scores": [{}] * 7}) == Room() and forest_room({"scores": [{}] * 7}) == FOREST
 
 
 def test_the_inline_svg_follows_the_page(run):

@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from genuq.report.values import decimals, duration, interval, percent, plain, significant, spoken, words
+from genuq.report.values import (
+    decimals,
+    duration,
+    interval,
+    percent,
+    plain,
+    power_of_ten,
+    significant,
+    spoken,
+    titled,
+    words,
+)
 
 
 @pytest.mark.parametrize("missing", [None, math.nan, math.inf, "text", True])
@@ -41,6 +52,14 @@ def test_words_of_missing_and_truth_values():
         "20",
     ]
     assert spoken("flow_matching") == "flow matching"
+
+
+def test_ticks_of_a_logarithmic_axis():
+    assert [power_of_ten(10.0**n) for n in (-8, -3, 0, 3, 5)] == ["10⁻⁸", "0.001", "1", "1,000", "10⁵"]
+
+
+def test_a_title_keeps_its_capitals():
+    assert [titled(value) for value in ("class_accuracy", "FID of all", None)] == ["Class accuracy", "FID of all", "–"]
 
 
 def test_an_interval_needs_both_ends():

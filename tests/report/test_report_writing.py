@@ -9,7 +9,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import torch
+from made_run import make_images
 from PIL import Image
+from rich_run import make_examples, make_maps, make_rich
 
 from genuq.errors import DataError
 from genuq.report import page, write_report, writing
@@ -100,7 +102,7 @@ def test_the_page_says_command_configuration_judge_and_warnings(written, run):
 
 def test_json_is_strict_and_complete(run, tmp_path, monkeypatch):
     monkeypatch.setattr(writing, "figures", lambda results, samples: {})
-    monkeypatch.setattr(writing, "render_page", lambda results, samples: "page")
+    monkeypatch.setattr(writing, "render_page", lambda *_: "page")
     results, images, draws = run
     results["scores"][0]["auroc"]["low"] = math.nan
     write_report(tmp_path, results, torch.from_numpy(images), torch.from_numpy(draws))
@@ -119,7 +121,7 @@ def test_a_failure_leaves_the_old_page_and_no_partial_file(run, tmp_path, monkey
     monkeypatch.setattr(writing, "figures", lambda results, samples: {})
     (tmp_path / "index.html").write_text("old")
 
-    def fail(results, samples):
+    def fail(*_):
         raise RuntimeError("interrupted")
 
     monkeypatch.setattr(writing, "render_page", fail)
@@ -144,6 +146,13 @@ def test_a_failure_leaves_the_old_page_and_no_partial_file(run, tmp_path, monkey
 def test_what_does_not_belong_together_is_refused_before_anything_is_written(run, tmp_path, change, message):
     with pytest.raises(DataError, match=message):
         write_report(tmp_path / "new", *change(*run))
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("extra", [{"maps": np.zeros((63, 28, 28))}, {"examples": {"befor": np.zeros((1, 1, 8, 8))}}])
+def test_wrong_maps_and_examples_are_refused_before_anything_is_written(run, tmp_path, extra):
+    with pytest.raises(DataError, match=r"Pixel maps|no part 'befor'.*before"):
+        write_report(tmp_path / "new", *run, **extra)
     assert not (tmp_path / "new").exists()
 
 
@@ -187,6 +196,56 @@ def test_names_are_text_never_markup(run, tmp_path, monkeypatch):
     assert len([tag for tag, _ in reader.tags if tag == "script"]) == 2
     assert HOSTILE in "".join(reader.text)
     assert "shares the score's encoder" in "".join(reader.text)
+
+
+def test_a_run_with_everything_has_its_plots(rich_report):
+    names = {path.name for path in (rich_report / "plots").iterdir()}
+    assert {"maps.png", "maps.svg", "examples.png", "draws.png"} <= names
+    for name in ("maps.png", "examples.png"):
+        assert np.asarray(Image.open(rich_report / "plots" / name).convert("L")).std() > 5
+
+
+def test_a_page_with_everything_keeps_the_rules(rich_report):
+    reader = Reader((rich_report / "index.html").read_text(encoding="utf-8"))
+    test_ids_are_unique_and_references_resolve((rich_report, reader))
+    test_pictures_have_words_and_headings_do_not_skip((rich_report, reader))
+    test_the_page_needs_nothing_but_itself((rich_report, reader))
+
+
+def test_a_page_with_everything_says_it(rich, rich_report):
+    text = " ".join(" ".join(Reader((rich_report / "index.html").read_text(encoding="utf-8")).text).split())
+    found, told = rich["results"], rich["results"]["application"]
+    for part in (told["sentence"], told["control"], found["maps"]["how"], "2.15 times the evaluations"):
+        assert part in text
+    for part in ("14.2 [13.8, 14.6] 15.8 [15.4, 16.2] −1.6 [−2.1, −1.1] 512", "Class accuracy", "KFAC Laplace"):
+        assert part in text
+    for part in ("highest log marginal likelihood", "highest held-out predictive density", "spread of its members"):
+        assert part in text
+    assert "16.30 [16.20, 16.40]" not in text and "16.65 [16.40, 16.90]" in text, "mean and range of two draws"
+
+
+def test_a_page_without_maps_or_application_has_no_place_for_them(written):
+    _, reader = written
+    assert not {"application", "hot"} & set(reader.ids)
+    assert "What it is good for" not in "".join(reader.text)
+
+
+def test_the_summary_groups_by_kind(rich_report):
+    text = (rich_report / "index.html").read_text(encoding="utf-8")
+    table = text[text.index('<table class="summary') :].split("</table>")[0]
+    kinds = [name for name in ("Scores", "Baselines", "Controls", "Oracles") if f">{name}</button>" in table]
+    places = [table.index(f">{name}</button>") for name in kinds]
+    assert len(kinds) == 4 and places == sorted(places)
+    assert table.count('scope="row"') == 7 and table.count('scope="rowgroup"') == 4
+
+
+def test_a_page_of_512_samples_stays_within_two_megabytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(writing, "figures", lambda results, samples: {})
+    results, bad, classes = make_rich(512, 5)
+    images, draws = make_images(bad, classes, 5)
+    maps = make_maps(images, bad)
+    index = write_report(tmp_path, results, images, draws, maps, make_examples(images, maps))
+    assert len(results["scores"]) == 19 and index.stat().st_size < 2_000_000
 
 
 def test_large_runs_show_an_even_selection_with_both_ends():

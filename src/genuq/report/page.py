@@ -10,7 +10,7 @@ import base64
 import functools
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -19,28 +19,16 @@ import jinja2
 import numpy as np
 import yaml
 from markupsafe import Markup
-from matplotlib.axes import Axes
 
-from genuq.report import plots, values, vocabulary
-from genuq.report.canvas import Draw, Room, figure_of
-from genuq.report.pictures import Sprites, page_sprites
-from genuq.report.style import PALETTE, inline_svg, series_of
+from genuq.report import application, panels, plots, posteriors, values, vocabulary
+from genuq.report.heat import HeatScale, gradient, page_heat, reduction_words
+from genuq.report.pictures import SAMPLE_BYTES, Sprites, page_sprites
+from genuq.report.style import PALETTE, series_of
 from genuq.report.tables import verdict
 
 PAGE_SAMPLES = 2048  # more would make the page slow; it then shows an even selection of the ranking, with both ends
-SCRIPTS = ("data.js", "painting.js", "gallery.js", "detail.js", "page.js")
-FOREST = Room(left=1.85, right=0.15, height=2.9)
-STRIP = Room(left=0.2, right=0.2, width=4.4, height=0.75, top=0.15)
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One plot of the page: its element, and what it says in words."""
-
-    svg: Markup
-    alt: str
-    metric: str = ""
-    box: dict[str, Any] | None = None
+FEW_SAMPLES = 512  # so few may take the room of as many
+SCRIPTS = ("data.js", "painting.js", "heat.js", "gallery.js", "detail.js", "page.js")
 
 
 @dataclass(frozen=True)
@@ -50,25 +38,32 @@ class Samples:
     Attributes:
         finals: (N, C, H, W) or (N, 2).
         draws: (N, M, C, H, W) or (N, M, 2).
+        maps: (N, H, W), standard deviations in shares of the images' range, or None.
     """
 
     finals: np.ndarray
     draws: np.ndarray
+    maps: np.ndarray | None = None
 
     @property
     def are_points(self) -> bool:
         return self.finals.ndim == 2
 
+    def at(self, chosen: np.ndarray) -> Samples:
+        return Samples(self.finals[chosen], self.draws[chosen], None if self.maps is None else self.maps[chosen])
 
-def render_page(results: dict, samples: Samples) -> str:
+
+def render_page(results: dict, samples: Samples, examples: Mapping[str, np.ndarray] | None = None) -> str:
     """The whole of index.html.
 
     Args:
         results: strict JSON types (see `values.plain`).
         samples: rows in the order of `results["samples"]["rows"]`.
+        examples: of the application, as `application.checked_examples` gives them.
     """
     shown = selection(results, PAGE_SAMPLES)
-    images, embedded = _embedded(Samples(samples.finals[shown], samples.draws[shown]))
+    heat = None if samples.maps is None else HeatScale.of(samples.maps)
+    images, embedded = _embedded(samples.at(shown), heat, results)
     script = "\n".join(_asset(name) for name in SCRIPTS)
     opening, grounds = headline(results["summary"].get("sentence"))
     context = {
@@ -80,17 +75,20 @@ def render_page(results: dict, samples: Samples) -> str:
         "verdict_colour": verdict(results)[1],
         "warnings": all_warnings(results),
         "points": samples.are_points,
+        "heat": heat,
         "total": len(samples.finals),
         "shown": len(shown),
         "images": images,
+        "examples": application.page_examples(examples or {}),
         "data": page_data(results, shown) | embedded,
-        "retention": _retention(results),
-        "bins": _bins(results),
-        "forest": _forest(results),
-        "quality": _quality(results),
+        "retention": panels.retention(results),
+        "bins": panels.bins(results),
+        "forest": panels.forest(results),
+        "quality": panels.quality(results),
+        "scales": [panels.scale(entry, number) for number, entry in enumerate(posteriors.posteriors_in(results))],
         "provenance": plots.provenance(results),
         "configuration": yaml.safe_dump(results.get("config") or {}, sort_keys=False, allow_unicode=True),
-        "glossary": vocabulary.GLOSSARY,
+        "glossary": vocabulary.glossary_of(results),
         "palette": PALETTE,
         "style": Markup(_asset("page.css")),
         "script": Markup(script),
@@ -111,18 +109,30 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("decimals", "significant", "percent", "duration", "words", "spoken"):
+    for name in ("decimals", "significant", "percent", "duration", "words", "spoken", "titled"):
         environment.filters[name] = functools.partial(_defined, getattr(values, name))
     environment.globals |= {
         "interval": values.interval,
         "present": values.present,
         "whisker": whisker,
+        "by_kind": by_kind,
+        "posteriors_in": posteriors.posteriors_in,
+        "posterior_name": posteriors.posterior_name,
+        "criterion_words": posteriors.criterion_words,
+        "fid_of_draws": posteriors.fid_of_draws,
+        "outcome_rows": application.outcome_rows,
+        "together": application.together,
+        "places_of": application.places_of,
+        "heat_gradient": gradient,
+        "reduction_words": reduction_words,
         "correlation": plots.correlation,
         "metric_label": plots.metric_label,
         "metrics_in": plots.metrics_in,
         "targets_in": plots.targets_in,
         "STATISTICS": vocabulary.STATISTICS,
         "TARGETS": vocabulary.TARGETS,
+        "KINDS": vocabulary.KINDS,
+        "OVER_HEAD": vocabulary.OVER_HEAD,
     }
     return environment
 
@@ -145,6 +155,14 @@ def all_warnings(results: dict) -> list[str]:
     found = [shared] if judge.get("independent") is False else []
     found += [*(judge.get("warnings") or []), *(results.get("warnings") or [])]
     return list(dict.fromkeys(str(text) for text in found))
+
+
+def by_kind(rows: Iterable[Any]) -> list[tuple[str, list[Any]]]:
+    """Rows or series together with those of their kind, in the order in which the kinds first appear."""
+    groups: dict[str, list[Any]] = {}
+    for row in rows:
+        groups.setdefault(row["kind"] if isinstance(row, dict) else row.kind, []).append(row)
+    return list(groups.items())
 
 
 def whisker(row: dict, column: str, rows: Sequence[dict], scale: tuple[float, float]) -> dict[str, float] | None:
@@ -189,7 +207,8 @@ def page_data(results: dict, shown: np.ndarray) -> dict[str, Any]:
     ]
     classes = (results.get("data") or {}).get("class_names") or []
     columns = results["samples"]["columns"]
-    return {"series": series, "columns": columns, "rows": rows, "classes": classes, "curves": curves}
+    kinds = vocabulary.KINDS
+    return {"series": series, "kinds": kinds, "columns": columns, "rows": rows, "classes": classes, "curves": curves}
 
 
 def _rounded(curve: dict[str, list]) -> dict[str, list]:
@@ -201,65 +220,17 @@ def _short(value: Any) -> Any:
     return float(f"{value:.8g}") if isinstance(value, float) else value
 
 
-def _embedded(samples: Samples) -> tuple[dict[str, Sprites], dict[str, Any]]:
-    """Sprite sheets (none for points), and where the script finds each sample and draw."""
+def _embedded(samples: Samples, heat: HeatScale | None, results: dict) -> tuple[dict[str, Sprites], dict[str, Any]]:
+    """Sprite sheets (none for points), and where the script finds each sample, draw and map."""
     many = samples.draws.shape[1]
     if samples.are_points:
         points = {"samples": samples.finals.round(4).tolist(), "draws": samples.draws.round(4).tolist()}
         return {}, {"draws": many, "points": points}
-    flat = samples.draws.reshape(-1, *samples.draws.shape[2:])
-    finals, draws = page_sprites([samples.finals, flat])
-    layout = {"samples": finals.layout(), "draws": draws.layout()}
-    return {"samples": finals, "draws": draws}, {"draws": many, "sprites": layout}
-
-
-def _panel(plot: Any, results: dict, metric: str, prefix: str, alt: str, room: Room | None = None) -> Panel:
-    """Draw one panel and note where its axes lie, in fractions of the element, for the script's read-out.
-
-    `prefix` goes into the ids of the SVG as it is: a word of ours, never a name from the results.
-    """
-    boxes: list[dict[str, Any]] = []
-
-    def draw(axes: Axes) -> None:
-        plot(axes, results, metric)
-        box = axes.get_position()
-        boxes.append(
-            {"left": box.x0, "right": box.x1, "top": 1 - box.y1, "bottom": 1 - box.y0, "limits": axes.get_xlim()}
-        )
-
-    figure = figure_of([draw], room or Room())
-    return Panel(Markup(inline_svg(figure, prefix)), alt, metric, boxes[0])
-
-
-def _retention(results: dict) -> list[Panel]:
-    metrics = plots.metrics_in(results, "curves")
-    return [
-        _panel(plots.retention, results, metric, f"curve-{index}", plots.describe_retention(results, metric))
-        for index, metric in enumerate(metrics)
-    ]
-
-
-def _bins(results: dict) -> list[Panel]:
-    panels = []
-    for index, metric in enumerate(plots.metrics_in(results, "bins")):
-        alt = f"{plots.metric_label(metric)} of each quantile bin of each score, {plots.direction(metric)}."
-        panels.append(_panel(plots.bins, results, metric, f"bins-{index}", alt))
-    return panels
-
-
-def _forest(results: dict) -> list[Panel]:
-    panels = []
-    for index, target in enumerate(plots.targets_in(results)):
-        name = vocabulary.TARGETS.get(target, target).lower()
-        alt = f"Rank correlation of each score with {name}, with intervals; the numbers are in the table below."
-        panels.append(_panel(plots.forest, results, target, f"forest-{index}", alt, FOREST))
-    return panels
-
-
-def _quality(results: dict) -> Panel | None:
-    quality = (results.get("posterior") or {}).get("quality") or {}
-    if not quality.get("fid_draws"):
-        return None
-    draw: Draw = functools.partial(plots.draws_quality, results=results)
-    figure = figure_of([draw], STRIP)
-    return Panel(Markup(inline_svg(figure, "quality")), "FID under each weight draw and under the trained weights.")
+    groups = {"samples": samples.finals, "draws": samples.draws.reshape(-1, *samples.draws.shape[2:])}
+    embedded: dict[str, Any] = {"draws": many}
+    if samples.maps is not None and heat is not None:
+        groups["maps"] = heat.levels(samples.maps)
+        embedded["heat"] = page_heat(samples.maps, results)
+    packed = page_sprites(list(groups.values()), SAMPLE_BYTES * max(FEW_SAMPLES, len(samples.finals)))
+    images = dict(zip(groups, packed))
+    return images, embedded | {"sprites": {name: sheets.layout() for name, sheets in images.items()}}

@@ -16,7 +16,18 @@ from PIL import Image
 from genuq.errors import DataError
 
 SHEET_PIXELS = 4096  # side of a sprite sheet; every browser, phones too, decodes images of this size
-PAGE_BYTES = 4_200_000  # of encoded images that stay lossless; base64 makes 5.6 MB of them
+LOSSLESS = 100
+# What is tried in turn: quality of the first group and of the others, and the longest side of an image in pixels.
+ATTEMPTS = (
+    (LOSSLESS, LOSSLESS, 128),
+    (LOSSLESS, 82, 96),
+    (LOSSLESS, 60, 96),
+    (82, 60, 96),
+    (82, 60, 64),
+    (60, 60, 48),
+    (60, 60, 32),
+)
+SAMPLE_BYTES = 1900  # of encoded images for one sample of a page; base64 makes 1.3 MB of those of 512 samples
 
 
 def as_pixels(images: torch.Tensor | np.ndarray, dimensions: int, what: str) -> np.ndarray:
@@ -87,41 +98,50 @@ class Sprites:
         return {name: getattr(self, name) for name in ("columns", "per_sheet", "width", "height")}
 
 
-def sprites(images_NCHW: np.ndarray, encoding: str = "png") -> Sprites:
+def sprites(images_NCHW: np.ndarray, quality: int = LOSSLESS) -> Sprites:
     """Pack images into sheets and encode each as a data URI.
 
     Args:
         images_NCHW: uint8.
-        encoding: `png` (lossless) or `webp` (lossy, about six times smaller).
+        quality: of WebP (82 is about six times smaller than PNG); `LOSSLESS` takes PNG.
     """
     height, width = images_NCHW.shape[-2:]
     columns, rows = max(1, SHEET_PIXELS // width), max(1, SHEET_PIXELS // height)
     columns = min(columns, max(1, math.ceil(math.sqrt(len(images_NCHW)))))
     per_sheet = columns * rows
     starts = range(0, len(images_NCHW), per_sheet)
-    sheets = [_data_uri(_sheet(images_NCHW[start : start + per_sheet], columns, 0, 0), encoding) for start in starts]
+    sheets = [_data_uri(_sheet(images_NCHW[start : start + per_sheet], columns, 0, 0), quality) for start in starts]
     return Sprites(sheets, columns, per_sheet, width, height)
 
 
-def _data_uri(image: Image.Image, encoding: str) -> str:
-    buffer = io.BytesIO()
-    options: dict[str, Any] = {"optimize": True} if encoding == "png" else {"quality": 82, "method": 2}
+def data_uri(image_CHW: np.ndarray) -> str:
+    """One uint8 image as a lossless data URI."""
+    return _data_uri(_sheet(image_CHW[None], 1, 0, 0), LOSSLESS)
+
+
+def _data_uri(image: Image.Image, quality: int) -> str:
+    buffer, encoding = io.BytesIO(), "png" if quality == LOSSLESS else "webp"
+    options: dict[str, Any] = {"optimize": True} if quality == LOSSLESS else {"quality": quality, "method": 2}
     image.save(buffer, format=encoding.upper(), **options)
     return f"data:image/{encoding};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
-def page_sprites(groups: Sequence[np.ndarray], budget: int = PAGE_BYTES) -> list[Sprites]:
+def page_sprites(groups: Sequence[np.ndarray], budget: int) -> list[Sprites]:
     """Sprites of several groups of images, lossless if they fit the budget together, else as good as fits it.
 
-    Raises nothing for size: after lossless come lossy sheets at 96, 64, 48 and 32 pixels, and the last is taken anyway.
+    Raises nothing for size: the last of `ATTEMPTS` is taken anyway.
+
+    Args:
+        groups: uint8 (N, C, H, W) each, the most important first: it is the last to lose.
+        budget: bytes of encoded images.
     """
-    sides = (96, 64, 48, 32)
-    attempts = [("png", 128), *(("webp", side) for side in sides)]
-    for encoding, side in attempts:
+    for first, rest, side in ATTEMPTS:
         small = [shrunk(group, side) for group in groups]
-        if encoding == "png" and sum(group.size for group in small) > 3 * budget:
+        qualities = [first] + [rest] * (len(groups) - 1)
+        lossless = sum(group.size for group, quality in zip(small, qualities) if quality == LOSSLESS)
+        if lossless > 3 * budget:
             continue  # images seldom shrink to a third without loss; do not spend a minute on finding out
-        packed = [sprites(group, encoding) for group in small]
+        packed = [sprites(group, quality) for group, quality in zip(small, qualities)]
         if sum(len(sheet) for group in packed for sheet in group.sheets) <= budget * 4 / 3:
             break
     return packed

@@ -1,4 +1,4 @@
-"""The report's plots: retention curves, quantile bins, correlations, quality of the draws, and 2-D samples.
+"""The report's plots of scores: retention curves, quantile bins, correlations, and 2-D samples.
 
 Each function draws one panel into given axes; `canvas.figure_of` lays panels out. Everything is read from the results
 dict, and what is missing there is left out.
@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from genuq.report.canvas import EndLabel, label_ends
 from genuq.report.style import Series, colour, series_of, styled
-from genuq.report.values import decimals, interval, present, significant
+from genuq.report.values import interval, present, significant
 from genuq.report.vocabulary import METRICS, TARGETS
 
 # Pale for certain, dark for uncertain: the samples in doubt are the ones to be seen.
@@ -88,7 +88,7 @@ def _line(axes: Axes, series: Series, x: np.ndarray, y: np.ndarray, markers: boo
         gid=f"series-{series.index}",
     )
     end_x, end_y = float(x[finite][-1]), float(y[finite][-1])
-    return EndLabel(end_x, end_y, series.label, series.colour, series.main, f"series-{series.index}")
+    return EndLabel(end_x, end_y, series.short, series.colour, series.main, f"series-{series.index}")
 
 
 @styled
@@ -166,7 +166,7 @@ def forest(axes: Axes, results: dict, target: str) -> None:
     axes.axvline(0, color=colour("plot-muted"), linewidth=1, zorder=1)
     axes.set_ylim(len(scores) - 0.4, -0.6)
     axes.set_xlim(*_reach(results))
-    axes.set_yticks(range(len(scores)), [series.label for series in scores])
+    axes.set_yticks(range(len(scores)), [series.short for series in scores])
     for tick, series in zip(axes.get_yticklabels(), scores):
         tick.set(color=series.colour, weight="bold" if series.main else "normal")
     axes.grid(axis="y", visible=False)
@@ -195,34 +195,6 @@ def _dot(axes: Axes, series: Series, entry: dict | None, y: float, filled: bool)
     size = 6.5 if filled else 4
     face = series.colour if filled else "none"
     axes.plot([entry["value"]], [y], "o", ms=size, mfc=face, mec=series.colour, mew=1.2, gid=group, zorder=4)
-
-
-@styled
-def draws_quality(axes: Axes, results: dict) -> None:
-    """FID of the samples under each weight draw, beside that of the trained weights."""
-    quality = (results.get("posterior") or {}).get("quality") or {}
-    draws = _numbers(quality.get("fid_draws"))
-    trained = quality.get("fid_map")
-    dots = colour("series-1")
-    axes.plot(draws, np.zeros(len(draws)), "o", ms=8, color=dots, alpha=0.75, mew=0, clip_on=False)
-    if present(trained):
-        axes.plot([trained], [0], "D", ms=8, color=colour("series-2"), mew=0, clip_on=False, zorder=4)
-        _tag(axes, trained, f"trained weights {decimals(trained)}", colour("series-2"), 16)
-    if np.isfinite(draws).any():
-        _tag(
-            axes, float(np.nanmean(draws)), f"{len(draws)} draws, mean {decimals(float(np.nanmean(draws)))}", dots, -16
-        )
-    axes.set_ylim(-1, 1)
-    axes.set_yticks([])
-    axes.spines["left"].set_visible(False)
-    axes.margins(x=0.25)
-    axes.set_xlabel("FID, lower is better")
-
-
-def _tag(axes: Axes, x: float, text: str, shade: str, lift: float) -> None:
-    axes.annotate(
-        text, (x, 0), xytext=(0, lift), textcoords="offset points", ha="center", va="center", size=8, color=shade
-    )
 
 
 @styled

@@ -27,8 +27,9 @@ PALETTE = {
     "series-2": ("#b24a00", "#f2925a"),
     "series-3": ("#007556", "#45c79d"),
     "series-4": ("#9a3f78", "#e596c8"),
-    "series-5": ("#806000", "#dfb646"),
-    "series-6": ("#5b4bc4", "#a79bf5"),
+    "series-5": ("#5b4bc4", "#a79bf5"),
+    "series-6": ("#a8323a", "#ff8f8a"),
+    "baseline": ("#806000", "#dfb646"),
     "control": ("#656c76", "#969eaa"),
     "oracle": ("#23272e", "#f4f2ee"),
 }
@@ -102,16 +103,29 @@ class Series:
         return colour(self.variable)
 
     @property
+    def dasharray(self) -> str:
+        """The dash of a line 2 pixels wide, as SVG has it."""
+        return "none" if self.dash == "solid" else " ".join(f"{2 * length:g}" for length in self.dash[1])
+
+    @property
+    def short(self) -> str:
+        """The label for the end of a line: of `Generative uncertainty: swag`, which posterior it is."""
+        return self.label.partition(": ")[2] or self.label
+
+    @property
     def width(self) -> float:
         return 2.4 if self.main else 1.4 if self.kind in ("score", "baseline") else 1.15
 
 
 def series_of(results: dict) -> list[Series]:
-    """One Series per score. Scores and baselines have hues, controls greys told apart by dashes, oracles dotted ink."""
-    counts = {"score": 0, "control": 0, "oracle": 0}
+    """One Series per score.
+
+    A hue of its own for each score; all baselines in one hue, controls in grey, oracles in ink, told apart by dashes.
+    """
+    counts = dict.fromkeys(("score", "baseline", "control", "oracle"), 0)
     found = []
     for index, score in enumerate(results["scores"]):
-        family = {"score": "score", "baseline": "score", "oracle": "oracle"}.get(score["kind"], "control")
+        family = score["kind"] if score["kind"] in counts else "control"
         nth = counts[family]
         counts[family] += 1
         variable = SERIES[nth % len(SERIES)] if family == "score" else family
@@ -153,6 +167,7 @@ def inline_svg(figure: Figure, prefix: str) -> str:
     text = re.sub(
         r'(<svg [^>]*?)width="[^"]*" height="[^"]*"', r'\1aria-hidden="true" focusable="false"', text, count=1
     )
+    text = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), text)
     for name, (light, _) in PALETTE.items():
         text = text.replace(light, f"var(--{name})")
     return re.sub(r"\n\s*", "\n", text)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 DASH = "–"
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def plain(value: Any) -> Any:
@@ -51,7 +52,13 @@ def significant(value: Any, digits: int = 3) -> str:
     if -4 <= exponent < 15:
         return decimals(value, max(0, digits - 1 - exponent))
     mantissa = decimals(value / 10.0**exponent, digits - 1)
-    return f"{mantissa}×10{str(exponent).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
+    return f"{mantissa}×10{str(exponent).translate(SUPERSCRIPTS)}"
+
+
+def power_of_ten(value: float) -> str:
+    """A tick of a logarithmic axis: `0.01`, `1`, `1,000`, and `10⁻⁷` where the zeros would be many."""
+    exponent = math.floor(math.log10(value) + 0.5)
+    return f"{value:,g}" if abs(exponent) <= 3 else f"10{str(exponent).translate(SUPERSCRIPTS)}"
 
 
 def percent(value: Any, places: int = 1) -> str:
@@ -82,6 +89,12 @@ def words(value: Any) -> str:
 def spoken(value: Any) -> str:
     """A name of the configuration as words of a sentence: `flow_matching` as `flow matching`."""
     return words(value).replace("_", " ")
+
+
+def titled(value: Any) -> str:
+    """`spoken`, with a capital for its first letter and the others as they are."""
+    text = spoken(value)
+    return text[:1].upper() + text[1:]
 
 
 def interval(low: Any, high: Any, places: int = 2) -> str:

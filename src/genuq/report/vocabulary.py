@@ -27,6 +27,76 @@ METRICS = {
 TARGETS = {"confidence": "Confidence", "realism": "Realism", "membership": "Membership"}
 STATISTICS = {"spearman": "Spearman", "kendall": "Kendall", "partial_spearman": "Partial Spearman"}
 
+KINDS = {"score": "Scores", "baseline": "Baselines", "control": "Controls", "oracle": "Oracles"}
+CRITERIA = {
+    "evidence": "highest log marginal likelihood",
+    "predictive": "highest held-out predictive density",
+    "perturbation": "relative perturbation asked for",
+    "match": "as large as another posterior",
+    "members": "spread of its members",
+}
+POSTERIORS = {
+    "exact_laplace": (
+        "Exact Laplace",
+        "A Gaussian over the last layer's weights with the whole curvature of the loss, no approximation in between.",
+    ),
+    "diagonal_laplace": (
+        "Diagonal Laplace",
+        "A Gaussian over the last layer's weights that keeps each weight's own curvature and forgets all pairs.",
+    ),
+    "kfac": (
+        "KFAC Laplace",
+        "A Gaussian over the weights of chosen layers; each layer's curvature is a Kronecker product of what enters it "
+        "and the gradients that leave it.",
+    ),
+    "subnetwork_laplace": (
+        "Subnetwork Laplace",
+        "A Gaussian over a random part of the network's weights; the others stay as trained.",
+    ),
+    "mc_dropout": (
+        "MC dropout",
+        "Inputs of the layers are switched off at random, with one mask for the whole of a weight draw.",
+    ),
+    "map": ("Trained weights alone", "No posterior: every draw is the trained network itself."),
+    "deep_ensemble": (
+        "Deep ensemble",
+        "Networks trained anew from different random starts; each is one weight draw.",
+    ),
+    "posthoc_ensemble": (
+        "Post-hoc ensemble",
+        "Short fine-tunings of the trained network, each towards its own randomly perturbed targets and prior.",
+    ),
+    "swag": (
+        "SWAG",
+        "A Gaussian fitted to snapshots of the weights while the training goes on at a constant rate.",
+    ),
+    "isotropic": (
+        "Isotropic noise",
+        "A control: noise of one size in all weights of the last layer, which knows no data.",
+    ),
+    "isotropic_network": (
+        "Isotropic noise, network",
+        "A control: noise in the weights of the whole network, which knows no data; "
+        "it can be given the size of another posterior in each parameter.",
+    ),
+}
+BASELINES = {
+    "aleatoric": (
+        "Aleatoric variance (AU)",
+        "How much the predicted noise varies when the estimate of the clean image is noised again on the way.",
+    ),
+    "trajectory_variance": (
+        "Trajectory variance",
+        "How much the estimate of the clean image changes over the steps of the sampler.",
+    ),
+    "divergence": ("Flow divergence", "How much the flow expands around the sample, summed along its trajectory."),
+    "likelihood": (
+        "Negative log-likelihood",
+        "How improbable the sample is under the model's own flow; measured by solving the flow backwards.",
+    ),
+}
+OVER_HEAD = ("exact_laplace", "diagonal_laplace", "isotropic")
+
 GLOSSARY = {
     "uncertainty": (
         "Generative uncertainty",
@@ -117,7 +187,7 @@ GLOSSARY = {
     "n_seen": ("Images seen", "The number of images whose curvature was summed when the posterior was fitted."),
     "observation_noise": (
         "Observation noise",
-        "Standard deviation of what the network cannot predict; the smaller, the narrower the posterior.",
+        "Variance s² of what the network cannot predict; the smaller, the narrower the posterior.",
     ),
     "prior_precision": (
         "Prior precision",
@@ -128,8 +198,44 @@ GLOSSARY = {
         "Relative perturbation",
         "Mean size of a weight draw's change, as a fraction of the size of the trained weights.",
     ),
+    "criterion": (
+        "Size of the draws",
+        "What decided how far the draws move the weights: a criterion on data, or a size that was given.",
+    ),
+    "evidence": (
+        "Log marginal likelihood",
+        "How probable the data are when the weights are averaged out; its highest value chooses the prior precision.",
+    ),
+    "predictive": (
+        "Held-out predictive density",
+        "How probable held-out images are under the posterior's predictions; "
+        "its highest value chooses a factor of the covariance.",
+    ),
+    "noise_profile": (
+        "Noise profile",
+        "Observation noise in equal bins of time t, from the image at 0 to pure noise at 1.",
+    ),
+    "pixel_map": (
+        "Pixel map",
+        "Standard deviation that weight uncertainty gives each pixel of a sample, as a share of the image's range.",
+    ),
+    "propagator": (
+        "Propagator",
+        "What carries the weights' variance along the sampler's steps to the pixels, while the image stays as it is.",
+    ),
     "evaluations": (
         "Evaluations",
         "Calls of the network for one sample; the cost that does not depend on the machine.",
     ),
 }
+
+
+def glossary_of(results: dict) -> dict[str, tuple[str, str]]:
+    """The words of a run: all that are general, and the posteriors and baselines that it has."""
+    entries = [*(results.get("posteriors") or []), results.get("posterior") or {}, *results["scores"]]
+    present = {entry.get("name") for entry in entries}
+    return {
+        key: words
+        for key, words in {**GLOSSARY, **POSTERIORS, **BASELINES}.items()
+        if key in GLOSSARY or key in present
+    }

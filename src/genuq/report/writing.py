@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,12 @@ from matplotlib.figure import Figure
 
 from genuq import files
 from genuq.errors import DataError, did_you_mean
-from genuq.report import plots
+from genuq.report import plots, posteriors
+from genuq.report.application import checked_examples, example_sheet
 from genuq.report.canvas import Room, figure_of
-from genuq.report.page import FOREST, STRIP, Samples, render_page
+from genuq.report.heat import as_maps, maps_figure
+from genuq.report.page import Samples, render_page
+from genuq.report.panels import forest_room, lines_room, quality_room
 from genuq.report.pictures import as_pixels, sample_grid
 from genuq.report.style import png, svg
 from genuq.report.tables import samples_csv, summary_markdown
@@ -25,7 +29,14 @@ Array = torch.Tensor | np.ndarray
 GRID = (64, 16)  # samples in a contact sheet, and its columns
 
 
-def write_report(folder: str | Path, results: dict, images: Array, draws: Array) -> Path:
+def write_report(
+    folder: str | Path,
+    results: dict,
+    images: Array,
+    draws: Array,
+    maps: Array | None = None,
+    examples: Mapping[str, Array] | None = None,
+) -> Path:
     """Write the whole report; each file appears only when complete.
 
     Args:
@@ -34,13 +45,17 @@ def write_report(folder: str | Path, results: dict, images: Array, draws: Array)
         images: uint8 (N, C, H, W), or float (N, 2) for a model of points in the plane. Row n belongs to
             `results["samples"]["rows"][n]`.
         draws: the same samples regenerated under M weight draws, (N, M, C, H, W) or (N, M, 2).
+        maps: standard deviation of each pixel in shares of the image's range (0 to 1), float (N, H, W), or None;
+            `results["maps"]` says how they were made.
+        examples: of the application that `results["application"]` tells of: uint8 `before`, `after` and `control`
+            (E, C, H, W), and `mask` (E, H, W), any of them.
     Returns:
         The path of index.html.
     Raises:
         DataError: images, draws and rows do not belong together, or are of another type or shape.
     """
     folder, results = Path(folder), plain(results)
-    samples = checked(results, images, draws)
+    samples, examples = checked(results, images, draws, maps), checked_examples(examples)
     files.write_json(folder / "results.json", results)
     files.write_text(folder / "results.csv", samples_csv(results))
     files.write_text(folder / "summary.md", summary_markdown(results))
@@ -49,12 +64,14 @@ def write_report(folder: str | Path, results: dict, images: Array, draws: Array)
         files.write_text(folder / "plots" / f"{name}.svg", svg(figure))
     if not samples.are_points:
         _write_grids(folder / "plots", results, samples)
-    files.write_text(folder / "index.html", render_page(results, samples))
+    if examples:
+        _write_grid(folder / "plots" / "examples.png", *example_sheet(examples))
+    files.write_text(folder / "index.html", render_page(results, samples, examples))
     return folder / "index.html"
 
 
-def checked(results: dict, images: Array, draws: Array) -> Samples:
-    """Images and draws as arrays that belong together and to the rows of `results`."""
+def checked(results: dict, images: Array, draws: Array, maps: Array | None = None) -> Samples:
+    """Images, draws and maps as arrays that belong together and to the rows of `results`."""
     if images.ndim == 2:
         samples = Samples(_as_points(images, 2), _as_points(draws, 3))
     else:
@@ -66,7 +83,7 @@ def checked(results: dict, images: Array, draws: Array) -> Samples:
             f"but there are {rows} rows, images {tuple(finals)} and draws {tuple(variants)}."
         )
     _check_scores(results)
-    return samples
+    return samples if maps is None else replace(samples, maps=as_maps(maps, samples.finals))
 
 
 def _check_scores(results: dict) -> None:
@@ -89,13 +106,19 @@ def figures(results: dict, samples: Samples) -> dict[str, Figure]:
     """The plots by file name, each with its caption."""
     facts = plots.provenance(results)
     kinds = (
-        ("retention", plots.retention, plots.metrics_in(results, "curves"), Room(), "Band: 95 % interval."),
-        ("bins", plots.bins, plots.metrics_in(results, "bins"), Room(), "Quantile bins of equal size."),
+        (
+            "retention",
+            plots.retention,
+            plots.metrics_in(results, "curves"),
+            lines_room(results),
+            "Band: 95 % interval.",
+        ),
+        ("bins", plots.bins, plots.metrics_in(results, "bins"), lines_room(results), "Quantile bins of equal size."),
         (
             "correlations",
             plots.forest,
             plots.targets_in(results),
-            FOREST,
+            forest_room(results),
             "Filled: Spearman; hollow: given class and complexity; bars: 95 % intervals.",
         ),
     )
@@ -104,8 +127,12 @@ def figures(results: dict, samples: Samples) -> dict[str, Figure]:
         if keys:
             panels = [functools.partial(_bound, plot, results, key) for key in keys]
             made[name] = figure_of(panels, room, f"{facts}. {note}" if facts else note)
-    if ((results.get("posterior") or {}).get("quality") or {}).get("fid_draws"):
-        made["draws"] = figure_of([functools.partial(plots.draws_quality, results=results)], STRIP, f"{facts}.")
+    entries = posteriors.judged(results)
+    if entries:
+        draw = functools.partial(posteriors.draws_quality, entries=entries)
+        made["draws"] = figure_of([draw], quality_room(results), f"{facts}.")
+    if samples.maps is not None:
+        made["maps"] = maps_figure(samples.finals, samples.maps, results)
     if samples.are_points:
         made["samples"] = _points(results, samples)
     return made
@@ -136,5 +163,9 @@ def _write_grids(folder: Path, results: dict, samples: Samples) -> None:
     count, columns = GRID
     for name, chosen in (("most_certain", ranking[:count]), ("most_uncertain", ranking[::-1][:count])):
         if chosen:
-            with files.replacing(folder / f"{name}.png") as temporary:
-                sample_grid(samples.finals[chosen], columns, gap=2).save(temporary, format="PNG")
+            _write_grid(folder / f"{name}.png", samples.finals[chosen], columns)
+
+
+def _write_grid(path: Path, images: np.ndarray, columns: int) -> None:
+    with files.replacing(path) as temporary:
+        sample_grid(images, columns, gap=2).save(temporary, format="PNG")

@@ -31,10 +31,10 @@ function element(tag, properties = {}, ...children) {
 
 // Everything by which samples can be sorted: the scores first, then what the judge sees.
 const SORTS = [
-  ...DATA.series.map((score) => ({ column: `score_${score.name}`, label: score.label, score: true })),
-  ...["confidence", "realism", "complexity"].map((name) => ({ column: name, label: name[0].toUpperCase() + name.slice(1), score: false })),
+  ...DATA.series.map((score) => ({ column: `score_${score.name}`, label: score.label, group: DATA.kinds[score.kind] ?? score.kind, score: true })),
+  ...["confidence", "realism", "complexity"].map((name) => ({ column: name, label: name[0].toUpperCase() + name.slice(1), group: "What the judge sees", score: false })),
 ].filter((sort) => columnOf(sort.column) >= 0 && DATA.rows.some((row) => isNumber(row[columnOf(sort.column)])));
-if (!SORTS.length) SORTS.push({ column: "index", label: "Index", score: false });
+if (!SORTS.length) SORTS.push({ column: "index", label: "Index", group: "Samples", score: false });
 
 const className = (sample) => {
   const name = at(sample, "class_name");

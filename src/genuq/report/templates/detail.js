@@ -31,6 +31,12 @@ function showVersions(sample) {
     paintSpread(canvas, canvases);
     figures.push(version(canvas, "Where they differ", "spread"));
   }
+  if (DATA.heat) {
+    const canvas = element("canvas");
+    paintHeat(canvas, sample);
+    figures.push(version(canvas, "By the map", "by-map"));
+    canvas.setAttribute("aria-label", heatWords(sample));
+  }
   byId("versions").replaceChildren(...figures);
 }
 

@@ -18,8 +18,8 @@ function tile(sample) {
   return button;
 }
 
-function fill(holder, samples) {
-  holder.replaceChildren(...samples.map(tile));
+function fill(holder, samples, make = tile) {
+  holder.replaceChildren(...samples.map((sample) => make(sample)));
   if (holder.firstChild) holder.firstChild.tabIndex = 0;
 }
 
@@ -84,7 +84,12 @@ function show() {
 }
 
 function fillChoices() {
-  SORTS.forEach((sort, index) => byId("sort").append(element("option", { value: index, textContent: sort.label })));
+  const groups = new Map();
+  SORTS.forEach((sort, index) => {
+    if (!groups.has(sort.group)) groups.set(sort.group, element("optgroup", { label: sort.group }));
+    groups.get(sort.group).append(element("option", { value: index, textContent: sort.label }));
+  });
+  byId("sort").append(...groups.values());
   const present = [...new Set(DATA.rows.map((row) => row[columnOf("class")]))].filter((value) => value !== null && value !== undefined).sort((a, b) => a - b);
   byId("class").append(element("option", { value: "", textContent: "all" }));
   present.forEach((value) => {

@@ -117,4 +117,4 @@ startChips();
 startCopy();
 startDetail();
 document.querySelectorAll(".curve").forEach(startReadout);
-sheetsReady.then(() => { startGallery(); document.documentElement.dataset.ready = "true"; });
+sheetsReady.then(() => { startGallery(); startHeat(); document.documentElement.dataset.ready = "true"; });

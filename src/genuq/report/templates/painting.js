@@ -1,7 +1,7 @@
-// Painting a sample, one of its draws, or where its draws disagree, on a canvas: from sprite sheets, or as points.
-const SHEETS = { samples: [], draws: [] };
+// Painting a sample, one of its draws, its map, or where its draws disagree, on a canvas: from sprite sheets, or as points.
+const SHEETS = { samples: [], draws: [], maps: [] };
 document.querySelectorAll("#sheets img").forEach((image) => SHEETS[image.dataset.kind].push(image));
-const sheetsReady = Promise.all([...SHEETS.samples, ...SHEETS.draws].map((image) => image.decode()));
+const sheetsReady = Promise.all(Object.values(SHEETS).flat().map((image) => image.decode()));
 const css = (name) => {
   const probe = element("i");
   probe.style.color = `var(--${name})`;

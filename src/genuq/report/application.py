@@ -1,0 +1,112 @@
+"""What the uncertainty is good for: the outcome of an application beside its control, and example images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from genuq.errors import DataError, did_you_mean
+from genuq.report.pictures import as_pixels, data_uri, shrunk
+from genuq.report.values import present
+
+PARTS = ("before", "mask", "after", "control")  # in the order that a reader sees them
+NAMES = {"before": "Before", "mask": "Where", "after": "After", "control": "Control"}
+TINT = (232, 78, 42)  # of the pixels inside a mask, over the image before
+SHOWN = 12  # examples on the page
+SIDE = 128  # of an example on the page, in pixels
+
+
+def outcome_rows(results: dict) -> list[dict[str, Any]]:
+    """The outcome with the intervals under the names that `whisker` reads: value, control_value, difference."""
+    outcome = (results.get("application") or {}).get("outcome") or []
+    return [
+        row
+        | {f"value_{end}": row.get(end) for end in ("low", "high")}
+        | {f"control_value_{end}": row.get(f"control_{end}") for end in ("low", "high")}
+        for row in outcome
+    ]
+
+
+def together(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Value and control of one measure as two rows of one column, `at`, so that both are drawn on one scale."""
+    return [
+        {f"at{end}": row.get(f"{column}{end}") for end in ("", "_low", "_high")}
+        for column in ("value", "control_value")
+    ]
+
+
+def places_of(row: dict[str, Any]) -> int:
+    """Decimals that show two digits of the smallest of a measure's numbers."""
+    known = [abs(row[key]) for key in ("value", "control_value", "difference") if present(row.get(key)) and row[key]]
+    return 2 if not known else int(np.clip(1 - np.floor(np.log10(min(known))), 0, 6))
+
+
+def checked_examples(examples: Mapping[str, torch.Tensor | np.ndarray] | None) -> dict[str, np.ndarray]:
+    """Example images as uint8 arrays (E, C, H, W), the mask as (E, 1, H, W), in the order of `PARTS`.
+
+    Raises:
+        DataError: a part that is none of `PARTS`, a mask without images, or parts that differ in number or size.
+    """
+    examples = examples or {}
+    for name in examples:
+        if name not in PARTS:
+            raise DataError(f"Examples have no part '{name}'; choose {', '.join(PARTS)}.{did_you_mean(name, PARTS)}")
+    found = {}
+    for name in PARTS:
+        if name in examples:
+            images = examples[name][:, None] if name == "mask" else examples[name]
+            found[name] = as_pixels(images, 4, f"The examples' '{name}'")
+    shapes = {name: (len(images), *images.shape[2:]) for name, images in found.items()}
+    if len(set(shapes.values())) > 1 or ("mask" in found and "before" not in found):
+        raise DataError(f"Examples must have 'before' where they have a mask, and equal sizes, but they are {shapes}.")
+    return found
+
+
+def masked(before_ECHW: np.ndarray, mask_E1HW: np.ndarray) -> np.ndarray:
+    """The images with the pixels inside the mask tinted, uint8 (E, 3, H, W); a mask of any maximum, soft or hard."""
+    weight = 0.65 * mask_E1HW / max(1, int(mask_E1HW.max()))
+    tint = np.asarray(TINT, float)[:, None, None]
+    return np.round((1 - weight) * before_ECHW + weight * tint).astype(np.uint8)
+
+
+def pictures_of(examples: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What is shown of each part: the mask is the image before with its pixels tinted."""
+    return {name: masked(examples["before"], images) if name == "mask" else images for name, images in examples.items()}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image of an example: its data URI, and what it is."""
+
+    uri: str
+    name: str
+    alt: str
+    pixelated: bool
+
+
+def page_examples(examples: Mapping[str, np.ndarray]) -> list[list[Picture]]:
+    """One row of pictures for each of the first examples."""
+    shown = {name: shrunk(images[:SHOWN], SIDE) for name, images in pictures_of(examples).items()}
+    count = len(next(iter(shown.values()))) if shown else 0
+    return [
+        [
+            Picture(data_uri(images[index]), NAMES[name], f"Example {index + 1}: {NAMES[name].lower()}", _small(images))
+            for name, images in shown.items()
+        ]
+        for index in range(count)
+    ]
+
+
+def _small(images: np.ndarray) -> bool:
+    return images.shape[-1] <= 96
+
+
+def example_sheet(examples: Mapping[str, np.ndarray]) -> tuple[np.ndarray, int]:
+    """All examples as images of a contact sheet, one example a row, and its columns."""
+    parts: Sequence[np.ndarray] = list(pictures_of(examples).values())
+    coloured = [np.broadcast_to(part, (len(part), 3, *part.shape[2:])) for part in parts]
+    return np.stack(coloured, 1).reshape(-1, *coloured[0].shape[1:]), len(parts)
