@@ -170,6 +170,7 @@ def test_a_killed_application_goes_on_and_ends_the_same(
         ("augment", ["application.cut=1.0"], r"application\.cut = 1 is the start of the grid"),
         ("augment", ["application.cut=0.0"], r"application\.cut = 0: .*end of the grid"),
         ("augment", ["application.propagator=trajektory"], r"propagator.name = 'trajektory'.*'trajectory'"),
+        ("augment", ["posterior=mc_dropout"], r"application\.propagator = 'trajectory' needs a closed-form.*coherent"),
         ("augment", ["application.spread=0"], r"application\.spread = 0"),
         ("rectify", ["application.failed=0"], r"application\.failed = 0"),
         ("rectify", ["application.region=0"], r"application\.region = 0"),

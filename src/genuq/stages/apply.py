@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genuq import files, models, propagators
+from genuq import files, models, posteriors, propagators
 from genuq.applications import (
     APPLICATIONS,
     Attempts,
@@ -139,8 +139,19 @@ def check_application(run: Run) -> None:
     if name == "best_of_n":
         candidate_groups(run.config.sampler.samples, given["n"])
     if "propagator" in given:
-        propagators.build(given["propagator"])
+        check_propagator(run, given["propagator"])
         cut_time(models.build(run.description()) if run.trains else run.model, run.sampler, given["cut"])
+
+
+def check_propagator(run: Run, name: str) -> None:
+    """Raise ConfigurationError for no propagator, or for one that cannot treat the run's posterior."""
+    propagators.build(name)
+    kind = posteriors.KINDS[run.config.posterior.name]
+    if name != "coherent" and not (kind.closed_form or issubclass(kind, posteriors.KFACLaplace)):
+        raise ConfigurationError(
+            f"application.propagator = '{name}' needs a closed-form variance, which posterior '{kind.kind}' does not "
+            "have. Choose coherent, which needs only draws, or a posterior over the last layer."
+        )
 
 
 class Known:
