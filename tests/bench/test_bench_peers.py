@@ -1,5 +1,8 @@
 """The other libraries on a tiny head: what they find is checked against the exact curvature."""
 
+import json
+from dataclasses import asdict
+
 import pytest
 
 pytest.importorskip("laplace")
@@ -34,19 +37,20 @@ def test_the_kfac_of_backpack_is_silently_wrong_on_a_convolution():
     assert peers.measure(peer("KFAC, KFACLinearOperator"), TINY)["error"] < 1
 
 
-def test_a_failure_is_the_result(monkeypatch):
-    class Channel:
-        def send(self, found):
-            self.found = found
+def test_a_measurement_in_a_process_of_its_own_comes_back():
+    record = peers._in_a_process(peer("diag, BackPackEF"), TINY, seconds=120)
+    assert record["error"] < 1e-5 and record["peer"] == peers.LAPLACE and record["images"] == 2
 
-        def close(self):
-            pass
 
-    channel = Channel()
+def test_a_failure_is_the_result(monkeypatch, capsys):
     monkeypatch.setattr(peers, "_limit_memory", lambda: None)
-    unknown = peers.Peer(peers.LAPLACE, "full", "NoBackend", "exact_laplace")
-    peers._child(channel, unknown, TINY, threads=1)
-    assert "NoBackend" in channel.found["note"]
+    peers.main(json.dumps([[peers.LAPLACE, "full", "NoBackend", "exact_laplace"], asdict(TINY), 1]))
+    assert "NoBackend" in json.loads(capsys.readouterr().out.splitlines()[-1])["note"]
+
+
+def test_a_process_that_dies_says_so(monkeypatch):
+    monkeypatch.setattr(peers.sys, "executable", "false")
+    assert "ended with 1" in peers._in_a_process(peer("diag, BackPackEF"), TINY, seconds=10)["note"]
 
 
 def test_a_peer_that_takes_too_long_is_given_up():

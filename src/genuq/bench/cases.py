@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,7 +29,7 @@ class Case:
     """
 
     name: str
-    channels: tuple[int, ...]
+    channels: Sequence[int]
     size: int
     images: int
     blocks: int = 1

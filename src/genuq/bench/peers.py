@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import copy
 import functools
-import multiprocessing
+import json
 import resource
 import statistics
-import warnings
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib.util import find_spec
-from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 import torch
@@ -77,21 +78,15 @@ def records(case: Case, seconds: float) -> list[Record]:
 
 
 def _in_a_process(peer: Peer, case: Case, seconds: float) -> Record:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(theirs, peer, case, torch.get_num_threads()))
-    process.start()
-    theirs.close()
-    found: Record = {"note": f"not done after {seconds:.0f} s"}
-    if ours.poll(seconds):
-        try:
-            found = ours.recv()
-            process.join(timeout=5)
-        except EOFError:
-            found = {"note": "its process was killed, probably for its memory"}
-    process.kill()
-    process.join()
-    return {**_blank(peer, case), **found}
+    order = json.dumps([peer, asdict(case), torch.get_num_threads()])
+    command = [sys.executable, "-W", "ignore", "-m", "genuq.bench.peers", order]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return {**_blank(peer, case), "note": f"not done after {seconds:.0f} s"}
+    if done.returncode:
+        return {**_blank(peer, case), "note": f"its process ended with {done.returncode}: killed for its memory?"}
+    return {**_blank(peer, case), **json.loads(done.stdout.splitlines()[-1])}
 
 
 def _blank(peer: Peer, case: Case) -> Record:
@@ -120,18 +115,6 @@ def needed_bytes(peer: Peer, case: Case) -> int | None:
     if peer.structure not in ("full", "GGN"):
         return None
     return 4 * case.images * OUTPUTS * case.size**2 * OUTPUTS * case.inputs
-
-
-def _child(connection: Connection, peer: Peer, case: Case, threads: int) -> None:
-    torch.set_num_threads(threads)
-    warnings.filterwarnings("ignore")
-    _limit_memory()
-    try:
-        found = measure(peer, case)
-    except Exception as error:  # whatever a peer raises is its result
-        found = {"note": _words(error)}
-    connection.send(found)
-    connection.close()
 
 
 def _limit_memory() -> None:
@@ -266,3 +249,19 @@ def _right_matrix(layer: nn.Module, features: Tensor) -> Tensor:
 
 def _words(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+
+
+def main(order: str) -> None:
+    """Measure one peer on one head in this process; the record is the last line that it prints."""
+    peer, case, threads = json.loads(order)
+    torch.set_num_threads(threads)
+    _limit_memory()
+    try:
+        found = measure(Peer(*peer), Case(**case))
+    except Exception as error:  # whatever a peer raises is its result
+        found = {"note": _words(error)}
+    print("\n" + json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

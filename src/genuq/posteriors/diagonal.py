@@ -10,7 +10,7 @@ from genuq.posteriors.base import Scale
 from genuq.posteriors.head import for_variances
 from genuq.posteriors.last_layer import LastLayerPosterior
 
-IMAGES_AT_ONCE = 16  # in float64, beside the features
+IMAGES_AT_ONCE = 4  # in float64, beside the features
 CONVENTIONS = ("ggn", "empirical_fisher", "laplace_torch")
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from genuq.errors import ConfigurationError
 from genuq.posteriors.correlations import fill_patch_gram
 
-VALUES_AT_ONCE = 2**20  # in float64 beside the features: 8 MiB
+VALUES_AT_ONCE = 2**18  # in float64 beside the features: 2 MiB
 
 
 class Head(ABC):
@@ -132,15 +132,18 @@ class ConvHead(Head):
             return F.conv2d(F.pad(channels, self.padding), filters, bias)
 
     def gradients(self, features: Tensor, residuals: Tensor) -> Tensor:
-        padded, (height, width) = F.pad(features, self.padding), residuals.shape[2:]
-        residuals_BOP = residuals.flatten(2)
+        # The residuals are shifted, not the features: a head has fewer outputs than inputs.
+        (rows, columns), (left, right, top, bottom) = self.kernel, self.padding
+        height, width = features.shape[2:]
+        around = (columns - 1 - left, columns - 1 - right, rows - 1 - top, rows - 1 - bottom)
+        shifted, features_BPC = F.pad(residuals, around), features.flatten(2).mT
         taps = [
-            residuals_BOP @ padded[:, :, row : row + height, column : column + width].flatten(2).mT
-            for row in range(self.kernel[0])
-            for column in range(self.kernel[1])
+            shifted[:, :, row : row + height, column : column + width].flatten(2) @ features_BPC
+            for row in reversed(range(rows))
+            for column in reversed(range(columns))
         ]
         gradients_BOK = torch.stack(taps, dim=-1).flatten(2)
-        return torch.cat([gradients_BOK, residuals_BOP.sum(2, keepdim=True)], 2) if self.bias else gradients_BOK
+        return torch.cat([gradients_BOK, residuals.sum((2, 3))[..., None]], 2) if self.bias else gradients_BOK
 
     def gram(self, features: Tensor) -> Tensor:
         left, _, top, _ = self.padding
