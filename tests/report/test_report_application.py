@@ -13,6 +13,8 @@ from genuq.report.application import (
     checked_examples,
     example_sheet,
     masked,
+    measure_name,
+    outcome_markdown,
     outcome_rows,
     page_examples,
     places_of,
@@ -83,6 +85,24 @@ def test_the_sheet_has_an_example_a_row():
     assert images.shape == (9, 3, 6, 6) and columns == 3
     np.testing.assert_array_equal(images[3], given["before"][1])
     np.testing.assert_array_equal(images[5], given["after"][1])
+
+
+def test_a_mask_may_have_a_channel():
+    given = examples()
+    flat, deep = (checked_examples(given | {"mask": mask}) for mask in (given["mask"], given["mask"][:, None]))
+    np.testing.assert_array_equal(flat["mask"], deep["mask"])
+
+
+def test_measures_are_named_as_elsewhere():
+    assert [measure_name(name) for name in ("fid", "kid", "confidence_gain")] == ["FID", "KID", "Confidence gain"]
+
+
+def test_the_markdown_holds_the_sentence_and_every_measure():
+    told = application()
+    lines = outcome_markdown({"application": told})
+    assert told["sentence"] in lines
+    assert "| Class accuracy | 0.934 [0.922, 0.946] | 0.911 [0.899, 0.923] | 0.023 [0.007, 0.039] | 512 |" in lines
+    assert outcome_markdown({}) == outcome_markdown({"application": None}) == []
 
 
 def test_no_examples_are_no_pictures():

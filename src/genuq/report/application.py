@@ -11,10 +11,12 @@ import torch
 
 from genuq.errors import DataError, did_you_mean
 from genuq.report.pictures import as_pixels, data_uri, shrunk
-from genuq.report.values import present
+from genuq.report.values import decimals, interval, present, titled
+from genuq.report.vocabulary import METRICS
 
 PARTS = ("before", "mask", "after", "control")  # in the order that a reader sees them
 NAMES = {"before": "Before", "mask": "Where", "after": "After", "control": "Control"}
+ACRONYMS = {"kid": "KID", "auroc": "AUROC"}
 TINT = (232, 78, 42)  # of the pixels inside a mask, over the image before
 SHOWN = 12  # examples on the page
 SIDE = 128  # of an example on the page, in pixels
@@ -29,6 +31,13 @@ def outcome_rows(results: dict) -> list[dict[str, Any]]:
         | {f"control_value_{end}": row.get(f"control_{end}") for end in ("low", "high")}
         for row in outcome
     ]
+
+
+def measure_name(measure: str) -> str:
+    """A measure as the rest of the page calls it."""
+    if measure in METRICS:
+        return METRICS[measure].label
+    return ACRONYMS.get(measure) or titled(measure)
 
 
 def together(row: dict[str, Any]) -> list[dict[str, Any]]:
@@ -48,6 +57,8 @@ def places_of(row: dict[str, Any]) -> int:
 def checked_examples(examples: Mapping[str, torch.Tensor | np.ndarray] | None) -> dict[str, np.ndarray]:
     """Example images as uint8 arrays (E, C, H, W), the mask as (E, 1, H, W), in the order of `PARTS`.
 
+    A mask may come as (E, H, W), too; where it is not zero, it is inside.
+
     Raises:
         DataError: a part that is none of `PARTS`, a mask without images, or parts that differ in number or size.
     """
@@ -58,7 +69,8 @@ def checked_examples(examples: Mapping[str, torch.Tensor | np.ndarray] | None) -
     found = {}
     for name in PARTS:
         if name in examples:
-            images = examples[name][:, None] if name == "mask" else examples[name]
+            flat = name == "mask" and examples[name].ndim == 3
+            images = examples[name][:, None] if flat else examples[name]
             found[name] = as_pixels(images, 4, f"The examples' '{name}'")
     shapes = {name: (len(images), *images.shape[2:]) for name, images in found.items()}
     if len(set(shapes.values())) > 1 or ("mask" in found and "before" not in found):
@@ -110,3 +122,21 @@ def example_sheet(examples: Mapping[str, np.ndarray]) -> tuple[np.ndarray, int]:
     parts: Sequence[np.ndarray] = list(pictures_of(examples).values())
     coloured = [np.broadcast_to(part, (len(part), 3, *part.shape[2:])) for part in parts]
     return np.stack(coloured, 1).reshape(-1, *coloured[0].shape[1:]), len(parts)
+
+
+def outcome_markdown(results: dict) -> list[str]:
+    """The sentence and the outcome as lines of Markdown; none without an application."""
+    told = results.get("application")
+    if not told:
+        return []
+    lines = [f"## {titled(told.get('name'))}", "", str(told.get("sentence") or ""), ""]
+    lines += ["| measure | with uncertainty | control | difference | N |", "|---|---|---|---|---|"]
+    for row in outcome_rows(results):
+        cells = [_cell(row, column, places_of(row)) for column in ("value", "control_value", "difference")]
+        lines.append(f"| {measure_name(row['measure'])} | {' | '.join(cells)} | {decimals(row.get('n'), 0)} |")
+    return [*lines, ""]
+
+
+def _cell(row: dict[str, Any], column: str, places: int) -> str:
+    known = interval(row.get(f"{column}_low"), row.get(f"{column}_high"), places)
+    return f"{decimals(row.get(column), places)} {known}".strip()

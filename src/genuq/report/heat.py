@@ -20,6 +20,7 @@ LEVELS = 256
 TAIL = 0.001  # share of all pixels that may lie beyond the scale
 OPACITY, FADE = 0.9, 0.7  # opacity of the highest value, and the power of the level with which it fades to none
 COLUMNS = 10  # of samples in the figure
+UNIT = "share of the image's range"
 REDUCTIONS = {
     "sum": "sum of the variances of the pixels",
     "mean": "mean variance of the pixels",
@@ -90,6 +91,10 @@ def overlay(images_NCHW: np.ndarray, levels_N1HW: np.ndarray) -> np.ndarray:
     return np.round((1 - alpha_N1HW) * under + alpha_N1HW * heat_NHW4[..., :3].transpose(0, 3, 1, 2)).astype(np.uint8)
 
 
+def heat_unit(results: dict) -> str:
+    return str((results.get("maps") or {}).get("unit") or UNIT)
+
+
 def reduction(results: dict) -> str:
     """How one number is made of a map, a key of `REDUCTIONS`."""
     asked = (results.get("maps") or {}).get("score_reduce")
@@ -110,7 +115,13 @@ def page_heat(maps_NHW: np.ndarray, results: dict) -> dict[str, Any]:
     scores = [float(f"{value:.6g}") for value in map_scores(maps_NHW, results)]
     tops = [float(f"{value:.4g}") for value in maps_NHW.max((1, 2))]
     means = [float(f"{value:.4g}") for value in maps_NHW.mean((1, 2))]
-    return {"scores": scores, "highest": tops, "mean": means, "palette": palette().flatten().tolist()}
+    return {
+        "scores": scores,
+        "highest": tops,
+        "mean": means,
+        "unit": heat_unit(results),
+        "palette": palette().flatten().tolist(),
+    }
 
 
 def gradient() -> str:
@@ -139,7 +150,7 @@ def maps_figure(images_NCHW: np.ndarray, maps_NHW: np.ndarray, results: dict) ->
                 _picture(
                     figure.add_axes((box[0] / width, box[1] / height, box[2] / width, box[3] / height)), picture_CHW
                 )
-    _bar(figure.add_axes(((left + 0.1) / width, 0.55 / height, 3.2 / width, 0.12 / height)), scale)
+    _bar(figure.add_axes(((left + 0.1) / width, 0.55 / height, 3.2 / width, 0.12 / height)), scale, heat_unit(results))
     caption = f"Sorted by the {reduction_words(results)}.\nOne scale for all {len(maps_NHW):,} samples."
     figure.text((left + 3.75) / width, 0.6 / height, caption, size=8, color=colour("plot-muted"), va="center")
     return figure
@@ -151,7 +162,7 @@ def _picture(axes: Axes, picture_CHW: np.ndarray) -> None:
     axes.set_axis_off()
 
 
-def _bar(axes: Axes, scale: HeatScale) -> None:
+def _bar(axes: Axes, scale: HeatScale, unit: str) -> None:
     """The colours of the scale over black and over white, as they look on dark and on bright pixels."""
     strip = np.zeros((2, 1, 1, LEVELS), np.uint8)
     strip[1] = 255
@@ -163,4 +174,4 @@ def _bar(axes: Axes, scale: HeatScale) -> None:
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     axes.tick_params(labelsize=8)
-    axes.set_xlabel("standard deviation, share of the image's range", size=8)
+    axes.set_xlabel(f"standard deviation, {unit}", size=8)

@@ -21,7 +21,7 @@ import yaml
 from markupsafe import Markup
 
 from genuq.report import application, panels, plots, posteriors, values, vocabulary
-from genuq.report.heat import HeatScale, gradient, page_heat, reduction_words
+from genuq.report.heat import HeatScale, gradient, heat_unit, page_heat, reduction_words
 from genuq.report.pictures import SAMPLE_BYTES, Sprites, page_sprites
 from genuq.report.style import PALETTE, series_of
 from genuq.report.tables import verdict
@@ -123,6 +123,8 @@ def _environment() -> jinja2.Environment:
         "outcome_rows": application.outcome_rows,
         "together": application.together,
         "places_of": application.places_of,
+        "measure_name": application.measure_name,
+        "heat_unit": heat_unit,
         "heat_gradient": gradient,
         "reduction_words": reduction_words,
         "correlation": plots.correlation,

@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from genuq.report.application import outcome_markdown
 from genuq.report.plots import provenance
 from genuq.report.values import decimals, interval, plain, present
 
@@ -76,4 +77,5 @@ def summary_markdown(results: dict) -> str:
     for row in summary["table"]:
         cells = [_cell(row, column).plain for column in ("spearman", "auroc", "fid_gain")]
         lines.append(f"| {row['label']} | {row['kind']} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", f"95 % intervals in brackets. {provenance(results)}.", ""])
+    foot = f"95 % intervals in brackets. {provenance(results)}."
+    return "\n".join([*lines, "", foot, "", *outcome_markdown(results)])

@@ -26,7 +26,7 @@ function heatWords(sample) {
   const peak = levels.indexOf(Math.max(...levels));
   const third = (place, size, names) => names[Math.min(2, Math.floor((3 * place) / size))];
   const where = [third(Math.floor(peak / width), height, ["top", "", "bottom"]), third(peak % width, width, ["left", "", "right"])].filter(Boolean).join(" ");
-  return `Pixel map: highest standard deviation ${written(DATA.heat.highest[sample], 2)}, at the ${where || "middle"}; mean ${written(DATA.heat.mean[sample], 2)} of the image's range`;
+  return `Pixel map: highest standard deviation ${written(DATA.heat.highest[sample], 2)}, at the ${where || "middle"}; mean ${written(DATA.heat.mean[sample], 2)} (${DATA.heat.unit})`;
 }
 
 function showHottest() {
