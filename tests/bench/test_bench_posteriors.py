@@ -61,8 +61,18 @@ def test_the_records_are_json_and_the_table_has_a_row_for_each(records, tmp_path
     assert json.loads((tmp_path / "records.json").read_text()) == records
     lines = benchmark.table(records).splitlines()
     rows = [line for line in lines if line.startswith("|")]
-    assert len(rows) == 2 + len(records) and lines[0] == f"### {TINY.head}"
+    assert len(rows) == 2 + len(records) and TINY.head in lines[0]
     assert len({row.count("|") for row in rows}) == 1
+
+
+def test_peers_stand_beside_what_answers_to_them(records):
+    ours = next(record for record in records if record["posterior"] == "exact_laplace")
+    peer = {**ours, "posterior": "full", "peer": "another", "nearest": "exact_laplace", "error": 2.5}
+    peer |= {"fit_seconds": 40 * ours["fit_seconds"], "fit_peak_bytes": 30 * ours["fit_peak_bytes"]}
+    failed = {**peer, "fit_seconds": None, "needed_bytes": 2**30, "note": "not done"}
+    rows = benchmark.table([*records, peer, failed]).splitlines()[-2:]
+    assert "40, 30 (exact_laplace)" in rows[0] and "off by 2.5" in rows[0]
+    assert "holds a Jacobian of 1.00 GiB; not done" in rows[1]
 
 
 def test_a_run_of_chosen_posteriors_on_chosen_heads(monkeypatch):

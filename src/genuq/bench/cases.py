@@ -77,4 +77,4 @@ CASES = {
         Case("adm128", (256, 256, 512, 768, 1024), 128, 2, blocks=2),  # ADM, 128x128 (Dhariwal & Nichol 2021)
     )
 }
-QUICK = {"16": Case("16", (16, 32), 16, 4, whole_network=True)}
+QUICK = {"32": Case("32", (32, 64), 32, 4, whole_network=True)}

@@ -25,6 +25,7 @@ from genuq.errors import ConfigurationError, did_you_mean
 from genuq.models import GenerativeModel
 from genuq.posteriors import KINDS, CurvaturePosterior, FitSettings, LastLayerPosterior, Posterior, Scale
 from genuq.posteriors.fitting import empty_posterior
+from genuq.posteriors.layers import LayersPosterior
 from genuq.posteriors.passes import CurvaturePass
 from genuq.posteriors.regression import RegressionBatch
 
@@ -34,6 +35,7 @@ Record = dict[str, Any]
 Empty = Callable[[], Posterior]
 
 SCALE = Scale(n_effective=50_000, observation_noise=0.1, prior_precision=1.0)
+WRONG = 1e-3  # relative error of a peer's curvature that the table mentions
 MEMBERS = 3  # sets of weights for the posteriors that are fitted to them
 
 # The options that each kind is measured with; kinds that are not named have none.
@@ -190,15 +192,17 @@ class _Bench:
         }
 
     def _update_seconds(self, label: str, rounds: int) -> float | None:
-        """Seconds to add a batch to the sums of a posterior over the head, its features given."""
-        posterior = self.empty[label]()
-        if not isinstance(posterior, LastLayerPosterior):
-            return None
-        return statistics.median(interleaved({"update": self._update_of(posterior)}, rounds)["update"])
+        """Seconds to add a batch to the sums of a posterior over the head alone, its features given."""
+        update = self._update_of(self.empty[label]())
+        return None if update is None else statistics.median(interleaved({"update": update}, rounds)["update"])
 
-    def _update_of(self, posterior: LastLayerPosterior) -> Work:
-        residuals = self.batch.target if posterior.needs == "residuals" else None
-        return functools.partial(posterior.update, self.features, residuals)
+    def _update_of(self, posterior: Posterior) -> Work | None:
+        features, at_head, name = self.features, self.batch.target, self.model.head_name
+        if isinstance(posterior, LastLayerPosterior):
+            return functools.partial(posterior.update, features, at_head if posterior.needs == "residuals" else None)
+        if isinstance(posterior, LayersPosterior) and posterior.layer_names == [name]:
+            return functools.partial(posterior.update, {name: features}, {name: at_head})
+        return None
 
     def _fit_peak(self, label: str, forward_peak: int) -> int | None:
         """Bytes that fitting takes above the forward pass: its sums included, the larger of two measures.
@@ -213,9 +217,8 @@ class _Bench:
             _pass(self.empty[label]).add(self.model, self.batch)
 
         def update() -> None:
-            posterior = self.empty[label]()
-            if isinstance(posterior, LastLayerPosterior):
-                self._update_of(posterior)()
+            if (work := self._update_of(self.empty[label]())) is not None:
+                work()
 
         return max(peak_bytes(whole)[0] - forward_peak, peak_bytes(update)[0])
 
@@ -238,15 +241,16 @@ def _streams(empty: Empty) -> bool:
     return isinstance(empty(), CurvaturePosterior)
 
 
-COLUMNS = {
-    "posterior": "posterior",
-    "fit_over_forward": "fit / forward pass",
-    "fit_seconds": "head's sums, s",
-    "fit_peak_bytes": "fit's peak, MiB",
-    "draw_seconds": "draw, ms",
-    "variance_over_head_forward": "variance / head",
-    "note": "",
-}
+COLUMNS = (
+    "posterior",
+    "fit / forward pass",
+    "head's sums, ms",
+    "fit's peak, MiB",
+    "draw, ms",
+    "variance / head",
+    "time and memory over ours",
+    "",
+)
 
 
 def table(records: Sequence[Record]) -> str:
@@ -254,22 +258,44 @@ def table(records: Sequence[Record]) -> str:
     parts = []
     for head in dict.fromkeys(record["head"] for record in records):
         rows = [record for record in records if record["head"] == head]
-        lines = [f"### {head}", "", "| " + " | ".join(COLUMNS.values()) + " |", "|---" * len(COLUMNS) + "|"]
-        parts.append("\n".join(lines + [_row(record) for record in rows]))
+        lines = [f"### {head}, {rows[0]['images']} images a batch", "", _line(COLUMNS), "|---" * len(COLUMNS) + "|"]
+        parts.append("\n".join(lines + [_line(_cells(record, rows)) for record in rows]))
     return "\n\n".join(parts)
 
 
-def _row(record: Record) -> str:
-    name = record["posterior"] if record["peer"] is None else f"{record['peer']}: {record['posterior']}"
-    cells = [
-        name,
+def _cells(record: Record, rows: Sequence[Record]) -> list[str]:
+    """A row of the table, from the record and the others of its head."""
+    return [
+        record["posterior"] if record["peer"] is None else f"{record['peer']}: {record['posterior']}",
         _number(record["fit_over_forward"], 3),
-        _number(record["fit_seconds"], 4),
+        _number(record["fit_seconds"], 2, 1e3),
         _number(record["fit_peak_bytes"], 1, 2**-20),
-        _number(record["draw_seconds"], 1, 1e3),
+        _number(record["draw_seconds"], 2, 1e3),
         _number(record["variance_over_head_forward"], 1),
-        record["note"] or "",
+        "" if record["peer"] is None else _over_ours(record, rows),
+        "; ".join(_remarks(record)),
     ]
+
+
+def _over_ours(peer: Record, rows: Sequence[Record]) -> str:
+    """How many times slower and larger the head's sums are than those of the posterior here that answers to them."""
+    ours = next((row for row in rows if row["peer"] is None and row["posterior"] == peer["nearest"]), None)
+    if ours is None or peer["fit_seconds"] is None:
+        return ""
+    slower, larger = (peer[key] / max(ours[key], 1e-9) for key in ("fit_seconds", "fit_peak_bytes"))
+    return f"{slower:,.0f}, {larger:,.0f} ({ours['posterior']})"
+
+
+def _remarks(record: Record) -> Iterator[str]:
+    if record.get("error") is not None and record["error"] > WRONG:
+        yield f"curvature off by {record['error']:.2g} of its size"
+    if record["fit_seconds"] is None and record.get("needed_bytes"):
+        yield f"holds a Jacobian of {record['needed_bytes'] / 2**30:.2f} GiB"
+    if record["note"]:
+        yield record["note"]
+
+
+def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
