@@ -117,6 +117,25 @@ class GaussianCase:
                     responses.append((_response(stages, slopes, number, kind), variance))
         return _total(responses, len(stages), start)
 
+    def weights_independent_of_dependent_pixels(self, stages: Sequence[Stage], start: Tensor) -> Tensor:
+        """The same for a rotated case: the whole covariance matrix through a first-order, deterministic solver.
+
+        Cov' = T Cov T^T + B^2 noise^2 (E[f f^T] + E[x x^T] + 1 1^T), T = A + B J.
+        """
+        x, basis = start.double().flatten(1), self.network.rotation.double()
+        covariance = torch.zeros(*x.shape, x.shape[1], dtype=torch.float64)
+        for stage in stages:
+            slope, intercept = (number.flatten() for number in self.network.line(stage.t))
+            jacobian = basis @ slope.diag() @ basis.T
+            f = x @ jacobian + intercept @ basis.T
+            second = (
+                f[:, :, None] * f[:, None] + jacobian @ covariance @ jacobian + x[:, :, None] * x[:, None] + covariance
+            )
+            step = stage.x[0] * torch.eye(len(basis), dtype=torch.float64) + stage.f[0] * jacobian
+            covariance = step @ covariance @ step + (stage.f[0] * self.noise) ** 2 * (second + 1)
+            x = stage.x[0] * x + stage.f[0] * f
+        return covariance.diagonal(dim1=1, dim2=2).reshape(start.shape)
+
     def _means(
         self, stages: Sequence[Stage], x: Tensor, noises: Sequence[Tensor | None]
     ) -> tuple[list[Tensor], list[Tensor]]:
@@ -172,6 +191,13 @@ def gaussian_case(
     posterior.update(torch.zeros(1, 2, *SHAPE[1:]))
     posterior.finalise(Scale(n_effective=1, observation_noise=1.0, prior_precision=noise**-2))
     return GaussianCase(model.eval(), posterior, noise)
+
+
+def random_rotation() -> Tensor:
+    """An orthogonal matrix over the pixels, always the same."""
+    pixels = SHAPE[1] * SHAPE[2]
+    source = torch.Generator().manual_seed(0)
+    return torch.linalg.qr(torch.randn(pixels, pixels, generator=source, dtype=torch.float64))[0]
 
 
 def _response(stages: Sequence[Stage], slopes: Sequence[Tensor], source: int, kind: str) -> list[Tensor]:

@@ -107,7 +107,7 @@ class _Follower(Follower):
 def _matrices(posterior: LastLayerPosterior, draws: int | None, seed: int) -> list[Tensor]:
     """Deviations (O, K) of the head's weights: those of the posterior's draws, or one for each direction."""
     if draws is not None:
-        return [posterior.head.flattened(posterior.draw(m, seed)) - posterior.mean_OK for m in range(draws)]
+        return [posterior.head.flattened(posterior.draw(m, seed)).cpu() - posterior.mean_OK for m in range(draws)]
     active = posterior.active_O.nonzero().flatten().tolist()
     return [_direction(posterior, row, column) for row in active for column in range(posterior.head.inputs)]
 
