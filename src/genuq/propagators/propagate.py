@@ -138,7 +138,8 @@ def _follow(
     model = network.model
     noise = sampler.initial_noise(model, indices)
     start = noise.to(model.device) * float(model.process.sigma(stages[0].t))
-    follower = propagator.follow(Journey(network, start, stages, indices, seed))
+    ends = [number for number, stage in enumerate(stages) if stage.t_next in times and not stage.intermediate]
+    follower = propagator.follow(Journey(network, start, stages, indices, seed, ends))
     kept = {t: _moments(follower) for t in times if t == stages[0].t}
 
     def observe(record: StageRecord) -> None:

@@ -29,6 +29,7 @@ class Journey:
         stages: of the solver.
         indices: of the samples.
         seed: of the propagator's randomness; the samples' own is the sampler's.
+        kept: the stages, by number, after which mean and variance are asked for; the last one always is.
     """
 
     network: FollowedNetwork
@@ -36,6 +37,7 @@ class Journey:
     stages: Sequence[Stage]
     indices: Sequence[int]
     seed: int
+    kept: Sequence[int] = ()
 
     @property
     def memory(self) -> int:
@@ -64,9 +66,9 @@ class Journey:
 
 
 class Follower(ABC):
-    """Watches one batch; after each stage `mean` and `variance` are those of the newest state, float64.
+    """Watches one batch; `mean` and `variance` are those of the newest state, (B, *latent_shape) float64, per pixel.
 
-    mean and variance are (B, *latent_shape), per pixel.
+    They are read before the first stage and after the stages that `Journey.kept` names.
     """
 
     @abstractmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,7 +13,9 @@ from genuq.models import StageRecord
 from genuq.processes import Process
 from genuq.processes.prediction import target_coefficients
 from genuq.propagators.propagator import Follower, Journey, Propagator
-from genuq.solvers import apply
+from genuq.solvers import Stage, apply
+
+_NO_BIAS = 1e-12  # in place of a coefficient of exactly 0
 
 
 @dataclass(frozen=True)
@@ -45,35 +48,33 @@ class Trajectory(Propagator):
             )
 
     def follow(self, journey: Journey) -> Follower:
-        return _Follower(journey, self.data_variance)
+        model, slopes = journey.network.model, [0.0] * len(journey.stages)
+        if self.data_variance is not None:
+            slopes = [
+                gaussian_slope(model.process, model.prediction, stage.t, self.data_variance) for stage in journey.stages
+            ]
+        return _Follower(journey, transport(journey.stages, slopes))
 
 
 class _Follower(Follower):
-    """psi of the newest states and predictions, newest first: features, and the coefficient of the bias."""
+    """psi of each state that is asked for, as a running sum over the evaluations; float64."""
 
-    def __init__(self, journey: Journey, data_variance: float | None) -> None:
-        self.network, self.memory, self.data_variance = journey.network, journey.memory, data_variance
-        self.state, self.now = journey.start, _nothing()
-        self.states: list[tuple[Tensor, Tensor]] = []
-        self.predictions: list[tuple[Tensor, Tensor]] = []
+    def __init__(self, journey: Journey, weights_SS: Tensor) -> None:
+        self.network, self.state, self.weights_SS = journey.network, journey.start, weights_SS
+        self.asked = sorted({*journey.kept, len(journey.stages) - 1})
+        self.sums: dict[int, Tensor] = {}
+        self.stage = -1
 
     def __call__(self, record: StageRecord) -> None:
-        model = self.network.model
-        slope = 0.0
-        if self.data_variance is not None:
-            slope = gaussian_slope(model.process, model.prediction, record.stage.t, self.data_variance)
-        features, one = self.network.features, torch.ones((), dtype=torch.float64)
+        self.stage, self.state = self.stage + 1, record.result
+        features = self.network.features
         self.precision = features.dtype
-        here = self.now if self.states else (torch.zeros_like(features, dtype=torch.float64), self.now[1])
-        self.states = [here, *self.states][: self.memory]
-        prediction = (features + slope * here[0], one + slope * here[1])
-        self.predictions = [prediction, *self.predictions][: self.memory]
-        stage = replace(record.stage, noise=0.0)
-        psi, bias = (
-            apply(stage, [state[part] for state in self.states], [f[part] for f in self.predictions], None)
-            for part in (0, 1)
-        )
-        self.now, self.state = (psi, bias), record.result
+        for target in self.asked:
+            if target >= self.stage:
+                weight = float(self.weights_SS[target, self.stage])
+                if target not in self.sums:
+                    self.sums[target] = torch.zeros_like(features, dtype=torch.float64)
+                self.sums[target].add_(features, alpha=weight)
 
     @property
     def mean(self) -> Tensor:
@@ -82,15 +83,27 @@ class _Follower(Follower):
     @property
     def variance(self) -> Tensor:
         """psi^T Sigma psi; the head appends a 1 for the bias, so psi is divided by its own coefficient of it."""
-        psi, bias = self.now
-        if not self.predictions:
+        if self.stage < 0:
             return torch.zeros_like(self.state, dtype=torch.float64)
-        scale = bias if bias != 0 else torch.full_like(bias, 1e-12)
-        return self.network.predictive_variance((psi / scale.to(psi.device)).to(self.precision)) * scale.square()
+        bias = float(self.weights_SS[self.stage].sum()) or _NO_BIAS
+        psi = (self.sums[self.stage] / bias).to(self.precision)
+        return self.network.predictive_variance(psi) * bias**2
 
 
-def _nothing() -> tuple[Tensor, Tensor]:
-    return torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+def transport(stages: Sequence[Stage], slopes: Sequence[float]) -> Tensor:
+    """(S, S): how the state that stage k leads to changes with prediction s, where f answers to the state by `slopes`.
+
+    The solver's own coefficients, applied to unit changes of each prediction.
+    """
+    count = len(stages)
+    memory = max(max(len(stage.x), len(stage.f)) for stage in stages)
+    states, predictions = [torch.zeros(count, dtype=torch.float64)], list[Tensor]()
+    units, rows = torch.eye(count, dtype=torch.float64), []
+    for stage, slope, unit in zip(stages, slopes, units):
+        predictions = [unit + slope * states[0], *predictions][:memory]
+        rows.append(apply(replace(stage, noise=0.0), states, predictions, None))
+        states = [rows[-1], *states][:memory]
+    return torch.stack(rows)
 
 
 def gaussian_slope(process: Process, prediction: str, t: float, data_variance: float) -> float:
