@@ -1,7 +1,7 @@
 """Augmentation: further samples near one, from states drawn around its own at a cut. Control: isotropic noise of equal
 norm at the same cut.
 
-Source: Kou et al., BayesDiff, ICLR 2024, section 4.4. The control and what is measured are ours.
+Source: Kou et al., BayesDiff, ICLR 2024, section 4. The control and what is measured are ours.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ def cut_samples(
 def drawn_states(cut: Cut, candidate: int, seed: int = 0, spread: float = 1.0, region: Tensor | None = None) -> Tensor:
     """States from N(E[x_t], spread^2 V[x_t]) inside the region, the sampler's own outside, (B, *latent_shape).
 
-    Source: Kou et al., BayesDiff, ICLR 2024, section 4.4; `spread` is ours, 1 is theirs.
+    Source: Kou et al., BayesDiff, ICLR 2024, section 4; `spread` is ours, 1 is theirs.
     """
     noise = _noise(cut, f"augmentation {candidate}", seed).double()
     moved = (cut.mean + spread * cut.variance.sqrt() * noise).to(cut.state)

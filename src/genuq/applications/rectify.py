@@ -4,7 +4,7 @@ States are drawn around the sample's own at a cut, within its uncertain region, 
 lowest score replaces the sample if that is lower by a margin. Control: isotropic noise of equal norm in the same
 region, through the same rule. Who judges success has no part in the score.
 
-Source: Kou et al., BayesDiff, ICLR 2024, section 4.4. Region, rule, control and what is measured are ours.
+Source: Kou et al., BayesDiff, ICLR 2024, section 4. Region, rule, control and what is measured are ours.
 """
 
 from __future__ import annotations
