@@ -19,6 +19,8 @@ from genuq.models import GenerativeModel, Sampler
 from genuq.posteriors import Posterior
 from genuq.propagators import Propagator
 
+CONTROL = "isotropic noise of equal norm"
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -123,7 +125,7 @@ def augmentation_outcome(
         f"{clause(spread, 'the same')}."
     )
     settings = {"candidates": candidates, "samples": len(found.before), "relative_move": float(found.moved.mean())}
-    return Outcome("augment", settings, rows.found, sentence, rows.notes)
+    return Outcome("augment", CONTROL, settings, rows.found, sentence, rows.notes)
 
 
 def judged_candidates(judge: Judge, images: Tensor, classes: Tensor | None) -> Judgement:

@@ -8,6 +8,8 @@ from genuq.analysis.inputs import Array, Column, class_column, column
 from genuq.applications.outcome import Judgement, Outcome, Replicates, Rows, clause
 from genuq.errors import ConfigurationError
 
+CONTROL = "any of the candidates"
+
 
 def candidate_groups(count: int, n: int, classes: Column | None = None) -> Array:
     """(G, n) indices: the samples of each class in their order, n at a time; what is left over belongs to no group.
@@ -61,4 +63,4 @@ def best_of_n_outcome(
     opening = f"Of {n} candidates for one condition, the one with the lowest score ({len(groups)} choices): "
     sentence = opening + clause(rows.found[0], "a random candidate") + "."
     settings = {"n": n, "choices": len(groups)}
-    return Outcome("best_of_n", settings, rows.found, sentence, rows.notes)
+    return Outcome("best_of_n", CONTROL, settings, rows.found, sentence, rows.notes)

@@ -26,6 +26,8 @@ from genuq.metrics.checks import Features
 
 SET_METRICS = ("fid", "precision", "recall")
 
+CONTROL = "as many samples chosen at random"
+
 
 @dataclass(frozen=True)
 class Filter:
@@ -159,7 +161,7 @@ def filter_outcome(
     opening = f"Keeping {len(kept)} of {len(score_N)} samples{where} by the score: "
     sentence = opening + clause(rows.found[0], "as many chosen at random") + "."
     settings = {"rule": rule._rule, "kept": len(kept), "samples": len(score_N), "per_class": rule.per_class}
-    return Outcome("filter", settings, rows.found, sentence, rows.notes)
+    return Outcome("filter", CONTROL, settings, rows.found, sentence, rows.notes)
 
 
 def kept_mean(take: Statistic, values_N: Array) -> Statistic:

@@ -31,6 +31,8 @@ from genuq.randomness import generators, normal
 from genuq.scores.baselines import steps_in
 from genuq.solvers import Stage
 
+CONTROL = "the plain sampler with more steps, at no fewer network evaluations"
+
 
 @dataclass(frozen=True)
 class Guidance:
@@ -180,4 +182,4 @@ def guidance_outcome(
         "samples": len(found.ours),
         "moved_share": float(found.region.double().mean()),
     }
-    return Outcome("guide", settings, rows.found, sentence, rows.notes)
+    return Outcome("guide", CONTROL, settings, rows.found, sentence, rows.notes)

@@ -136,9 +136,14 @@ def share_of(hits_N: Array, trials_N: Array) -> Statistic:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is left of an application when it is done, as plain data."""
+    """What is left of an application when it is done, as plain data.
+
+    Attributes:
+        control: what it is compared with.
+    """
 
     name: str
+    control: str
     settings: Mapping[str, Any]
     rows: Sequence[Comparison]
     sentence: str
@@ -147,6 +152,7 @@ class Outcome:
     def as_dict(self) -> dict[str, Any]:
         return {
             "name": self.name,
+            "control": self.control,
             "settings": dict(self.settings),
             "outcome": [row.as_row() for row in self.rows],
             "sentence": self.sentence,

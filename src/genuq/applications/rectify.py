@@ -34,6 +34,8 @@ from genuq.posteriors import Posterior
 from genuq.propagators import Propagator
 from genuq.scores import functional
 
+CONTROL = "isotropic noise of equal norm in the same region, through the same rule"
+
 
 @dataclass(frozen=True)
 class Rectification:
@@ -233,7 +235,7 @@ def rectification_outcome(
         "relative_move": float(attempts.moved.mean()),
         "region_share": float(attempts.region.double().mean()),
     }
-    return Outcome("rectify", settings, rows.found, _sentence(rows, settings, first), rows.notes)
+    return Outcome("rectify", CONTROL, settings, rows.found, _sentence(rows, settings, first), rows.notes)
 
 
 def _sentence(rows: Rows, settings: dict, first: str) -> str:
