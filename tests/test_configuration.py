@@ -12,7 +12,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from genuq import posteriors, scores, solvers
+from genuq import posteriors, propagators, scores, solvers
 from genuq.errors import ConfigurationError
 from genuq.stages import configuration, overrides
 from genuq.stages.overrides import check_overrides, config_directory
@@ -39,7 +39,9 @@ def user_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_groups_are_those_that_the_documentation_lists() -> None:
-    listed = "data model network sampler posterior likelihood score metric application trainer logger experiment"
+    listed = (
+        "data model network sampler posterior likelihood score metric propagator application trainer logger experiment"
+    )
     assert sorted(listed.split()) == GROUPS
 
 
@@ -55,7 +57,7 @@ def test_every_shipped_choice_composes_and_passes_the_check(job: list[str]) -> N
     check_overrides(job)
 
 
-@pytest.mark.parametrize("group", ["sampler", "posterior", "network", "score", "application"])
+@pytest.mark.parametrize("group", ["sampler", "posterior", "network", "score", "propagator", "application"])
 def test_an_option_is_named_after_what_it_builds(group: str) -> None:
     """`genuq sampler=heun` builds heun; a second option of the same kind begins with its name (unet_latent)."""
     built = {option: values(group, option).get("name", option) for option in OPTIONS[group]}
@@ -68,6 +70,7 @@ REGISTRIES: dict[str, Any] = {
     "posterior": posteriors.KINDS,
     "network": configuration.NETWORK_SCHEMAS,
     "score": scores.SCORES,
+    "propagator": propagators.PROPAGATORS,
     "application": configuration.APPLICATION_SCHEMAS,
 }
 
@@ -94,9 +97,9 @@ def untyped(schema: type, prefix: str = "") -> list[str]:
 
 
 def test_every_key_has_a_type_except_the_options_of_foreign_code() -> None:
-    applications = configuration.APPLICATION_SCHEMAS.values()
-    schemas = [configuration.Config, *configuration.NETWORK_SCHEMAS.values(), *applications]
-    foreign = ["network", "likelihood.options", "metric.options", "application"]
+    several = (configuration.NETWORK_SCHEMAS, configuration.PROPAGATOR_SCHEMAS, configuration.APPLICATION_SCHEMAS)
+    schemas = [configuration.Config, *(schema for group in several for schema in group.values())]
+    foreign = ["network", "likelihood.options", "metric.options", "propagator", "application"]
     assert [key for schema in schemas for key in untyped(schema)] == foreign
 
 

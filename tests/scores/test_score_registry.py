@@ -6,7 +6,7 @@ from genuq.scores import BASELINES, CONTROLS, FUNCTIONALS, SCORES
 
 
 def test_every_score_has_one_entry_and_a_label_of_its_own():
-    assert set(SCORES) == {*FUNCTIONALS, *BASELINES, *CONTROLS, "realism", "rarity"}
+    assert set(SCORES) == {*FUNCTIONALS, *BASELINES, *CONTROLS, "pixel_variance", "realism", "rarity"}
     assert len({entry.label for entry in SCORES.values()}) == len(SCORES)
     assert {entry.kind for entry in SCORES.values()} == {"score", "baseline", "control", "oracle"}
 

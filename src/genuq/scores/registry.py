@@ -17,7 +17,8 @@ class Entry:
         label: what a reader is shown.
         kind: `score` (of the posterior), `baseline` (of the literature, without a posterior), `control` (should not
             work) or `oracle` (sees the real data that it is judged by).
-        source: what it is made from: `draws` of the weights or of a control, the sampler's own `trajectory`, the
+        source: what it is made from: `draws` of the weights or of a control, the `propagation` of their variance to the
+            pixels, the sampler's own `trajectory`, the
             finished `image`, `real` data, or `nothing`. What it costs in network evaluations is what its source
             costs, counted by a `Meter`: nothing for the last three.
         needs_images: cannot score points.
@@ -35,6 +36,7 @@ SCORES: dict[str, Entry] = {
     "trace": Entry("Total variance", "score", "draws"),
     "cosine": Entry("Cosine distance", "score", "draws"),
     "paide": Entry("Pairwise-distance entropy", "score", "draws"),
+    "pixel_variance": Entry("Propagated pixel variance", "score", "propagation"),
     "aleatoric": Entry("Aleatoric variance (AU)", "baseline", "trajectory"),
     "trajectory_variance": Entry("Trajectory variance", "baseline", "trajectory"),
     "divergence": Entry("Flow divergence", "baseline", "trajectory"),
@@ -50,7 +52,7 @@ SCORES: dict[str, Entry] = {
 CONTROLS = tuple(name for name, entry in SCORES.items() if entry.kind == "control")
 
 assert {name for name, entry in SCORES.items() if entry.source == "trajectory"} == BASELINES.keys()
-assert {name for name, entry in SCORES.items() if entry.kind == "score"} == FUNCTIONALS.keys()
+assert {name for name, known in SCORES.items() if known.kind == "score" and known.source == "draws"} == set(FUNCTIONALS)
 
 
 def entry(name: str, key: str = "score.name") -> Entry:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genuq import files, models, posteriors, propagators
+from genuq import files, models, propagators
 from genuq.applications import (
     APPLICATIONS,
     Attempts,
@@ -47,6 +47,7 @@ from genuq.stages.artefacts import StageFolder
 from genuq.stages.columns import functional_of
 from genuq.stages.fit import load_posterior
 from genuq.stages.progress import Display
+from genuq.stages.propagate import require_variance
 from genuq.stages.run import Run
 from genuq.stages.sample import read_samples, shown
 from genuq.stages.stage import Stage
@@ -106,6 +107,15 @@ def application_of(run: Run) -> dict[str, Any] | None:
     return files.read_json(run.folder / Apply.name / "application.json")
 
 
+def examples_of(run: Run) -> dict[str, Tensor] | None:
+    """The images that the report shows: `before`, `after`, `control` (E, C, H, W), and `mask` (E, H, W) if any."""
+    if run.config.application is None or not run.is_image:
+        return None
+    tensors, _ = files.read_tensors(run.folder / Apply.name / "examples.safetensors")
+    shown_images = {name: tensors[name] for name in ("before", "after", "control") if name in tensors}
+    return shown_images | ({"mask": tensors["mask"][:, 0]} if "mask" in tensors else {})
+
+
 def settings_of(run: Run) -> Any:
     """The application's own settings as the library takes them.
 
@@ -139,19 +149,8 @@ def check_application(run: Run) -> None:
     if name == "best_of_n":
         candidate_groups(run.config.sampler.samples, given["n"])
     if "propagator" in given:
-        check_propagator(run, given["propagator"])
+        require_variance(run, propagators.build(given["propagator"]).name, "application.propagator")
         cut_time(models.build(run.description()) if run.trains else run.model, run.sampler, given["cut"])
-
-
-def check_propagator(run: Run, name: str) -> None:
-    """Raise ConfigurationError for no propagator, or for one that cannot treat the run's posterior."""
-    propagators.build(name)
-    kind = posteriors.KINDS[run.config.posterior.name]
-    if name != "coherent" and not (kind.closed_form or issubclass(kind, posteriors.KFACLaplace)):
-        raise ConfigurationError(
-            f"application.propagator = '{name}' needs a closed-form variance, which posterior '{kind.kind}' does not "
-            "have. Choose coherent, which needs only draws, or a posterior over the last layer."
-        )
 
 
 class Known:

@@ -17,9 +17,11 @@ from genuq.models import GenerativeModel
 from genuq.scores import BASELINES, FUNCTIONALS, SCORES, Entry, Watcher, entry, watch
 from genuq.stages.fit import OWN, is_control
 from genuq.stages.run import Run
+from genuq.stages.stage import STAGES
 
 WATCHED, SPENT = "score.", "evaluations."  # prefixes of a sample's columns: a score of its trajectory; what was spent
 ORACLES = tuple(name for name, known in SCORES.items() if known.kind == "oracle")
+PROPAGATED = "pixel_variance"
 KINDS = ("score", "baseline", "control", "oracle")  # in the order of the table
 OPTIONS = {  # of a baseline, by the key of the configuration
     "aleatoric": {"window": "window", "renoisings": "repeats"},
@@ -32,7 +34,8 @@ OPTIONS = {  # of a baseline, by the key of the configuration
 def columns_of(run: Run) -> list[str]:
     """Names of all columns: the run's own score first, then by kind."""
     score = run.config.score
-    names = dict.fromkeys([score.name, *score.also, *beside(run), *score.controls, "realism"])
+    pixels = [] if run.config.propagator is None else [PROPAGATED]
+    names = dict.fromkeys([score.name, *score.also, *pixels, *beside(run), *score.controls, "realism"])
     return sorted(names, key=lambda name: -1 if name == score.name else KINDS.index(entry_of(run, name).kind))
 
 
@@ -55,7 +58,7 @@ def functional_of(run: Run) -> str:
 
 
 def check_columns(run: Run) -> None:
-    """Raise ConfigurationError for a column that points cannot have."""
+    """Raise ConfigurationError for a column that this run cannot have."""
     for key, names in (
         ("score.name", [run.config.score.name]),
         ("score.also", run.config.score.also),
@@ -64,6 +67,10 @@ def check_columns(run: Run) -> None:
         for name in names:
             if entry(name, key).needs_images and not run.is_image:
                 raise ConfigurationError(f"{key}: '{name}' needs images; remove it for points.")
+            if name == PROPAGATED and run.config.propagator is None:
+                raise ConfigurationError(
+                    f"{key}: '{name}' needs a propagator: add propagator=trajectory, for instance."
+                )
 
 
 def check_watchers(run: Run, model: GenerativeModel) -> None:
@@ -112,8 +119,10 @@ def oracle(run: Run, name: str, judged: Mapping[str, Tensor]) -> Tensor:
     return -realism(real, fake, k).double() if name == "realism" else rarity(real, fake, k).nan_to_num(math.inf)
 
 
-def cost(name: str, samples: Mapping[str, Tensor]) -> float:
+def cost(run: Run, name: str, samples: Mapping[str, Tensor]) -> float:
     """Network evaluations of one sample that a score took beside those of sampling, as counted."""
+    if name == PROPAGATED:
+        return STAGES["propagate"].folder(run).notes()["evaluations"] or 0.0
     column = samples.get(f"{SPENT}{OWN if name in FUNCTIONALS else name}")
     return 0.0 if column is None else float(column.mean())
 
@@ -122,6 +131,6 @@ def scored_samples(run: Run, columns: Mapping[str, Tensor], samples: Mapping[str
     """The columns with what a reader needs to know of them, the run's own score first."""
     entries = {name: entry_of(run, name) for name in columns_of(run)}
     return {
-        name: ScoredSamples(columns[name], known.label, known.kind, cost(name, samples))
+        name: ScoredSamples(columns[name], known.label, known.kind, cost(run, name, samples))
         for name, known in entries.items()
     }

@@ -213,6 +213,48 @@ class GuideConfig:
 
 
 @dataclass
+class PropagatorConfig:
+    """What the propagators share."""
+
+    name: str = MISSING
+    reduce: str = "sum"  # of the pixels' variances to one score: sum, mean, top
+    share: float = 0.01  # of the pixels, for top
+    map_method: str = "draws"  # latent models: draws (decoded) or linear (the decoder's Jacobian)
+    map_draws: int = 16
+
+
+@dataclass
+class TrajectoryConfig(PropagatorConfig):
+    name: str = "trajectory"
+    data_variance: float | None = 0.1
+
+
+@dataclass
+class CorrectedConfig(PropagatorConfig):
+    name: str = "corrected"
+    covariance: str = "jvp"
+    probes: int = 1
+    states: str = "carried"
+    skip: int = 1
+    ancestral: str = "integrated"
+    derivative: str = "difference"
+
+
+@dataclass
+class CoherentConfig(PropagatorConfig):
+    name: str = "coherent"
+    draws: int | None = 8
+    derivative: str = "difference"
+
+
+@dataclass
+class PaperConfig(PropagatorConfig):
+    name: str = "paper"
+    states: int = 10
+    skip: int = 1
+
+
+@dataclass
 class TrainerConfig:
     steps: int = 3000
     batch_size: int = 128
@@ -241,7 +283,9 @@ class LoggerConfig:
 
 @dataclass
 class Config:
-    """The whole configuration. `network` is one of three schemas, `application` none or one of five, by their names."""
+    """The whole configuration. `network` is one of three schemas by its name; `propagator` and `application` are one of
+    theirs, or none.
+    """
 
     name: str = MISSING
     seed: int = 0
@@ -256,12 +300,19 @@ class Config:
     likelihood: LikelihoodConfig = field(default_factory=LikelihoodConfig)
     score: ScoreConfig = field(default_factory=ScoreConfig)
     metric: MetricConfig = field(default_factory=MetricConfig)
+    propagator: Any = None  # of weight uncertainty to every pixel
     application: Any = None  # what is done with the uncertainty
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
 
 
 NETWORK_SCHEMAS = {"unet": UNetConfig, "dit": DiTConfig, "mlp": MLPConfig}
+PROPAGATOR_SCHEMAS = {
+    "trajectory": TrajectoryConfig,
+    "corrected": CorrectedConfig,
+    "coherent": CoherentConfig,
+    "paper": PaperConfig,
+}
 APPLICATION_SCHEMAS = {
     "filter": FilterConfig,
     "best_of_n": BestOfNConfig,
@@ -280,10 +331,15 @@ def folder_name(overrides: str, longest: int = 150) -> str:
 
 
 def register() -> None:
-    """Make the schemas known to Hydra: `schema` for the whole, GROUP/schema_NAME for each network and application."""
+    """Make the schemas known to Hydra: `schema` for the whole, GROUP/schema_NAME where a group has several."""
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
-    for group, schemas in (("network", NETWORK_SCHEMAS), ("application", APPLICATION_SCHEMAS)):
+    groups: dict[str, dict[str, type]] = {
+        "network": NETWORK_SCHEMAS,
+        "propagator": PROPAGATOR_SCHEMAS,
+        "application": APPLICATION_SCHEMAS,
+    }
+    for group, schemas in groups.items():
         for name, schema in schemas.items():
             store.store(group=group, name=f"schema_{name}", node=schema)

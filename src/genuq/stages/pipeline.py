@@ -13,6 +13,7 @@ from genuq.stages.embed import Embed
 from genuq.stages.evaluate import Evaluate
 from genuq.stages.fit import Fit
 from genuq.stages.progress import Display
+from genuq.stages.propagate import Propagate
 from genuq.stages.report import Report
 from genuq.stages.run import Run
 from genuq.stages.sample import Sample
@@ -20,7 +21,7 @@ from genuq.stages.score import Score
 from genuq.stages.stage import STAGES, register
 from genuq.stages.train import Train, TrainJudge
 
-for _stage in (Train, TrainJudge, Fit, Sample, Embed, Score, Evaluate, Apply, Report):
+for _stage in (Train, TrainJudge, Fit, Sample, Propagate, Embed, Score, Evaluate, Apply, Report):
     register(_stage)
 
 

@@ -13,12 +13,13 @@ import torch
 import genuq
 from genuq import files
 from genuq.report import terminal_table, write_report
-from genuq.stages.apply import application_of
+from genuq.stages.apply import application_of, examples_of
 from genuq.stages.artefacts import StageFolder
 from genuq.stages.evaluate import scoring_space
 from genuq.stages.fit import OWN
 from genuq.stages.loggers import log_results
 from genuq.stages.progress import Display
+from genuq.stages.propagate import maps_entry, shown_maps
 from genuq.stages.run import Run
 from genuq.stages.sample import read_samples, shown
 from genuq.stages.stage import STAGES, Stage
@@ -40,7 +41,14 @@ class Report(Stage):
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         samples, results = read_samples(run), collect(run)
         with display.busy("drawing the plots and the page"):
-            page = write_report(folder.path, results, shown(run, samples["image"]), shown(run, samples["draws"]))
+            page = write_report(
+                folder.path,
+                results,
+                shown(run, samples["image"]),
+                shown(run, samples["draws"]),
+                shown_maps(run),
+                examples_of(run),
+            )
         log_results(run, results, {path.stem: path for path in sorted((folder.path / "plots").glob("*.png"))})
         return {"page": page.name}
 
@@ -91,6 +99,7 @@ def collect(run: Run) -> dict[str, Any]:
         "judge": evaluation["judge"],
         "scores": evaluation["scores"],
         "samples": evaluation["samples"],
+        "maps": maps_entry(run),
         "application": application_of(run),
         "warnings": [
             note for row in evaluation["scores"] for note in row["notes"] if row["kind"] in ("score", "baseline")

@@ -11,8 +11,9 @@ from torch import Tensor
 from genuq import files
 from genuq.scores import BASELINES, FUNCTIONALS, complexity, functional, random_score
 from genuq.stages.artefacts import StageFolder
-from genuq.stages.columns import ORACLES, WATCHED, columns_of, functional_of, oracle
+from genuq.stages.columns import ORACLES, PROPAGATED, WATCHED, columns_of, functional_of, oracle
 from genuq.stages.progress import Display
+from genuq.stages.propagate import propagated_score
 from genuq.stages.run import Run
 from genuq.stages.sample import read_samples, shown
 from genuq.stages.stage import Stage
@@ -24,6 +25,9 @@ class Score(Stage):
     name = "score"
     inputs = ("embed",)
     groups = ("score",)
+
+    def needs(self, run: Run) -> tuple[str, ...]:
+        return self.inputs if run.config.propagator is None else (*self.inputs, "propagate")
 
     def settings(self, run: Run) -> dict[str, Any]:
         likelihood = run.plain("likelihood")["likelihood"]
@@ -40,6 +44,8 @@ class Score(Stage):
         for name in columns_of(run):
             if name in FUNCTIONALS:
                 columns[name] = functional(name)(draws_NMD, variance.value)
+            elif name == PROPAGATED:
+                columns[name] = propagated_score(run)
             elif name in BASELINES:
                 columns[name] = samples[f"{WATCHED}{name}"]
             elif name in ORACLES:

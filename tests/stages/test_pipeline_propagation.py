@@ -1,0 +1,93 @@
+"""The stage `propagate`: maps and their score in a run, resumption, refusals."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from small_runs import IMAGES, POINTS, composed, launch
+
+from genuq import files
+from genuq.errors import ArtefactError, ConfigurationError
+from genuq.propagators import image_score
+from genuq.stages import preflight
+from genuq.stages.propagate import Propagate
+from genuq.stages.run import Run
+
+STAGES = "stages=[train,judge,fit,sample,propagate,embed,score,evaluate,report]"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, image_root: Path) -> Path:
+    folder = tmp_path_factory.mktemp("propagated")
+    launch(folder, *IMAGES, f"data.root={image_root}", "propagator=trajectory", STAGES)
+    return folder
+
+
+def shards(folder: Path) -> list[dict[str, torch.Tensor]]:
+    return [files.read_tensors(path)[0] for path in sorted((folder / "propagate").glob("shard-*.safetensors"))]
+
+
+def test_the_maps_are_roots_of_the_variances_and_the_score_is_their_sum(finished: Path) -> None:
+    parts = shards(finished)
+    variance = torch.cat([part["variance"] for part in parts])
+    assert torch.cat([part["index"] for part in parts]).tolist() == list(range(24)) and len(parts) == 3
+    assert torch.allclose(torch.cat([part["map"] for part in parts]), variance.sqrt().float())
+    columns, _ = files.read_tensors(finished / "score" / "scores.safetensors")
+    assert torch.equal(columns["pixel_variance"], image_score(variance, "sum"))
+    assert columns["pixel_variance"].unique().numel() > 1
+
+
+def test_the_report_shows_maps_and_what_they_cost(finished: Path) -> None:
+    results = files.read_json(finished / "report" / "results.json")
+    assert results["maps"]["propagator"] == "trajectory" and results["maps"]["evaluations_ratio"] < 1.6
+    row = next(row for row in results["scores"] if row["name"] == "pixel_variance")
+    assert row["kind"] == "score" and row["evaluations_per_sample"] >= 0
+    assert (finished / "report" / "plots" / "maps.png").is_file()
+
+
+def test_finished_shards_are_not_made_again(
+    finished: Path, image_root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    kept, lost = sorted((copy / "propagate").glob("shard-*.safetensors"))[:2]
+    before, age = files.sha256(lost), kept.stat().st_mtime_ns
+    lost.unlink()
+    (copy / "propagate" / "manifest.json").unlink()
+    launch(copy, *IMAGES, f"data.root={image_root}", "propagator=trajectory", STAGES)
+    assert files.sha256(lost) == before and kept.stat().st_mtime_ns == age
+
+
+def test_without_a_propagator_nothing_is_left(tmp_path: Path) -> None:
+    launch(tmp_path, *POINTS, "stages=[train,fit,sample,propagate]")
+    assert not (tmp_path / "propagate").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["propagator=corrected", "posterior=mc_dropout"], "propagator = 'corrected' needs a closed-form variance"),
+        (["propagator=paper", "sampler=dpm_solver_pp_2m"], "propagator 'paper' knows one state"),
+        (["propagator=trajectory", "propagator.reduce=most"], "propagator.reduce = 'most'"),
+        (["propagator=corrected", "propagator.skip=0"], "propagator.skip = 0"),
+        (["score.also=[pixel_variance]"], "score.also: 'pixel_variance' needs a propagator"),
+    ],
+)
+def test_what_cannot_be_propagated_is_refused_before_any_work(
+    overrides: list[str], said: str, tmp_path: Path, image_root: Path
+) -> None:
+    settings = [text for text in IMAGES if not text.startswith("sampler.") or "sampler" not in overrides[-1]]
+    config = composed(*settings, f"data.root={image_root}", STAGES, *overrides)
+    with pytest.raises(ConfigurationError, match=said):
+        preflight.check(Run(config, tmp_path, "genuq"))
+
+
+def test_a_broken_shard_is_named(finished: Path, image_root: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    broken = sorted((copy / Propagate.name).glob("shard-*.safetensors"))[0]
+    broken.write_bytes(broken.read_bytes()[:60])
+    (copy / Propagate.name / "manifest.json").unlink()
+    with pytest.raises(ArtefactError, match=broken.name):
+        launch(copy, *IMAGES, f"data.root={image_root}", "propagator=trajectory", STAGES)
