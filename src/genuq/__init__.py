@@ -24,6 +24,8 @@ _PUBLIC = {
     "Sampler": "genuq.models",
     "sample": "genuq.models",
     "fit": "genuq.posteriors",
+    "finetune_ensemble": "genuq.stages.members",
+    "propagate": "genuq.propagators",
     "propagate": "genuq.propagators",
     "SemanticLikelihood": "genuq.likelihoods",
     "PixelLikelihood": "genuq.likelihoods",

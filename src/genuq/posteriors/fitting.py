@@ -253,6 +253,11 @@ def in_this_process(model: GenerativeModel, progress: Progress | None) -> Runner
 
 def fit_by(run: Runner, model: GenerativeModel, dataset: Dataset, settings: FitSettings) -> FitResult:
     """The passes of a fit in their order, each done by `run`: curvature, held-out images, predictive density."""
+    if kind_of(settings.kind).source == "weights":
+        raise ConfigurationError(
+            f"posterior '{settings.kind}' is made of whole sets of weights, not fitted to a stream of images: use "
+            "genuq.finetune_ensemble, or update an empty one with each member's weights."
+        )
     settings.check(dataset)
     model.check_weights()
     if settings.kind == IsotropicNoise.kind:
