@@ -26,7 +26,6 @@ _PUBLIC = {
     "fit": "genuq.posteriors",
     "finetune_ensemble": "genuq.stages.members",
     "propagate": "genuq.propagators",
-    "propagate": "genuq.propagators",
     "SemanticLikelihood": "genuq.likelihoods",
     "PixelLikelihood": "genuq.likelihoods",
     "generative_uncertainty": "genuq.scores",
