@@ -15,7 +15,7 @@ from genuq import files
 
 HERE = Path(__file__).parent
 RESULTS = Path("outputs/applications")
-COMMON = ["experiment=quickstart", "sampler.samples=512", "score.also=[]", "score.controls=[random]"]
+COMMON = ["experiment=quickstart", "sampler.samples=256", "score.also=[]", "score.controls=[random]"]
 STAGES = "stages=[fit,sample,embed,score,apply]"
 RUNS = {
     "rectification": {
@@ -30,7 +30,7 @@ RUNS = {
         "filter within classes": ["application=filter", "application.per_class=true"],
         "best of 4": ["application=best_of_n"],
         "augment": ["application=augment", "application.samples=128", "application.spread=300"],
-        "guide": ["application=guide", "application.samples=512"],
+        "guide": ["application=guide", "application.samples=256"],
     },
 }
 MEASURES = {

@@ -109,6 +109,9 @@ def test_guide_says_what_was_counted(applied: Path) -> None:
 def test_the_results_carry_the_application(applied: Path) -> None:
     results = files.read_json(applied / "run" / "report" / "results.json")
     assert results["application"] == entry(applied / APPLICATIONS[-1])
+    assert (applied / "run" / "report" / "plots" / "examples.png").exists()
+    page = (applied / "run" / "report" / "index.html").read_text()
+    assert 'id="application"' in page and "Example 1: after" in page
 
 
 def test_without_an_application_nothing_is_left(images_run: Path, image_root: Path, tmp_path: Path) -> None:
@@ -160,7 +163,7 @@ def test_a_killed_application_goes_on_and_ends_the_same(
         ),
         ("filter", ["application.fraction=1.5"], r"application\.fraction = 1\.5"),
         ("best_of_n", ["application.n=1"], r"application\.n = 1; a choice needs at least 2"),
-        ("best_of_n", ["application.n=30"], r"application\.n = 30, but no class has more than 24"),
+        ("best_of_n", ["application.n=13"], r"application\.n = 13, but no class has more than 12 of 24"),
         ("augment", ["application.samples=100"], r"application\.samples = 100; the run has sampler\.samples = 24"),
         (
             "augment",

@@ -146,11 +146,13 @@ def check_application(run: Run) -> None:
         raise ConfigurationError(
             f"application.samples = {given['samples']}; the run has sampler.samples = {run.config.sampler.samples}."
         )
+    model = models.build(run.description()) if run.trains else run.model
     if name == "best_of_n":
-        candidate_groups(run.config.sampler.samples, given["n"])
+        count = run.config.sampler.samples
+        candidate_groups(count, given["n"], run.sampler.classes_of(model, range(count)))
     if "propagator" in given:
         require_variance(run, propagators.build(given["propagator"]).name, "application.propagator")
-        cut_time(models.build(run.description()) if run.trains else run.model, run.sampler, given["cut"])
+        cut_time(model, run.sampler, given["cut"])
 
 
 class Known:
