@@ -39,6 +39,17 @@ def test_a_run_makes_its_members_and_samples_under_them(kind: str, trained: Path
     assert made == sorted([*members, "members.json"])
 
 
+def test_a_member_of_a_deep_ensemble_is_what_the_train_stage_makes_with_its_seed(trained: Path) -> None:
+    settings = [*POINTS, "stages=[fit]", "model.checkpoint=null", "posterior=deep_ensemble", "posterior.members=2"]
+    launch(trained, *settings)
+    own, member, other = (
+        files.read_tensors(trained / path)[0]
+        for path in ("train/model.safetensors", *(f"fit/draws-members/member-{k}.safetensors" for k in (0, 1)))
+    )
+    assert own.keys() == member.keys() and all(torch.equal(own[name], member[name]) for name in own)
+    assert not torch.equal(own["network.head.weight"], other["network.head.weight"])
+
+
 def test_the_members_of_one_run_are_the_checkpoints_of_another(trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained, tmp_path / "other")
     launch(trained, *POINTS, *MEMBERS, "posterior=deep_ensemble")
