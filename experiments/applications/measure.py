@@ -34,7 +34,15 @@ RUNS = {
     },
 }
 MEASURES = {
-    "rectification": ["accepted", "success", "confidence_gain", "accuracy_gain", "change_outside", "diversity"],
+    "rectification": [
+        "accepted",
+        "success",
+        "success_without_rule",
+        "confidence_gain",
+        "accuracy_gain",
+        "change_outside",
+        "diversity",
+    ],
     "applications": ["confidence", "accuracy", "realism", "fid", "diversity"],
 }
 

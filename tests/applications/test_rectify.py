@@ -127,6 +127,8 @@ def test_the_outcome_by_hand() -> None:
         values = {row.measure: getattr(row, part).value for row in found.rows}
         assert values["accepted"] == pytest.approx(float(taken.double().mean()))
         assert values["success"] == pytest.approx(float((gain[taken] > 0).double().mean()))
+        every = (side - attempts.before[:, None]).double().mean((2, 3, 4))
+        assert values["success_without_rule"] == pytest.approx(float((every > 0).double().mean()))
         assert values["confidence_gain"] == pytest.approx(float((gain * taken).mean()), abs=1e-6)
         assert values["change_outside"] == 0
     assert found.settings["accepted"] == int(decisions[0].accepted.sum())

@@ -178,10 +178,11 @@ def decide(
     variance = likelihood.observation_variance(attempts.embedded_before).value
     before = functional(score)(attempts.embedded_before, variance)
     needed = margin * float(before.std()) if len(before) > 1 else 0.0
-    return tuple(  # type: ignore[return-value]
+    ours, control = (
         _decision(before, functional(score)(embedded.flatten(0, 1), variance).reshape(len(before), -1), needed)
         for embedded in (attempts.embedded_ours, attempts.embedded_control)
     )
+    return ours, control
 
 
 def _decision(before: Tensor, scores: Tensor, needed: float) -> Decision:
@@ -205,7 +206,8 @@ def rectification_outcome(
     """What the judge says, beside the control.
 
     Rows: `accepted`, the share of failed samples that were replaced; `success`, the share of the accepted whose first
-    measure really improves (Wilson's intervals); `MEASURE_gain`, its mean change over all failed samples, those that
+    measure really improves (Wilson's intervals); `success_without_rule`, that share of all attempts, accepted or not,
+    which a rule that knows nothing would have; `MEASURE_gain`, its mean change over all failed samples, those that
     were left alone counting zero; `accuracy_gain` likewise; `change_inside` and `change_outside`, the root mean square
     change of the best attempt in and around the region, in [-1, 1]; `diversity`, the mean distance between two attempts
     in the judge's features.
@@ -220,14 +222,20 @@ def rectification_outcome(
     gains = [(side.measures[first] - before.measures[first]).double() for side in after]
     improved = [(gain > 0).double() for gain in gains]
     rows.rates("success", (improved[0], accepted[0]), (improved[1], accepted[1]), replicates)
+    candidates = attempts.ours.shape[1]
+    every = [judged_candidates(judge, images, classes) for images in sides]
+    unruled = [
+        (side.measures[first].reshape(-1, candidates) > before.measures[first][:, None]).double().mean(1)
+        for side in every
+    ]
+    rows.means("success_without_rule", unruled, replicates)
     for name in dict.fromkeys([first, *(["accuracy"] if "accuracy" in before.measures else [])]):
         pair = [taken * (side.measures[name] - before.measures[name]).double() for taken, side in zip(accepted, after)]
         rows.means(f"{name}_gain", pair, replicates)
     for name, region in (("change_inside", attempts.region), ("change_outside", ~attempts.region)):
         best = (chosen(images, decision.best)[:, None] for images, decision in zip(sides, decisions))
         rows.means(name, (changes(images, attempts.before, region)[:, 0] for images in best), replicates)
-    features = (judged_candidates(judge, images, classes).features_ND for images in sides)
-    rows.means("diversity", (diversity(each, attempts.ours.shape[1]) for each in features), replicates)
+    rows.means("diversity", (diversity(side.features_ND, candidates) for side in every), replicates)
     settings = {
         "failed": len(attempts.before),
         "accepted": int(accepted[0].sum()),
