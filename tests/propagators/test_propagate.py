@@ -9,7 +9,7 @@ from toy_runs import NETWORKS, fitted, random_model
 
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, Sampler, sample, sample_latents
-from genuq.posteriors import IsotropicNoise, Scale, swapped
+from genuq.posteriors import IsotropicNoise, Scale, ScaleOptions, fit, swapped
 from genuq.posteriors.arrangement import Arrangement
 from genuq.propagators import PROPAGATORS as PROPAGATORS_BY_NAME
 from genuq.propagators import Coherent, Corrected, Paper, Trajectory, build, grid_times, propagate
@@ -68,6 +68,24 @@ def test_one_step_is_the_variance_over_weight_draws(network, guidance):
         assert float(drawn.sum() / found.sum()) == pytest.approx(1, abs=0.05)
         assert relative.std() < 0.1  # 0.07 of 400 draws
         assert relative.min() > 0.6 and relative.max() < 1.4
+
+
+def test_kfac_of_the_head_alone_propagates_as_well():
+    """It lies over the network, by the head's name in it; one step against regenerations."""
+    model = random_model("dit")
+    images = 2 * torch.rand((96, 1, 8, 8), generator=torch.Generator().manual_seed(0)) - 1
+    scale = ScaleOptions(observation_noise=1e-4, prior_precision=1e4, temperature=1.0)
+    posterior = fit(model, images, "kfac", images=64, held_out=32, layers="head", scale=scale).posterior
+    sampler, versions = Sampler(steps=1), []
+    for draw in range(400):
+        with swapped(model.network, posterior.draw(draw)):
+            versions.append(sample_latents(model, sampler, range(4)))
+    drawn = torch.stack(versions).double().var(0)
+    for propagator in (Trajectory(None), Corrected(), Coherent(400)):
+        found = propagate(model, posterior, sampler, range(4), propagator).variance
+        assert float(drawn.sum() / found.sum()) == pytest.approx(1, abs=0.05), propagator
+        assert (drawn / found).std() < 0.15
+    assert found.shape == drawn.shape
 
 
 class TestCuts:

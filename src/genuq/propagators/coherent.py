@@ -16,7 +16,14 @@ from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, StageRecord
 from genuq.posteriors import CurvaturePosterior, LastLayerPosterior, Posterior
 from genuq.propagators.derivatives import require_method
-from genuq.propagators.propagator import Follower, Journey, Propagator, require_at_least_one
+from genuq.propagators.propagator import (
+    Follower,
+    Journey,
+    Propagator,
+    head_deviation,
+    moves_head_alone,
+    require_at_least_one,
+)
 from genuq.solvers import Stage, apply
 
 
@@ -47,10 +54,6 @@ class Coherent(Propagator):
         posterior.require_final()
         if not any(part is posterior.module for part in model.modules()):
             raise ConfigurationError("the posterior is about weights of another model. Fit it to this one.")
-        if isinstance(posterior, LastLayerPosterior) and posterior.module is not model.head:
-            raise ConfigurationError(
-                f"the posterior is about another layer than model.head = '{model.head_name}'. Fit it to this model."
-            )
         if self.draws is None and not isinstance(posterior, LastLayerPosterior):
             raise ConfigurationError(
                 f"propagator.draws = null needs a last-layer posterior, not '{posterior.kind}'. Give a number of draws."
@@ -66,11 +69,11 @@ class _Follower(Follower):
     def __init__(self, journey: Journey, how: Coherent) -> None:
         self.network, self.memory, self.how = journey.network, journey.memory, how
         posterior = journey.network.posterior
-        self.last_layer = isinstance(posterior, LastLayerPosterior)
-        self.matrices = (
-            _matrices(posterior, how.draws, journey.seed) if isinstance(posterior, LastLayerPosterior) else []
-        )
-        self.weights = [] if self.last_layer else _deviations(posterior, how.draws or 0, journey.seed)
+        self.head_alone = moves_head_alone(journey.network.model, posterior)
+        if self.head_alone:
+            self.matrices, self.weights = _matrices(journey, how.draws), []
+        else:
+            self.matrices, self.weights = [], _deviations(posterior, how.draws or 0, journey.seed)
         self.around_mean = isinstance(posterior, CurvaturePosterior)  # the draws' mean is the trained weights
         count = len(self.matrices) or len(self.weights)
         self.state = journey.start
@@ -88,7 +91,7 @@ class _Follower(Follower):
 
     def _answer(self, m: int, u: Tensor, first: bool) -> Tensor:
         """The deviation of f under draw m where the state deviates by u; nothing at the first stage."""
-        if not self.last_layer:
+        if not self.head_alone:
             return self.network.along_with_weights(u, self.weights[m], self.how.derivative)
         direct = self.network.deviation(self.matrices[m])
         return direct if first else direct + self.network.along(u, self.how.derivative)
@@ -104,10 +107,12 @@ class _Follower(Follower):
         return self.now.square().mean(0) if self.around_mean else self.now.var(0)
 
 
-def _matrices(posterior: LastLayerPosterior, draws: int | None, seed: int) -> list[Tensor]:
+def _matrices(journey: Journey, draws: int | None) -> list[Tensor]:
     """Deviations (O, K) of the head's weights: those of the posterior's draws, or one for each direction."""
+    model, posterior = journey.network.model, journey.network.posterior
     if draws is not None:
-        return [posterior.head.flattened(posterior.draw(m, seed)).cpu() - posterior.mean_OK for m in range(draws)]
+        return [head_deviation(model, posterior, m, journey.seed) for m in range(draws)]
+    assert isinstance(posterior, LastLayerPosterior)
     active = posterior.active_O.nonzero().flatten().tolist()
     return [_direction(posterior, row, column) for row in active for column in range(posterior.head.inputs)]
 

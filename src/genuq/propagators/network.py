@@ -12,8 +12,9 @@ from torch.func import functional_call
 
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, StageRecord
-from genuq.posteriors import LastLayerPosterior, Posterior, swapped
+from genuq.posteriors import Posterior, swapped
 from genuq.posteriors.arrangement import Arrangement
+from genuq.posteriors.head import head_of
 from genuq.propagators.derivatives import METHODS, along, difference_step, forward_mode
 
 
@@ -29,6 +30,7 @@ class FollowedNetwork:
 
     def __init__(self, model: GenerativeModel, posterior: Posterior, guidance: float, y: Tensor | None) -> None:
         self.model, self.posterior, self.guidance, self.y = model, posterior, guidance, y
+        self._head = head_of(model.head)
         self.branches = 1 if guidance == 1.0 or y is None else 2
         self.evaluations = 0.0
         self.arrangement: Arrangement | None = None
@@ -133,8 +135,7 @@ class FollowedNetwork:
 
     def deviation(self, matrix_OK: Tensor) -> Tensor:
         """Change of f for a change of the head's weights, float64."""
-        assert isinstance(self.posterior, LastLayerPosterior)
-        return self._arranged(self.posterior.head.project(self.features, matrix_OK.to(self.features))).double()
+        return self._arranged(self._head.project(self.features, matrix_OK.to(self.features))).double()
 
     def _arranged(self, values: Tensor) -> Tensor:
         if self.arrangement is None:

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, StageRecord
-from genuq.posteriors import LastLayerPosterior, Posterior
+from genuq.posteriors import Posterior
+from genuq.posteriors.head import head_of
 from genuq.propagators.network import FollowedNetwork
-from genuq.randomness import generator, generators, normal
+from genuq.randomness import generators, key, normal
 from genuq.solvers import Stage
 
 PROBES, NOISES, DRAWS = "propagator probes", "propagator noise", "propagator weights"
@@ -58,11 +59,7 @@ class Journey:
 
     def weight_deviation(self, number: int) -> Tensor:
         """(O, K) deviation of the head's weights, draw `number` of the propagator's own, the same for all samples."""
-        posterior = self.network.posterior
-        assert isinstance(posterior, LastLayerPosterior)
-        source = generator(self.seed, number, DRAWS)
-        normal_OK = torch.randn(posterior.mean_OK.shape, generator=source, dtype=torch.float64)
-        return posterior.deviation(normal_OK) * posterior.active_O[:, None]
+        return head_deviation(self.network.model, self.network.posterior, number, key(self.seed, 0, DRAWS))
 
 
 class Follower(ABC):
@@ -113,11 +110,26 @@ def require_closed_form(name: str, model: GenerativeModel, posterior: Posterior)
             "does not have. Choose a last-layer posterior (exact_laplace, diagonal_laplace), or propagator=coherent, "
             "which needs only weight draws."
         )
-    if posterior.module is not model.head:
+    if not moves_head_alone(model, posterior):
         raise ConfigurationError(
             f"the posterior is about another layer than model.head = '{model.head_name}'. Fit it to this model."
         )
     posterior.require_final()
+
+
+def moves_head_alone(model: GenerativeModel, posterior: Posterior) -> bool:
+    """Whether the posterior's parameters are those of this model's head (or some of them)."""
+    own = {value.data_ptr() for value in model.head.parameters()}
+    return all(value.data_ptr() in own for value in posterior.covered().values())
+
+
+def head_deviation(model: GenerativeModel, posterior: Posterior, index: int, seed: int) -> Tensor:
+    """(O, K), float64 on the CPU: what weight draw `index` of a posterior of the head changes."""
+    prefix = "" if posterior.module is model.head else f"{model.head_name}."
+    trained = {name: value.detach() for name, value in model.head.named_parameters()}
+    drawn = {name.removeprefix(prefix): value for name, value in posterior.draw(index, seed).items()}
+    head = head_of(model.head)
+    return (head.flattened({**trained, **drawn}) - head.flattened(trained)).cpu()
 
 
 def require_at_least_one(key: str, value: int, least: int = 1) -> None:
