@@ -14,7 +14,7 @@ from genuq.stages.members import fit_members, residual_variance
 NAME = "flow_matching_fashion_mnist"
 
 
-@pytest.fixture(scope="module", params=["posthoc_ensemble"])
+@pytest.fixture(scope="module", params=["deep_ensemble", "posthoc_ensemble"])
 def ensemble(request: pytest.FixtureRequest) -> tuple[genuq.GenerativeModel, MembersPosterior]:
     model = genuq.load_reference("flow_matching")
     settings = MemberSettings(request.param, checkpoints="reference", observation_noise=1.0)

@@ -130,11 +130,13 @@ def from_members(run: Run, settings: Mapping[str, Any], folder: Path, display: D
     """The posterior of whole sets of weights, made in `folder`."""
     started = time.perf_counter()
     posterior = run_members(run, settings, folder, display)
-    how = {key: "given, or measured" for key in ("n_effective", "observation_noise")}
-    how["prior_precision"] = (
-        "of the fine-tunings, averaged over the weights" if settings["prior_relative_size"] else "none"
-    )
-    how["temperature"] = "scales the draws' deviations; no likelihood takes part"
+    no_prior = "none: these members know no prior"
+    how = {
+        "n_effective": "given, or the size of the training set",
+        "observation_noise": "given, or the mean squared error of the trained network on training images",
+        "prior_precision": "one over the mean variance of the prior" if settings["prior_relative_size"] else no_prior,
+        "temperature": "multiplies the squared deviations of the draws",
+    }
     chosen = ChosenScale(posterior.require_final(), how, evidence=None, criterion="members")
     return FitResult(posterior, chosen, HeldOutSums(inputs=0), time.perf_counter() - started, forward_seconds=0.0)
 
