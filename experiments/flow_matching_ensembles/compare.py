@@ -58,7 +58,7 @@ def main() -> None:
     rows = [
         head,
         "",
-        "| weights | class accuracy | FID | pixel rms from the trained network's sample |",
+        "| weights | class accuracy | FID | rms change of a pixel in [0, 1] |",
         "|---|---|---|---|",
     ]
     accuracy, distance = judged(classifier, real, base[0], classes)
