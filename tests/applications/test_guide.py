@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from application_cases import CASE, MODEL, by_brightness
@@ -10,6 +12,7 @@ from torch import nn
 from genuq.applications import Guidance, Guided, Replicates, guidance_outcome, guide, plain_sampler
 from genuq.applications.guide import UncertaintyGuidance, evaluations_of
 from genuq.errors import ConfigurationError
+from genuq.metrics import frechet_distance, precision_recall
 from genuq.models import GenerativeModel, Sampler, StageRecord, metered, sample, sample_latents
 from genuq.randomness import generators, normal
 from genuq.solvers import DDIM, DPMSolverPlusPlus2M, Euler, Heun
@@ -105,9 +108,27 @@ def test_the_outcome_pairs_by_sample() -> None:
     images = torch.randn(50, 1, 2, 2, generator=torch.Generator().manual_seed(0))
     cost, region = torch.full((50,), 8.0), torch.ones(50, 1, 2, 2, dtype=torch.bool)
     made = Guided(torch.arange(50), images + 0.1, images, images, region, cost, cost)
-    row = guidance_outcome(made, by_brightness, None, Replicates(200)).row("confidence")
+    row = guidance_outcome(made, by_brightness, None, replicates=Replicates(200)).row("confidence")
     assert row.difference.value == pytest.approx(0.1) and row.difference.high - row.difference.low < 1e-6
     assert row.ours.high - row.ours.low > 0.1
+
+
+def test_set_metrics_are_the_librarys_and_paired() -> None:
+    source = torch.Generator().manual_seed(0)
+    images, real = torch.randn(80, 1, 2, 2, generator=source), torch.randn(300, 4, generator=source)
+    cost, region = torch.full((80,), 8.0), torch.ones(80, 1, 2, 2, dtype=torch.bool)
+    made = Guided(torch.arange(80), 0.5 * images, images, images, region, cost, cost)
+    found = guidance_outcome(made, by_brightness, None, real, 3, Replicates(50), halves=40)
+    for part, side in (("ours", 0.5 * images), ("control", images)):
+        known = precision_recall(real, side.flatten(1), 3)
+        assert getattr(found.row("recall"), part).value == pytest.approx(known.recall)
+        assert getattr(found.row("fid"), part).value == pytest.approx(frechet_distance(real, side.flatten(1)), rel=1e-6)
+    assert found.row("fid").difference.low > 0 and found.row("recall").difference.high < 0
+    same = Guided(made.index, images, images, images, region, cost, cost)
+    difference = guidance_outcome(same, by_brightness, None, real, 3, Replicates(50), halves=10).row("fid").difference
+    assert difference.low == difference.value == difference.high == 0
+    few = Guided(*(getattr(made, field.name)[:4] for field in dataclasses.fields(Guided)))
+    assert guidance_outcome(few, by_brightness, None, real, 5, Replicates(50)).notes[0].startswith("No fid")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from genuq.analysis.filtering import kept_count
 from genuq.analysis.inputs import Array, Column, class_column, column
 from genuq.analysis.intervals import Interval
 from genuq.applications.outcome import (
+    SET_METRICS,
     Judgement,
     Outcome,
     Replicates,
@@ -23,8 +24,6 @@ from genuq.applications.outcome import (
 )
 from genuq.errors import ConfigurationError, DataError
 from genuq.metrics.checks import Features
-
-SET_METRICS = ("fid", "precision", "recall")
 
 CONTROL = "as many samples chosen at random"
 

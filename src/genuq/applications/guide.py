@@ -22,9 +22,10 @@ import torch
 from torch import Tensor
 
 from genuq.applications.augment import require_at_least
-from genuq.applications.outcome import Judge, Outcome, Replicates, Rows, clause
+from genuq.applications.outcome import SET_METRICS, Judge, Outcome, Replicates, Rows, clause
 from genuq.applications.regions import on_images, uncertain_region
-from genuq.errors import ConfigurationError
+from genuq.errors import ConfigurationError, DataError
+from genuq.metrics.checks import Features
 from genuq.models import GenerativeModel, Sampler, Steering, evaluating, finished, metered, sample, sample_latents
 from genuq.processes import conversion
 from genuq.randomness import generators, normal
@@ -162,13 +163,29 @@ def guide(model: GenerativeModel, sampler: Sampler, indices: Sequence[int], how:
 
 
 def guidance_outcome(
-    found: Guided, judge: Judge, classes: Tensor | None, replicates: Replicates | None = None
+    found: Guided,
+    judge: Judge,
+    classes: Tensor | None,
+    real_RD: Features | None = None,
+    k: int = 5,
+    replicates: Replicates | None = None,
+    halves: int = 100,
 ) -> Outcome:
-    """Every measure of the judge beside the control's, paired by the noise that the samples start from."""
+    """Every measure of the judge beside the control's, paired by the noise that the samples start from.
+
+    Args:
+        real_RD: features of real samples: FID, precision and recall are measured too, with k neighbours and half-sample
+            intervals. A move towards what is typical raises confidence and realism; recall says what it costs.
+    """
     replicates, rows = replicates or Replicates(), Rows()
     ours, control = judge(found.ours, classes), judge(found.control, classes)
     for name, values in ours.measures.items():
         rows.means(name, (values, control.measures[name]), replicates)
+    if real_RD is not None:
+        try:
+            rows.sets((ours.features_ND, control.features_ND), real_RD, k, halves, replicates)
+        except (ConfigurationError, DataError) as error:
+            rows.notes.append(f"No {', '.join(SET_METRICS)}: {error}")
     cost, plain_cost = float(found.evaluations.mean()), float(found.control_evaluations.mean())
     before = judge(found.before, classes)
     sentence = (

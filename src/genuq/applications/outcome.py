@@ -10,8 +10,18 @@ import numpy as np
 from torch import Tensor
 
 from genuq.analysis.inputs import Array, Column, column
-from genuq.analysis.intervals import Interval, Undefined, bootstrap_interval, wilson_interval
+from genuq.analysis.intervals import (
+    Interval,
+    Undefined,
+    bootstrap_interval,
+    half_samples,
+    standard_interval,
+    wilson_interval,
+)
+from genuq.analysis.subsets import SubsetJudge
+from genuq.metrics.checks import Features
 
+SET_METRICS = ("fid", "precision", "recall")
 Statistic = Callable[[Array], Array]  # weights w_BN to values (B,)
 
 
@@ -119,6 +129,29 @@ class Rows:
 
         count = len(pairs[0][0])
         self.add(measure, [*shares, _bootstrapped(difference, count, replicates)], count)
+
+    def sets(
+        self, features: tuple[Features, Features], real_RD: Features, k: int, halves: int, replicates: Replicates
+    ) -> None:
+        """FID, precision and recall of two sets of as many samples, paired by row; intervals from half-samples."""
+        count = len(features[0])
+        judges = [SubsetJudge(side, real_RD, k, 0.5, SET_METRICS) for side in features]
+        members = [np.arange(count), *half_samples(count, halves, replicates.seed)]
+        values_PSK = np.stack([[judge(rows) for rows in members] for judge in judges])
+        unbounded = np.full(len(SET_METRICS), np.inf)
+        parts = [
+            _half_sampled(values_PSK[0], *judges[0].bounds),
+            _half_sampled(values_PSK[1], *judges[1].bounds),
+            _half_sampled(values_PSK[0] - values_PSK[1], -unbounded, unbounded),
+        ]
+        for place, name in enumerate(SET_METRICS):
+            self.add(name, [part[place] for part in parts], count)
+
+
+def _half_sampled(values_SK: Array, lowest_K: Array, highest_K: Array) -> list[Interval]:
+    """An interval for each metric: the value of the whole set first, then those of its halves."""
+    low_K, high_K = standard_interval(values_SK[0], values_SK[1:], lowest_K, highest_K)
+    return [Interval(*map(float, numbers)) for numbers in zip(values_SK[0], low_K, high_K)]
 
 
 def _bootstrapped(statistic: Statistic, count: int, replicates: Replicates) -> Interval | Undefined:

@@ -299,7 +299,9 @@ def run_guide(known: Known, parts: Path, display: Display) -> Made:
         return guide(run.model, run.sampler, indices, how)
 
     made = Guided(**in_parts(run, parts, list(range(run.config.application.samples)), Guided, make, display))
-    outcome = guidance_outcome(made, known.judge, known.classes_at(made.index), known.replicates)
+    metric, classes = run.config.metric, known.classes_at(made.index)
+    real = known.judged["real"]
+    outcome = guidance_outcome(made, known.judge, classes, real, metric.k, known.replicates, metric.half_samples)
     images = {"before": made.before, "after": made.ours, "control": made.control}
     return outcome, known.examples(made.index, images, made.region)
 
