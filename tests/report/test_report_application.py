@@ -11,6 +11,7 @@ from rich_run import application
 from genuq.errors import DataError
 from genuq.report.application import (
     checked_examples,
+    direction_of,
     example_sheet,
     masked,
     measure_name,
@@ -58,6 +59,16 @@ def test_a_run_without_application_has_no_rows():
 )
 def test_two_digits_of_the_smallest_number(numbers, places):
     assert places_of(dict(zip(("value", "control_value", "difference"), numbers))) == places
+
+
+@pytest.mark.parametrize(("width", "places"), [(0.067, 3), (0.0067, 4), (11.0, 1), (0.0, 4)])
+def test_no_more_digits_than_the_interval_is_worth(width, places):
+    row = {"value": 0.8958, "control_value": 0.8896, "difference": 0.0062}
+    assert places_of(row | {"difference_low": 0.0, "difference_high": width}) == places
+
+
+def test_the_direction_is_said_where_it_is_known():
+    assert [direction_of(name) for name in ("fid", "recall", "change")] == ["lower is better", "higher is better", ""]
 
 
 def test_a_mask_tints_what_is_inside_whatever_its_maximum():

@@ -338,6 +338,8 @@ def test_points_are_shown_in_the_plane(points_page, run):
     assert find(points_page, "#detail")[0].get_property("open")
     assert len(find(points_page, "#versions canvas")) == 2
     points_page.switch_to.active_element.send_keys(Keys.ESCAPE)
+    WebDriverWait(points_page, 20).until(lambda _: not find(points_page, "#detail")[0].get_property("open"))
+    points_page.execute_script("arguments[0].scrollIntoView({ block: 'center', behavior: 'instant' })", plane)
     plane.click()
     assert find(points_page, "#detail")[0].get_property("open")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,9 +50,23 @@ def together(row: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def places_of(row: dict[str, Any]) -> int:
-    """Decimals that show two digits of the smallest of a measure's numbers."""
+    """Decimals that show two digits of the smallest of a measure's numbers, but no more than its interval is worth."""
     known = [abs(row[key]) for key in ("value", "control_value", "difference") if present(row.get(key)) and row[key]]
-    return 2 if not known else int(np.clip(1 - np.floor(np.log10(min(known))), 0, 6))
+    small = 2 if not known else int(np.clip(_two_digits(min(known)), 0, 6))
+    low, high = row.get("difference_low"), row.get("difference_high")
+    if not (present(low) and present(high) and high > low):
+        return small
+    return min(small, max(1, _two_digits(high - low)))
+
+
+def _two_digits(number: float) -> int:
+    """Decimals with which two digits of a positive number are seen."""
+    return 1 - math.floor(math.log10(number))
+
+
+def direction_of(measure: str) -> str:
+    """Which way a measure is better, where that is known."""
+    return METRICS[measure].direction if measure in METRICS else ""
 
 
 def checked_examples(examples: Mapping[str, torch.Tensor | np.ndarray] | None) -> dict[str, np.ndarray]:

@@ -123,6 +123,7 @@ def _environment() -> jinja2.Environment:
         "outcome_rows": application.outcome_rows,
         "together": application.together,
         "places_of": application.places_of,
+        "direction_of": application.direction_of,
         "measure_name": application.measure_name,
         "heat_unit": heat_unit,
         "heat_gradient": gradient,

@@ -29,6 +29,7 @@ class Report(Stage):
     """Leaves index.html, results.json, results.csv, summary.md and plots/."""
 
     name = "report"
+    version = 2
     inputs = ("evaluate",)
     groups = ("logger",)
 
