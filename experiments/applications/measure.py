@@ -31,6 +31,7 @@ RUNS = {
         "best of 4": ["application=best_of_n"],
         "augment": ["application=augment", "application.samples=128", "application.spread=300"],
         "guide": ["application=guide", "application.samples=256"],
+        "guide, random pixels": ["application=guide", "application.samples=256", "application.pixels=random"],
         "guide, every pixel": ["application=guide", "application.samples=256", "application.region=1"],
     },
 }
@@ -44,7 +45,7 @@ MEASURES = {
         "change_outside",
         "diversity",
     ],
-    "applications": ["confidence", "accuracy", "realism", "fid", "recall", "diversity"],
+    "applications": ["confidence", "confidence_gain", "accuracy", "realism", "fid", "recall", "diversity"],
 }
 
 

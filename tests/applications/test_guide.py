@@ -69,6 +69,17 @@ def test_nothing_moves_outside_the_window(solver) -> None:
     assert all(same[:before]) and not any(same[before:])
 
 
+def test_random_pixels_are_as_many_and_elsewhere() -> None:
+    sampler, moved = Sampler(Euler(), steps=2), {}
+    for pixels in ("uncertain", "random"):
+        steering = UncertaintyGuidance(MODEL, sampler, range(40), Guidance((0.5, 1.0), 3, 0.25, pixels=pixels))
+        sample_latents(MODEL, sampler, range(40), steering=steering)
+        moved[pixels] = steering.visited
+        assert (steering.visited.flatten(1).sum(1) == 16).all()
+    shares = {name: region.double().mean(0).flatten() for name, region in moved.items()}
+    assert shares["random"].std() < 1.5 * (0.25 * 0.75 / 40) ** 0.5 < shares["uncertain"].std()
+
+
 def test_a_guided_sample_does_not_depend_on_the_batch() -> None:
     sampler = Sampler(Euler(), steps=5)
     whole, alone = (guide(MODEL, sampler, chosen, HOW) for chosen in (range(4), [2]))
@@ -111,6 +122,8 @@ def test_the_outcome_pairs_by_sample() -> None:
     row = guidance_outcome(made, by_brightness, None, replicates=Replicates(200)).row("confidence")
     assert row.difference.value == pytest.approx(0.1) and row.difference.high - row.difference.low < 1e-6
     assert row.ours.high - row.ours.low > 0.1
+    gain = guidance_outcome(made, by_brightness, None, replicates=Replicates(200)).row("confidence_gain")
+    assert gain.ours.value == pytest.approx(0.1) and gain.control.value == 0
 
 
 def test_set_metrics_are_the_librarys_and_paired() -> None:
@@ -136,6 +149,7 @@ def test_set_metrics_are_the_librarys_and_paired() -> None:
     [
         ({"window": (0.5, 0.5)}, r"application\.window = \[0\.5, 0\.5\]"),
         ({"renoisings": 1}, r"application\.renoisings = 1"),
+        ({"pixels": "certain"}, r"application\.pixels = 'certain'; choose uncertain or random"),
         ({"strength": 0.0}, r"application\.strength = 0\.0"),
         ({"region": 2.0}, r"application\.region = 2\.0"),
     ],

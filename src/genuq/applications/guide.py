@@ -28,10 +28,11 @@ from genuq.errors import ConfigurationError, DataError
 from genuq.metrics.checks import Features
 from genuq.models import GenerativeModel, Sampler, Steering, evaluating, finished, metered, sample, sample_latents
 from genuq.processes import conversion
-from genuq.randomness import generators, normal
+from genuq.randomness import generators, normal, uniform
 from genuq.scores.baselines import steps_in
 from genuq.solvers import Stage
 
+PIXELS = ("uncertain", "random")
 CONTROL = "the plain sampler with more steps, at no fewer network evaluations"
 
 
@@ -44,12 +45,14 @@ class Guidance:
         renoisings: M, network evaluations of each such step (twice as many under classifier-free guidance).
         region: share of the pixels, those of the highest variance, that move.
         strength: how far, 1 goes all the way to the mean.
+        pixels: which ones move, the `uncertain`, or as many at `random`: does it matter where they are?
     """
 
     window: tuple[float, float] = (0.4, 0.8)
     renoisings: int = 4
     region: float = 0.2
     strength: float = 1.0
+    pixels: str = "uncertain"
 
     def __post_init__(self) -> None:
         require_at_least("renoisings", self.renoisings, 2)
@@ -59,6 +62,8 @@ class Guidance:
             )
         if not 0 < self.strength <= 1:
             raise ConfigurationError(f"application.strength = {self.strength}; it must lie in (0, 1].")
+        if self.pixels not in PIXELS:
+            raise ConfigurationError(f"application.pixels = '{self.pixels}'; choose {' or '.join(PIXELS)}.")
         if not 0 < self.region <= 1:
             raise ConfigurationError(f"application.region = {self.region}; it must lie in (0, 1].")
 
@@ -76,7 +81,9 @@ class UncertaintyGuidance(Steering):
         self.classes = None if classes is None else classes.to(model.device)
         steps = [stage for stage in sampler.stages(model) if not stage.intermediate]
         self.steps = steps_in(how.window, len(steps))
-        self.sources = generators(sampler.seed, indices, "guidance noise")
+        self.sources, self.pixel_sources = (
+            generators(sampler.seed, indices, stream) for stream in ("guidance noise", "guidance pixels")
+        )
         self.step, self._starts_step = 0, True
         self.visited = torch.zeros(len(indices), 1, *model.latent_shape[1:], dtype=torch.bool)
 
@@ -98,7 +105,10 @@ class UncertaintyGuidance(Steering):
             answer = self._predict(renoised, stage.t)
             hats.append(x0_x * renoised + x0_f * answer)
             noises.append((eps_x * renoised + eps_f * answer).double())
-        region = uncertain_region(torch.stack(noises).var(0), self.how.region)
+        ranked = torch.stack(noises).var(0)
+        if self.how.pixels == "random":
+            ranked = uniform(self.pixel_sources, (1, *ranked.shape[2:])).to(ranked)
+        region = uncertain_region(ranked, self.how.region)
         self.visited |= region.cpu()
         move = self.how.strength * (torch.stack(hats).mean(0) - x0)
         return prediction + torch.where(region, move, 0.0) / x0_f
@@ -173,6 +183,9 @@ def guidance_outcome(
 ) -> Outcome:
     """Every measure of the judge beside the control's, paired by the noise that the samples start from.
 
+    The row `MEASURE_gain` is the change of the first measure against the plain sampler with as many steps, for which
+    more evaluations need not be better.
+
     Args:
         real_RD: features of real samples: FID, precision and recall are measured too, with k neighbours and half-sample
             intervals. A move towards what is typical raises confidence and realism; recall says what it costs.
@@ -181,17 +194,21 @@ def guidance_outcome(
     ours, control = judge(found.ours, classes), judge(found.control, classes)
     for name, values in ours.measures.items():
         rows.means(name, (values, control.measures[name]), replicates)
+    before = judge(found.before, classes)
+    first = ours.primary
+    rows.means(f"{first}_gain", (side.measures[first] - before.measures[first] for side in (ours, control)), replicates)
     if real_RD is not None:
         try:
             rows.sets((ours.features_ND, control.features_ND), real_RD, k, halves, replicates)
         except (ConfigurationError, DataError) as error:
             rows.notes.append(f"No {', '.join(SET_METRICS)}: {error}")
     cost, plain_cost = float(found.evaluations.mean()), float(found.control_evaluations.mean())
-    before = judge(found.before, classes)
+    gain = next(row.ours for row in rows.found if row.measure == f"{first}_gain")
     sentence = (
         f"Guiding {len(found.ours)} samples by their uncertainty ({cost:g} network evaluations each): "
         f"{clause(rows.found[0], f'the plain sampler with more steps ({plain_cost:g} evaluations)')}; "
-        f"without either it is {float(before.measures[before.primary].double().mean()):.3g}."
+        f"against as many steps without guidance it changes by {gain.value:+.3g} "
+        f"(95% interval {gain.low:+.3g} to {gain.high:+.3g})."
     )
     settings = {
         "evaluations": cost,

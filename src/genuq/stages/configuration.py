@@ -210,6 +210,7 @@ class GuideConfig:
     renoisings: int = 4
     region: float = 0.2
     strength: float = 1.0
+    pixels: str = "uncertain"
 
 
 @dataclass
