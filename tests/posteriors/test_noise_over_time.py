@@ -11,7 +11,7 @@ from genuq.errors import ConfigurationError
 from genuq.posteriors import FitSettings, ScaleOptions, fit, swapped
 from genuq.posteriors.capture import head_features
 from genuq.posteriors.fitting import KINDS
-from genuq.posteriors.held_out import FACTORS, HeldOutSums, PredictiveCurve
+from genuq.posteriors.held_out import DRAWN_FACTORS, FACTORS, HeldOutSums, PredictiveCurve
 from genuq.posteriors.last_layer import LastLayerPosterior
 from genuq.posteriors.passes import CurvaturePass, bins_of
 from genuq.posteriors.regression import RegressionBatches, keyed_normal, regress
@@ -117,14 +117,27 @@ def test_numbers_of_the_fisher_belong_to_the_row():
 
 def test_the_predictive_curve_is_the_mean_normal_log_density():
     numbers = np.random.default_rng(0)
-    residual, variance, shift = (numbers.normal(size=(4, 3)) for _ in range(3))
-    variance, noise = variance**2, np.array([0.5, 0.5, 2.0, 1.0])
-    curve = PredictiveCurve()
+    residual, variance = numbers.normal(size=(4, 3)), numbers.normal(size=(4, 3)) ** 2
+    noise, curve = np.array([0.5, 0.5, 2.0, 1.0]), PredictiveCurve()
     for part in (slice(0, 1), slice(1, 4)):
-        curve.update(*(torch.tensor(values[part]) for values in (residual, variance, noise, shift)))
+        curve.update(*(torch.tensor(values[part]) for values in (residual, variance, noise)))
     for factor, value in list(zip(FACTORS.tolist(), curve.curve().tolist()))[::16]:
-        mean, total = factor**0.5 * shift, noise[:, None] + factor * variance
-        assert value == pytest.approx(norm(mean, total**0.5).logpdf(-residual).mean(), rel=1e-9)
+        total = noise[:, None] + factor * variance
+        assert value == pytest.approx(norm(0, total**0.5).logpdf(residual).mean(), rel=1e-9)
+
+
+def test_draws_are_matched_by_a_normal_with_their_mean_and_variance():
+    numbers = np.random.default_rng(0)
+    residual, deviations, noise = (
+        numbers.normal(size=(4, 3)),
+        numbers.normal(size=(2, 5, 4, 3)),
+        np.array([1, 2, 3, 4.0]),
+    )
+    curve = PredictiveCurve(torch.tensor([0.1, 1.0], dtype=torch.float64))
+    curve.update_drawn(torch.tensor(residual), torch.tensor(deviations), torch.tensor(noise))
+    for value, drawn in zip(curve.curve().tolist(), deviations):
+        total = noise[:, None] + drawn.var(0)
+        assert value == pytest.approx(norm(0, total**0.5).logpdf(residual + drawn.mean(0)).mean(), rel=1e-9)
 
 
 def test_the_factor_with_the_best_prediction_is_found():
@@ -145,6 +158,7 @@ def test_prediction_decides_the_size_of_the_draws(kind):
     chosen = fit(model, data, kind, **common, **options, scale=ScaleOptions(criterion="predictive")).chosen
     factors, densities = chosen.predictive
     best = factors[int(np.argmax(densities))]
+    assert len(factors) == len(FACTORS if kind == "exact_laplace" else DRAWN_FACTORS)
     assert chosen.criterion == "predictive" and f"times {best:.3g}" in chosen.how["temperature"]
     assert chosen.scale.temperature == pytest.approx(best * by_evidence.chosen.scale.temperature)
     assert chosen.scale.prior_precision == pytest.approx(by_evidence.chosen.scale.prior_precision / best)

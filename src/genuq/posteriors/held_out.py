@@ -11,7 +11,9 @@ from torch import Tensor
 from genuq.posteriors.base import CurvaturePosterior
 from genuq.posteriors.last_layer import LastLayerPosterior
 
-FACTORS = torch.logspace(-3, 5, 65, dtype=torch.float64)  # of the covariance, tried by the predictive criterion
+# Of the covariance, tried by the predictive criterion: finely where one variance serves all, coarsely for draws.
+FACTORS = torch.logspace(-3, 5, 65, dtype=torch.float64)
+DRAWN_FACTORS = torch.logspace(-6, 1, 15, dtype=torch.float64)
 RIDGE = 1e-6  # of the mean eigenvalue, where the curvature is inverted without a prior
 
 
@@ -103,32 +105,33 @@ class HeldOutSums:
 
 
 class PredictiveCurve:
-    """Held-out log predictive density, per element, with the posterior's covariance multiplied by each of `FACTORS`.
+    """Held-out log predictive density, per element, with the posterior's covariance multiplied by each of some factors.
 
-    log N(target; f + sqrt(k) d, s^2 + k v): v the variance of predictions under the posterior and d their mean
-    deviation from f, both at k = 1. Exact for a linear head; elsewhere first order in the weights.
+    log N(target; f + d, s^2 + v): v the variance of predictions under the posterior, d their mean deviation from f.
     """
 
-    def __init__(self) -> None:
-        self.log_density_G = torch.zeros_like(FACTORS)
+    def __init__(self, factors_G: Tensor = FACTORS) -> None:
+        self.factors_G = factors_G
+        self.log_density_G = torch.zeros_like(factors_G)
         self.elements = 0.0
 
-    def update(self, residual: Tensor, variance: Tensor, noise_B: Tensor, shift: Tensor | None = None) -> None:
-        """Add a batch.
+    def update(self, residual: Tensor, variance: Tensor, noise_B: Tensor) -> None:
+        """Add a batch whose predictive variance is proportional to the covariance, as that of a linear head is.
 
         Args:
             residual: f - target, (B, ...).
-            variance: v, of the same shape.
+            variance: v at a factor of 1, of the same shape.
             noise_B: s^2 of each image.
-            shift: d, of the same shape; None means zero.
         """
-        residual, variance = residual.double().cpu(), variance.double().cpu()
-        noise = noise_B.double().cpu().reshape(-1, *[1] * (residual.ndim - 1))
-        for number, factor in enumerate(FACTORS.tolist()):
-            total = noise + factor * variance
-            error = residual if shift is None else residual + math.sqrt(factor) * shift.double().cpu()
-            density = -0.5 * (total.log() + math.log(2 * math.pi) + error.square() / total)
-            self.log_density_G[number] += density.sum()
+        for number, factor in enumerate(self.factors_G.tolist()):
+            self.log_density_G[number] += log_density(residual, factor * variance.double(), noise_B)
+        self.elements += residual.numel()
+
+    def update_drawn(self, residual: Tensor, deviations_GMB: Tensor, noise_B: Tensor) -> None:
+        """Add a batch with the draws' deviations from f at each factor, (G, M, B, ...)."""
+        for number, deviations in enumerate(deviations_GMB.double()):
+            shift, variance = deviations.mean(0), deviations.var(0, correction=0)
+            self.log_density_G[number] += log_density(residual + shift, variance, noise_B)
         self.elements += residual.numel()
 
     def curve(self) -> Tensor:
@@ -137,7 +140,7 @@ class PredictiveCurve:
 
     def best(self) -> float:
         """The factor with the highest held-out density."""
-        return float(FACTORS[int(self.log_density_G.argmax())])
+        return float(self.factors_G[int(self.log_density_G.argmax())])
 
     def sums(self) -> dict[str, Tensor]:
         return {
@@ -147,3 +150,10 @@ class PredictiveCurve:
 
     def restore(self, sums: Mapping[str, Tensor]) -> None:
         self.log_density_G, self.elements = sums["log_density"], float(sums["predictive_elements"])
+
+
+def log_density(error: Tensor, variance: Tensor, noise_B: Tensor) -> float:
+    """Summed log N(error; 0, s^2 + v) of a batch, with s^2 of each image."""
+    noise = noise_B.double().to(error.device).reshape(-1, *[1] * (error.ndim - 1))
+    total = noise + variance.to(error.device)
+    return float((-0.5 * (total.log() + math.log(2 * math.pi) + error.double().square() / total)).sum())

@@ -20,7 +20,7 @@ from genuq.posteriors.capture import (
     residual_gradients,
     residuals_at_head,
 )
-from genuq.posteriors.held_out import HeldOutSums, PredictiveCurve, ridge_of
+from genuq.posteriors.held_out import DRAWN_FACTORS, FACTORS, HeldOutSums, PredictiveCurve, ridge_of
 from genuq.posteriors.last_layer import LastLayerPosterior
 from genuq.posteriors.layers import LayersPosterior
 from genuq.posteriors.regression import RegressionBatch, keyed_normal
@@ -175,14 +175,18 @@ class HeldOutPass:
 class PredictivePass:
     """The held-out predictive density over factors of the covariance of a finalised posterior.
 
+    Over the head in closed form; elsewhere with the draws of every factor, as predictions are not linear in them.
+
     Args:
         noise_T: s^2 of each bin of time.
-        draws: weight draws for the variance of predictions, where it has no closed form.
+        draws: weight draws of each factor, where the variance has no closed form.
     """
 
     def __init__(self, posterior: Posterior, noise_T: Tensor, draws: int = 4, seed: int = 0) -> None:
-        self.posterior, self.noise_T, self.draws, self.seed = posterior, noise_T, draws, seed
-        self.predictive = PredictiveCurve()
+        self.posterior, self.noise_T = posterior, noise_T
+        self.over_head = isinstance(posterior, LastLayerPosterior)
+        self.predictive = PredictiveCurve(FACTORS if self.over_head else DRAWN_FACTORS)
+        self.drawn_GM = [] if self.over_head else [drawn_at(posterior, f, draws, seed) for f in DRAWN_FACTORS.tolist()]
 
     def add(self, model: GenerativeModel, batch: RegressionBatch) -> None:
         noise_B = self.noise_T[bins_of(batch.t, len(self.noise_T))]
@@ -197,12 +201,14 @@ class PredictivePass:
             return
         with torch.no_grad():
             prediction = model(batch.x, batch.t, batch.y).double()
-            deviations = torch.stack([self._drawn(model, batch, m) - prediction for m in range(self.draws)])
-        shift, variance = deviations.mean(0), deviations.var(0, correction=0)
-        self.predictive.update(prediction - batch.target, variance, noise_B, shift)
+            deviations = [
+                torch.stack([self._predicted(model, batch, values) - prediction for values in draws])
+                for draws in self.drawn_GM
+            ]
+        self.predictive.update_drawn(prediction - batch.target, torch.stack(deviations), noise_B)
 
-    def _drawn(self, model: GenerativeModel, batch: RegressionBatch, index: int) -> Tensor:
-        with swapped(self.posterior.module, self.posterior.draw(index, self.seed)):
+    def _predicted(self, model: GenerativeModel, batch: RegressionBatch, values: Mapping[str, Tensor]) -> Tensor:
+        with swapped(self.posterior.module, values):
             return model(batch.x, batch.t, batch.y).double()
 
     def sums(self) -> dict[str, Tensor]:
@@ -210,6 +216,16 @@ class PredictivePass:
 
     def restore(self, sums: Mapping[str, Tensor]) -> None:
         self.predictive.restore(sums)
+
+
+def drawn_at(posterior: Posterior, factor: float, draws: int, seed: int) -> list[dict[str, Tensor]]:
+    """Weight draws with the covariance multiplied; the posterior keeps its scale."""
+    scale = posterior.require_final()
+    try:
+        posterior.rescaled(prior_precision=scale.prior_precision / factor, temperature=scale.temperature * factor)
+        return [posterior.draw(index, seed) for index in range(draws)]
+    finally:
+        posterior.finalise(scale)
 
 
 def active_channels(at_head: Tensor, posterior: LastLayerPosterior) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.posteriors.base import CurvaturePosterior, Posterior, Scale, require_positive
 from genuq.posteriors.control import IsotropicNoise
-from genuq.posteriors.held_out import FACTORS, HeldOutSums, PredictiveCurve, ridge_of
+from genuq.posteriors.held_out import HeldOutSums, PredictiveCurve, ridge_of
 from genuq.posteriors.last_layer import LastLayerPosterior
 
 CRITERIA = ("evidence", "predictive", "perturbation")
@@ -138,9 +138,10 @@ def widened(chosen: ChosenScale, factor: float, reason: str) -> ChosenScale:
 def by_prediction(chosen: ChosenScale, curve: PredictiveCurve) -> ChosenScale:
     """The covariance multiplied by the factor with the highest held-out predictive density."""
     factor = curve.best()
-    edge = " (the edge of what was tried)" if factor in (float(FACTORS[0]), float(FACTORS[-1])) else ""
+    tried = curve.factors_G.tolist()
+    edge = " (the edge of what was tried)" if factor in (tried[0], tried[-1]) else ""
     reason = f"{chosen.how['temperature']}, times {factor:.3g}{edge}: maximum of the held-out log predictive density"
-    points = (FACTORS.tolist(), curve.curve().tolist())
+    points = (tried, curve.curve().tolist())
     return replace(widened(chosen, factor, reason), criterion="predictive", predictive=points)
 
 
