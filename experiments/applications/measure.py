@@ -15,7 +15,10 @@ from genuq import files
 
 HERE = Path(__file__).parent
 RESULTS = Path("outputs/applications")
-COMMON = ["experiment=quickstart", "sampler.samples=256", "score.also=[]", "score.controls=[random]"]
+COMMON = [
+    *("sampler=dpm_solver_pp_2m", "sampler.steps=10", "sampler.samples=256", "likelihood.options.image_size=64"),
+    *("score.also=[]", "score.controls=[random]"),
+]
 STAGES = "stages=[fit,sample,embed,score,apply]"
 RUNS = {
     "rectification": {
