@@ -93,8 +93,8 @@ class FitSettings:
     scale: ScaleOptions = field(default_factory=ScaleOptions)
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    def check(self, dataset: Dataset) -> None:
-        """Raise ConfigurationError for counts that cannot work, naming the key."""
+    def check(self, dataset: Dataset, key: str = "posterior") -> None:
+        """Raise ConfigurationError for counts that cannot work, naming the key (`key` is where the settings stand)."""
         least = {
             "images": (self.images, 1),
             "held_out": (self.held_out, int(self.scale.needs_held_out)),
@@ -102,16 +102,14 @@ class FitSettings:
         }
         for name, (value, lowest) in least.items():
             if value < lowest:
-                raise ConfigurationError(f"posterior.{name} = {value}; it must be at least {lowest}.")
+                raise ConfigurationError(f"{key}.{name} = {value}; it must be at least {lowest}.")
         if self.images + self.held_out > len(dataset):
             raise ConfigurationError(
-                f"posterior.images + posterior.held_out = {self.images + self.held_out}, but {dataset.name} has "
+                f"{key}.images + {key}.held_out = {self.images + self.held_out}, but {dataset.name} has "
                 f"{len(dataset)}. Lower them."
             )
         if self.time_bins > 1 and not self.held_out:
-            raise ConfigurationError(
-                f"posterior.time_bins = {self.time_bins} needs held-out images: raise posterior.held_out."
-            )
+            raise ConfigurationError(f"{key}.time_bins = {self.time_bins} needs held-out images: raise {key}.held_out.")
 
     def permutation(self, dataset: Dataset) -> tuple[list[int], list[int]]:
         """(fitting images, held-out images)."""

@@ -59,7 +59,7 @@ def check_data(run: Run) -> None:
 def check_fit(run: Run) -> None:
     for name, settings in run.posteriors().items():
         if settings["match"] is None and posteriors.KINDS[settings["name"]].source == "images":
-            settings_of(run, name).check(run.training_set)
+            settings_of(run, name).check(run.training_set, key_of(name))
         elif of_members(settings):
             check_members(run, settings, key_of(name))
 

@@ -1,0 +1,129 @@
+"""Every posterior in a run, and several side by side: their files, draws, columns, costs and refusals."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from small_runs import POINTS, composed, launch
+
+from genuq import files, posteriors
+from genuq.errors import ConfigurationError
+from genuq.stages import preflight
+from genuq.stages.run import Run
+from genuq.stages.sample import read_samples
+
+SMALL = ["posterior.images=60", "posterior.held_out=30"]
+OPTIONS = {
+    "mc_dropout": ["posterior.layers=[head]", "posterior.rate=0.2"],
+    "isotropic_network": ["posterior.relative_perturbation=0.05"],
+    "posthoc_ensemble": ["posterior.members=2", "posterior.steps=3"],
+    "deep_ensemble": ["posterior.members=2", "posterior.steps=3"],
+    "swag": ["posterior.members=4", "posterior.steps=8", "posterior.rank=2"],
+}
+BESIDE = [
+    "posterior=exact_laplace",
+    "+posterior@beside.all_layers=kfac",
+    "+posterior@beside.noise=isotropic_network",
+    "beside.all_layers.images=60",
+    "beside.all_layers.held_out=30",
+    "beside.all_layers.draws=3",
+    "beside.noise.match=all_layers",
+]
+
+
+@pytest.mark.parametrize("kind", posteriors.KINDS)
+def test_every_posterior_is_fitted_and_drawn_from(kind: str, points_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(points_run / "train", tmp_path / "train")
+    overrides = [*POINTS, f"posterior={kind}", *SMALL, *OPTIONS.get(kind, []), "posterior.draws=2"]
+    launch(tmp_path, *overrides, "stages=[train,fit,sample]")
+    run = Run(composed(*overrides), tmp_path, "genuq")
+    samples = read_samples(run)
+    assert samples["draws"].shape[:2] == (40, 2)
+    moved = (samples["draws"] - samples["image"][:, None]).abs().amax()
+    notes = files.read_json(tmp_path / "fit" / "manifest.json")["notes"]["posteriors"]["draws"]
+    size = notes["scale"]["relative_perturbation"]
+    assert notes["kind"] == kind and (moved > 0) == (size > 0) == (kind != "map")
+    loaded = posteriors.load(tmp_path / "fit" / "posterior.safetensors", run.model)
+    assert loaded.kind == kind and loaded.relative_perturbation() == pytest.approx(size)
+
+
+@pytest.fixture(scope="module")
+def side_by_side(points_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("beside")
+    shutil.copytree(points_run / "train", folder / "train")
+    launch(folder, *POINTS, *BESIDE, "stages=[train,fit,sample,embed,score,evaluate,report]")
+    return folder
+
+
+def test_posteriors_side_by_side_share_samples_judge_and_report(side_by_side: Path) -> None:
+    results = files.read_json(side_by_side / "report" / "results.json")
+    assert [entry["label"] for entry in results["posteriors"]] == ["exact_laplace", "all_layers", "noise"]
+    kinds = {row["name"]: row["kind"] for row in results["scores"]}
+    assert kinds["all_layers"] == "score" and kinds["noise"] == "control"
+    labels = {row["name"]: row["label"] for row in results["scores"]}
+    assert labels["all_layers"].endswith("all layers") and next(iter(kinds)) == results["config"]["score"]["name"]
+    draws = {entry["label"]: (entry["draws"], len(entry["quality"]["fid_draws"])) for entry in results["posteriors"]}
+    assert draws["all_layers"] == (3, 3)
+
+
+def test_the_scale_says_by_which_criterion(side_by_side: Path) -> None:
+    own, other, noise = files.read_json(side_by_side / "report" / "results.json")["posteriors"]
+    assert own["scale"]["criterion"] == "evidence" and own["evidence"] and own["predictive"] is None
+    assert other["scale"]["criterion"] == "predictive" and len(other["predictive"][0]) == len(other["predictive"][1])
+    assert noise["scale"]["criterion"] == "match" and "all_layers" in noise["scale"]["how"]["prior_precision"]
+
+
+def test_matched_noise_moves_every_tensor_as_much(side_by_side: Path) -> None:
+    run = Run(composed(*POINTS, *BESIDE), side_by_side, "genuq")
+    lent, noise = (
+        posteriors.load(side_by_side / "fit" / f"{name}.safetensors", run.model) for name in ("all_layers", "noise")
+    )
+    wanted, found = lent.squared_deviations(), noise.squared_deviations()
+    assert wanted.keys() == found.keys()
+    assert all(found[name] == pytest.approx(wanted[name], rel=1e-6) for name in wanted)
+    name = max(wanted, key=lambda key: lent.covered()[key].numel())
+    trained = lent.covered()[name].detach()
+    moved = torch.stack([noise.draw(index)[name] - trained for index in range(30)])
+    assert float(moved.square().mean()) == pytest.approx(wanted[name], rel=0.2)
+
+
+def test_a_finished_posterior_is_not_fitted_again(side_by_side: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(side_by_side, copy)
+    kept, lost = copy / "fit" / "posterior.safetensors", copy / "fit" / "all_layers.safetensors"
+    age, before = kept.stat().st_mtime_ns, files.read_tensors(lost)[0]
+    lost.unlink()
+    manifest = files.read_json(copy / "fit" / "manifest.json")
+    (copy / "fit" / "manifest.json").unlink()  # as after a crash between the two
+    launch(copy, *POINTS, *BESIDE, "stages=[fit]")
+    after, _ = files.read_tensors(lost)
+    assert kept.stat().st_mtime_ns == age and after.keys() == before.keys()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    again = files.read_json(copy / "fit" / "manifest.json")
+    assert again["fingerprint"] == manifest["fingerprint"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["+posterior@beside.noise=isotropic_network"], r"beside\.noise: isotropic noise has no likelihood"),
+        (
+            ["+posterior@beside.noise=isotropic_network", "beside.noise.match=exakt"],
+            r"beside\.noise\.match: 'exakt' is no posterior of this run.*posterior",
+        ),
+        (["+posterior@beside.entropy=kfac"], r"beside\.entropy: this name means something else"),
+        (["posterior=deep_ensemble", "posterior.draws=9"], r"posterior\.draws = 9, but the ensemble has 5 members"),
+        (["+posterior@beside.kfac=kfac", "beside.kfac.images=4000"], r"beside\.kfac\.images \+ beside\.kfac\.held_out"),
+        (["posterior=exact_laplace", "posterior.criterion=best"], r"posterior\.criterion = 'best'"),
+        (
+            ["+posterior@beside.map=map", "beside.map.images=60", "beside.map.draws=1"],
+            r"beside\.map\.draws = 1; at least 2",
+        ),
+    ],
+)
+def test_what_cannot_stand_side_by_side_is_refused_before_any_work(
+    overrides: list[str], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        preflight.check(Run(composed(*POINTS, *overrides), tmp_path, "genuq"))
