@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from genuq.errors import ConfigurationError
 from genuq.posteriors import DiagonalLaplace, ExactLastLayerLaplace, IsotropicNoise, Scale
 
 DRAWS = 20_000
@@ -111,6 +112,18 @@ def test_draws_take_the_precision_of_the_head(dtype):
         "weight": (dtype, (3, 4)),
         "bias": (dtype, (3,)),
     }
+
+
+@pytest.mark.parametrize(("dtype", "eps"), [(torch.float16, 2**-10), (torch.bfloat16, 2**-7)])
+def test_draws_that_half_precision_would_round_away_are_refused(dtype, eps):
+    layer = nn.Linear(4, 3).to(dtype)
+    noise = IsotropicNoise(layer)
+    noise.update(torch.ones(1, 4, dtype=dtype))
+    size = noise.mean_square() ** 0.5
+    noise.finalise(Scale(1, 1.0, prior_precision=(1.9 * eps * size) ** -2))
+    with pytest.raises(ConfigurationError, match=rf"'isotropic' moves the weights by .*{dtype} rounds away"):
+        noise.draw(0)
+    noise.finalise(Scale(1, 1.0, prior_precision=(2.1 * eps * size) ** -2)).draw(0)
 
 
 def test_an_untrained_head_has_an_infinite_relative_perturbation():

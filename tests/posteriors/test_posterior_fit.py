@@ -251,6 +251,30 @@ def test_heads_without_an_exact_posterior_are_refused(network, said):
     assert not model.head._forward_hooks and torch.is_grad_enabled()
 
 
+class Tied(Tiny):
+    """The head's weight is the entry's, too."""
+
+    def __init__(self):
+        super().__init__(nn.Conv2d(1, 1, 3, padding=1))
+        self.entry = nn.Conv2d(1, 1, 3, padding=1)
+        self.entry.weight = self.head.weight
+
+
+def test_a_tied_head_is_refused_by_the_names_of_its_weight():
+    model = GenerativeModel(Tied(), (1, 8, 8), head="head")
+    with pytest.raises(ConfigurationError, match=r"model\.head = 'head' has tied weights .*entry\.weight"):
+        fit(model, image_data(), images=4, held_out=2)
+
+
+def test_a_frozen_head_is_fitted_like_any_other():
+    free, frozen = tiny_model(), tiny_model()
+    frozen.requires_grad_(False)
+    first, second = (fit(model, image_data(), images=5, held_out=3).posterior for model in (free, frozen))
+    assert torch.equal(first.curvature, second.curvature)
+    with swapped(frozen.head, second.draw(0)):
+        assert not frozen.head.weight.requires_grad
+
+
 def test_a_group_norm_is_no_head():
     with pytest.raises(ConfigurationError, match=r"model\.head = 'norm'"):
         GenerativeModel(nn.ModuleDict({"norm": nn.GroupNorm(2, 4), "head": nn.Conv2d(4, 1, 1)}), (1, 8, 8), head="norm")

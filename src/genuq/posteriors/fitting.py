@@ -25,6 +25,7 @@ from genuq.posteriors.dropout import MCDropout, fed_by_dropout
 from genuq.posteriors.exact import ExactLastLayerLaplace
 from genuq.posteriors.held_out import HeldOutSums
 from genuq.posteriors.kfac import KFACLaplace
+from genuq.posteriors.layer_choice import require_untied
 from genuq.posteriors.layers import LayersPosterior
 from genuq.posteriors.members import DeepEnsemble, PosthocEnsemble
 from genuq.posteriors.network_noise import NetworkNoise
@@ -302,6 +303,7 @@ def empty_posterior(
     batches = RegressionBatches(dataset, images[:2], model.latent_shape, 2, settings.seed, FITTING)
     first = regress(model, batches[0])
     if kind.scope == "head":
+        require_untied(model.network, model.head_name, "model.head")
         active = active_outputs(model, first.x, first.t, first.y)
     if kind is MCDropout and not options:
         options["rates"] = fed_by_dropout(model, first.x, first.t, first.y)

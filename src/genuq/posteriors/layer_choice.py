@@ -73,12 +73,27 @@ def _why_nothing(candidates: list[str], pattern: str, network: nn.Module) -> str
     return "matches no Conv2d or Linear layer." + did_you_mean(pattern, candidates)
 
 
-def _obstacles(network: nn.Module, names: Iterable[str]) -> dict[str, str]:
-    """The reason for each layer that cannot be covered."""
+def require_untied(network: nn.Module, name: str, key: str) -> None:
+    """Refuse a layer whose weights another part of the network uses too: a draw would move both.
+
+    Raises:
+        ConfigurationError: it names all that share them.
+    """
+    if reason := _tie(network.get_submodule(name), _holders(network)):
+        raise ConfigurationError(f"{key} = '{name}' {reason}. Choose another layer, or give it weights of its own.")
+
+
+def _holders(network: nn.Module) -> dict[int, list[str]]:
+    """All names of each parameter, by its identity."""
     holders: dict[int, list[str]] = {}
     for name, parameter in network.named_parameters(remove_duplicate=False):
         holders.setdefault(id(parameter), []).append(name)
-    reasons = {}
+    return holders
+
+
+def _obstacles(network: nn.Module, names: Iterable[str]) -> dict[str, str]:
+    """The reason for each layer that cannot be covered."""
+    holders, reasons = _holders(network), {}
     for name in names:
         layer = network.get_submodule(name)
         reason = obstacle(layer) or _tie(layer, holders)
