@@ -205,6 +205,7 @@ def fit(
     scale: ScaleOptions | None = None,
     repeats: int = 1,
     time_bins: int = 1,
+    fisher_draws: int = 1,
     progress: Progress | None = None,
     **options: Any,
 ) -> FitResult:
@@ -214,7 +215,7 @@ def fit(
         model: the model, trained.
         training_data: what it was trained on, a data set or a tensor (`genuq.data.as_dataset`).
         progress: called with (rows done, rows in all).
-        kind, images, held_out, batch_size, seed, scale, repeats, time_bins: see `FitSettings`.
+        kind, images, held_out, batch_size, seed, scale, repeats, time_bins, fisher_draws: see `FitSettings`.
         options: of the posterior, for instance `convention`.
 
     Raises:
@@ -228,6 +229,7 @@ def fit(
         repeats=repeats,
         batch_size=batch_size,
         time_bins=time_bins,
+        fisher_draws=fisher_draws,
         seed=seed,
         scale=scale or ScaleOptions(),
         options=options,
