@@ -55,13 +55,13 @@ def lag_correlations(features_BCHW: Tensor, kernel: Pair) -> Tensor:
     Row lags run from 0, column lags from 1 - columns.
     """
     (rows, columns), (_, channels, height, width) = kernel, features_BCHW.shape
-    waves_5FW, weights_L3F = _waves(width, columns, features_BCHW.device)
-    sums = waves_5FW.new_zeros(rows, 2 * columns - 1, channels**2)
+    waves_4FW, weights_L3F = _waves(width, columns, features_BCHW.device)
+    sums = waves_4FW.new_zeros(rows, 2 * columns - 1, channels**2)
     at_once = max(_values_at_once(features_BCHW.device), 32 * channels**2)
     # A few groups of frequencies at most: each reads all maps again.
-    frequencies = max(at_once // (3 * rows * channels**2), -(-weights_L3F.shape[2] // 6))
+    frequencies = max(at_once // (3 * rows * channels**2), -(-weights_L3F.shape[2] // 4))
     images = max(1, at_once // (4 * channels * height * width), channels // (2 * height))
-    for waves, weights in zip(waves_5FW.split(frequencies, 1), weights_L3F.split(frequencies, 2)):
+    for waves, weights in zip(waves_4FW.split(frequencies, 1), weights_L3F.split(frequencies, 2)):
         products = sums.new_zeros(rows, *weights.shape[1:], channels, channels)
         for part in features_BCHW.split(images):
             _add_products(products, _rows_with_gaps(part, rows - 1), waves)
@@ -90,7 +90,7 @@ def _waves(width: int, columns: int, device: torch.device) -> tuple[Tensor, Tens
     The period leaves room for the largest lag, and is odd: each frequency but zero has a cosine and a sine.
 
     Returns:
-        waves (5, F, W), of which numbers 0 to 2 are multiplied with numbers 2 to 4; weights (2 columns - 1, 3, F) of
+        waves (4, F, W), of which numbers 2, 3, 0 are multiplied with numbers 0, 1, 2; weights (2 columns - 1, 3, F) of
         the three products.
     """
     period = (width + columns - 1) | 1
@@ -101,18 +101,18 @@ def _waves(width: int, columns: int, device: torch.device) -> tuple[Tensor, Tens
     cosine, sine = scale_F[:, None] * angles_FW.cos(), scale_F[:, None] * angles_FW.sin()
     turns_LF = torch.arange(1 - columns, columns, device=device)[:, None] * frequencies_F
     weights_L3F = torch.stack([turns_LF.cos() - turns_LF.sin(), turns_LF.cos(), turns_LF.sin()], dim=1)
-    total = sine + cosine
-    return torch.stack([total, sine, cosine, sine - cosine, total]), weights_L3F
+    return torch.stack([cosine, sine - cosine, sine + cosine, sine]), weights_L3F
 
 
-def _add_products(products: Tensor, rows_CNW: Tensor, waves_5FW: Tensor) -> None:
+def _add_products(products: Tensor, rows_CNW: Tensor, waves_4FW: Tensor) -> None:
     """Add the three products at each row lag and frequency, (rows, 3, F, C, C); lag 0 leaves out the third."""
     channels, positions, width = rows_CNW.shape
-    spectrum_5FCN = (waves_5FW.flatten(0, 1) @ rows_CNW.view(-1, width).T).view(5, -1, channels, positions)
+    spectrum_4FCN = (waves_4FW.flatten(0, 1) @ rows_CNW.view(-1, width).T).view(4, -1, channels, positions)
     for lag, into in enumerate(products):
-        kinds = 3 if lag else 2
-        here, there = (spectrum_5FCN[start : start + kinds].flatten(0, 1) for start in (0, 2))
-        into[:kinds].flatten(0, 1).baddbmm_(here[..., : positions - lag], there[..., lag:].mT)
+        here, there = spectrum_4FCN[..., : positions - lag], spectrum_4FCN[..., lag:].mT
+        into[:2].flatten(0, 1).baddbmm_(here[2:].flatten(0, 1), there[:2].flatten(0, 1))
+        if lag:
+            into[2].baddbmm_(here[0], there[2])
 
 
 class _Border:
