@@ -48,7 +48,7 @@ def entry_of(run: Run, name: str) -> Entry:
     """What is known of a column; that of a posterior beside the run's own is the functional of its draws."""
     if name not in beside(run):
         return SCORES[name]
-    label = f"{SCORES[functional_of(run)].label}: {name.replace('_', ' ')}"
+    label = f"{SCORES[functional_of(run)].label}: {name.replace('_', ' ').replace('posthoc', 'post-hoc')}"
     return Entry(label, "control" if is_control(run.posteriors()[name]) else "score", "draws")
 
 

@@ -168,5 +168,5 @@ def maps_entry(run: Run) -> dict[str, Any] | None:
         "score_reduce": settings.reduce,
         "evaluations_ratio": notes["evaluations_ratio"],
         "seconds_ratio": notes["seconds_ratio"],
-        "how": f"{settings.name} propagation of {run.config.posterior.name} through {run.config.sampler.name}",
+        "how": f"The weights' variance is that of {run.config.posterior.name.replace('_', ' ')}.",
     }
