@@ -70,6 +70,10 @@ def test_without_a_propagator_nothing_is_left(tmp_path: Path) -> None:
         (["propagator=corrected", "posterior=mc_dropout"], "propagator = 'corrected' needs a closed-form variance"),
         (["propagator=paper", "sampler=dpm_solver_pp_2m"], "propagator 'paper' knows one state"),
         (["propagator=trajectory", "propagator.reduce=most"], "propagator.reduce = 'most'"),
+        (
+            ["propagator=coherent", "posterior=deep_ensemble", "posterior.draws=2", "propagator.draws=3"],
+            "propagator.draws = 3, but the run's deep_ensemble is asked for 2",
+        ),
         (["propagator=corrected", "propagator.skip=0"], "propagator.skip = 0"),
         (["score.also=[pixel_variance]"], "score.also: 'pixel_variance' needs a propagator"),
     ],

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genuq import files, models, propagators
+from genuq import files, models
 from genuq.applications import (
     APPLICATIONS,
     Attempts,
@@ -47,7 +47,7 @@ from genuq.stages.artefacts import StageFolder
 from genuq.stages.columns import functional_of
 from genuq.stages.fit import load_posterior
 from genuq.stages.progress import Display
-from genuq.stages.propagate import require_variance
+from genuq.stages.propagate import default_propagator, require_variance
 from genuq.stages.run import Run
 from genuq.stages.sample import read_samples, shown
 from genuq.stages.stage import Stage
@@ -151,7 +151,7 @@ def check_application(run: Run) -> None:
         count = run.config.sampler.samples
         candidate_groups(count, given["n"], run.sampler.classes_of(model, range(count)))
     if "propagator" in given:
-        require_variance(run, propagators.build(given["propagator"]).name, "application.propagator")
+        require_variance(run, default_propagator(run, given["propagator"]).name, "application.propagator")
         cut_time(model, run.sampler, given["cut"])
 
 
@@ -258,7 +258,7 @@ def run_augment(known: Known, parts: Path, display: Display) -> Made:
     """Examples: a sample, its first new one, and the control's."""
     run = known.run
     how, posterior = settings_of(run), load_posterior(run)
-    propagator = propagators.build(run.config.application.propagator)
+    propagator = default_propagator(run, run.config.application.propagator)
 
     def make(indices: list[int]) -> Augmented:
         return augment(run.model, posterior, run.sampler, indices, how, propagator, run.config.seed)
@@ -274,7 +274,7 @@ def run_rectify(known: Known, parts: Path, display: Display) -> Made:
     run, score = known.run, functional_of(known.run)
     how, posterior, likelihood = settings_of(run), load_posterior(run), run.likelihood
     assert isinstance(likelihood, Likelihood)
-    propagator, draws = propagators.build(run.config.application.propagator), run.config.posterior.draws
+    propagator, draws = default_propagator(run, run.config.application.propagator), run.config.posterior.draws
     count = max(1, round(run.config.application.failed * len(known.score)))
     failed = known.score.argsort(descending=True, stable=True)[:count].tolist()
 

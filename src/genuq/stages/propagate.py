@@ -110,12 +110,23 @@ def check_propagator(run: Run) -> None:
             f"propagator.reduce = '{settings.reduce}', propagator.share = {settings.share}; choose one of "
             f"{', '.join(REDUCTIONS)}, and a share in (0, 1]."
         )
-    require_variance(run, propagator_of(run).name, "propagator")
+    require_variance(run, settings.name, "propagator")
+    many, made = settings.get("draws"), run.config.posterior.draws
+    if many is not None and many > made and posteriors.KINDS[run.config.posterior.name].source == "weights":
+        raise ConfigurationError(
+            f"propagator.draws = {many}, but the run's {run.config.posterior.name} is asked for {made}: lower "
+            "propagator.draws, or raise posterior.draws."
+        )
     model = models.build(run.description()) if run.trains else run.model
     kind = posteriors.KINDS[run.config.posterior.name]
     if kind.scope == "head":  # what the propagator asks of the stages, asked before there is a posterior
         stand_in = posteriors.IsotropicNoise(model.head).finalise(posteriors.Scale(1.0, 1.0, 1.0))
         propagator_of(run).check(model, stand_in, run.sampler.stages(model))
+
+
+def default_propagator(run: Run, name: str) -> Propagator:
+    """A propagator with its defaults; one that follows draws follows those of the run."""
+    return propagators.build(name, **({"draws": run.config.posterior.draws} if name == "coherent" else {}))
 
 
 def require_variance(run: Run, name: str, key: str) -> None:
