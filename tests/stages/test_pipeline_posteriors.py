@@ -9,7 +9,7 @@ from small_runs import POINTS, composed, launch
 
 from genuq import files, posteriors
 from genuq.errors import ConfigurationError
-from genuq.stages import preflight
+from genuq.stages.pipeline import preflight  # registers the stages
 from genuq.stages.run import Run
 from genuq.stages.sample import read_samples
 

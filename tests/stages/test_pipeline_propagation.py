@@ -10,7 +10,7 @@ from small_runs import IMAGES, POINTS, composed, launch
 from genuq import files
 from genuq.errors import ArtefactError, ConfigurationError
 from genuq.propagators import image_score
-from genuq.stages import preflight
+from genuq.stages.pipeline import preflight  # registers the stages
 from genuq.stages.propagate import Propagate
 from genuq.stages.run import Run
 
