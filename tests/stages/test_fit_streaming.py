@@ -140,7 +140,7 @@ TWO = """
 import sys
 sys.path[:0] = sys.argv[2:]
 from pathlib import Path
-from test_streaming import SETTINGS, in_double, problem
+from test_fit_streaming import SETTINGS, in_double, problem
 from genuq import files
 from genuq.data import as_dataset
 from genuq.posteriors import fit_by
