@@ -44,8 +44,14 @@ def test_a_measurement_in_a_process_of_its_own_comes_back():
 
 def test_a_failure_is_the_result(monkeypatch, capsys):
     monkeypatch.setattr(peers, "_limit_memory", lambda: None)
+    monkeypatch.setattr(peers.runtime, "prepare", lambda: None)
     peers.main(json.dumps([[peers.LAPLACE, "full", "NoBackend", "exact_laplace"], asdict(TINY), 1]))
     assert "NoBackend" in json.loads(capsys.readouterr().out.splitlines()[-1])["note"]
+
+
+def test_memory_that_was_refused_is_told_in_bytes():
+    error = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 2147483648 bytes. Error")
+    assert peers._words(error, free=20 * 2**30) == "out of memory at a further 2.00 GiB, 20 GiB were free"
 
 
 def test_a_process_that_dies_says_so(monkeypatch):

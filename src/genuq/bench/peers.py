@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 import functools
 import json
+import re
 import resource
 import statistics
 import subprocess
@@ -31,6 +32,7 @@ from genuq.bench.memory import peak_bytes
 from genuq.bench.timing import elapsed, interleaved
 from genuq.errors import ConfigurationError
 from genuq.posteriors import DiagonalLaplace, ExactLastLayerLaplace
+from genuq.stages import runtime
 
 Record = dict[str, Any]
 
@@ -119,14 +121,27 @@ def needed_bytes(peer: Peer, case: Case) -> int | None:
 
 def _limit_memory() -> None:
     """Let an allocation beyond the machine's free memory fail, with its size, instead of the whole machine."""
+    free, used = _free_bytes(), _pages_used() * resource.getpagesize()
+    if free:
+        resource.setrlimit(resource.RLIMIT_AS, (used + int(0.9 * free), resource.RLIM_INFINITY))
+
+
+def _free_bytes() -> int:
+    """Memory that the machine has to give, 0 where it does not say."""
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
-            free = next(1024 * int(line.split()[1]) for line in file if line.startswith("MemAvailable"))
-        with open("/proc/self/statm", encoding="ascii") as file:
-            used = int(file.read().split()[0]) * resource.getpagesize()
+            return next(1024 * int(line.split()[1]) for line in file if line.startswith("MemAvailable"))
     except (OSError, StopIteration):
-        return
-    resource.setrlimit(resource.RLIMIT_AS, (used + int(0.9 * free), resource.RLIM_INFINITY))
+        return 0
+
+
+def _pages_used() -> int:
+    """Address space of this process, in pages."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[0])
+    except OSError:
+        return 0
 
 
 def measure(peer: Peer, case: Case) -> Record:
@@ -247,19 +262,25 @@ def _right_matrix(layer: nn.Module, features: Tensor) -> Tensor:
     return matrix
 
 
-def _words(error: Exception) -> str:
+def _words(error: Exception, free: int = 0) -> str:
+    """What it raised, in a line; `free` is the memory that the process could have had, in bytes."""
+    refused = re.search(r"tried to allocate (\d+) bytes", str(error))
+    if refused:
+        return f"out of memory at a further {int(refused[1]) / 2**30:.2f} GiB, {free / 2**30:.0f} GiB were free"
     return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
 
 
 def main(order: str) -> None:
     """Measure one peer on one head in this process; the record is the last line that it prints."""
     peer, case, threads = json.loads(order)
+    runtime.prepare()
     torch.set_num_threads(threads)
+    free = _free_bytes()
     _limit_memory()
     try:
         found = measure(Peer(*peer), Case(**case))
     except Exception as error:  # whatever a peer raises is its result
-        found = {"note": _words(error)}
+        found = {"note": _words(error, free)}
     print("\n" + json.dumps(found))
 
 
