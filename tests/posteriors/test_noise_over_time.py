@@ -8,12 +8,12 @@ from scipy.stats import norm
 from torch import nn
 
 from genuq.errors import ConfigurationError
-from genuq.posteriors import FitSettings, ScaleOptions, fit, swapped
+from genuq.posteriors import FitSettings, ScaleOptions, fit, passes, swapped
 from genuq.posteriors.capture import head_features
 from genuq.posteriors.fitting import KINDS
 from genuq.posteriors.held_out import DRAWN_FACTORS, FACTORS, HeldOutSums, PredictiveCurve
 from genuq.posteriors.last_layer import LastLayerPosterior
-from genuq.posteriors.passes import CurvaturePass, bins_of
+from genuq.posteriors.passes import CurvaturePass, bins_of, drawn_at
 from genuq.posteriors.regression import RegressionBatches, keyed_normal, regress
 from genuq.posteriors.scale import noise_weights
 from genuq.randomness import FITTING, HELD_OUT
@@ -181,6 +181,17 @@ def test_the_predictive_density_of_a_head_is_that_of_dense_draws():
     total = result.chosen.scale.observation_noise + torch.stack(deviations).square().mean(0)
     wanted = norm(0, total.sqrt().numpy()).logpdf((batch.target - trained).numpy()).mean()
     assert max(result.chosen.predictive[1]) == pytest.approx(wanted, abs=0.01)
+
+
+def test_draws_too_large_to_keep_are_drawn_again_and_change_nothing(monkeypatch):
+    model, data = network_case("unet")
+    options = {"images": 12, "held_out": 8, "batch_size": 3, "scale": ScaleOptions(criterion="predictive")}
+    kept = fit(model, data, "kfac", **options).chosen
+    drawn = []
+    monkeypatch.setattr(passes, "BYTES_KEPT", 0)
+    monkeypatch.setattr(passes, "drawn_at", lambda *how: drawn.append(how[1]) or drawn_at(*how))
+    assert fit(model, data, "kfac", **options).chosen == kept
+    assert len(drawn) == 3 * len(DRAWN_FACTORS)  # each factor for each of the three batches
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from genuq.posteriors import FitSettings, ScaleOptions, fit_by
 from genuq.posteriors.fitting import FitResult, in_this_process
 from genuq.posteriors.passes import HeldOutPass, Pass
 from genuq.posteriors.regression import RegressionBatches
-from genuq.stages.streaming import Devices, Share, StreamingPass, stream
+from genuq.stages.streaming import Share, StreamingPass, stream
+from genuq.stages.trainer import Hardware
 
 
 class Small(nn.Module):
@@ -64,7 +65,7 @@ def fit_in(folder: Path, settings: FitSettings, die_after: Mapping[str, int] | N
 
     def run(part: Pass, batches: RegressionBatches, name: str) -> None:
         part = Dying(part, dying[name]) if name in dying else part
-        stream(StreamingPass(model, part, batches, folder, name, "the fit", save_every=0.0), Devices())
+        stream(StreamingPass(model, part, batches, folder, name, "the fit", save_every=0.0), Hardware("cpu"))
 
     return fit_by(run, in_double(model), as_dataset(images), settings)
 
@@ -132,7 +133,7 @@ def test_progress_counts_every_row_once(tmp_path: Path) -> None:
     batches = RegressionBatches(as_dataset(images), range(22), (1, 6, 6), 4, 0, "rows")
     rows: list[int] = []
     part = HeldOutPass(in_double(model) and fit_in(tmp_path / "a", SETTINGS["evidence"]).posterior)
-    stream(StreamingPass(model, part, batches, tmp_path / "b", "rows", "", rows.append), Devices())
+    stream(StreamingPass(model, part, batches, tmp_path / "b", "rows", "", rows.append), Hardware("cpu"))
     assert sum(rows) == 22 and part.held_out.images == 22
 
 
@@ -145,7 +146,8 @@ from genuq import files
 from genuq.data import as_dataset
 from genuq.posteriors import fit_by
 from genuq.stages import runtime
-from genuq.stages.streaming import Devices, StreamingPass, stream
+from genuq.stages.streaming import StreamingPass, stream
+from genuq.stages.trainer import Hardware
 
 runtime.prepare()
 for name, settings in SETTINGS.items():
@@ -153,7 +155,7 @@ for name, settings in SETTINGS.items():
     folder = Path(sys.argv[1]) / name
 
     def run(part, batches, label):
-        stream(StreamingPass(model, part, batches, folder, label, "fit"), Devices(devices=2, strategy="ddp"))
+        stream(StreamingPass(model, part, batches, folder, label, "fit"), Hardware("cpu", devices=2, strategy="ddp"))
 
     result = fit_by(run, in_double(model), as_dataset(images), settings)
     if runtime.is_first_process():

@@ -88,6 +88,26 @@ def test_matched_noise_moves_every_tensor_as_much(side_by_side: Path) -> None:
     assert float(moved.square().mean()) == pytest.approx(wanted[name], rel=0.2)
 
 
+def test_network_noise_takes_the_size_of_a_posterior_over_the_head(points_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(points_run / "train", tmp_path / "train")
+    overrides = [*POINTS, "posterior=exact_laplace", "+posterior@beside.noise=isotropic_network"]
+    overrides += ["beside.noise.match=posterior", "stages=[train,fit,sample]"]
+    launch(tmp_path, *overrides)
+    run = Run(composed(*overrides), tmp_path, "genuq")
+    head = posteriors.load(tmp_path / "fit" / "posterior.safetensors", run.model)
+    noise = posteriors.load(tmp_path / "fit" / "noise.safetensors", run.model)
+    assert noise.squared_deviations().keys() == {"head.weight", "head.bias"}
+    assert noise.squared_deviations()["head.weight"] == pytest.approx(head.squared_deviations()["weight"], rel=1e-6)
+
+
+def test_what_knows_no_data_needs_no_images_and_claims_no_criterion(points_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(points_run / "train", tmp_path / "train")
+    dropout = ["posterior=mc_dropout", "posterior.layers=[head]", "posterior.rate=0.2", "posterior.images=100000"]
+    launch(tmp_path, *POINTS, *dropout, "stages=[train,fit]")
+    notes = files.read_json(tmp_path / "fit" / "manifest.json")["notes"]["posteriors"]["draws"]
+    assert notes["scale"]["criterion"] == "given" and notes["evidence"] is None and notes["scale"]["n_seen"] == 0
+
+
 def test_a_finished_posterior_is_not_fitted_again(side_by_side: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(side_by_side, copy)
@@ -112,12 +132,32 @@ def test_a_finished_posterior_is_not_fitted_again(side_by_side: Path, tmp_path: 
             ["+posterior@beside.noise=isotropic_network", "beside.noise.match=exakt"],
             r"beside\.noise\.match: 'exakt' is no posterior of this run.*posterior",
         ),
+        (
+            [
+                "+posterior@beside.k=kfac",
+                *(f"beside.k.{key}=30" for key in ("images", "held_out")),
+                "beside.k.match=posterior",
+            ],
+            r"beside\.k\.match = 'posterior', but 'kfac' has a size of its own",
+        ),
+        (
+            [
+                "+posterior@beside.k=kfac",
+                "+posterior@beside.n=isotropic",
+                *(f"beside.{name}.{key}=30" for name in "kn" for key in ("images", "held_out")),
+                "beside.n.match=k",
+            ],
+            r"beside\.n\.match: 'k' moves other layers than the head",
+        ),
+        (["+posterior@beside.draws=map"], r"beside\.draws: this name means something else"),
+        (["+posterior@beside.posterior=map"], r"beside\.posterior: this name means something else"),
+        (["+posterior@beside.m=map", "beside.m.held_out=500"], r"beside\.m\.held_out = 501, but"),
         (["+posterior@beside.entropy=kfac"], r"beside\.entropy: this name means something else"),
         (["posterior=deep_ensemble", "posterior.draws=9"], r"posterior\.draws = 9, but the ensemble has 5 members"),
         (["+posterior@beside.kfac=kfac", "beside.kfac.images=4000"], r"beside\.kfac\.images \+ beside\.kfac\.held_out"),
         (["posterior=exact_laplace", "posterior.criterion=best"], r"posterior\.criterion = 'best'"),
         (
-            ["+posterior@beside.map=map", "beside.map.images=60", "beside.map.draws=1"],
+            ["+posterior@beside.map=map", "beside.map.draws=1"],
             r"beside\.map\.draws = 1; at least 2",
         ),
     ],

@@ -42,7 +42,9 @@ def test_the_report_shows_maps_and_what_they_cost(finished: Path) -> None:
     results = files.read_json(finished / "report" / "results.json")
     assert results["maps"]["propagator"] == "trajectory" and results["maps"]["evaluations_ratio"] < 1.6
     row = next(row for row in results["scores"] if row["name"] == "pixel_variance")
-    assert row["kind"] == "score" and row["evaluations_per_sample"] >= 0
+    spent = torch.cat([part["evaluations"] for part in shards(finished)])
+    assert row["kind"] == "score" and row["evaluations_per_sample"] == pytest.approx(float(spent.mean()))
+    assert results["maps"]["evaluations_ratio"] == pytest.approx(1 + float(spent.mean()) / 2)
     assert (finished / "report" / "plots" / "maps.png").is_file()
 
 
@@ -59,6 +61,19 @@ def test_finished_shards_are_not_made_again(
     assert files.sha256(lost) == before and kept.stat().st_mtime_ns == age
 
 
+def test_killed_between_its_last_shard_and_its_manifest_it_ends_the_same(
+    finished: Path, image_root: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    (copy / "propagate" / "manifest.json").unlink()
+    for stage in ("score", "evaluate", "report"):
+        shutil.rmtree(copy / stage)
+    launch(copy, *IMAGES, f"data.root={image_root}", "propagator=trajectory", STAGES)
+    before, after = (files.read_json(folder / "report" / "results.json") for folder in (finished, copy))
+    assert after["maps"] == before["maps"] and after["scores"] == before["scores"]
+
+
 def test_without_a_propagator_nothing_is_left(tmp_path: Path) -> None:
     launch(tmp_path, *POINTS, "stages=[train,fit,sample,propagate]")
     assert not (tmp_path / "propagate").exists()
@@ -68,6 +83,7 @@ def test_without_a_propagator_nothing_is_left(tmp_path: Path) -> None:
     ("overrides", "said"),
     [
         (["propagator=corrected", "posterior=mc_dropout"], "propagator = 'corrected' needs a closed-form variance"),
+        (["propagator=trajectory", "posterior=kfac", "posterior.images=20"], "needs a closed-form variance"),
         (["propagator=paper", "sampler=dpm_solver_pp_2m"], "propagator 'paper' knows one state"),
         (["propagator=trajectory", "propagator.reduce=most"], "propagator.reduce = 'most'"),
         (

@@ -10,6 +10,7 @@ from genuq.posteriors.fitting import KINDS, FitResult, FitSettings, build, fit, 
 from genuq.posteriors.kfac import KFACLaplace
 from genuq.posteriors.last_layer import LastLayerPosterior
 from genuq.posteriors.layers import LayersPosterior
+from genuq.posteriors.many import ManyDraws
 from genuq.posteriors.members import DeepEnsemble, MembersPosterior, PosthocEnsemble
 from genuq.posteriors.network_noise import NetworkNoise
 from genuq.posteriors.scale import ChosenScale, ScaleOptions
@@ -32,6 +33,7 @@ __all__ = [
     "LastLayerPosterior",
     "LayersPosterior",
     "MCDropout",
+    "ManyDraws",
     "MembersPosterior",
     "NetworkNoise",
     "Posterior",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from genuq.data import Dataset, as_dataset
 from genuq.errors import ArtefactError, ConfigurationError, did_you_mean
@@ -94,20 +94,39 @@ class FitSettings:
     scale: ScaleOptions = field(default_factory=ScaleOptions)
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def streams(self) -> bool:
+        """Whether the kind is fitted to a stream of images; of others only a forward pass is tried."""
+        return kind_of(self.kind).source == "images"
+
+    @property
+    def fitting_images(self) -> int:
+        return self.images if self.streams else 1
+
+    @property
+    def total_images(self) -> int:
+        return self.fitting_images + self.held_out
+
+    @property
+    def rows(self) -> int:
+        """Rows of all passes, for the progress."""
+        held_out_passes = 2 if self.scale.criterion == "predictive" else 1
+        return self.repeats * (self.images * self.streams + self.held_out * held_out_passes)
+
     def check(self, dataset: Dataset, key: str = "posterior") -> None:
         """Raise ConfigurationError for counts that cannot work, naming the key (`key` is where the settings stand)."""
         least = {
-            "images": (self.images, 1),
+            "images": (self.fitting_images, 1),
             "held_out": (self.held_out, int(self.scale.needs_held_out)),
             **{name: (getattr(self, name), 1) for name in ("batch_size", "repeats", "time_bins", "fisher_draws")},
         }
         for name, (value, lowest) in least.items():
             if value < lowest:
                 raise ConfigurationError(f"{key}.{name} = {value}; it must be at least {lowest}.")
-        if self.images + self.held_out > len(dataset):
+        if self.fitting_images + self.held_out > len(dataset):
+            asked = f"{key}.images + {key}.held_out" if self.streams else f"{key}.held_out"
             raise ConfigurationError(
-                f"{key}.images + {key}.held_out = {self.images + self.held_out}, but {dataset.name} has "
-                f"{len(dataset)}. Lower them."
+                f"{asked} = {self.total_images}, but {dataset.name} has {len(dataset)}. Lower them."
             )
         if self.time_bins > 1 and not self.held_out:
             raise ConfigurationError(f"{key}.time_bins = {self.time_bins} needs held-out images: raise {key}.held_out.")
@@ -115,8 +134,8 @@ class FitSettings:
     def permutation(self, dataset: Dataset) -> tuple[list[int], list[int]]:
         """(fitting images, held-out images)."""
         source = generator(self.seed, 0, "fitting order")
-        order = torch.randperm(len(dataset), generator=source)[: self.images + self.held_out].tolist()
-        return order[: self.images], order[self.images :]
+        order = torch.randperm(len(dataset), generator=source)[: self.total_images].tolist()
+        return order[: self.fitting_images], order[self.fitting_images :]
 
 
 @dataclass(frozen=True)
@@ -166,10 +185,11 @@ def kind_of(name: str) -> type[Posterior]:
     return KINDS[name]
 
 
-def isotropic_like(posterior: Posterior, kind: str | None = None) -> Posterior:
+def isotropic_like(posterior: Posterior, network: nn.Module, kind: str | None = None) -> Posterior:
     """Isotropic weight noise on what a finalised posterior moves, of the same size: its control.
 
     Args:
+        network: the whole network that the posterior moves, or moves a part of.
         kind: `isotropic` (over the head) or `isotropic_network` (every parameter tensor its own size); None takes
             the one that fits.
 
@@ -178,7 +198,7 @@ def isotropic_like(posterior: Posterior, kind: str | None = None) -> Posterior:
     """
     if kind == IsotropicNoise.kind or (kind is None and posterior.scope == "head"):
         return IsotropicNoise.matched_to(posterior)
-    noise = NetworkNoise(posterior.module).matched_to(posterior)
+    noise = NetworkNoise(network).matched_to(posterior)
     return noise.finalise(replace(posterior.require_final(), temperature=1.0))
 
 
@@ -318,12 +338,11 @@ def empty_posterior(
 def _batches(
     model: GenerativeModel, dataset: Dataset, settings: FitSettings
 ) -> Callable[[Sequence[int], str], RegressionBatches]:
-    total = settings.repeats * (settings.images + settings.held_out * (1 + (settings.scale.criterion == "predictive")))
 
     def make(images: Sequence[int], stream: str) -> RegressionBatches:
         size, seed, repeats = settings.batch_size, settings.seed, settings.repeats
         made = RegressionBatches(dataset, images, model.latent_shape, size, seed, stream, repeats)
-        made.total = total
+        made.total = settings.rows
         return made
 
     return make

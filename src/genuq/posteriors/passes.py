@@ -27,6 +27,8 @@ from genuq.posteriors.regression import RegressionBatch, keyed_normal
 from genuq.posteriors.swap import swapped
 from genuq.randomness import FISHER
 
+BYTES_KEPT = 2**30  # of weight draws, by the predictive criterion
+
 
 class Pass(Protocol):
     """What accumulates over batches. `sums` of two shards of the batches add up to those of both."""
@@ -109,7 +111,8 @@ class CurvaturePass:
             for number, posterior in enumerate(self.posteriors)
             for name, value in posterior.sums().items()
         }
-        return found | {"n_seen": torch.tensor([float(posterior.n_seen) for posterior in self.posteriors])}
+        counts = [float(posterior.n_seen) for posterior in self.posteriors]
+        return found | {"n_seen": torch.tensor(counts, dtype=torch.float64)}
 
     def restore(self, sums: Mapping[str, Tensor]) -> None:
         for number, posterior in enumerate(self.posteriors):
@@ -179,14 +182,17 @@ class PredictivePass:
 
     Args:
         noise_T: s^2 of each bin of time.
-        draws: weight draws of each factor, where the variance has no closed form.
+        draws: weight draws of each factor, where the variance has no closed form. They are kept from batch to batch
+            while they are small, else drawn again: draw m is the same each time.
     """
 
     def __init__(self, posterior: Posterior, noise_T: Tensor, draws: int = 4, seed: int = 0) -> None:
-        self.posterior, self.noise_T = posterior, noise_T
-        self.over_head = isinstance(posterior, LastLayerPosterior)
-        self.predictive = PredictiveCurve(FACTORS if self.over_head else DRAWN_FACTORS)
-        self.drawn_GM = [] if self.over_head else [drawn_at(posterior, f, draws, seed) for f in DRAWN_FACTORS.tolist()]
+        self.posterior, self.noise_T, self.draws, self.seed = posterior, noise_T, draws, seed
+        over_head = isinstance(posterior, LastLayerPosterior)
+        self.predictive = PredictiveCurve(FACTORS if over_head else DRAWN_FACTORS)
+        size = sum(value.numel() * value.element_size() for value in posterior.covered().values())
+        self._keeps = size * draws * len(DRAWN_FACTORS) <= BYTES_KEPT
+        self._kept: dict[float, list[dict[str, Tensor]]] = {}
 
     def add(self, model: GenerativeModel, batch: RegressionBatch) -> None:
         noise_B = self.noise_T[bins_of(batch.t, len(self.noise_T))]
@@ -202,10 +208,18 @@ class PredictivePass:
         with torch.no_grad():
             prediction = model(batch.x, batch.t, batch.y).double()
             deviations = [
-                torch.stack([self._predicted(model, batch, values) - prediction for values in draws])
-                for draws in self.drawn_GM
+                torch.stack([self._predicted(model, batch, values) - prediction for values in self._drawn(factor)])
+                for factor in self.predictive.factors_G.tolist()
             ]
         self.predictive.update_drawn(prediction - batch.target, torch.stack(deviations), noise_B)
+
+    def _drawn(self, factor: float) -> list[dict[str, Tensor]]:
+        if factor in self._kept:
+            return self._kept[factor]
+        draws = drawn_at(self.posterior, factor, self.draws, self.seed)
+        if self._keeps:
+            self._kept[factor] = draws
+        return draws
 
     def _predicted(self, model: GenerativeModel, batch: RegressionBatch, values: Mapping[str, Tensor]) -> Tensor:
         with swapped(self.posterior.module, values):

@@ -71,7 +71,8 @@ class ChosenScale:
         scale: the scale.
         how: a sentence for each entry.
         evidence: (lambda, log marginal likelihood), if made.
-        criterion: what decided the size of the draws.
+        criterion: what decided the size of the draws: a name of `CRITERIA`; `given`, by the options; `match` or
+            `members`, where another posterior or the spread of members did.
         predictive: (factor of the covariance, held-out log predictive density per element), if made.
         noise_profile: s^2 of equal bins of time, where there is more than one.
     """
@@ -79,7 +80,7 @@ class ChosenScale:
     scale: Scale
     how: dict[str, str]
     evidence: tuple[list[float], list[float]] | None
-    criterion: str = "evidence"
+    criterion: str = "given"
     predictive: tuple[list[float], list[float]] | None = None
     noise_profile: list[float] | None = None
 
@@ -104,7 +105,8 @@ def choose_scale(
     elif prior is None:
         prior, evidence = maximise_evidence(posterior, Scale(n_effective, noise, 1.0, temperature))
         how["prior_precision"] = "maximum of the log marginal likelihood"
-    chosen = ChosenScale(Scale(n_effective, noise, prior, temperature), how, evidence, noise_profile=profile(held_out))
+    scale, criterion = Scale(n_effective, noise, prior, temperature), "evidence" if evidence else "given"
+    chosen = ChosenScale(scale, how, evidence, criterion, noise_profile=profile(held_out))
     if options.relative_perturbation is None:
         return chosen
     factor = factor_to_reach(posterior.finalise(chosen.scale), options.relative_perturbation)

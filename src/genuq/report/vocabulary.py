@@ -32,6 +32,7 @@ CRITERIA = {
     "evidence": "highest log marginal likelihood",
     "predictive": "highest held-out predictive density",
     "perturbation": "relative perturbation asked for",
+    "given": "given",
     "match": "as large as another posterior",
     "members": "spread of its members",
 }

@@ -30,10 +30,12 @@ from genuq.stages.progress import Display
 from genuq.stages.run import Run
 from genuq.stages.run_members import members_identity, run_members
 from genuq.stages.stage import Stage, checkpoint_identity
-from genuq.stages.streaming import Devices, StreamingPass, stream
+from genuq.stages.streaming import StreamingPass, stream
+from genuq.stages.train import hardware_of
 
-RESERVED = {"image", "index", "class", "real", *SCORES}
 OWN = "draws"  # what the run's own posterior is called among all of them
+RESERVED = {OWN, "posterior", "unperturbed", "image", "index", "class", "real", *SCORES}
+NOISES = (IsotropicNoise.kind, NetworkNoise.kind)  # posteriors that know no data
 OPTIONS = (
     "convention",
     "layers",
@@ -53,7 +55,7 @@ class Fit(Stage):
 
     name = "fit"
     shared = True
-    version = 2
+    version = 3
     groups = ("data",)
 
     def settings(self, run: Run) -> dict[str, Any]:
@@ -77,7 +79,8 @@ class Fit(Stage):
             fitted = fitted_posterior(run, name, folder.path, display)
             summaries[name] = summary_of(fitted)
             fitted.posterior.save(path, {"fit": json.dumps(summaries[name])})
-            shutil.rmtree(folder.path / "passes", ignore_errors=True)
+            shutil.rmtree(folder.path / "passes" / name, ignore_errors=True)
+        shutil.rmtree(folder.path / "passes", ignore_errors=True)
         return {"posteriors": summaries}
 
     def assist(self, run: Run, display: Display) -> None:
@@ -103,21 +106,18 @@ def fitted_posterior(run: Run, name: str, folder: Path, display: Display) -> Fit
     """Fit the posterior called `name`, or give it the size of another that is fitted already."""
     settings = run.posteriors()[name]
     if (other := lender(settings)) is not None:
-        return matched(load_posterior(run, other), settings["name"], f"'{settings['match']}'")
+        return matched(load_posterior(run, other), run, settings["name"], f"'{settings['match']}'")
     if of_members(settings):
         return from_members(run, settings, folder / f"{name}-members", display)
     fit_settings = settings_of(run, name)
     if sized_by_exact(settings):
         fit_settings = replace(fit_settings, kind=ExactLastLayerLaplace.kind)
-    total = fit_settings.repeats * (fit_settings.images + fit_settings.held_out)
-    if fit_settings.scale.criterion == "predictive":
-        total += fit_settings.repeats * fit_settings.held_out
-    with display.bar(f"fitting {settings['name']}", total) as advance:
-        run_pass = runner(run, folder / "passes", fingerprint(settings), advance)
+    with display.bar(f"fitting {settings['name']}", fit_settings.rows) as advance:
+        run_pass = runner(run, folder / "passes" / name, fingerprint(settings), advance)
         fitted = posteriors.fit_by(run_pass, run.model, run.training_set, fit_settings)
     if not sized_by_exact(settings):
         return fitted
-    noise = matched(fitted.posterior, settings["name"], "the exact last-layer posterior")
+    noise = matched(fitted.posterior, run, settings["name"], "the exact last-layer posterior")
     return replace(fitted, posterior=noise.posterior, chosen=noise.chosen)
 
 
@@ -158,8 +158,7 @@ def lender(settings: Mapping[str, Any]) -> str | None:
 
 def runner(run: Run, folder: Path, identity: str, advance: Any) -> Runner:
     """Does a pass through Lightning, on the trainer's devices."""
-    trainer = run.config.trainer
-    where = Devices(run.device.type, trainer.devices, trainer.strategy, trainer.precision)
+    where = replace(hardware_of(run), accelerator=run.device.type)
 
     def run_pass(part: Any, batches: Any, name: str) -> None:
         stream(StreamingPass(run.model, part, batches, folder, name, identity, advance), where)
@@ -190,38 +189,55 @@ def key_of(name: str) -> str:
 
 def check_posteriors(run: Run) -> None:
     """Raise ConfigurationError for kinds that do not exist, or sizes to be taken from none of the run's posteriors."""
+    for name in run.config.beside:
+        if name in RESERVED:
+            raise ConfigurationError(f"beside.{name}: this name means something else; choose another.")
     settings = run.posteriors()
     for name, entry in settings.items():
-        if name != OWN and name in RESERVED:
-            raise ConfigurationError(f"beside.{name}: this name means something else; choose another.")
         key = key_of(name)
         if entry["name"] not in posteriors.KINDS:
             raise ConfigurationError(
                 f"{key}.name: '{entry['name']}' does not exist.{did_you_mean(entry['name'], posteriors.KINDS)}"
             )
-        other = lender(entry)
-        if other is None and entry["name"] == NetworkNoise.kind and not sized(entry):
+        check_size(settings, name)
+        scale_options(entry)
+
+
+def check_size(settings: Mapping[str, Mapping[str, Any]], name: str) -> None:
+    """Raise ConfigurationError for noise without a size, or with one that its lender cannot give."""
+    entry, key, other = settings[name], key_of(name), lender(settings[name])
+    if other is None:
+        if entry["name"] == NetworkNoise.kind and not sized(entry):
             raise ConfigurationError(
                 f"{key}: isotropic noise has no likelihood to choose its size from: set {key}.match, "
                 f"{key}.prior_precision or {key}.relative_perturbation."
             )
-        if other is not None and (other not in settings or settings[other]["match"] is not None):
-            candidates = ["posterior", *(known for known in settings if settings[known]["match"] is None)]
-            raise ConfigurationError(
-                f"{key}.match: '{entry['match']}' is no posterior of this run that could lend its size."
-                + did_you_mean(other, candidates)
-            )
-        scale_options(entry)
+        return
+    if entry["name"] not in NOISES:
+        raise ConfigurationError(
+            f"{key}.match = '{entry['match']}', but '{entry['name']}' has a size of its own; only "
+            f"{' and '.join(NOISES)} take another's. Leave it null."
+        )
+    if other not in settings or settings[other]["match"] is not None:
+        lenders = [known for known in settings if known != OWN and settings[known]["match"] is None]
+        raise ConfigurationError(
+            f"{key}.match: '{entry['match']}' is no posterior of this run that could lend its size."
+            + did_you_mean(other, ["posterior", *lenders])
+        )
+    if entry["name"] == IsotropicNoise.kind and posteriors.KINDS[settings[other]["name"]].scope != "head":
+        raise ConfigurationError(
+            f"{key}.match: '{entry['match']}' moves other layers than the head too. Use isotropic_network."
+        )
 
 
 def is_control(settings: Mapping[str, Any]) -> bool:
     """Whether a posterior is none: weight noise that knows no data."""
-    return settings["name"] in ("isotropic", "isotropic_network")
+    return settings["name"] in NOISES
 
 
-def matched(other: Posterior, kind: str, source: str) -> FitResult:
+def matched(other: Posterior, run: Run, kind: str, source: str) -> FitResult:
     """Isotropic noise that moves the weights as much as another fitted posterior."""
-    noise = posteriors.isotropic_like(other, kind)
+    noise = posteriors.isotropic_like(other, run.model.network, kind)
     how = {key: f"that of {source}" for key in ("n_effective", "observation_noise")}
     how |= {"temperature": "one: no likelihood takes part", "prior_precision": f"gives the noise the size of {source}"}
     chosen = ChosenScale(noise.require_final(), how, evidence=None, criterion="match")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from genuq import models, posteriors, solvers
+from genuq import models, solvers
 from genuq.analysis import EvaluationSettings, check_independence
 from genuq.analysis.retention import descending_fractions, require_samples
 from genuq.errors import ConfigurationError, did_you_mean
@@ -58,10 +58,10 @@ def check_data(run: Run) -> None:
 
 def check_fit(run: Run) -> None:
     for name, settings in run.posteriors().items():
-        if settings["match"] is None and posteriors.KINDS[settings["name"]].source == "images":
-            settings_of(run, name).check(run.training_set, key_of(name))
-        elif of_members(settings):
+        if of_members(settings):
             check_members(run, settings, key_of(name))
+        elif settings["match"] is None:
+            settings_of(run, name).check(run.training_set, key_of(name))
 
 
 def check_names(run: Run) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,27 +10,28 @@ from torch import Tensor
 
 from genuq import files, models, posteriors, propagators
 from genuq.errors import ConfigurationError
-from genuq.models import sample
 from genuq.propagators import Propagator, image_score, pixel_map, propagate
 from genuq.propagators.scores import REDUCTIONS
 from genuq.stages.artefacts import StageFolder
 from genuq.stages.fit import load_posterior
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
-from genuq.stages.sample import shards
-from genuq.stages.stage import STAGES, Stage
+from genuq.stages.shards import read_shards, shards
+from genuq.stages.stage import Stage
 
 SHARED = ("name", "reduce", "share", "map_method", "map_draws")  # of all propagators' settings; the rest is its own
 
 
 class Propagate(Stage):
-    """Leaves shard-START-STOP.safetensors: index, mean and variance of the final latents, and the map of each image
-    (standard deviations in its units, [-1, 1]; absent where variances are negative).
+    """Leaves shard-START-STOP.safetensors: index, mean and variance of the final latents, the network evaluations that
+    each sample took beside those of sampling, and the map of each image (standard deviations in its units, [-1, 1];
+    absent where variances are negative).
 
     The images are bit for bit those of the sample stage. Without a propagator it does nothing and leaves nothing.
     """
 
     name = "propagate"
+    version = 2
     inputs = ("fit", "sample")
     groups = ("propagator", "sampler")
 
@@ -41,48 +40,24 @@ class Propagate(Stage):
             super().execute(run, display)
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
-        posterior, cost = load_posterior(run), Cost()
+        posterior = load_posterior(run)
         with display.bar("propagating", run.config.sampler.samples) as advance:
-            for indices in shards(run):
-                path = folder.path / f"shard-{indices[0]:07d}-{indices[-1] + 1:07d}.safetensors"
-                if path.exists():
-                    files.read_tensors(path)  # a broken shard is named here, not used
-                else:
-                    files.write_tensors(path, one_shard(run, posterior, indices, cost))
+            for indices, path, finished in shards(run, folder.path):
+                if not finished:
+                    files.write_tensors(path, one_shard(run, posterior, indices))
                 advance(len(indices))
-        return {"propagator": run.config.propagator.name, **cost.notes()}
+        return {"propagator": run.config.propagator.name}
 
 
-class Cost:
-    """What propagating the samples made now took, beside plain sampling of the first shard in the same run."""
-
-    def __init__(self) -> None:
-        self.seconds, self.plain_seconds, self.samples = 0.0, 0.0, 0
-        self.evaluations = self.plain = 0.0
-
-    def notes(self) -> dict[str, Any]:
-        if not self.samples:
-            return {"evaluations_ratio": None, "seconds_ratio": None}
-        return {
-            "evaluations_ratio": self.evaluations / self.plain,
-            "evaluations": (self.evaluations - self.plain) / self.samples,
-            "seconds_ratio": self.seconds / self.samples / self.plain_seconds,
-        }
-
-
-def one_shard(run: Run, posterior: posteriors.Posterior, indices: list[int], cost: Cost) -> dict[str, Tensor]:
+def one_shard(run: Run, posterior: posteriors.Posterior, indices: list[int]) -> dict[str, Tensor]:
     settings, seed = run.config.propagator, run.config.seed
-    if not cost.samples:
-        started = time.perf_counter()
-        sample(run.model, run.sampler, indices)
-        cost.plain_seconds = (time.perf_counter() - started) / len(indices)
-    started = time.perf_counter()
     found = propagate(run.model, posterior, run.sampler, indices, propagator_of(run), seed)
-    cost.seconds += time.perf_counter() - started
-    cost.evaluations += found.evaluations * len(indices)
-    cost.plain += found.plain_evaluations * len(indices)
-    cost.samples += len(indices)
-    tensors = {"index": torch.tensor(indices), "mean": found.mean.float(), "variance": found.variance}
+    tensors = {
+        "index": torch.tensor(indices),
+        "mean": found.mean.float(),
+        "variance": found.variance,
+        "evaluations": torch.full((len(indices),), found.evaluations - found.plain_evaluations, dtype=torch.float64),
+    }
     if bool((found.variance >= 0).all()):
         deviation = pixel_map(
             run.model, found.mean, found.variance, settings.map_method, settings.map_draws, seed, indices
@@ -131,37 +106,32 @@ def default_propagator(run: Run, name: str) -> Propagator:
 
 def require_variance(run: Run, name: str, key: str) -> None:
     """Raise ConfigurationError where a propagator needs a closed-form variance that the run's posterior has not."""
-    kind = posteriors.KINDS[run.config.posterior.name]
-    if name != "coherent" and not (kind.closed_form or issubclass(kind, posteriors.KFACLaplace)):
+    kind, layers = posteriors.KINDS[run.config.posterior.name], run.config.posterior.layers
+    over_head = issubclass(kind, posteriors.KFACLaplace) and layers is not None and list(layers) == ["head"]
+    if name != "coherent" and not (kind.closed_form or over_head):
         raise ConfigurationError(
             f"{key} = '{name}' needs a closed-form variance, which posterior '{kind.kind}' does not have. Choose "
             "coherent, which needs only draws, or a posterior over the last layer."
         )
 
 
-def propagated(run: Run) -> dict[str, Tensor] | None:
-    """All shards of a finished stage in the order of their indices; None without a propagator."""
-    if run.config.propagator is None:
-        return None
+def propagated(run: Run) -> dict[str, Tensor]:
+    """What the finished stage knows of every sample; no map where some variances are negative."""
     return read_shards(run.folder / Propagate.name)
-
-
-def read_shards(folder: Path) -> dict[str, Tensor]:
-    parts = [files.read_tensors(path)[0] for path in sorted(folder.glob("shard-*.safetensors"))]
-    names = set.intersection(*(set(part) for part in parts))
-    return {name: torch.cat([part[name] for part in parts]) for name in names}
 
 
 def propagated_score(run: Run) -> Tensor:
     """The image score of each sample's variances, (N,) float64."""
-    settings, found = run.config.propagator, read_shards(run.folder / Propagate.name)
-    return image_score(found["variance"], settings.reduce, share=settings.share)
+    settings = run.config.propagator
+    return image_score(propagated(run)["variance"], settings.reduce, share=settings.share)
 
 
 def shown_maps(run: Run) -> Tensor | None:
     """Standard deviation of each pixel in shares of the image's range, (N, H, W): root mean square over colours."""
+    if run.config.propagator is None or not run.is_image:
+        return None
     found = propagated(run)
-    if found is None or "map" not in found or not run.is_image:
+    if "map" not in found:
         return None
     return found["map"].double().square().mean(1).sqrt().float() / 2
 
@@ -171,13 +141,11 @@ def maps_entry(run: Run) -> dict[str, Any] | None:
     settings = run.config.propagator
     if settings is None:
         return None
-    notes = STAGES[Propagate.name].folder(run).notes()
     return {
         "propagator": settings.name,
         "solver": run.config.sampler.name,
         "unit": "share of the image's range",
         "score_reduce": settings.reduce,
-        "evaluations_ratio": notes["evaluations_ratio"],
-        "seconds_ratio": notes["seconds_ratio"],
+        "evaluations_ratio": 1 + float(propagated(run)["evaluations"].mean()) / run.sampler.evaluations(run.model),
         "how": f"The weights' variance is that of {run.config.posterior.name.replace('_', ' ')}.",
     }

@@ -6,7 +6,7 @@ Shards are keyed by sample index. A killed run finds its finished shards again a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from genuq.stages.columns import columns_of, is_version, spent, watched, watched
 from genuq.stages.fit import OWN, load_posterior
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
+from genuq.stages.shards import read_shards, shards
 from genuq.stages.stage import Stage, checkpoint_identity
 
 RESAMPLING_CONTROLS = ("jitter", "isotropic")
@@ -55,14 +56,12 @@ class Sample(Stage):
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         drawn = {name: load_posterior(run, name) for name in run.posteriors()}
         if "isotropic" in columns_of(run):
-            drawn["isotropic"] = isotropic_like(drawn[OWN])
+            drawn["isotropic"] = isotropic_like(drawn[OWN], run.model.network)
         passes = 1 + sum(draws_of(run, name) for name in (*drawn, *("jitter",) * jitters(run)))
         seconds, made = dict.fromkeys(("unperturbed", *drawn), 0.0), 0
         with display.bar("sampling", run.config.sampler.samples * passes) as advance:
-            for indices in shards(run):
-                path = folder.path / f"shard-{indices[0]:07d}-{indices[-1] + 1:07d}.safetensors"
-                if path.exists():
-                    files.read_tensors(path)  # a broken shard is named here, not used
+            for indices, path, finished in shards(run, folder.path):
+                if finished:
                     advance(len(indices) * passes)
                     continue
                 tensors = one_shard(run, drawn, indices, advance, seconds)
@@ -83,13 +82,6 @@ def draws_of(run: Run, name: str) -> int:
 
 def jitters(run: Run) -> bool:
     return "jitter" in columns_of(run)
-
-
-def shards(run: Run) -> Iterator[list[int]]:
-    """Sample indices, a shard at a time."""
-    total, size = run.config.sampler.samples, run.config.sampler.batch_size
-    for start in range(0, total, size):
-        yield list(range(start, min(start + size, total)))
 
 
 def one_shard(
@@ -137,9 +129,7 @@ def jittered(run: Run, indices: Sequence[int], advance: Callable[[int], None]) -
 
 def read_samples(run: Run) -> dict[str, Tensor]:
     """All shards of a finished sample stage in the order of their indices; images, draws and controls as float32."""
-    paths = sorted((run.folder / "sample").glob("shard-*.safetensors"))
-    parts = [files.read_tensors(path)[0] for path in paths]
-    whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    whole = read_shards(run.folder / "sample")
     deviations = {name for name in whole if is_version(name)} - {"image"}
     return whole | {name: whole["image"][:, None] + whole[name].float() for name in deviations}
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +20,7 @@ from genuq.models import GenerativeModel
 from genuq.posteriors.passes import Pass
 from genuq.posteriors.regression import Observations, RegressionBatches, regress
 from genuq.stages import runtime
-
-
-@dataclass(frozen=True)
-class Devices:
-    """Where Lightning runs, in its own words."""
-
-    accelerator: str = "cpu"
-    devices: int = 1
-    strategy: str = "auto"
-    precision: Any = "32-true"
+from genuq.stages.trainer import Hardware
 
 
 class Share(Sampler):
@@ -141,7 +131,7 @@ class StreamingPass(lightning.LightningModule):
         self.trainer.strategy.barrier()
 
 
-def stream(module: StreamingPass, where: Devices) -> None:
+def stream(module: StreamingPass, where: Hardware) -> None:
     """Do the pass, or take its finished sums."""
     if module.restored(module.finished_path) is not None:
         module.advance(len(module.batches.rows))
