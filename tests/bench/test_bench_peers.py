@@ -44,7 +44,6 @@ def test_a_measurement_in_a_process_of_its_own_comes_back():
 
 def test_a_failure_is_the_result(monkeypatch, capsys):
     monkeypatch.setattr(peers, "_limit_memory", lambda: None)
-    monkeypatch.setattr(peers.runtime, "prepare", lambda: None)
     peers.main(json.dumps([[peers.LAPLACE, "full", "NoBackend", "exact_laplace"], asdict(TINY), 1]))
     assert "NoBackend" in json.loads(capsys.readouterr().out.splitlines()[-1])["note"]
 

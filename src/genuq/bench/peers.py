@@ -32,7 +32,6 @@ from genuq.bench.memory import peak_bytes
 from genuq.bench.timing import elapsed, interleaved
 from genuq.errors import ConfigurationError
 from genuq.posteriors import DiagonalLaplace, ExactLastLayerLaplace
-from genuq.stages import runtime
 
 Record = dict[str, Any]
 
@@ -273,7 +272,6 @@ def _words(error: Exception, free: int = 0) -> str:
 def main(order: str) -> None:
     """Measure one peer on one head in this process; the record is the last line that it prints."""
     peer, case, threads = json.loads(order)
-    runtime.prepare()
     torch.set_num_threads(threads)
     free = _free_bytes()
     _limit_memory()
