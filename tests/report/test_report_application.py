@@ -21,7 +21,7 @@ from genuq.report.application import (
     places_of,
     together,
 )
-from genuq.report.page import whisker
+from genuq.report.document import whisker
 
 RANDOM = np.random.default_rng(0)
 

@@ -14,7 +14,7 @@ from PIL import Image
 from rich_run import make_examples, make_maps, make_rich
 
 from genuq.errors import DataError
-from genuq.report import page, write_report, writing
+from genuq.report import document, page, write_report, writing
 
 HOSTILE = "<script>window.hacked = 1</script>"
 
@@ -260,13 +260,13 @@ def test_large_runs_show_an_even_selection_with_both_ends():
 
 def test_a_long_headline_is_the_answer_and_its_grounds():
     long = "The score finds bad samples: " + "because of this; " * 10
-    assert page.headline(long) == ("The score finds bad samples:", "because of this; " * 10)
-    assert page.headline("Short: and whole.") == ("Short: and whole.", "")
-    assert page.headline(None) == ("–", "")
+    assert document.headline(long) == ("The score finds bad samples:", "because of this; " * 10)
+    assert document.headline("Short: and whole.") == ("Short: and whole.", "")
+    assert document.headline(None) == ("–", "")
 
 
 def test_whiskers_share_the_scale_of_their_column():
     rows = [{"v": 0.5, "v_low": 0.0, "v_high": 1.0}, {"v": -1.0, "v_low": None}, {"v": None}]
-    assert page.whisker(rows[0], "v", rows, (0, 0)) == {"middle": 75.0, "low": 50.0, "high": 100.0, "zero": 50.0}
-    assert page.whisker(rows[1], "v", rows, (0, 0)) == {"middle": 0.0, "low": 0.0, "high": 0.0, "zero": 50.0}
-    assert page.whisker(rows[2], "v", rows, (0, 0)) is None
+    assert document.whisker(rows[0], "v", rows, (0, 0)) == {"middle": 75.0, "low": 50.0, "high": 100.0, "zero": 50.0}
+    assert document.whisker(rows[1], "v", rows, (0, 0)) == {"middle": 0.0, "low": 0.0, "high": 0.0, "zero": 50.0}
+    assert document.whisker(rows[2], "v", rows, (0, 0)) is None

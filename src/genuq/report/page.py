@@ -1,34 +1,54 @@
-"""The page: what the template needs, gathered from the results, and rendered into one self-contained file.
-
-The content security policy forbids every connection and every script but the page's own (by its hash), so a name
-that slipped through the escaping still could not act.
-"""
+"""The page of a run: what its template needs, gathered from the results."""
 
 from __future__ import annotations
 
-import base64
-import functools
-import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
-import jinja2
 import numpy as np
 import yaml
-from markupsafe import Markup
 
-from genuq.report import application, panels, plots, posteriors, values, vocabulary
+from genuq.report import application, document, panels, plots, posteriors, values, vocabulary
+from genuq.report.document import headline, short
 from genuq.report.heat import HeatScale, gradient, heat_unit, page_heat, reduction_words
 from genuq.report.pictures import SAMPLE_BYTES, Sprites, page_sprites
-from genuq.report.style import PALETTE, series_of
+from genuq.report.style import series_of
 from genuq.report.tables import verdict
 
 PAGE_SAMPLES = 2048  # more would make the page slow; it then shows an even selection of the ranking, with both ends
 FEW_SAMPLES = 512  # so few may take the room of as many
-SCRIPTS = ("data.js", "painting.js", "heat.js", "gallery.js", "detail.js", "page.js")
+SCRIPTS = (
+    "basics.js",
+    "data.js",
+    "sheets.js",
+    "painting.js",
+    "heat.js",
+    "gallery.js",
+    "detail.js",
+    "common.js",
+    "page.js",
+)
+HELPERS = {
+    "posteriors_in": posteriors.posteriors_in,
+    "posterior_name": posteriors.posterior_name,
+    "criterion_words": posteriors.criterion_words,
+    "fid_of_draws": posteriors.fid_of_draws,
+    "outcome_rows": application.outcome_rows,
+    "together": application.together,
+    "places_of": application.places_of,
+    "direction_of": application.direction_of,
+    "measure_name": application.measure_name,
+    "heat_unit": heat_unit,
+    "heat_gradient": gradient,
+    "reduction_words": reduction_words,
+    "correlation": plots.correlation,
+    "metric_label": plots.metric_label,
+    "metrics_in": plots.metrics_in,
+    "targets_in": plots.targets_in,
+    "OVER_HEAD": vocabulary.OVER_HEAD,
+}
 
 
 @dataclass(frozen=True)
@@ -64,10 +84,10 @@ def render_page(results: dict, samples: Samples, examples: Mapping[str, np.ndarr
     shown = selection(results, PAGE_SAMPLES)
     heat = None if samples.maps is None else HeatScale.of(samples.maps)
     images, embedded = _embedded(samples.at(shown), heat, results)
-    script = "\n".join(_asset(name) for name in SCRIPTS)
     opening, grounds = headline(results["summary"].get("sentence"))
-    context = {
+    context = HELPERS | {
         "results": results,
+        "first": "samples",
         "headline": opening,
         "grounds": grounds,
         "series": series_of(results),
@@ -89,66 +109,8 @@ def render_page(results: dict, samples: Samples, examples: Mapping[str, np.ndarr
         "provenance": plots.provenance(results),
         "configuration": yaml.safe_dump(results.get("config") or {}, sort_keys=False, allow_unicode=True),
         "glossary": vocabulary.glossary_of(results),
-        "palette": PALETTE,
-        "style": Markup(_asset("page.css")),
-        "script": Markup(script),
-        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     }
-    return _environment().get_template("index.html.j2").render(context)
-
-
-def _asset(name: str) -> str:
-    return resources.files("genuq.report").joinpath("templates", name).read_text(encoding="utf-8").strip()
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("genuq.report", "templates"),
-        autoescape=True,
-        undefined=jinja2.ChainableUndefined,  # a section that a run does not have reads as missing, not as a crash
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    for name in ("decimals", "significant", "percent", "duration", "words", "spoken", "titled"):
-        environment.filters[name] = functools.partial(_defined, getattr(values, name))
-    environment.globals |= {
-        "interval": values.interval,
-        "present": values.present,
-        "whisker": whisker,
-        "by_kind": by_kind,
-        "posteriors_in": posteriors.posteriors_in,
-        "posterior_name": posteriors.posterior_name,
-        "criterion_words": posteriors.criterion_words,
-        "fid_of_draws": posteriors.fid_of_draws,
-        "outcome_rows": application.outcome_rows,
-        "together": application.together,
-        "places_of": application.places_of,
-        "direction_of": application.direction_of,
-        "measure_name": application.measure_name,
-        "heat_unit": heat_unit,
-        "heat_gradient": gradient,
-        "reduction_words": reduction_words,
-        "correlation": plots.correlation,
-        "metric_label": plots.metric_label,
-        "metrics_in": plots.metrics_in,
-        "targets_in": plots.targets_in,
-        "STATISTICS": vocabulary.STATISTICS,
-        "TARGETS": vocabulary.TARGETS,
-        "KINDS": vocabulary.KINDS,
-        "OVER_HEAD": vocabulary.OVER_HEAD,
-    }
-    return environment
-
-
-def _defined(render: Any, value: Any, *args: Any) -> str:
-    return render(None if isinstance(value, jinja2.Undefined) else value, *args)
-
-
-def headline(sentence: str | None) -> tuple[str, str]:
-    """A long sentence in two: the answer, up to its colon, and the grounds for it in smaller type."""
-    text = values.words(sentence)
-    opening, colon, grounds = text.partition(": ")
-    return (opening + ":", grounds) if colon and len(text) > 120 else (text, "")
+    return document.render("index.html.j2", context, SCRIPTS, ("page.css",))
 
 
 def all_warnings(results: dict) -> list[str]:
@@ -158,33 +120,6 @@ def all_warnings(results: dict) -> list[str]:
     found = [shared] if judge.get("independent") is False else []
     found += [*(judge.get("warnings") or []), *(results.get("warnings") or [])]
     return list(dict.fromkeys(str(text) for text in found))
-
-
-def by_kind(rows: Iterable[Any]) -> list[tuple[str, list[Any]]]:
-    """Rows or series together with those of their kind, in the order in which the kinds first appear."""
-    groups: dict[str, list[Any]] = {}
-    for row in rows:
-        groups.setdefault(row["kind"] if isinstance(row, dict) else row.kind, []).append(row)
-    return list(groups.items())
-
-
-def whisker(row: dict, column: str, rows: Sequence[dict], scale: tuple[float, float]) -> dict[str, float] | None:
-    """Where to draw a value and its interval on a scale from 0 to 100, or None when the value is missing.
-
-    The scale spans `scale`, whose first end means "nothing", widened to hold every row of the column, so that the
-    rows can be compared.
-    """
-    if not values.present(row.get(column)):
-        return None
-    keys = (column, f"{column}_low", f"{column}_high")
-    known = [entry[key] for entry in rows for key in keys if values.present(entry.get(key))]
-    low, high = min([*scale, *known]), max([*scale, *known])
-
-    def place(value: float) -> float:
-        return round(100 * (value - low) / ((high - low) or 1), 2)
-
-    ends = [row[key] if values.present(row.get(key)) else row[column] for key in keys]
-    return {"middle": place(ends[0]), "low": place(ends[1]), "high": place(ends[2]), "zero": place(scale[0])}
 
 
 def selection(results: dict, limit: int) -> np.ndarray:
@@ -203,7 +138,7 @@ def page_data(results: dict, shown: np.ndarray) -> dict[str, Any]:
         {"name": entry.name, "label": entry.label, "kind": entry.kind, "colour": entry.variable}
         for entry in series_of(results)
     ]
-    rows = [[_short(value) for value in results["samples"]["rows"][index]] for index in shown]
+    rows = [[short(value) for value in results["samples"]["rows"][index]] for index in shown]
     curves = [
         {metric: _rounded(curve) for metric, curve in (score.get("curves") or {}).items()}
         for score in results["scores"]
@@ -215,12 +150,7 @@ def page_data(results: dict, shown: np.ndarray) -> dict[str, Any]:
 
 
 def _rounded(curve: dict[str, list]) -> dict[str, list]:
-    return {key: [_short(value) for value in row] for key, row in curve.items()}
-
-
-def _short(value: Any) -> Any:
-    """Eight significant digits: more would only make the page larger."""
-    return float(f"{value:.8g}") if isinstance(value, float) else value
+    return {key: [short(value) for value in row] for key, row in curve.items()}
 
 
 def _embedded(samples: Samples, heat: HeatScale | None, results: dict) -> tuple[dict[str, Sprites], dict[str, Any]]:

@@ -1,46 +1,4 @@
-// The rest of the page: theme, explanations, one score brought forward, values under the pointer, copying the command.
-function startTheme() {
-  const choices = [["Auto", "light dark"], ["Light", "light"], ["Dark", "dark"]];
-  let current = 0;
-  const repaint = () => { if (DATA.points) show(); };
-  byId("theme").addEventListener("click", () => {
-    current = (current + 1) % choices.length;
-    const [name, scheme] = choices[current];
-    document.documentElement.style.colorScheme = scheme;
-    byId("theme").textContent = name;
-    byId("theme").ariaLabel = `Colour theme: ${name.toLowerCase()}`;
-    repaint();
-  });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
-}
-
-// Beside a rectangle, but never outside the window.
-function place(box, { left, bottom, top }) {
-  box.hidden = false;
-  const { width, height } = box.getBoundingClientRect();
-  box.style.left = `${Math.max(8, Math.min(left, innerWidth - width - 8))}px`;
-  box.style.top = `${bottom + height + 12 < innerHeight ? bottom + 6 : Math.max(8, top - height - 6)}px`;
-}
-
-function startTerms() {
-  const tip = byId("tip");
-  let explained = null;
-  const hide = () => { explained = null; tip.hidden = true; };
-  document.querySelectorAll(".term").forEach((term) => {
-    const meaning = byId(term.getAttribute("aria-describedby"));
-    const explain = () => {
-      explained = term;
-      tip.replaceChildren(element("strong", { textContent: meaning.previousElementSibling.textContent }), meaning.textContent);
-      place(tip, term.getBoundingClientRect());
-    };
-    ["pointerenter", "focus", "click"].forEach((name) => term.addEventListener(name, explain));
-    ["pointerleave", "blur"].forEach((name) => term.addEventListener(name, hide));
-  });
-  // Focus can scroll the page to its term: the explanation goes with it.
-  addEventListener("scroll", () => { if (explained) place(tip, explained.getBoundingClientRect()); }, { passive: true });
-  addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
-}
-
+// The rest of the run's page: one score brought forward, and values under the pointer.
 function startChips() {
   let held = null;
   const bring = (series) => {
@@ -99,19 +57,7 @@ function startReadout(figure) {
   drawing.addEventListener("pointerleave", () => { cursor.hidden = byId("readout").hidden = true; });
 }
 
-function startCopy() {
-  byId("copy").addEventListener("click", async () => {
-    const text = byId("command").textContent;
-    try {
-      await navigator.clipboard.writeText(text);
-      byId("copy").textContent = "Copied";
-    } catch {
-      getSelection().selectAllChildren(byId("command")); // no permission: select it, so that one key copies it
-    }
-  });
-}
-
-startTheme();
+startTheme(() => { if (DATA.points) show(); });
 startTerms();
 startChips();
 startCopy();

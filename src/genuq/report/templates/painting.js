@@ -1,39 +1,9 @@
-// Painting a sample, one of its draws, its map, or where its draws disagree, on a canvas: from sprite sheets, or as points.
-const SHEETS = { samples: [], draws: [], maps: [] };
-document.querySelectorAll("#sheets img").forEach((image) => SHEETS[image.dataset.kind].push(image));
-const sheetsReady = Promise.all(Object.values(SHEETS).flat().map((image) => image.decode()));
-const css = (name) => {
-  const probe = element("i");
-  probe.style.color = `var(--${name})`;
-  document.body.append(probe);
-  const colour = getComputedStyle(probe).color;
-  probe.remove();
-  return colour;
-};
-
-function paintTile(canvas, kind, index) {
-  const tile = DATA.sprites[kind];
-  const within = index % tile.per_sheet;
-  const [x, y] = [(within % tile.columns) * tile.width, Math.floor(within / tile.columns) * tile.height];
-  canvas.width = tile.width;
-  canvas.height = tile.height;
-  canvas.classList.toggle("pixelated", tile.width <= 96);
-  const sheet = SHEETS[kind][Math.floor(index / tile.per_sheet)];
-  canvas.getContext("2d", { willReadFrequently: true }).drawImage(sheet, x, y, tile.width, tile.height, 0, 0, tile.width, tile.height);
-}
-
+// Painting a sample, one of its draws, its map, or where its draws disagree, on a canvas.
 const EXTENT = (() => {
   if (!DATA.points) return null;
   const reach = Math.max(...DATA.points.samples.flat().map(Math.abs)) * 1.08 || 1;
   return { map: ([x, y], size) => [((x / reach + 1) / 2) * size, ((1 - y / reach) / 2) * size], reach };
 })();
-
-function dot(context, [x, y], radius, fill, stroke) {
-  context.beginPath();
-  context.arc(x, y, radius, 0, 2 * Math.PI);
-  if (fill) { context.fillStyle = fill; context.fill(); }
-  if (stroke) { context.strokeStyle = stroke; context.lineWidth = 2; context.stroke(); }
-}
 
 // The plane in miniature: every sample pale, one strong, and its draws as rings tied to it; `zoom` centres on it.
 function paintPlane(canvas, sample, rings = [], zoom = 0, size = 240) {
