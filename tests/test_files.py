@@ -115,3 +115,15 @@ def test_digest_is_sha256_of_the_content(tmp_path):
     files.write_bytes(tmp_path / "a", b"abc")
     assert files.sha256(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
     assert files.sha256(tmp_path / "a").startswith("ba7816bf")
+
+
+def test_the_same_content_is_the_same_bytes(tmp_path: Path) -> None:
+    """safetensors keeps its metadata in random order; ä and control characters keep their length."""
+    metadata = {name: f'{name}"\\\n\x1fä' for name in "qwertyuiopasdfgh"}
+    for number in range(8):
+        files.write_tensors(tmp_path / str(number), {"x": torch.arange(3)}, metadata)
+    assert len({(tmp_path / str(number)).read_bytes() for number in range(8)}) == 1
+    tensors, found = files.read_tensors(tmp_path / "0")
+    assert found == metadata and torch.equal(tensors["x"], torch.arange(3))
+    files.write_tensors(tmp_path / "plain", {"x": torch.arange(3)})
+    assert files.read_tensors(tmp_path / "plain")[1] == {}

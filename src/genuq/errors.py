@@ -28,6 +28,10 @@ class ArtefactError(GenuqError):
     """A file of ours that is missing, truncated, altered or from another run."""
 
 
+class StorageError(GenuqError):
+    """A disk that is full."""
+
+
 class NonFiniteError(GenuqError):
     """NaN or infinite values where numbers are required."""
 

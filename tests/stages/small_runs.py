@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import shutil
 from pathlib import Path
 
 import yaml
@@ -13,6 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 from genuq.stages import configuration, runtime
 from genuq.stages.app import execute
 from genuq.stages.overrides import config_directory
+from genuq.stages.pipeline import opened
+from genuq.stages.run import Run
 
 COMMON = ["device=cpu", "seed=3"]
 EVALUATION = [
@@ -86,6 +89,16 @@ def composed(*overrides: str) -> DictConfig:
 
 
 def launch(folder: Path, *overrides: str) -> None:
-    """The run as the command makes it, in this process."""
+    """The run as the command makes it, in this process; its store lies in its own folder unless another is given."""
     runtime.prepare()
-    execute(composed(*overrides), folder, "genuq " + " ".join(overrides))
+    execute(composed(f"store={folder}/store", *overrides), folder, "genuq " + " ".join(overrides))
+
+
+def run_of(folder: Path, *overrides: str) -> Run:
+    """A finished run, to read its artefacts."""
+    return opened(composed(f"store={folder}/store", *overrides), folder)
+
+
+def copied(source: Path, target: Path) -> Path:
+    """A run with its store in another place: the links between them are relative."""
+    return Path(shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True))

@@ -12,19 +12,19 @@ from small_runs import IMAGES, POINTS, composed, launch
 from genuq import files, models
 from genuq.errors import CheckpointError, ConfigurationError, DataError, GenuqError, NonFiniteError
 from genuq.stages import preflight
-from genuq.stages.artefacts import StageFolder
 from genuq.stages.checkpoints import save_model
 from genuq.stages.run import Run
+from genuq.stages.stage import Stage
 
 
 @pytest.fixture(autouse=True)
 def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever gets as far as beginning a stage has been noticed too late."""
 
-    def begun(self: StageFolder) -> None:
-        raise AssertionError(f"stage {self.path.name} began")
+    def begun(stage: Stage, *_: object) -> None:
+        raise AssertionError(f"stage {stage.name} began")
 
-    monkeypatch.setattr(StageFolder, "begin", begun)
+    monkeypatch.setattr(Stage, "make", begun)
 
 
 @pytest.fixture(scope="module")

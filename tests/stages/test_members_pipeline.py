@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from small_runs import POINTS, launch
+from small_runs import POINTS, copied, launch
 
 from genuq import files
 from genuq.errors import ConfigurationError
@@ -19,8 +18,7 @@ KINDS = ["deep_ensemble", "posthoc_ensemble", "swag"]
 @pytest.fixture
 def trained(points_run: Path, tmp_path: Path) -> Path:
     """A folder with the points run's finished training."""
-    shutil.copytree(points_run / "train", tmp_path / "run" / "train")
-    return tmp_path / "run"
+    return copied(points_run, tmp_path / "run")
 
 
 def sampled(folder: Path) -> dict[str, torch.Tensor]:
@@ -51,7 +49,7 @@ def test_a_member_of_a_deep_ensemble_is_what_the_train_stage_makes_with_its_seed
 
 
 def test_the_members_of_one_run_are_the_checkpoints_of_another(trained: Path, tmp_path: Path) -> None:
-    shutil.copytree(trained, tmp_path / "other")
+    copied(trained, tmp_path / "other")
     launch(trained, *POINTS, *MEMBERS, "posterior=deep_ensemble")
     pattern = f"posterior.checkpoints='{trained}/fit/draws-members/member-*'"
     launch(tmp_path / "other", *POINTS, *MEMBERS, "posterior=deep_ensemble", pattern)
@@ -85,6 +83,7 @@ def test_a_wanted_perturbation_chooses_the_temperature(trained: Path) -> None:
     ],
 )
 def test_what_cannot_work_is_refused_before_the_work(override: str, message: str, trained: Path) -> None:
+    before = sorted((trained / "store").rglob("*"))
     with pytest.raises(ConfigurationError, match=message):
         launch(trained, *POINTS, *MEMBERS, "posterior=posthoc_ensemble", override)
-    assert not (trained / "fit").exists()
+    assert sorted((trained / "store").rglob("*")) == before

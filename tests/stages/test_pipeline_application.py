@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_runs import IMAGES, POINTS, composed, launch
+from small_runs import IMAGES, POINTS, composed, copied, launch
 
 from genuq import files
 from genuq.applications import APPLICATIONS, Filter
@@ -31,7 +31,7 @@ SETTINGS = {
 def applied(images_run: Path, image_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One run after another in the same folder: everything upstream of the application is reused."""
     root = tmp_path_factory.mktemp("applied")
-    folder = Path(shutil.copytree(images_run, root / "run"))
+    folder = copied(images_run, root / "run")
     for name in APPLICATIONS:
         launch(folder, *arguments(image_root, name))
         shutil.copytree(folder / "apply", root / name / "apply")
@@ -115,14 +115,14 @@ def test_the_results_carry_the_application(applied: Path) -> None:
 
 
 def test_without_an_application_nothing_is_left(images_run: Path, image_root: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(images_run, tmp_path / "run"))
+    folder = copied(images_run, tmp_path / "run")
     launch(folder, *IMAGES, f"data.root={image_root}", APPLYING)
     assert not (folder / "apply").exists()
     assert files.read_json(folder / "report" / "results.json")["application"] is None
 
 
 def test_points_are_filtered_chosen_and_augmented(points_run: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(points_run, tmp_path / "points"))
+    folder = copied(points_run, tmp_path / "points")
     points = [*POINTS, "stages=[train,fit,sample,embed,score,evaluate,apply]"]
     for name in ("filter", "best_of_n", "augment"):
         more = ["application.samples=8", f"application.cut={2 / 3}"] if name == "augment" else []
@@ -133,8 +133,8 @@ def test_points_are_filtered_chosen_and_augmented(points_run: Path, tmp_path: Pa
 def test_a_killed_application_goes_on_and_ends_the_same(
     applied: Path, image_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = Path(shutil.copytree(applied / "run", tmp_path / "run"))
-    shutil.rmtree(folder / "apply")
+    folder = copied(applied / "run", tmp_path / "run")
+    shutil.rmtree(folder / "store" / "apply")
     original, calls = apply.attempt, []
 
     def dying(*args, **options):
@@ -197,6 +197,6 @@ def test_pixels_are_not_asked_of_points(tmp_path: Path) -> None:
 
 
 def test_a_report_asks_for_the_application_that_it_shows(images_run: Path, image_root: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(images_run, tmp_path / "run"))
+    folder = copied(images_run, tmp_path / "run")
     with pytest.raises(ArtefactError, match=r"stage 'report' needs 'apply'"):
         launch(folder, *IMAGES, f"data.root={image_root}", "application=filter")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from small_runs import IMAGES, POINTS, composed, launch
+from small_runs import IMAGES, POINTS, composed, copied, launch, run_of
 
 from genuq import files
 from genuq.errors import ConfigurationError
@@ -30,7 +29,7 @@ ALEATORIC = ["score=aleatoric", "score.also=[rarity]", "score.window=[0.5,1.0]"]
 @pytest.fixture(scope="module")
 def beside(points_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run on the mixture again, with every baseline and another posterior beside its score."""
-    folder = Path(shutil.copytree(points_run, tmp_path_factory.mktemp("beside") / "points"))
+    folder = copied(points_run, tmp_path_factory.mktemp("beside") / "points")
     launch(folder, *POINTS, *BESIDE)
     return folder
 
@@ -40,7 +39,7 @@ def table(folder: Path) -> dict[str, dict]:
 
 
 def test_columns_are_the_librarys_scores_of_the_samples_that_the_run_shows(beside: Path) -> None:
-    run = Run(composed(*POINTS, *BESIDE), beside, "genuq")
+    run = run_of(beside, *POINTS, *BESIDE)
     found = watch(run.model, run.sampler, range(40), {name: watchers(run)[name] for name in BASELINES})
     columns, _ = files.read_tensors(beside / "score" / "scores.safetensors")
     for name in BASELINES:
@@ -80,7 +79,7 @@ def test_baselines_leave_the_samples_as_they_were(points_run: Path, beside: Path
 
 
 def test_a_baseline_can_be_what_a_run_is_about(images_run: Path, image_root: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(images_run, tmp_path / "images"))
+    folder = copied(images_run, tmp_path / "images")
     launch(folder, *IMAGES, f"data.root={image_root}", *ALEATORIC)
     results = files.read_json(folder / "report" / "results.json")
     assert results["summary"]["sentence"].startswith("Aleatoric variance (AU)")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import POINTS, launch
+from small_runs import POINTS, copied, launch
 
 from genuq import files
 from genuq.errors import ArtefactError, CheckpointError
@@ -58,8 +58,10 @@ def kill_both(training: Path, sampling: Path) -> None:
 def killed(points_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of two runs: `training` and `sampling`, each killed in it."""
     folder = tmp_path_factory.mktemp("killed")
-    for stage in ("train", "fit"):
-        shutil.copytree(points_run / stage, folder / "sampling" / stage)
+    copied(points_run, folder / "sampling")
+    for stage in ("sample", "embed", "score", "evaluate"):
+        shutil.rmtree(folder / "sampling" / "store" / stage)
+        (folder / "sampling" / stage).unlink()
     code = (
         "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); import test_pipeline_interrupted as t\n"
     )
@@ -71,7 +73,7 @@ def killed(points_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def killed_sampling(killed: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(killed / "sampling", tmp_path / "sampling"))
+    return copied(killed / "sampling", tmp_path / "sampling")
 
 
 def test_killed_sampling_goes_on_and_ends_the_same(killed_sampling: Path, points_run: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_runs import POINTS, composed, launch
+from small_runs import POINTS, composed, copied, launch, run_of
 
 from genuq import files, posteriors
 from genuq.errors import ConfigurationError
@@ -34,10 +34,10 @@ BESIDE = [
 
 @pytest.mark.parametrize("kind", posteriors.KINDS)
 def test_every_posterior_is_fitted_and_drawn_from(kind: str, points_run: Path, tmp_path: Path) -> None:
-    shutil.copytree(points_run / "train", tmp_path / "train")
+    copied(points_run, tmp_path)
     overrides = [*POINTS, f"posterior={kind}", *SMALL, *OPTIONS.get(kind, []), "posterior.draws=2"]
     launch(tmp_path, *overrides, "stages=[train,fit,sample]")
-    run = Run(composed(*overrides), tmp_path, "genuq")
+    run = run_of(tmp_path, *overrides)
     samples = read_samples(run)
     assert samples["draws"].shape[:2] == (40, 2)
     moved = (samples["draws"] - samples["image"][:, None]).abs().amax()
@@ -51,7 +51,7 @@ def test_every_posterior_is_fitted_and_drawn_from(kind: str, points_run: Path, t
 @pytest.fixture(scope="module")
 def side_by_side(points_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("beside")
-    shutil.copytree(points_run / "train", folder / "train")
+    copied(points_run, folder)
     launch(folder, *POINTS, *BESIDE, "stages=[train,fit,sample,embed,score,evaluate,report]")
     return folder
 
@@ -75,7 +75,7 @@ def test_the_scale_says_by_which_criterion(side_by_side: Path) -> None:
 
 
 def test_matched_noise_moves_every_tensor_as_much(side_by_side: Path) -> None:
-    run = Run(composed(*POINTS, *BESIDE), side_by_side, "genuq")
+    run = run_of(side_by_side, *POINTS, *BESIDE)
     lent, noise = (
         posteriors.load(side_by_side / "fit" / f"{name}.safetensors", run.model) for name in ("all_layers", "noise")
     )
@@ -89,11 +89,11 @@ def test_matched_noise_moves_every_tensor_as_much(side_by_side: Path) -> None:
 
 
 def test_network_noise_takes_the_size_of_a_posterior_over_the_head(points_run: Path, tmp_path: Path) -> None:
-    shutil.copytree(points_run / "train", tmp_path / "train")
+    copied(points_run, tmp_path)
     overrides = [*POINTS, "posterior=exact_laplace", "+posterior@beside.noise=isotropic_network"]
     overrides += ["beside.noise.match=posterior", "stages=[train,fit,sample]"]
     launch(tmp_path, *overrides)
-    run = Run(composed(*overrides), tmp_path, "genuq")
+    run = run_of(tmp_path, *overrides)
     head = posteriors.load(tmp_path / "fit" / "posterior.safetensors", run.model)
     noise = posteriors.load(tmp_path / "fit" / "noise.safetensors", run.model)
     assert noise.squared_deviations().keys() == {"head.weight", "head.bias"}
@@ -101,7 +101,7 @@ def test_network_noise_takes_the_size_of_a_posterior_over_the_head(points_run: P
 
 
 def test_what_knows_no_data_needs_no_images_and_claims_no_criterion(points_run: Path, tmp_path: Path) -> None:
-    shutil.copytree(points_run / "train", tmp_path / "train")
+    copied(points_run, tmp_path)
     dropout = ["posterior=mc_dropout", "posterior.layers=[head]", "posterior.rate=0.2", "posterior.images=100000"]
     launch(tmp_path, *POINTS, *dropout, "stages=[train,fit]")
     notes = files.read_json(tmp_path / "fit" / "manifest.json")["notes"]["posteriors"]["draws"]
@@ -109,19 +109,29 @@ def test_what_knows_no_data_needs_no_images_and_claims_no_criterion(points_run: 
 
 
 def test_a_finished_posterior_is_not_fitted_again(side_by_side: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(side_by_side, copy)
-    kept, lost = copy / "fit" / "posterior.safetensors", copy / "fit" / "all_layers.safetensors"
-    age, before = kept.stat().st_mtime_ns, files.read_tensors(lost)[0]
-    lost.unlink()
-    manifest = files.read_json(copy / "fit" / "manifest.json")
-    (copy / "fit" / "manifest.json").unlink()  # as after a crash between the two
-    launch(copy, *POINTS, *BESIDE, "stages=[fit]")
-    after, _ = files.read_tensors(lost)
-    assert kept.stat().st_mtime_ns == age and after.keys() == before.keys()
-    assert all(torch.equal(after[name], before[name]) for name in before)
-    again = files.read_json(copy / "fit" / "manifest.json")
-    assert again["fingerprint"] == manifest["fingerprint"]
+    """As after a crash in the midst of a fit: one posterior is there, one is lost."""
+    copy = copied(side_by_side, tmp_path / "copy")
+    before = {name: (copy / "fit" / f"{name}.safetensors").read_bytes() for name in ("posterior", "all_layers")}
+    parts = {files.read_json(part / "manifest.json")["notes"]["kind"]: part for part in posterior_artefacts(copy)}
+    age = (parts["exact_laplace"] / "posterior.safetensors").stat().st_mtime_ns
+    shutil.rmtree(parts["kfac"])
+    shutil.rmtree((copy / "fit").resolve())
+    launch(copy, *POINTS, *BESIDE, "stages=[fit]", "model.checkpoint=null")
+    assert {name: (copy / "fit" / f"{name}.safetensors").read_bytes() for name in before} == before
+    assert (parts["exact_laplace"] / "posterior.safetensors").stat().st_mtime_ns == age
+    assert len(posterior_artefacts(copy)) == len(parts)
+
+
+def test_another_posterior_beside_keeps_those_that_are_fitted(side_by_side: Path, tmp_path: Path) -> None:
+    copy = copied(side_by_side, tmp_path / "copy")
+    before = {part.name: part.stat().st_mtime_ns for part in posterior_artefacts(copy)}
+    launch(copy, *POINTS, *BESIDE, "+posterior@beside.more=map", "stages=[train,fit]")
+    after = {part.name: part.stat().st_mtime_ns for part in posterior_artefacts(copy)}
+    assert len(after) == len(before) + 1 and after.items() >= before.items()
+
+
+def posterior_artefacts(folder: Path) -> list[Path]:
+    return [path for path in (folder / "store" / "posterior").iterdir() if path.is_dir()]
 
 
 @pytest.mark.parametrize(

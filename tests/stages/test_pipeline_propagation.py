@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_runs import IMAGES, POINTS, composed, launch
+from small_runs import IMAGES, POINTS, composed, copied, launch
 
 from genuq import files
 from genuq.errors import ArtefactError, ConfigurationError
@@ -51,8 +51,7 @@ def test_the_report_shows_maps_and_what_they_cost(finished: Path) -> None:
 def test_finished_shards_are_not_made_again(
     finished: Path, image_root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(finished, copy)
+    copy = copied(finished, tmp_path / "copy")
     kept, lost = sorted((copy / "propagate").glob("shard-*.safetensors"))[:2]
     before, age = files.sha256(lost), kept.stat().st_mtime_ns
     lost.unlink()
@@ -64,11 +63,10 @@ def test_finished_shards_are_not_made_again(
 def test_killed_between_its_last_shard_and_its_manifest_it_ends_the_same(
     finished: Path, image_root: Path, tmp_path: Path
 ) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(finished, copy)
+    copy = copied(finished, tmp_path / "copy")
     (copy / "propagate" / "manifest.json").unlink()
     for stage in ("score", "evaluate", "report"):
-        shutil.rmtree(copy / stage)
+        shutil.rmtree((copy / stage).resolve())
     launch(copy, *IMAGES, f"data.root={image_root}", "propagator=trajectory", STAGES)
     before, after = (files.read_json(folder / "report" / "results.json") for folder in (finished, copy))
     assert after["maps"] == before["maps"] and after["scores"] == before["scores"]
@@ -104,8 +102,7 @@ def test_what_cannot_be_propagated_is_refused_before_any_work(
 
 
 def test_a_broken_shard_is_named(finished: Path, image_root: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(finished, copy)
+    copy = copied(finished, tmp_path / "copy")
     broken = sorted((copy / Propagate.name).glob("shard-*.safetensors"))[0]
     broken.write_bytes(broken.read_bytes()[:60])
     (copy / Propagate.name / "manifest.json").unlink()

@@ -76,9 +76,8 @@ class Apply(Stage):
         kept = {key: metric[key] for key in ("k", "bootstrap", "half_samples", "random_repeats")}
         return super().settings(run) | {"metric": kept}
 
-    def execute(self, run: Run, display: Display) -> None:
-        if run.config.application is not None:
-            super().execute(run, display)
+    def applies(self, run: Run) -> bool:
+        return run.config.application is not None
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         known = Known(run)
@@ -104,14 +103,14 @@ def application_of(run: Run) -> dict[str, Any] | None:
     """What the stage has left, for the report; None without an application."""
     if run.config.application is None:
         return None
-    return files.read_json(run.folder / Apply.name / "application.json")
+    return files.read_json(run.path(Apply.name) / "application.json")
 
 
 def examples_of(run: Run) -> dict[str, Tensor] | None:
     """The images that the report shows: `before`, `after`, `control` (E, C, H, W), and `mask` (E, H, W) if any."""
     if run.config.application is None or not run.is_image:
         return None
-    tensors, _ = files.read_tensors(run.folder / Apply.name / "examples.safetensors")
+    tensors, _ = files.read_tensors(run.path(Apply.name) / "examples.safetensors")
     shown_images = {name: tensors[name] for name in ("before", "after", "control") if name in tensors}
     return shown_images | ({"mask": tensors["mask"][:, 0]} if "mask" in tensors else {})
 
@@ -161,9 +160,9 @@ class Known:
     def __init__(self, run: Run) -> None:
         self.run = run
         self.samples = read_samples(run)
-        columns, _ = files.read_tensors(run.folder / "score" / "scores.safetensors")
+        columns, _ = files.read_tensors(run.path("score") / "scores.safetensors")
         self.score = columns[run.config.score.name]
-        self.judged, _ = files.read_tensors(run.folder / "embed" / "judge.safetensors")
+        self.judged, _ = files.read_tensors(run.path("embed") / "judge.safetensors")
         self.replicates = Replicates(run.config.metric.bootstrap, run.config.seed)
         conditional = bool((self.samples["class"] >= 0).all())
         self.classes = self.samples["class"] if conditional else None

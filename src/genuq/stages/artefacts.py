@@ -1,20 +1,23 @@
-"""A stage's folder and its manifest: what was made, from what, and whether it is still whole.
+"""An artefact: a folder in the store, named by the hash of everything that its content depends on.
 
-The manifest is written last, so that a folder without one is unfinished. It carries a fingerprint of everything that
-the result depends on: the stage's version, the part of the configuration that it reads, and its inputs' fingerprints.
+The manifest is written last, so that a folder without one is unfinished. It carries what the hash was made of: the
+stage, its version, the part of the configuration that it reads, and the fingerprints of its inputs.
 """
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import hashlib
 import json
 import platform
-import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import filelock
 import torch
 
 import genuq
@@ -22,6 +25,8 @@ from genuq import files
 from genuq.errors import ArtefactError
 
 MANIFEST = "manifest.json"
+NAME_LENGTH = 32  # hexadecimal digits of the fingerprint that name the folder
+PATIENCE = 60.0  # seconds between two looks at an artefact that another process is making
 
 
 def fingerprint(content: Mapping[str, Any]) -> str:
@@ -31,7 +36,7 @@ def fingerprint(content: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class StageFolder:
-    """Where one stage leaves its artefacts.
+    """Where one artefact lies, or will lie.
 
     Attributes:
         path: the folder.
@@ -41,7 +46,11 @@ class StageFolder:
     path: Path
     identity: Mapping[str, Any]
 
-    @property
+    @classmethod
+    def in_store(cls, store: Path, identity: Mapping[str, Any]) -> StageFolder:
+        return cls(store / identity["stage"] / fingerprint(identity)[:NAME_LENGTH], identity)
+
+    @cached_property
     def fingerprint(self) -> str:
         return fingerprint(self.identity)
 
@@ -49,67 +58,105 @@ class StageFolder:
     def manifest_path(self) -> Path:
         return self.path / MANIFEST
 
-    def state(self) -> str:
-        """`complete`, `unfinished` (nothing, or begun under this fingerprint) or `outdated` (another fingerprint).
-
-        Raises:
-            ArtefactError: a complete folder with a missing or altered file; the message names it.
-        """
-        if self.is_current():
-            self.verify(files.read_json(self.manifest_path))
-            return "complete"
-        if self.manifest_path.exists():
-            return "outdated"
-        begun = self.path / "begun.json"
-        if begun.exists() and files.read_json(begun).get("fingerprint") != self.fingerprint:
-            return "outdated"
-        return "unfinished"
+    @property
+    def lock_path(self) -> Path:
+        return self.path.with_suffix(".lock")
 
     def is_current(self) -> bool:
-        """Whether the work was finished under this fingerprint; its files are not read."""
-        manifest = files.read_json(self.manifest_path) if self.manifest_path.exists() else {}
-        return manifest.get("fingerprint") == self.fingerprint
+        """Whether the work was finished; its files are not read.
 
-    def verify(self, manifest: Mapping[str, Any]) -> None:
-        for name, digest in manifest["files"].items():
-            file = self.path / name
-            if not file.is_file():
-                raise ArtefactError(f"{file} is missing. Delete {self.path} and run the same command again.")
-            if files.sha256(file) != digest:
-                raise ArtefactError(
-                    f"{file} is truncated or was altered (its sha256 is not the one in {MANIFEST}). "
-                    f"Delete {self.path} and run the same command again."
-                )
+        Raises:
+            ArtefactError: a manifest that is not whole, or of other work.
+        """
+        if not self.manifest_path.exists():
+            return False
+        if files.read_json(self.manifest_path).get("fingerprint") != self.fingerprint:
+            raise ArtefactError(f"{self.manifest_path} was altered. {remedy(self.path)}")
+        return True
 
-    def begin(self) -> None:
-        """Prepare the folder: empty an outdated one, keep what an interrupted run of the same work has left."""
-        if self.state() == "outdated":
-            shutil.rmtree(self.path)
-        self.path.mkdir(parents=True, exist_ok=True)
-        files.write_json(self.path / "begun.json", {"fingerprint": self.fingerprint})
+    @contextlib.contextmanager
+    def exclusively(self, waiting: Callable[[], None]) -> Iterator[None]:
+        """Only one process at a time, of all that share the store; one that is killed lets go.
+
+        Args:
+            waiting: called at the start of the wait, and every minute of it.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(self.lock_path)
+        timeout = 0.0
+        while True:
+            try:
+                lock.acquire(timeout=timeout)
+                break
+            except filelock.Timeout:
+                waiting()
+                timeout = PATIENCE
+        try:
+            yield
+        finally:
+            lock.release()
 
     def complete(self, seconds: float, notes: Mapping[str, Any]) -> None:
         """Write the manifest over all files of the folder."""
-        (self.path / "begun.json").unlink(missing_ok=True)
-        names = sorted(
-            str(file.relative_to(self.path))
-            for file in self.path.rglob("*")
+        paths = {
+            str(file.relative_to(self.path)): file
+            for file in sorted(self.path.rglob("*"))
             if file.is_file() and file.name != MANIFEST and not file.name.endswith(".partial")
-        )
+        }
         manifest = {
             "fingerprint": self.fingerprint,
             "made_from": dict(self.identity),
             "seconds": round(seconds, 3),
+            "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "notes": dict(notes),
             "versions": {
                 "genuq": genuq.__version__,
                 "torch": torch.__version__,
                 "python": platform.python_version(),
             },
-            "files": {name: files.sha256(self.path / name) for name in names},
+            "files": {name: files.sha256(path) for name, path in paths.items()},
+            "stat": {name: stat_of(path) for name, path in paths.items()},
         }
         files.write_json(self.manifest_path, manifest)
 
+    def manifest(self) -> dict[str, Any]:
+        return files.read_json(self.manifest_path)
+
     def notes(self) -> dict[str, Any]:
         """What the stage wrote into its manifest beside the files."""
-        return files.read_json(self.manifest_path)["notes"]
+        return self.manifest()["notes"]
+
+    def verify(self, thoroughly: bool = True) -> None:
+        """Raise ArtefactError, which names it, for a missing or altered file."""
+        verify(self.path, self.manifest(), thoroughly)
+
+
+def verify(folder: Path, manifest: Mapping[str, Any], thoroughly: bool = True) -> None:
+    """Compare the files of an artefact with its manifest.
+
+    Args:
+        thoroughly: by their sha256; else only where size or time of change are not those of the manifest.
+
+    Raises:
+        ArtefactError: a missing or altered file, by its name.
+    """
+    for name, digest in manifest["files"].items():
+        file = folder / name
+        if not file.is_file():
+            raise ArtefactError(f"{file} is missing. {remedy(folder)}")
+        if not thoroughly and stat_of(file) == manifest["stat"][name]:
+            continue
+        if files.sha256(file) != digest:
+            raise ArtefactError(
+                f"{file} is truncated or was altered (its sha256 is not the one in {MANIFEST}). {remedy(folder)}"
+            )
+
+
+def remedy(folder: Path) -> str:
+    return f"Delete {folder} and run the same command again."
+
+
+def stat_of(path: Path) -> list[int]:
+    """Size in bytes, and time of the last change in nanoseconds."""
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns]

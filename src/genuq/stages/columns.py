@@ -122,7 +122,7 @@ def oracle(run: Run, name: str, judged: Mapping[str, Tensor]) -> Tensor:
 def cost(run: Run, name: str, samples: Mapping[str, Tensor]) -> float:
     """Network evaluations of one sample that a score took beside those of sampling, as counted."""
     if name == PROPAGATED:
-        return float(read_shards(run.folder / "propagate")["evaluations"].mean())
+        return float(read_shards(run.path("propagate"))["evaluations"].mean())
     column = samples.get(f"{SPENT}{OWN if name in FUNCTIONALS else name}")
     return 0.0 if column is None else float(column.mean())
 

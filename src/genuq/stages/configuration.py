@@ -292,6 +292,8 @@ class Config:
     seed: int = 0
     stages: list[str] = field(default_factory=list)
     device: str = "auto"
+    store: str = "outputs/store"
+    study: str | None = None  # null: `name`
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     network: Any = MISSING

@@ -31,8 +31,8 @@ class Evaluate(Stage):
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         samples = read_samples(run)
-        judged, _ = files.read_tensors(run.folder / "embed" / "judge.safetensors")
-        columns, _ = files.read_tensors(run.folder / "score" / "scores.safetensors")
+        judged, _ = files.read_tensors(run.path("embed") / "judge.safetensors")
+        columns, _ = files.read_tensors(run.path("score") / "scores.safetensors")
         facts = known_of(run, samples, judged)
         scores = scored_samples(run, columns, samples)
         with display.bar("evaluating", len(scores) + 1) as advance:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import os
 import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,12 @@ from genuq.stages.artefacts import StageFolder, fingerprint
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
 from genuq.stages.run_members import members_identity, run_members
-from genuq.stages.stage import Stage, checkpoint_identity
+from genuq.stages.stage import Stage, agreed_done, checkpoint_identity, made
 from genuq.stages.streaming import StreamingPass, stream
 from genuq.stages.train import hardware_of
 
+FITTED = "posterior.safetensors"
+FITTING_VERSION = 4  # raised whenever a fit gives another posterior from the same settings
 OWN = "draws"  # what the run's own posterior is called among all of them
 RESERVED = {OWN, "posterior", "unperturbed", "image", "index", "class", "real", *SCORES}
 NOISES = (IsotropicNoise.kind, NetworkNoise.kind)  # posteriors that know no data
@@ -50,47 +53,78 @@ OPTIONS = (
 class Fit(Stage):
     """Leaves posterior.safetensors, and NAME.safetensors for each posterior beside it.
 
-    Scales, reasons, curves and costs stand in the manifest.
+    Each posterior is an artefact of its own (`fitting`), so that runs which differ in one share the others. Scales,
+    reasons, curves and costs stand in the manifest.
     """
 
     name = "fit"
     shared = True
-    version = 3
-    groups = ("data",)
+    version = 4
 
     def settings(self, run: Run) -> dict[str, Any]:
-        fitted = {name: dict(settings) for name, settings in run.posteriors().items()}
-        for settings in fitted.values():
-            for key in ("draws", "batch_size"):
-                settings.pop(key)
-        for name, entry in run.posteriors().items():
-            if of_members(entry):
-                fitted[name]["members"] = members_identity(run, entry)
-        identity = {"checkpoint": checkpoint_identity(run), "head": run.config.model.head}
-        return super().settings(run) | identity | {"posteriors": fitted}
+        return {"posteriors": {name: fitting(run, name).fingerprint for name in run.posteriors()}}
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         summaries = {}
         for name in in_order(run.posteriors()):
-            path = posterior_path(folder.path, name)
-            if path.exists():  # of the same configuration, or the stage would have emptied its folder
-                summaries[name] = json.loads(files.read_tensors(path)[1]["fit"])
-                continue
-            fitted = fitted_posterior(run, name, folder.path, display)
-            summaries[name] = summary_of(fitted)
-            fitted.posterior.save(path, {"fit": json.dumps(summaries[name])})
-            shutil.rmtree(folder.path / "passes" / name, ignore_errors=True)
-        shutil.rmtree(folder.path / "passes", ignore_errors=True)
+            part = fitting(run, name)
+            if made(part, partial(fit_one, run, name, part, display), f"posterior {name}", display):
+                part.verify()
+                display.say(f"posterior {name}: already fitted, reused")
+            gather(part.path, folder.path, name)
+            summaries[name] = part.notes()
         return {"posteriors": summaries}
 
     def assist(self, run: Run, display: Display) -> None:
         """Fit along: the sums of all processes are added within the passes."""
-        folder = self.folder(run)
-        if folder.is_current():
-            return
-        for name, settings in run.posteriors().items():
-            if settings["match"] is None and not posterior_path(folder.path, name).exists():
-                fitted_posterior(run, name, folder.path, display)
+        for name in in_order(run.posteriors()):
+            part = fitting(run, name)
+            if not agreed_done(part) and run.posteriors()[name]["match"] is None:
+                fitted_posterior(run, name, part.path, display)
+
+
+def fitting(run: Run, name: str) -> StageFolder:
+    """The artefact of one posterior: posterior.safetensors; of ensembles also the members that were made for it."""
+    entry = run.posteriors()[name]
+    settings = {key: value for key, value in entry.items() if key not in ("draws", "batch_size", "match")}
+    if of_members(entry):
+        settings["members"] = members_identity(run, entry)
+    other = lender(entry)
+    identity = {
+        "stage": "posterior",
+        "version": FITTING_VERSION,
+        "settings": run.plain("seed", "data") | {"head": run.config.model.head, "posterior": settings},
+        "inputs": {
+            "checkpoint": checkpoint_identity(run),
+            "match": None if other is None else fitting(run, other).fingerprint,
+        },
+    }
+    return StageFolder.in_store(run.store, identity)
+
+
+def fit_one(run: Run, name: str, part: StageFolder, display: Display) -> None:
+    fitted = fitted_posterior(run, name, part.path, display)
+    fitted.posterior.save(part.path / FITTED)
+    shutil.rmtree(part.path / "passes", ignore_errors=True)
+    part.complete(fitted.seconds, summary_of(fitted))
+
+
+def gather(part: Path, folder: Path, name: str) -> None:
+    """One posterior's files under their names in the artefact of the fit."""
+    same_file(part / FITTED, posterior_path(folder, name))
+    for member in sorted((part / "members").glob("*")):
+        same_file(member, folder / f"{name}-members" / member.name)
+
+
+def same_file(source: Path, target: Path) -> None:
+    """The same file under a second name; a copy where the file system has no such names."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        with files.replacing(target) as temporary:
+            shutil.copyfile(source, temporary)
 
 
 def posterior_path(folder: Path, name: str) -> Path:
@@ -106,14 +140,15 @@ def fitted_posterior(run: Run, name: str, folder: Path, display: Display) -> Fit
     """Fit the posterior called `name`, or give it the size of another that is fitted already."""
     settings = run.posteriors()[name]
     if (other := lender(settings)) is not None:
-        return matched(load_posterior(run, other), run, settings["name"], f"'{settings['match']}'")
+        lent = posteriors.load(fitting(run, other).path / FITTED, run.model)
+        return matched(lent, run, settings["name"], f"'{settings['match']}'")
     if of_members(settings):
-        return from_members(run, settings, folder / f"{name}-members", display)
+        return from_members(run, settings, folder / "members", display)
     fit_settings = settings_of(run, name)
     if sized_by_exact(settings):
         fit_settings = replace(fit_settings, kind=ExactLastLayerLaplace.kind)
     with display.bar(f"fitting {settings['name']}", fit_settings.rows) as advance:
-        run_pass = runner(run, folder / "passes" / name, fingerprint(settings), advance)
+        run_pass = runner(run, folder / "passes", fingerprint(settings), advance)
         fitted = posteriors.fit_by(run_pass, run.model, run.training_set, fit_settings)
     if not sized_by_exact(settings):
         return fitted
@@ -270,4 +305,4 @@ def summary_of(fitted: FitResult) -> dict[str, Any]:
 
 def load_posterior(run: Run, name: str = OWN) -> Posterior:
     """A fitted posterior of the run."""
-    return posteriors.load(posterior_path(run.folder / "fit", name), run.model)
+    return posteriors.load(posterior_path(run.path("fit"), name), run.model)

@@ -25,6 +25,14 @@ for _stage in (Train, TrainJudge, Fit, Sample, Propagate, Embed, Score, Evaluate
     register(_stage)
 
 
+def opened(config: DictConfig, folder: Path, command: str = "genuq") -> Run:
+    """A run whose artefacts can be read, whatever of them is there."""
+    run = Run(config, folder, command)
+    for stage in STAGES.values():
+        stage.folder(run)
+    return run
+
+
 def execute(config: DictConfig, folder: Path, command: str, display: Display | None = None) -> Run:
     """Check everything, then run the stages named by `config.stages`, in the order of the pipeline."""
     first = runtime.is_first_process()
@@ -32,11 +40,6 @@ def execute(config: DictConfig, folder: Path, command: str, display: Display | N
     with display.busy("checking the configuration, the data and the weights"):
         preflight.check(run)
     for name, stage in STAGES.items():
-        if name in config.stages:
-            if stage.shared:
-                runtime.wait_for_all()
-            if first:
-                stage.execute(run, display)
-            else:  # started by Lightning to train along
-                stage.assist(run, display)
+        if name in config.stages and stage.applies(run):
+            (stage.execute if first else stage.work_along)(run, display)
     return run

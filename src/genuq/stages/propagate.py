@@ -35,9 +35,8 @@ class Propagate(Stage):
     inputs = ("fit", "sample")
     groups = ("propagator", "sampler")
 
-    def execute(self, run: Run, display: Display) -> None:
-        if run.config.propagator is not None:
-            super().execute(run, display)
+    def applies(self, run: Run) -> bool:
+        return run.config.propagator is not None
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         posterior = load_posterior(run)
@@ -117,7 +116,7 @@ def require_variance(run: Run, name: str, key: str) -> None:
 
 def propagated(run: Run) -> dict[str, Tensor]:
     """What the finished stage knows of every sample; no map where some variances are negative."""
-    return read_shards(run.folder / Propagate.name)
+    return read_shards(run.path(Propagate.name))
 
 
 def propagated_score(run: Run) -> Tensor:

@@ -29,9 +29,8 @@ class Report(Stage):
     """Leaves index.html, results.json, results.csv, summary.md and plots/."""
 
     name = "report"
-    version = 2
+    version = 3
     inputs = ("evaluate",)
-    groups = ("logger",)
 
     def needs(self, run: Run) -> tuple[str, ...]:
         return self.inputs if run.config.application is None else (*self.inputs, "apply")
@@ -55,8 +54,8 @@ class Report(Stage):
 
     def execute(self, run: Run, display: Display) -> None:
         super().execute(run, display)
-        display.console.print(terminal_table(files.read_json(run.folder / self.name / "results.json")))
-        display.say(f"Open {display_path(run.folder / self.name / 'index.html')}")
+        display.console.print(terminal_table(files.read_json(run.path(self.name) / "results.json")))
+        display.say(f"Open {display_path(run.path(self.name) / 'index.html')}")
 
 
 def display_path(path: Path) -> str:
@@ -67,7 +66,7 @@ def display_path(path: Path) -> str:
 def collect(run: Run) -> dict[str, Any]:
     """The results of the whole run, in the form that the report reads."""
     notes = {name: STAGES[name].folder(run).notes() for name in ("fit", "sample", "embed", "score")}
-    evaluation = files.read_json(run.folder / "evaluate" / "evaluation.json")
+    evaluation = files.read_json(run.path("evaluate") / "evaluation.json")
     entries = posterior_entries(run, notes, evaluation.pop("quality"))
     return {
         "name": run.config.name,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from genuq import data, extractors, solvers
 from genuq.data import Dataset
-from genuq.errors import ConfigurationError
+from genuq.errors import ArtefactError, ConfigurationError
 from genuq.extractors import Extractor
 from genuq.likelihoods import Likelihood, PixelLikelihood, SemanticLikelihood
 from genuq.models import GenerativeModel, Sampler, find_head
+from genuq.stages.artefacts import StageFolder
 from genuq.stages.checkpoints import load_model, reference_path
 from genuq.stages.judge import Judge, classifier_judge, extractor_judge, points_judge
 from genuq.stages.spaces import PointLikelihood
@@ -27,13 +29,46 @@ class Run:
 
     Attributes:
         config: resolved and checked against the schemas.
-        folder: where the stages leave their artefacts, one sub-folder each.
+        folder: of the run, with a link to the artefact of each stage.
         command: what the user typed, for the report.
+        artefacts: those of the stages, once they were asked for.
+        verified: stages whose artefacts were read through and found whole.
     """
 
     config: DictConfig
     folder: Path
     command: str
+    artefacts: dict[str, StageFolder] = field(default_factory=dict)
+    verified: set[str] = field(default_factory=set)
+
+    @property
+    def store(self) -> Path:
+        """Where all artefacts lie; runs may share it."""
+        return Path(self.config.store).expanduser().absolute()
+
+    def path(self, stage: str) -> Path:
+        """The artefact of a stage whose turn has come, or that an input of it depends on."""
+        return self.artefacts[stage].path
+
+    def link(self, stage: str) -> None:
+        """Make FOLDER/STAGE a link to the stage's artefact.
+
+        Raises:
+            ArtefactError: a folder of that name is in the way.
+        """
+        link, target = self.folder / stage, self.path(stage)
+        if link.is_dir() and not link.is_symlink():
+            raise ArtefactError(
+                f"{link} is a folder, where a link into the store belongs (earlier versions of genuq made such "
+                "folders). Move it away and run the same command again."
+            )
+        relative = os.path.relpath(target.resolve(), link.parent.resolve())
+        if link.is_symlink() and os.readlink(link) == relative:
+            return
+        new = link.with_name(f".{stage}.{os.getpid()}.link")
+        new.unlink(missing_ok=True)
+        new.symlink_to(relative)
+        os.replace(new, link)
 
     def plain(self, *groups: str) -> dict[str, Any]:
         """The named parts of the configuration as plain data; all of it without names."""
@@ -85,7 +120,9 @@ class Run:
     def checkpoint(self) -> Path:
         """The checkpoint that the later stages use."""
         chosen = self.config.model.checkpoint
-        if self.trains or chosen is None:
+        if self.trains:
+            return self.path("train") / "model.safetensors"
+        if chosen is None:  # this run's last training
             return self.folder / "train" / "model.safetensors"
         if chosen == "reference":
             return reference_path(f"{self.config.model.name}_{self.config.data.name}")
@@ -154,7 +191,7 @@ class Run:
     def judge_checkpoint(self) -> Path:
         """The judging classifier: this run's own if its stages train one, else the shipped one."""
         if "judge" in self.config.stages:
-            return self.folder / "judge" / "judge.safetensors"
+            return self.path("judge") / "judge.safetensors"
         return reference_path(f"classifier_{self.config.data.name}", "Add the stage judge: stages=[judge,...].")
 
 

@@ -6,6 +6,7 @@ import ctypes
 import logging
 import os
 import warnings
+from typing import Any
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
@@ -34,12 +35,15 @@ def is_first_process() -> bool:
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
-def wait_for_all() -> None:
-    """Until every process is here, where an earlier stage has connected several."""
-    import torch.distributed  # slow to import, and not needed to check a configuration
+def agree(value: Any) -> Any:
+    """The first process's value in all of them, where an earlier stage has connected several; else one's own."""
+    import torch.distributed as processes  # slow to import, and not needed to check a configuration
 
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.barrier()
+    if not (processes.is_available() and processes.is_initialized()):
+        return value
+    box = [value]
+    processes.broadcast_object_list(box, src=0)
+    return box[0]
 
 
 def keep_freed_memory(trim_threshold: int = 1 << 30, pad: int = 64 << 20) -> None:

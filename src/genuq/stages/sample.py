@@ -129,7 +129,7 @@ def jittered(run: Run, indices: Sequence[int], advance: Callable[[int], None]) -
 
 def read_samples(run: Run) -> dict[str, Tensor]:
     """All shards of a finished sample stage in the order of their indices; images, draws and controls as float32."""
-    whole = read_shards(run.folder / "sample")
+    whole = read_shards(run.path("sample"))
     deviations = {name for name in whole if is_version(name)} - {"image"}
     return whole | {name: whole["image"][:, None] + whole[name].float() for name in deviations}
 

@@ -36,8 +36,8 @@ class Score(Stage):
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         samples = read_samples(run)
-        embeddings, _ = files.read_tensors(run.folder / "embed" / "embeddings.safetensors")
-        judged, _ = files.read_tensors(run.folder / "embed" / "judge.safetensors")
+        embeddings, _ = files.read_tensors(run.path("embed") / "embeddings.safetensors")
+        judged, _ = files.read_tensors(run.path("embed") / "judge.safetensors")
         draws_NMD = with_unperturbed(run, embeddings, "draws")
         variance = run.likelihood.observation_variance(draws_NMD)
         columns = {}

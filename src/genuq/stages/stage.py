@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 
 from genuq import files
 from genuq.errors import ArtefactError
+from genuq.stages import runtime
 from genuq.stages.artefacts import MANIFEST, StageFolder
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
+from genuq.stages.space import reporting_full_disk
 
 
 class Stage(ABC):
@@ -39,43 +41,62 @@ class Stage(ABC):
         """The stages whose artefacts it reads in this run."""
         return self.inputs
 
+    def applies(self, run: Run) -> bool:
+        """Whether this run asks for it at all; a stage that does not apply leaves nothing."""
+        return True
+
     @abstractmethod
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         """Make the artefacts; returns notes for the manifest."""
 
     def assist(self, run: Run, display: Display) -> None:
-        """What the further processes of a shared stage do: they work along, and write nothing."""
+        """What the further processes of a shared stage do: they work along."""
         return
 
     def folder(self, run: Run) -> StageFolder:
-        """The stage's folder, whose fingerprint covers its settings and everything upstream."""
-        inputs = {name: STAGES[name].folder(run).fingerprint for name in self.needs(run)}
-        identity = {"stage": self.name, "version": self.version, "settings": self.settings(run), "inputs": inputs}
-        return StageFolder(run.folder / self.name, identity)
+        """The stage's artefact in this run, whose fingerprint covers its settings and everything upstream."""
+        if self.name not in run.artefacts:
+            inputs = {name: STAGES[name].folder(run).fingerprint for name in self.needs(run)}
+            identity = {"stage": self.name, "version": self.version, "settings": self.settings(run), "inputs": inputs}
+            run.artefacts[self.name] = StageFolder.in_store(run.store, identity)
+        return run.artefacts[self.name]
 
     def require_inputs(self, run: Run) -> None:
-        """Raise ArtefactError unless everything upstream was made under this configuration."""
+        """Raise ArtefactError unless everything upstream was made under this configuration, and is whole."""
         for name in self.needs(run):
+            if name in run.verified:
+                continue
             STAGES[name].require_inputs(run)
-            if not STAGES[name].folder(run).is_current():
+            folder = STAGES[name].folder(run)
+            if not folder.is_current():
                 raise ArtefactError(
-                    f"stage '{self.name}' needs '{name}', which is unfinished or of another configuration in "
-                    f"{run.folder}. Add it: stages=[{name},{self.name},...]."
+                    f"stage '{self.name}' needs '{name}', which was not made under this configuration, or is "
+                    f"unfinished. Add it: stages=[{name},{self.name},...]."
                 )
+            folder.verify()
+            run.verified.add(name)
 
     def execute(self, run: Run, display: Display) -> None:
-        """Do the work unless it is already done."""
+        """Make the artefact unless it is there, and leave a link to it in the run's folder."""
         folder = self.folder(run)
-        if folder.state() == "complete":
+        run.link(self.name)
+        if made(folder, lambda: self.make(run, folder, display), self.name, display):
+            folder.verify(thoroughly=False)
             display.say(f"{self.name}: already done, reused")
-            return
+
+    def make(self, run: Run, folder: StageFolder, display: Display) -> None:
         self.require_inputs(run)
-        folder.begin()
         started = time.perf_counter()
-        notes = self.work(run, folder, display)
-        seconds = time.perf_counter() - started
-        folder.complete(seconds, notes)
+        with reporting_full_disk(folder.path):
+            notes = self.work(run, folder, display)
+            seconds = time.perf_counter() - started
+            folder.complete(seconds, notes)
         display.say(f"{self.name}: {seconds:.1f} s")
+
+    def work_along(self, run: Run, display: Display) -> None:
+        """What `execute` is in the further processes."""
+        if self.shared and not agreed_done(self.folder(run)):
+            self.assist(run, display)
 
 
 STAGES: dict[str, Stage] = {}
@@ -84,6 +105,36 @@ STAGES: dict[str, Stage] = {}
 def register(stage: type[Stage]) -> None:
     """Add a stage to the pipeline, in the order of registration."""
     STAGES[stage.name] = stage()
+
+
+def made(folder: StageFolder, make: Any, name: str, display: Display) -> bool:
+    """Make an artefact, in the first process, unless it was there already; says whether it was.
+
+    No two processes that share the store make it at once: the later one waits, and finds it. All processes of one run
+    go the same way, whatever happens on the disk meanwhile.
+    """
+
+    def waiting() -> None:
+        display.say(f"{name}: another run is making it; waiting")
+        runtime.agree("waiting")
+
+    if folder.is_current():
+        return runtime.agree(True)
+    with folder.exclusively(waiting):
+        if runtime.agree(folder.is_current()):
+            return True
+        folder.path.mkdir(parents=True, exist_ok=True)
+        make()
+    return False
+
+
+def agreed_done(folder: StageFolder) -> bool:
+    """In a further process: whether the first one found the artefact; before the two are connected, what it must have
+    found, as it has started this one to work on the first artefact that is missing.
+    """
+    while (answer := runtime.agree(folder.is_current())) == "waiting":
+        pass
+    return answer
 
 
 def checkpoint_identity(run: Run) -> str:

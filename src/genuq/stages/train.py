@@ -55,8 +55,7 @@ class Train(Stage):
         return notes
 
     def assist(self, run: Run, display: Display) -> None:
-        if not self.folder(run).is_current():
-            self.trained(run, self.folder(run), display)
+        self.trained(run, self.folder(run), display)
 
     def trained(self, run: Run, folder: StageFolder, display: Display) -> GenerativeModel:
         """The model with averaged weights; its autoencoder, where that is ours, is trained first."""
@@ -101,8 +100,7 @@ class TrainJudge(Stage):
         return {"real_test_accuracy": accuracy}
 
     def assist(self, run: Run, display: Display) -> None:
-        if not self.folder(run).is_current():
-            self.trained(run, self.folder(run), display)
+        self.trained(run, self.folder(run), display)
 
     def options(self, run: Run) -> dict[str, Any]:
         return {"shape": list(run.training_set.shape), "num_classes": run.training_set.num_classes}
