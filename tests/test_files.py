@@ -117,7 +117,7 @@ def test_digest_is_sha256_of_the_content(tmp_path):
     assert files.sha256(tmp_path / "a").startswith("ba7816bf")
 
 
-def test_the_same_content_is_the_same_bytes(tmp_path: Path) -> None:
+def test_the_same_content_is_the_same_bytes(tmp_path) -> None:
     """safetensors keeps its metadata in random order; ä and control characters keep their length."""
     metadata = {name: f'{name}"\\\n\x1fä' for name in "qwertyuiopasdfgh"}
     for number in range(8):
