@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from genuq.errors import DataError
-from genuq.propagators import image_score
 from genuq.report.style import colour, styled
 from genuq.report.values import significant
 
@@ -107,6 +106,8 @@ def reduction_words(results: dict) -> str:
 
 def map_scores(maps_NHW: np.ndarray, results: dict) -> np.ndarray:
     """One number a sample, by which the page sorts its maps."""
+    from genuq.propagators import image_score  # brings the posteriors along, which a page without maps needs not
+
     return image_score(torch.from_numpy(maps_NHW).square(), reduction(results)).numpy()
 
 

@@ -35,14 +35,14 @@ def check_overrides(arguments: Sequence[str]) -> None:
     """
     texts = [argument for argument in arguments if not argument.startswith("-")]
     with initialize_config_dir(str(config_directory()), version_base="1.3"):
-        for job in _jobs(texts):
+        for job in jobs(texts):
             try:
                 _require_values(compose("config", overrides=list(job)))
             except (HydraException, OmegaConfBaseException) as error:
                 raise ConfigurationError(_explain(error, job)) from error
 
 
-def _jobs(texts: Sequence[str]) -> Iterator[tuple[str, ...]]:
+def jobs(texts: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """The overrides of each job of a sweep; one job where nothing is swept."""
     try:
         overrides = OverridesParser.create().parse_overrides(overrides=list(texts))
