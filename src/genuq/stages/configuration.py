@@ -278,8 +278,10 @@ class TrainerConfig:
 @dataclass
 class LoggerConfig:
     name: str = "csv"  # csv, wandb or none
-    project: str = "genuq"  # wandb
-    mode: str = "offline"  # wandb: offline or online
+    project: str = "genuq"  # the rest is wandb's
+    entity: str | None = None
+    mode: str = "offline"  # or online
+    samples: int = 64
 
 
 @dataclass

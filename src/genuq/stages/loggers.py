@@ -1,108 +1,76 @@
-"""Where the numbers of a run also go: CSV files, or Weights & Biases (offline unless asked otherwise)."""
+"""Where the numbers of a run also go: a CSV file, or Weights & Biases. A logger looks on; no result depends on it."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger
 
 from genuq import files
 from genuq.errors import ConfigurationError, did_you_mean
+from genuq.stages.artefacts import StageFolder
+from genuq.stages.progress import Display
 from genuq.stages.run import Run
 
 LOGGERS = ("csv", "wandb", "none")
+MODES = ("offline", "online")
 
 
 def check_logger(run: Run) -> None:
-    """Raise ConfigurationError for an unknown logger or mode."""
+    """Raise ConfigurationError for an unknown logger or mode, or for no rows in the table of samples."""
     settings = run.config.logger
     if settings.name not in LOGGERS:
         raise ConfigurationError(
             f"logger.name = '{settings.name}' is no logger." + did_you_mean(settings.name, LOGGERS)
         )
-    if settings.mode not in ("offline", "online"):
+    if settings.mode not in MODES:
         raise ConfigurationError(f"logger.mode = '{settings.mode}'; choose offline or online.")
+    if settings.samples < 2:
+        raise ConfigurationError(
+            f"logger.samples = {settings.samples}; the table of samples shows at least 2: the most and least trusted."
+        )
 
 
-def lightning_logger(run: Run, part: str) -> Logger | bool:
-    """The logger of one training."""
-    folder, settings = run.folder / "logs", run.config.logger
-    if settings.name == "none":
-        return False
-    if settings.name == "csv":
-        return CSVLogger(folder, name=part, version="")
-    from lightning.pytorch.loggers import WandbLogger
+def lightning_logger(run: Run, stage: str, part: str, display: Display) -> Logger | bool:
+    """The logger of one training, of which a stage may have several."""
+    name = run.config.logger.name
+    if name == "csv":
+        return CSVLogger(run.folder / "logs", name=f"train-{part}", version="")
+    if name == "wandb":
+        from genuq.stages import wandb_logging  # only whoever asks for wandb needs it
 
-    return WandbLogger(
-        name=f"{run.config.name}-{part}",
-        id=wandb_id(run, part),
-        project=settings.project,
-        save_dir=_made(folder),
-        offline=settings.mode == "offline",
-        group=run.config.name,
-        job_type=part,
-    )
+        return wandb_logging.training_logger(run, stage, part, display)
+    return False
 
 
-def wandb_id(run: Run, part: str) -> str:
-    """A run id that is the same when the run is resumed."""
-    from genuq.stages.artefacts import fingerprint
+def observe(run: Run, stage: str, folder: StageFolder, display: Display) -> None:
+    """Log a finished stage, whether it was made now or found."""
+    name = run.config.logger.name
+    if name == "csv" and stage == "evaluate":
+        evaluation = files.read_json(folder.path / "evaluation.json")
+        lines = [f"{name},{value!r}" for name, value in (evaluation_numbers(evaluation) | scale_numbers(run)).items()]
+        files.write_text(run.folder / "logs" / "evaluation.csv", "\n".join(["name,value", *lines]) + "\n")
+    elif name == "wandb":
+        from genuq.stages import wandb_logging
 
-    return fingerprint({"folder": run.folder.name, "part": part, "seed": run.config.seed})[:16]
-
-
-def log_results(run: Run, results: dict[str, Any], images: dict[str, Any]) -> None:
-    """Log the numbers of a finished evaluation, the table of samples and the plots.
-
-    Args:
-        results: the results of the report.
-        images: plots by name, paths of PNG files.
-    """
-    settings = run.config.logger
-    numbers = scalar_results(results)
-    if settings.name == "csv":
-        lines = ["name,value", *(f"{name},{value!r}" for name, value in numbers.items())]
-        files.write_text(run.folder / "logs" / "evaluation.csv", "\n".join(lines) + "\n")
-    elif settings.name == "wandb":
-        _log_to_wandb(run, results, numbers, images)
+        wandb_logging.observe(run, stage, folder, display)
 
 
-def scalar_results(results: dict[str, Any]) -> dict[str, float]:
-    """`score/measure` for every number of the summary table, and the scale of the posterior."""
-    numbers = {
+def evaluation_numbers(evaluation: Mapping[str, Any]) -> dict[str, float]:
+    """`score/measure` for every number of the summary's table."""
+    return {
         f"{row['score']}/{key}": value
-        for row in results["summary"]["table"]
+        for row in evaluation["summary"]["table"]
         for key, value in row.items()
         if isinstance(value, int | float)
     }
-    scale = {f"posterior/{k}": v for k, v in results["posterior"]["scale"].items() if isinstance(v, int | float)}
-    return numbers | scale
 
 
-def _log_to_wandb(run: Run, results: dict[str, Any], numbers: dict[str, float], images: dict[str, Any]) -> None:
-    import wandb
+def scale_numbers(run: Run) -> dict[str, float]:
+    """`posterior/part` for the scale of the run's own posterior."""
+    from genuq.stages.fit import OWN  # stages are observed from here: imported when one is
+    from genuq.stages.stage import STAGES
 
-    settings = run.config.logger
-    os.environ.setdefault("WANDB_SILENT", "true")
-    session = wandb.init(
-        project=settings.project,
-        name=run.config.name,
-        id=wandb_id(run, "evaluate"),
-        group=run.config.name,
-        job_type="evaluate",
-        dir=_made(run.folder / "logs"),
-        mode=settings.mode,
-        config=results["config"],
-        resume="allow" if settings.mode == "online" else None,
-    )
-    table = wandb.Table(columns=results["samples"]["columns"], data=results["samples"]["rows"])
-    pictures = {f"plots/{name}": wandb.Image(str(path)) for name, path in images.items()}
-    session.log({**numbers, "samples": table, **pictures})
-    session.summary["sentence"] = results["summary"]["sentence"]
-    session.finish()
-
-
-def _made(folder: Any) -> str:
-    folder.mkdir(parents=True, exist_ok=True)
-    return str(folder)
+    scale = STAGES["fit"].folder(run).notes()["posteriors"][OWN]["scale"]
+    return {f"posterior/{key}": value for key, value in scale.items() if isinstance(value, int | float)}

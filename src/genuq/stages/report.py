@@ -17,7 +17,6 @@ from genuq.stages.apply import application_of, examples_of
 from genuq.stages.artefacts import StageFolder
 from genuq.stages.evaluate import scoring_space
 from genuq.stages.fit import OWN
-from genuq.stages.loggers import log_results
 from genuq.stages.progress import Display
 from genuq.stages.propagate import maps_entry, shown_maps
 from genuq.stages.run import Run
@@ -49,7 +48,6 @@ class Report(Stage):
                 shown_maps(run),
                 examples_of(run),
             )
-        log_results(run, results, {path.stem: path for path in sorted((folder.path / "plots").glob("*.png"))})
         return {"page": page.name}
 
     def execute(self, run: Run, display: Display) -> None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from genuq import files
 from genuq.errors import ArtefactError
-from genuq.stages import runtime
+from genuq.stages import loggers, runtime
 from genuq.stages.artefacts import MANIFEST, StageFolder
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
@@ -83,6 +83,7 @@ class Stage(ABC):
         if made(folder, lambda: self.make(run, folder, display), self.name, display):
             folder.verify(thoroughly=False)
             display.say(f"{self.name}: already done, reused")
+        loggers.observe(run, self.name, folder, display)
 
     def make(self, run: Run, folder: StageFolder, display: Display) -> None:
         self.require_inputs(run)

@@ -65,10 +65,10 @@ class Train(Stage):
             vae = AutoencoderTraining(
                 model.autoencoder, run.training_set, optimisation_of(run, run.config.trainer.autoencoder_steps)
             )
-            fit(run, vae, folder.path / "autoencoder", display, "autoencoder")
+            fit(run, self.name, vae, folder.path / "autoencoder", display)
             vae.measure_scale()
         training = GenerativeTraining(model, run.training_set, optimisation)
-        fit(run, training, folder.path / "model", display, "model")
+        fit(run, self.name, training, folder.path / "model", display)
         model.network.load_state_dict(training.averaged.state_dict())
         return model
 
@@ -109,7 +109,7 @@ class TrainJudge(Stage):
         lightning.seed_everything(run.config.seed, verbose=False)
         optimisation = optimisation_of(run, run.config.trainer.judge_steps)
         training = ClassifierTraining(Classifier(**self.options(run)), run.training_set, optimisation)
-        fit(run, training, folder.path / "judge", display, "judge")
+        fit(run, self.name, training, folder.path / "judge", display)
         return training
 
 
@@ -139,10 +139,12 @@ def optimisation_of(run: Run, steps: int) -> Optimisation:
     )
 
 
-def fit(run: Run, module: Training, folder: Path, display: Display, what: str) -> None:
-    """Train to the end, from the last checkpoint in `folder` if there is one."""
+def fit(run: Run, stage: str, module: Training, folder: Path, display: Display) -> None:
+    """Train to the end what `folder` is called after, from the last checkpoint in it if there is one."""
+    what = folder.name
     display.say(f"training the {what}: {module.optimisation.steps} steps of {module.optimisation.batch_size}")
-    complete(module, hardware_of(run), folder, lightning_logger(run, f"train-{what}"), [RichProgressBar(leave=True)])
+    logger = lightning_logger(run, stage, what, display)
+    complete(module, hardware_of(run), folder, logger, [RichProgressBar(leave=True)])
 
 
 def hardware_of(run: Run) -> Hardware:
