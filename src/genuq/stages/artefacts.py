@@ -23,8 +23,9 @@ import torch
 import genuq
 from genuq import files
 from genuq.errors import ArtefactError
+from genuq.stages.finished import stat_of
 
-MANIFEST = "manifest.json"
+MANIFEST, LOCKS = "manifest.json", "locks"
 NAME_LENGTH = 32  # hexadecimal digits of the fingerprint that name the folder
 PATIENCE = 60.0  # seconds between two looks at an artefact that another process is making
 
@@ -60,7 +61,7 @@ class StageFolder:
 
     @property
     def lock_path(self) -> Path:
-        return self.path.with_suffix(".lock")
+        return self.path.parents[1] / LOCKS / f"{self.path.parent.name}-{self.path.name}.lock"
 
     def is_current(self) -> bool:
         """Whether the work was finished; its files are not read.
@@ -81,7 +82,7 @@ class StageFolder:
         Args:
             waiting: called at the start of the wait, and every minute of it.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.lock_path.parent.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(self.lock_path)
         timeout = 0.0
         while True:
@@ -154,9 +155,3 @@ def verify(folder: Path, manifest: Mapping[str, Any], thoroughly: bool = True) -
 
 def remedy(folder: Path) -> str:
     return f"Delete {folder} and run the same command again."
-
-
-def stat_of(path: Path) -> list[int]:
-    """Size in bytes, and time of the last change in nanoseconds."""
-    stat = path.stat()
-    return [stat.st_size, stat.st_mtime_ns]

@@ -27,6 +27,9 @@ class Embed(Stage):
     version = 2
     inputs = ("sample",)
 
+    def weights_of(self, run: Run) -> tuple[str, ...]:
+        return ("judge",) if run.config.metric.extractor == "classifier" and "judge" in run.config.stages else ()
+
     def settings(self, run: Run) -> dict[str, Any]:
         judged = {key: run.plain("metric")["metric"][key] for key in ("extractor", "options", "reference_images")}
         if judged["extractor"] == "classifier":
@@ -67,7 +70,7 @@ def judge_identity(run: Run) -> str:
     """What identifies the judging classifier: its training's fingerprint, or the shipped file's sha256."""
     if "judge" in run.config.stages:
         return STAGES["judge"].folder(run).fingerprint
-    return files.sha256(run.judge_checkpoint)
+    return run.sha256(run.judge_checkpoint)
 
 
 def versions_to_score(run: Run, samples: Mapping[str, Tensor]) -> dict[str, Tensor]:

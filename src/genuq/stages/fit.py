@@ -61,6 +61,9 @@ class Fit(Stage):
     shared = True
     version = 4
 
+    def weights_of(self, run: Run) -> tuple[str, ...]:
+        return ("train",) if run.trains else ()
+
     def settings(self, run: Run) -> dict[str, Any]:
         return {"posteriors": {name: fitting(run, name).fingerprint for name in run.posteriors()}}
 
@@ -85,12 +88,19 @@ class Fit(Stage):
 
 def fitting(run: Run, name: str) -> StageFolder:
     """The artefact of one posterior: posterior.safetensors; of ensembles also the members that were made for it."""
+    if (known := f"posterior.{name}") not in run.artefacts:
+        run.artefacts[known] = StageFolder.in_store(run.store, fitting_identity(run, name))
+    return run.artefacts[known]
+
+
+def fitting_identity(run: Run, name: str) -> dict[str, Any]:
+    """What a fitted posterior depends on."""
     entry = run.posteriors()[name]
     settings = {key: value for key, value in entry.items() if key not in ("draws", "batch_size", "match")}
     if of_members(entry):
         settings["members"] = members_identity(run, entry)
     other = lender(entry)
-    identity = {
+    return {
         "stage": "posterior",
         "version": FITTING_VERSION,
         "settings": run.plain("seed", "data") | {"head": run.config.model.head, "posterior": settings},
@@ -99,7 +109,6 @@ def fitting(run: Run, name: str) -> StageFolder:
             "match": None if other is None else fitting(run, other).fingerprint,
         },
     }
-    return StageFolder.in_store(run.store, identity)
 
 
 def fit_one(run: Run, name: str, part: StageFolder, display: Display) -> None:

@@ -19,7 +19,7 @@ RUNS = "runs"  # in the store, a folder a study below it
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run that was evaluated.
+    """A run, finished or not.
 
     Attributes:
         study: that the run belongs to; a sweep's jobs share it.
@@ -29,10 +29,12 @@ class RunRecord:
         overrides: of this job, as typed.
         choices: the chosen option of every group.
         config: the resolved configuration.
-        artefacts: by stage, the path of its folder relative to the store.
-        seconds: by stage, what making its artefact took.
+        artefacts: by stage, the path of its folder relative to the store, made or not; `posterior.NAME` are those of
+            the posteriors.
+        seconds: by stage, what making its artefact took; those that are finished.
         results: `summary` and `judge` of the evaluation, and `numbers`, by name: `entropy/auroc`,
-            `entropy/auroc_low`, `fid`; None where one could not be computed.
+            `entropy/auroc_low`, `fid`; None where one could not be computed. Empty for a run that was not evaluated.
+        folder: of the run, relative to the store.
     """
 
     study: str
@@ -45,6 +47,7 @@ class RunRecord:
     artefacts: dict[str, str]
     seconds: dict[str, float]
     results: dict[str, Any]
+    folder: str = ""
 
 
 def write_record(store: str | Path, record: RunRecord) -> Path:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from genuq import data, extractors, solvers
+from genuq import data, extractors, files, solvers
 from genuq.data import Dataset
 from genuq.errors import ArtefactError, ConfigurationError
 from genuq.extractors import Extractor
@@ -19,6 +19,8 @@ from genuq.likelihoods import Likelihood, PixelLikelihood, SemanticLikelihood
 from genuq.models import GenerativeModel, Sampler, find_head
 from genuq.stages.artefacts import StageFolder
 from genuq.stages.checkpoints import load_model, reference_path
+from genuq.stages.finished import stat_of
+from genuq.stages.job import Job
 from genuq.stages.judge import Judge, classifier_judge, extractor_judge, points_judge
 from genuq.stages.spaces import PointLikelihood
 
@@ -31,20 +33,35 @@ class Run:
         config: resolved and checked against the schemas.
         folder: of the run, with a link to the artefact of each stage.
         command: what the user typed, for the report.
+        job: where the configuration comes from.
         artefacts: those of the stages, once they were asked for.
         verified: stages whose artefacts were read through and found whole.
+        read: size and time of change of the files outside the store that the artefacts depend on.
     """
 
     config: DictConfig
     folder: Path
     command: str
+    job: Job = field(default_factory=Job)
     artefacts: dict[str, StageFolder] = field(default_factory=dict)
     verified: set[str] = field(default_factory=set)
+    read: dict[str, list[int]] = field(default_factory=dict)
 
     @property
     def store(self) -> Path:
         """Where all artefacts lie; runs may share it."""
         return Path(self.config.store).expanduser().absolute()
+
+    @property
+    def study(self) -> str:
+        """The study that the run belongs to: the configured one, or its sweep, or itself."""
+        return self.config.study or (self.job.sweep.name if self.job.sweep else self.config.name)
+
+    def sha256(self, path: str | Path) -> str:
+        """Of a file that an artefact depends on; remembered."""
+        path = Path(path).absolute()
+        self.read[str(path)] = stat_of(path)
+        return _sha256(path, *self.read[str(path)])
 
     def path(self, stage: str) -> Path:
         """The artefact of a stage whose turn has come, or that an input of it depends on."""
@@ -193,6 +210,12 @@ class Run:
         if "judge" in self.config.stages:
             return self.path("judge") / "judge.safetensors"
         return reference_path(f"classifier_{self.config.data.name}", "Add the stage judge: stages=[judge,...].")
+
+
+@cache
+def _sha256(path: Path, size: int, changed: int) -> str:
+    """Once for every state of a file."""
+    return files.sha256(path)
 
 
 def available(name: str) -> torch.device:

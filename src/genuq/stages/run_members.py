@@ -10,7 +10,7 @@ from typing import Any
 from lightning.pytorch.callbacks import RichProgressBar
 from torch import nn
 
-from genuq import files, models
+from genuq import models
 from genuq.errors import ConfigurationError
 from genuq.posteriors import MembersPosterior
 from genuq.stages.member_settings import MemberSettings
@@ -57,7 +57,7 @@ def reference_name(run: Run) -> str:
 def members_identity(run: Run, entry: Mapping[str, Any]) -> dict[str, Any]:
     """What the finished posterior depends on, beside the checkpoint and the data."""
     settings = member_settings(run, entry)
-    given = [files.sha256(path) for path in settings.given(reference_name(run))]
+    given = [run.sha256(path) for path in settings.given(reference_name(run))]
     return {"given": given} if given else settings.identity
 
 

@@ -41,6 +41,10 @@ class Stage(ABC):
         """The stages whose artefacts it reads in this run."""
         return self.inputs
 
+    def weights_of(self, run: Run) -> tuple[str, ...]:
+        """The stages whose weights it uses where this run makes them; elsewhere they come from a file."""
+        return ()
+
     def applies(self, run: Run) -> bool:
         """Whether this run asks for it at all; a stage that does not apply leaves nothing."""
         return True
@@ -63,7 +67,7 @@ class Stage(ABC):
 
     def require_inputs(self, run: Run) -> None:
         """Raise ArtefactError unless everything upstream was made under this configuration, and is whole."""
-        for name in self.needs(run):
+        for name in (*self.weights_of(run), *self.needs(run)):
             if name in run.verified:
                 continue
             STAGES[name].require_inputs(run)
@@ -145,4 +149,4 @@ def checkpoint_identity(run: Run) -> str:
         return STAGES["train"].folder(run).fingerprint
     if run.checkpoint.parent == own:  # trained earlier, perhaps under other settings
         return files.read_json(own / MANIFEST)["fingerprint"]
-    return files.sha256(run.checkpoint)
+    return run.sha256(run.checkpoint)

@@ -11,7 +11,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import RichProgressBar
 
-from genuq import files, models
+from genuq import models
 from genuq.models import GenerativeModel, VAEAutoencoder
 from genuq.networks import Classifier
 from genuq.posteriors.regression import regression_batches
@@ -38,7 +38,7 @@ class Train(Stage):
         for key in ("checkpoint", "head"):
             settings["model"].pop(key)
         start = settings["trainer"]["start_from"]
-        settings["trainer"]["start_from"] = None if start is None else files.sha256(start)
+        settings["trainer"]["start_from"] = None if start is None else run.sha256(start)
         for key in ("accelerator", "devices", "strategy", "checkpoint_every"):
             settings["trainer"].pop(key)
         return settings
