@@ -20,6 +20,8 @@ from wandb_files import Logged, offline_runs, read_back
 
 from genuq import files
 from genuq.models import to_bytes
+from genuq.stages.dashboard_content import board_of, sections
+from genuq.stages.records import RunRecord
 from genuq.stages.run import Run
 from genuq.stages.shards import read_shards
 from genuq.stages.training import GenerativeTraining
@@ -187,6 +189,33 @@ def test_the_outcome_of_an_application_is_logged(logged: dict[str, Logged], look
     outcome = files.read_json(looked_at / "apply" / "application.json")["outcome"]
     for row in outcome:
         assert logged["apply"].summary[f"apply/{row['measure']}/difference"] == pytest.approx(row["difference"])
+
+
+def test_a_dashboard_s_panels_show_what_is_logged(logged: dict[str, Logged], looked_at: Path, evaluation: dict) -> None:
+    record = RunRecord(
+        study="looked_at",
+        name="run",
+        id="0" * 16,
+        command="genuq",
+        overrides=(),
+        choices={},
+        config=yaml.safe_load((looked_at / "config.yaml").read_text()),
+        artefacts={},
+        seconds=dict.fromkeys(STAGES, 1.0),
+        results={
+            "summary": evaluation["summary"],
+            "judge": evaluation["judge"],
+            "numbers": {metric: curve["value"][0] for metric, curve in evaluation["scores"][0]["curves"].items()},
+        },
+    )
+    keys = {key for one in logged.values() for row in one.history for key in row}
+    panels = [panel for part in sections(board_of("looked_at", [record], "us", None)).values() for panel in part]
+    for panel in panels:
+        shown = [getattr(panel, "x", None), *getattr(panel, "y", []), *getattr(panel, "metrics", [])]
+        assert {name for name in shown if name} <= keys
+    assert any(getattr(panel, "table_name", None) == "samples" for panel in panels)
+    group = {one.run.run_group for one in logged.values()}
+    assert group == {"looked_at"} and logged["evaluate"].config["posterior"]["name"] == "exact_laplace"
 
 
 def test_nothing_lies_outside_of_the_run(logged: dict[str, Logged], looked_at: Path) -> None:

@@ -22,10 +22,10 @@ from genuq.stages.loggers import evaluation_numbers, scale_numbers
 from genuq.stages.propagate import shown_maps
 from genuq.stages.run import Run
 from genuq.stages.sample import read_samples, shown
+from genuq.stages.wandb_names import AT_RANDOM, FRACTION, KEPT, SAMPLES, SECONDS
 
 SIDE = (112, 256)  # pixels of the longer side of a thumbnail: enlarged to at least, shrunk to at most
 SHEET, SHEET_COLUMNS = 64, 16  # samples on a contact sheet
-FRACTION, KEPT = "fraction_kept", "kept"  # step, and prefix, of the retention curves as rows
 CHART_ROWS = 10_000  # of a chart's table; wandb shows no more
 CRITERIA = {"evidence": "log10 of the prior precision", "predictive": "log10 of the factor of the covariance"}
 
@@ -50,7 +50,7 @@ def content_of(run: Run, stage: str, folder: StageFolder) -> Content:
     manifest = files.read_json(folder.manifest_path)
     notes = manifest["notes"]
     content = CONTENTS[stage](run, folder.path, notes) if stage in CONTENTS else Content()
-    content.once |= {f"seconds/{stage}": manifest["seconds"], **flat(stage, notes)}
+    content.once |= {f"{SECONDS}/{stage}": manifest["seconds"], **flat(stage, notes)}
     return content
 
 
@@ -146,7 +146,7 @@ def kept_rows(row: Mapping[str, Any]) -> Iterator[dict[str, float]]:
     curves = row["curves"]
     for place, fraction in enumerate(next(iter(curves.values()))["fraction"]):
         steps = {f"{KEPT}/{metric}": curve["value"][place] for metric, curve in curves.items()}
-        chance = {f"{KEPT}/{metric}_at_random": curve["random_value"][place] for metric, curve in curves.items()}
+        chance = {f"{KEPT}/{metric}{AT_RANDOM}": curve["random_value"][place] for metric, curve in curves.items()}
         yield {FRACTION: fraction, **steps, **chance}
 
 
@@ -179,7 +179,7 @@ def evaluate_content(run: Run, folder: Path, notes: Mapping[str, Any]) -> Conten
         **retention_charts(scores),
         **bin_charts(scores),
         **scatter_charts(evaluation["samples"], name),
-        "samples": sample_table(run, evaluation["samples"]),
+        SAMPLES: sample_table(run, evaluation["samples"]),
     }
     rows = kept_rows(next(row for row in scores if row["name"] == name))
     return Content(list(rows), once, {key: summary[key] for key in ("sentence", "finds_bad", "beats_controls")})

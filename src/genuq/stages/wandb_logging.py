@@ -19,7 +19,8 @@ from genuq.stages import runtime
 from genuq.stages.artefacts import StageFolder, fingerprint
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
-from genuq.stages.wandb_content import FRACTION, KEPT, Content, content_of
+from genuq.stages.wandb_content import Content, content_of
+from genuq.stages.wandb_names import FRACTION, KEPT, STEP
 
 NO_RESULTS = ("name", "study", "store", "stages", "device", "logger")  # parts of a configuration that change none
 HARDWARE = ("accelerator", "devices", "strategy", "checkpoint_every")
@@ -158,8 +159,8 @@ def training_logger(run: Run, stage: str, part: str, display: Display) -> Logger
         from lightning.pytorch.loggers import WandbLogger
 
         session = opened(run, stage, display)
-        session.define_metric("trainer/global_step", hidden=True)
-        session.define_metric(f"{part}-*", step_metric="trainer/global_step")
+        session.define_metric(STEP, hidden=True)
+        session.define_metric(f"{part}-*", step_metric=STEP)
         return PassiveLogger(WandbLogger(experiment=session, project=run.config.logger.project, prefix=part), display)
     return False
 

@@ -1,0 +1,165 @@
+"""The command `genuq-dashboard`: writes a study's workspace and report to Weights & Biases.
+
+The study's runs must have been logged with logger=wandb, and uploaded if they were logged offline.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from genuq import files
+from genuq.errors import ConfigurationError, GenuqError, did_you_mean
+from genuq.stages.app import complain
+from genuq.stages.dashboard_content import Board, board_of, report_of, workspace_of
+from genuq.stages.records import RUNS, read_records, studies_in
+
+YOURS = "(your default entity)"  # stands for an entity that only an account knows
+ACCOUNT = (
+    "Log in with `wandb login`, or set WANDB_API_KEY, where there is a network; --dry-run prints what would be "
+    "written and needs neither."
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point."""
+    chosen = parser().parse_args(arguments)
+    try:
+        require_package()
+        records = read_records(chosen.store, chosen.study)
+        if not records:
+            known = did_you_mean(chosen.study, studies_in(chosen.store))
+            raise ConfigurationError(f"{chosen.store} has no runs of a study '{chosen.study}'.{known}")
+        if chosen.dry_run:
+            entity = chosen.entity or os.environ.get("WANDB_ENTITY") or YOURS
+            print(specification(board_of(chosen.study, records, entity, chosen.project)), end="")
+        else:
+            board_of(chosen.study, records, YOURS, chosen.project)  # what is wrong with it, before any network
+            board = board_of(chosen.study, records, chosen.entity or default_entity(), chosen.project)
+            for url in written(board, chosen.store).values():
+                print(url)
+    except GenuqError as error:
+        complain(error)
+        return 2
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    whole = argparse.ArgumentParser(
+        "genuq-dashboard",
+        description=f"{__doc__} {ACCOUNT}",
+        epilog="Offline runs are uploaded with `wandb sync FOLDER/logs/wandb/offline-run-*`, FOLDER being a run's.",
+    )
+    whole.add_argument("study", metavar="STUDY", help="its name: the configuration's study, or the runs' name")
+    whole.add_argument("--store", type=Path, default=Path("outputs/store"), help="of its runs (default: %(default)s)")
+    whole.add_argument("--entity", help="user or team that owns the project (default: WANDB_ENTITY, or your own)")
+    whole.add_argument("--project", help="of the runs (default: the one that they were logged to)")
+    whole.add_argument("--dry-run", action="store_true", help="print what would be written, as YAML")
+    return whole
+
+
+def require_package() -> None:
+    try:
+        import wandb_workspaces  # noqa: F401
+    except ImportError as error:
+        raise ConfigurationError(
+            f"genuq-dashboard needs the package wandb-workspaces ({error}): pip install 'genuq[dashboard]'."
+        ) from error
+
+
+def specification(board: Board) -> str:
+    """What would be written, as YAML: the models that the package sends, with its names of the fields."""
+    workspace, report = workspace_of(board)._to_model(), report_of(board)._to_model()
+    models = {"workspace": workspace, "report": report}
+    whole = {name: model.model_dump(mode="json", by_alias=True, exclude_none=True) for name, model in models.items()}
+    return yaml.dump(whole, Dumper=Readable, sort_keys=False, allow_unicode=True, width=120)
+
+
+class Readable(yaml.SafeDumper):
+    """Text of several lines as it is."""
+
+
+def _text(dumper: Readable, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+Readable.add_representer(str, _text)
+
+
+def default_entity() -> str:
+    """The entity of whoever is logged in.
+
+    Raises:
+        ConfigurationError: nobody is, or there is no network.
+    """
+    import wandb
+
+    if entity := os.environ.get("WANDB_ENTITY"):
+        return entity
+    return str(asking_wandb(lambda: wandb.Api().default_entity))
+
+
+def written(board: Board, store: Path) -> dict[str, str]:
+    """Write the workspace and the report, over those that this command wrote before; returns their addresses."""
+    place = store / RUNS / f"{board.study}.dashboard.json"
+    known = files.read_json(place) if place.exists() else {}
+    urls = known.get(f"{board.entity}/{board.project}", {})
+    found = {
+        "workspace": asking_wandb(lambda: write_workspace(board, urls.get("workspace"))),
+        "report": asking_wandb(lambda: write_report(board, urls.get("report"))),
+    }
+    files.write_json(place, known | {f"{board.entity}/{board.project}": found})
+    return found
+
+
+def write_workspace(board: Board, url: str | None) -> str:
+    import wandb_workspaces.workspaces as ws
+
+    workspace = workspace_of(board)
+    if url and (old := still_there(ws.Workspace, url)) is not None:
+        workspace._internal_name, workspace._internal_id = old._internal_name, old._internal_id
+    return str(workspace.save().url)
+
+
+def write_report(board: Board, url: str | None) -> str:
+    import wandb_workspaces.reports.v2 as wr
+
+    report = report_of(board)
+    if url and (old := still_there(wr.Report, url)) is not None:
+        report.id = old.id
+    return str(report.save().url)
+
+
+def still_there(kind: Any, url: str) -> Any:
+    """What was written at an address before; None where somebody has deleted it."""
+    try:
+        return kind.from_url(url)
+    except (ValueError, TypeError):  # the second where the package reads a report out of nothing
+        return None
+
+
+def asking_wandb(ask: Any) -> Any:
+    """What wandb answers.
+
+    Raises:
+        ConfigurationError: there is no account, no network, or no such project.
+    """
+    import wandb
+
+    try:
+        if not wandb.login(prompt=False, verify=False):
+            raise ConfigurationError(f"wandb knows no account here. {ACCOUNT}")
+        return ask()
+    except GenuqError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigurationError(
+            f"wandb could not be asked ({reason}). {ACCOUNT} The project must be there: upload the runs first with "
+            "`wandb sync FOLDER/logs/wandb/offline-run-*`."
+        ) from error
