@@ -64,8 +64,9 @@ def record(number: int, **settings: Any) -> RunRecord:
         choices=choices,
         config=config,
         artefacts={"evaluate": "evaluate/0"},
-        seconds={"train": 10.0, "fit": 2.0, "evaluate": 1.0},
+        seconds={"train": 10.0, "posterior.draws": 2.0, "fit": 2.1, "evaluate": 1.0},
         results={"summary": summary, "judge": {"extractor": "classifier"}, "numbers": {"fid": 1.25, "recall": 0.5}},
+        folder=f"../run{number}",
     )
 
 
@@ -133,6 +134,11 @@ def test_controls_stand_beside_the_score_and_the_table_names_the_best() -> None:
     assert lines[0].count("|") == lines[1].count("|") == lines[2].count("|")
     assert "| Entropy | 0.61 [0.53, 0.70] | Jitter 0.57 | −0.10 [−0.20, 0.00] | – | 1.25 |" in lines[2]
     assert len(lines) == 2 + len(SWEEP) + 2
+
+
+def test_cost_is_shown_by_stage() -> None:
+    shown = sections(board())["Cost and scale"][0].metrics
+    assert shown == ["seconds/train", "seconds/fit", "seconds/evaluate"]
 
 
 def test_the_report_quotes_every_run_and_its_command() -> None:

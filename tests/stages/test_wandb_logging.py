@@ -21,7 +21,7 @@ from wandb_files import Logged, offline_runs, read_back
 from genuq import files
 from genuq.models import to_bytes
 from genuq.stages.dashboard_content import board_of, sections
-from genuq.stages.records import RunRecord
+from genuq.stages.records import read_records
 from genuq.stages.run import Run
 from genuq.stages.shards import read_shards
 from genuq.stages.training import GenerativeTraining
@@ -78,7 +78,7 @@ def test_every_stage_is_a_run_of_the_study(logged: dict[str, Logged], looked_at:
     config = yaml.safe_load((looked_at / "config.yaml").read_text())
     for stage, one in logged.items():
         assert (one.run.run_group, one.run.project, one.exit_code) == ("looked_at", "uncertain", 0)
-        assert one.run.run_id == wandb_id(run, stage) and one.run.display_name == f"run/{stage}"
+        assert one.run.run_id == wandb_id(run, stage) and one.run.display_name == f"looked_at/{stage}"
         assert {key: one.config[key] for key in config} == config
         assert {"exact_laplace", "diagonal", "flow_matching", "pixel"} <= set(one.run.tags)
         seconds = files.read_json(looked_at / stage / "manifest.json")["seconds"]
@@ -191,31 +191,17 @@ def test_the_outcome_of_an_application_is_logged(logged: dict[str, Logged], look
         assert logged["apply"].summary[f"apply/{row['measure']}/difference"] == pytest.approx(row["difference"])
 
 
-def test_a_dashboard_s_panels_show_what_is_logged(logged: dict[str, Logged], looked_at: Path, evaluation: dict) -> None:
-    record = RunRecord(
-        study="looked_at",
-        name="run",
-        id="0" * 16,
-        command="genuq",
-        overrides=(),
-        choices={},
-        config=yaml.safe_load((looked_at / "config.yaml").read_text()),
-        artefacts={},
-        seconds=dict.fromkeys(STAGES, 1.0),
-        results={
-            "summary": evaluation["summary"],
-            "judge": evaluation["judge"],
-            "numbers": {metric: curve["value"][0] for metric, curve in evaluation["scores"][0]["curves"].items()},
-        },
-    )
+def test_a_dashboard_s_panels_show_what_is_logged(logged: dict[str, Logged], looked_at: Path) -> None:
+    (record,) = read_records(looked_at / "store", "looked_at")
+    assert record.results["numbers"].items() <= logged["evaluate"].summary.items()
     keys = {key for one in logged.values() for row in one.history for key in row}
-    panels = [panel for part in sections(board_of("looked_at", [record], "us", None)).values() for panel in part]
+    panels = [panel for part in sections(board_of(record.study, [record], "us", None)).values() for panel in part]
     for panel in panels:
         shown = [getattr(panel, "x", None), *getattr(panel, "y", []), *getattr(panel, "metrics", [])]
         assert {name for name in shown if name} <= keys
     assert any(getattr(panel, "table_name", None) == "samples" for panel in panels)
-    group = {one.run.run_group for one in logged.values()}
-    assert group == {"looked_at"} and logged["evaluate"].config["posterior"]["name"] == "exact_laplace"
+    assert {one.run.run_group for one in logged.values()} == {record.study}
+    assert logged["evaluate"].config["posterior"]["name"] == record.config["posterior"]["name"] == "exact_laplace"
 
 
 def test_nothing_lies_outside_of_the_run(logged: dict[str, Logged], looked_at: Path) -> None:

@@ -68,7 +68,9 @@ class Board:
 
     @cached_property
     def stages(self) -> list[str]:
-        return list(dict.fromkeys(stage for record in self.records for stage in record.seconds))
+        """Those that any run took time for; posteriors, which have their own, are part of one."""
+        timed = (name for record in self.records for name in record.seconds if "." not in name)
+        return list(dict.fromkeys(timed))
 
     @cached_property
     def grouping(self) -> list[str]:

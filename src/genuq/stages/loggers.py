@@ -48,8 +48,8 @@ def observe(run: Run, stage: str, folder: StageFolder, display: Display) -> None
     """Log a finished stage, whether it was made now or found."""
     name = run.config.logger.name
     if name == "csv" and stage == "evaluate":
-        evaluation = files.read_json(folder.path / "evaluation.json")
-        lines = [f"{name},{value!r}" for name, value in (evaluation_numbers(evaluation) | scale_numbers(run)).items()]
+        numbers = evaluation_numbers(run, files.read_json(folder.path / "evaluation.json"))
+        lines = [f"{name},{value!r}" for name, value in numbers.items()]
         files.write_text(run.folder / "logs" / "evaluation.csv", "\n".join(["name,value", *lines]) + "\n")
     elif name == "wandb":
         from genuq.stages import wandb_logging
@@ -57,20 +57,12 @@ def observe(run: Run, stage: str, folder: StageFolder, display: Display) -> None
         wandb_logging.observe(run, stage, folder, display)
 
 
-def evaluation_numbers(evaluation: Mapping[str, Any]) -> dict[str, float]:
-    """`score/measure` for every number of the summary's table."""
-    return {
-        f"{row['score']}/{key}": value
-        for row in evaluation["summary"]["table"]
-        for key, value in row.items()
-        if isinstance(value, int | float)
-    }
-
-
-def scale_numbers(run: Run) -> dict[str, float]:
-    """`posterior/part` for the scale of the run's own posterior."""
-    from genuq.stages.fit import OWN  # stages are observed from here: imported when one is
+def evaluation_numbers(run: Run, evaluation: Mapping[str, Any]) -> dict[str, float]:
+    """Those of the study's record, `entropy/auroc`, and of the own posterior's scale, `posterior/temperature`."""
+    from genuq.stages.fit import OWN  # stages are observed from here, and import this
+    from genuq.stages.recording import numbers_of
     from genuq.stages.stage import STAGES
 
     scale = STAGES["fit"].folder(run).notes()["posteriors"][OWN]["scale"]
-    return {f"posterior/{key}": value for key, value in scale.items() if isinstance(value, int | float)}
+    numbers = {f"posterior/{key}": float(value) for key, value in scale.items() if isinstance(value, int | float)}
+    return numbers_of(evaluation) | numbers

@@ -18,7 +18,7 @@ from genuq.report.plots import metric_label
 from genuq.report.vocabulary import TARGETS
 from genuq.stages.artefacts import StageFolder
 from genuq.stages.fit import OWN
-from genuq.stages.loggers import evaluation_numbers, scale_numbers
+from genuq.stages.loggers import evaluation_numbers
 from genuq.stages.propagate import shown_maps
 from genuq.stages.run import Run
 from genuq.stages.sample import read_samples, shown
@@ -172,9 +172,7 @@ def evaluate_content(run: Run, folder: Path, notes: Mapping[str, Any]) -> Conten
     evaluation = files.read_json(folder / "evaluation.json")
     scores, summary, name = evaluation["scores"], evaluation["summary"], run.config.score.name
     once = {
-        **evaluation_numbers(evaluation),
-        **{f"{row['name']}/ause": row["ause"]["value"] for row in scores if row["ause"]},
-        **scale_numbers(run),
+        **evaluation_numbers(run, evaluation),
         **flat("judge", evaluation["judge"]),
         **retention_charts(scores),
         **bin_charts(scores),

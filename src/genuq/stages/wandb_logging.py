@@ -100,8 +100,8 @@ def begun(run: Run, stage: str, display: Display) -> Any:
     folder.mkdir(parents=True, exist_ok=True)
     options: dict[str, Any] = {
         "id": wandb_id(run, stage),
-        "name": f"{run.folder.name}/{stage}",
-        "group": study_of(run),
+        "name": f"{run.job.name or run.config.name}/{stage}",
+        "group": run.study,
         "job_type": stage,
         "tags": tags_of(run),
         "config": run.plain() | {"genuq": genuq.__version__, "command": run.command, "run": run_id(run)},
@@ -131,15 +131,11 @@ def begun(run: Run, stage: str, display: Display) -> Any:
 
 def wandb_id(run: Run, stage: str) -> str:
     """The same for the same work: a run that is started again goes on in its wandb run."""
-    return fingerprint({"study": study_of(run), "run": run_id(run), "stage": stage})[:16]
-
-
-def study_of(run: Run) -> str:
-    return run.config.study or run.config.name
+    return fingerprint({"study": run.study, "run": run_id(run), "stage": stage})[:16]
 
 
 def run_id(run: Run) -> str:
-    """16 hexadecimal digits of everything in the configuration that a result depends on."""
+    """16 hexadecimal digits of all settings that a result may depend on; the same whichever of its stages are asked."""
     settings = {key: value for key, value in run.plain().items() if key not in NO_RESULTS}
     settings["trainer"] = {key: value for key, value in settings["trainer"].items() if key not in HARDWARE}
     return fingerprint(settings)[:16]
