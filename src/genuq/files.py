@@ -89,19 +89,38 @@ def _sort_metadata(path: Path) -> None:
         file.write(text.ljust(length))
 
 
-def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """All tensors and the metadata of a safetensors file.
+@contextlib.contextmanager
+def opened(path: str | Path) -> Iterator[Any]:
+    """A safetensors file, of which nothing but the header is read yet.
 
     Raises:
-        ArtefactError: the file is missing, truncated or not safetensors.
+        ArtefactError: the file is missing, truncated or not safetensors, or lacks what is read.
     """
     if not Path(path).is_file():
         raise ArtefactError(f"{path} does not exist. Run the stage that makes it, or correct the path.")
     try:
         with safe_open(str(path), framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+            yield file
     except (SafetensorError, OSError) as error:
         raise ArtefactError(f"{path} is truncated or not a safetensors file ({error}). Make it again.") from error
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """All tensors and the metadata of a safetensors file; raises as `opened`."""
+    with opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+
+
+def tensor_names(path: str | Path) -> list[str]:
+    """Names of the tensors of a safetensors file; raises as `opened`."""
+    with opened(path) as file:
+        return list(file.keys())
+
+
+def read_rows(path: str | Path, name: str, start: int, stop: int) -> Tensor:
+    """Rows of one tensor of a safetensors file, without reading the rest; raises as `opened`."""
+    with opened(path) as file:
+        return file.get_slice(name)[start:stop]
 
 
 def sha256(path: str | Path) -> str:

@@ -18,7 +18,7 @@ ARTEFACTS = {
     "train": {"model.safetensors"},
     "judge": {"judge.safetensors"},
     "fit": {"posterior.safetensors"},
-    "embed": {"embeddings.safetensors", "judge.safetensors"},
+    "embed": {"shard-0000000-0000008.safetensors", "real.safetensors"},
     "score": {"scores.safetensors"},
     "evaluate": {"evaluation.json"},
     "report": {"index.html", "results.json", "results.csv"},
@@ -140,7 +140,7 @@ def test_weights_trained_earlier_keep_their_identity(points_copy: Path) -> None:
     [
         "fit/posterior.safetensors",
         "sample/shard-0000016-0000032.safetensors",
-        "embed/embeddings.safetensors",
+        "embed/shard-0000016-0000032.safetensors",
         "evaluate/evaluation.json",
     ],
 )

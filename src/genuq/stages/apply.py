@@ -45,6 +45,7 @@ from genuq.metrics import realism
 from genuq.report.values import plain
 from genuq.stages.artefacts import StageFolder
 from genuq.stages.columns import functional_of
+from genuq.stages.embed import read_judged
 from genuq.stages.fit import load_posterior
 from genuq.stages.progress import Display
 from genuq.stages.propagate import default_propagator, require_variance
@@ -162,7 +163,7 @@ class Known:
         self.samples = read_samples(run)
         columns, _ = files.read_tensors(run.path("score") / "scores.safetensors")
         self.score = columns[run.config.score.name]
-        self.judged, _ = files.read_tensors(run.path("embed") / "judge.safetensors")
+        self.judged = read_judged(run)
         self.replicates = Replicates(run.config.metric.bootstrap, run.config.seed)
         conditional = bool((self.samples["class"] >= 0).all())
         self.classes = self.samples["class"] if conditional else None

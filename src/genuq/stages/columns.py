@@ -17,7 +17,7 @@ from genuq.models import GenerativeModel
 from genuq.scores import BASELINES, FUNCTIONALS, SCORES, Entry, Watcher, entry, watch
 from genuq.stages.fit import OWN, is_control
 from genuq.stages.run import Run
-from genuq.stages.shards import read_shards
+from genuq.stages.shards import Shards
 
 WATCHED, SPENT = "score.", "evaluations."  # prefixes of a sample's columns: a score of its trajectory; what was spent
 ORACLES = tuple(name for name, known in SCORES.items() if known.kind == "oracle")
@@ -122,7 +122,7 @@ def oracle(run: Run, name: str, judged: Mapping[str, Tensor]) -> Tensor:
 def cost(run: Run, name: str, samples: Mapping[str, Tensor]) -> float:
     """Network evaluations of one sample that a score took beside those of sampling, as counted."""
     if name == PROPAGATED:
-        return float(read_shards(run.path("propagate"))["evaluations"].mean())
+        return float(Shards(run.path("propagate")).read("evaluations").mean())
     column = samples.get(f"{SPENT}{OWN if name in FUNCTIONALS else name}")
     return 0.0 if column is None else float(column.mean())
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -14,17 +15,21 @@ from genuq.stages.artefacts import StageFolder
 from genuq.stages.columns import columns_of, is_version
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
-from genuq.stages.sample import read_samples, shown
+from genuq.stages.sample import shown, with_deviations
+from genuq.stages.shards import Shards, shards
 from genuq.stages.stage import STAGES, Stage
+
+REAL = "real.safetensors"
+JUDGED = "judge."  # prefix of a column of the judge's features
 
 
 class Embed(Stage):
-    """Leaves embeddings.safetensors (image, every posterior's draws, controls) and judge.safetensors (image, real,
-    every posterior's draws).
+    """Leaves shard-START-STOP.safetensors, with the embeddings of the samples, of every posterior's draws and of the
+    controls, and the judge's features of the samples and the draws; and real.safetensors, its features of real images.
     """
 
     name = "embed"
-    version = 2
+    version = 3
     inputs = ("sample",)
 
     def weights_of(self, run: Run) -> tuple[str, ...]:
@@ -47,23 +52,48 @@ class Embed(Stage):
         }
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
-        samples = read_samples(run)
-        versions = versions_to_score(run, samples)
-        count = sum(tensor.shape[0] * (tensor.shape[1] if name != "image" else 1) for name, tensor in versions.items())
-        with display.bar("embedding", count) as advance:
-            settings = {"batch_size": run.config.likelihood.batch_size, "progress": advance, "device": run.device}
-            embedded = {name: run.likelihood.embed(tensor, **settings) for name, tensor in versions.items()}
-        files.write_tensors(folder.path / "embeddings.safetensors", embedded)
-        reference = reference_images(run)
-        judging = {"image": shown(run, samples["image"]), "real": reference}
-        judging |= {name: shown(run, samples[name]) for name in run.posteriors()}
-        count = sum(
-            len(tensor) * (tensor.shape[1] if name in run.posteriors() else 1) for name, tensor in judging.items()
-        )
-        with display.bar("embedding for the judge", count) as advance:
-            judged = judge_features(run, judging, advance)
-        files.write_tensors(folder.path / "judge.safetensors", judged)
+        real, total = folder.path / REAL, run.config.sampler.samples
+        if not real.exists():
+            reference = reference_images(run)
+            with display.bar("embedding real images", len(reference)) as advance:
+                features = run.judge.embed(reference, batch_size=256, progress=advance)
+            files.write_tensors(real, {"real": features})
+        with display.bar("embedding", total) as advance:
+            for indices, path, finished in shards(run, folder.path):
+                if not finished:
+                    files.write_tensors(path, one_shard(run, run.path("sample") / path.name))
+                advance(len(indices))
         return {"likelihood": run.likelihood.name, "judge": run.judge.name}
+
+
+def one_shard(run: Run, samples_path: Path) -> dict[str, Tensor]:
+    """The embeddings of a shard of samples, and the judge's features of it under names of their own."""
+    samples = with_deviations(files.read_tensors(samples_path)[0])
+    settings = {"batch_size": run.config.likelihood.batch_size, "device": run.device}
+    versions = versions_to_score(run, samples)
+    embedded = {name: run.likelihood.embed(tensor, **settings) for name, tensor in versions.items()}
+    judged = {f"{JUDGED}{name}": features_of(run, samples[name]) for name in ("image", *run.posteriors())}
+    return embedded | judged
+
+
+def features_of(run: Run, samples: Tensor) -> Tensor:
+    """What the judge sees in samples (N, ...), or in draws (N, M, ...) of them: (N, D) or (N, M, D)."""
+    drawn = samples.dim() > len(run.training_set.shape) + 1
+    features = run.judge.embed(shown(run, samples.flatten(0, 1) if drawn else samples), batch_size=256)
+    return features.reshape(*samples.shape[:2], -1) if drawn else features
+
+
+def read_embeddings(run: Run) -> dict[str, Tensor]:
+    """The finished stage's embeddings: `image` (N, D), and (N, M, D) for each set of draws and each control."""
+    found = Shards(run.path(Embed.name))
+    return {name: found.read(name) for name in found.names if not name.startswith(JUDGED)}
+
+
+def read_judged(run: Run) -> dict[str, Tensor]:
+    """The judge's features of `image` (N, D), of every posterior's draws (N, M, D), and of `real` images (R, D)."""
+    found = Shards(run.path(Embed.name))
+    judged = {name.removeprefix(JUDGED): found.read(name) for name in found.names if name.startswith(JUDGED)}
+    return judged | files.read_tensors(run.path(Embed.name) / REAL)[0]
 
 
 def judge_identity(run: Run) -> str:
@@ -96,13 +126,3 @@ def reference_images(run: Run) -> Tensor:
     chosen = data.subset(real, wanted, run.config.seed)
     items, _ = chosen.batch(range(len(chosen)))
     return to_bytes(items) if run.is_image else items
-
-
-def judge_features(run: Run, sets: Mapping[str, Tensor], advance: Callable[[int], None]) -> dict[str, Tensor]:
-    """Features of each set in the judge's space; draws (N, M, ...) become (N, M, D)."""
-    features, drawn = {}, run.posteriors()
-    for name, tensor in sets.items():
-        flat = tensor.flatten(0, 1) if name in drawn else tensor
-        embedded = run.judge.embed(flat, batch_size=256, progress=advance)
-        features[name] = embedded.reshape(*tensor.shape[:2], -1) if name in drawn else embedded
-    return features

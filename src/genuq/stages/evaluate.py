@@ -15,6 +15,7 @@ from genuq.report.values import plain
 from genuq.scores import complexity
 from genuq.stages.artefacts import StageFolder
 from genuq.stages.columns import scored_samples
+from genuq.stages.embed import read_judged
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
 from genuq.stages.sample import read_samples, shown
@@ -31,7 +32,7 @@ class Evaluate(Stage):
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         samples = read_samples(run)
-        judged, _ = files.read_tensors(run.path("embed") / "judge.safetensors")
+        judged = read_judged(run)
         columns, _ = files.read_tensors(run.path("score") / "scores.safetensors")
         facts = known_of(run, samples, judged)
         scores = scored_samples(run, columns, samples)

@@ -129,9 +129,13 @@ def jittered(run: Run, indices: Sequence[int], advance: Callable[[int], None]) -
 
 def read_samples(run: Run) -> dict[str, Tensor]:
     """All shards of a finished sample stage in the order of their indices; images, draws and controls as float32."""
-    whole = read_shards(run.path("sample"))
-    deviations = {name for name in whole if is_version(name)} - {"image"}
-    return whole | {name: whole["image"][:, None] + whole[name].float() for name in deviations}
+    return with_deviations(read_shards(run.path("sample")))
+
+
+def with_deviations(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Draws and controls as the samples that they are, instead of their deviations from the unperturbed ones."""
+    deviations = {name for name in stored if is_version(name)} - {"image"}
+    return {**stored, **{name: stored["image"][:, None] + stored[name].float() for name in deviations}}
 
 
 def shown(run: Run, samples: Tensor) -> Tensor:

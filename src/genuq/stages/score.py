@@ -12,6 +12,7 @@ from genuq import files
 from genuq.scores import BASELINES, FUNCTIONALS, complexity, functional, random_score
 from genuq.stages.artefacts import StageFolder
 from genuq.stages.columns import ORACLES, PROPAGATED, WATCHED, columns_of, functional_of, oracle
+from genuq.stages.embed import read_embeddings, read_judged
 from genuq.stages.progress import Display
 from genuq.stages.propagate import propagated_score
 from genuq.stages.run import Run
@@ -36,8 +37,7 @@ class Score(Stage):
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         samples = read_samples(run)
-        embeddings, _ = files.read_tensors(run.path("embed") / "embeddings.safetensors")
-        judged, _ = files.read_tensors(run.path("embed") / "judge.safetensors")
+        embeddings, judged = read_embeddings(run), read_judged(run)
         draws_NMD = with_unperturbed(run, embeddings, "draws")
         variance = run.likelihood.observation_variance(draws_NMD)
         columns = {}
