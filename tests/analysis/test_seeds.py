@@ -80,7 +80,19 @@ def test_skewed_intervals_lend_the_side_that_looks_at_the_other():
 
 def test_single_runs_without_intervals_cannot_be_told_apart():
     assert difference({"0": Reading(1.0)}, {"0": Reading(2.0)}) == (None, "none")
-    assert difference({"0": Reading(1.0)}, readings([1.0, 2.0, 3.0], first=5)) == (None, "none")
+
+
+def test_a_single_seed_varies_as_the_others_do():
+    """The oracle is the slope of a regression on which of the two a value belongs to."""
+    several = VALUES[5, :6]
+    for sign, pair in ((1, (readings([0.8], 9), readings(several))), (-1, (readings(several), readings([0.8], 3)))):
+        found, how = difference(*pair)
+        oracle = stats.linregress([1, *[0] * 6], [0.8, *several])
+        reach = stats.t.ppf(0.975, 5) * oracle.stderr
+        assert how == "single"
+        assert found.value == pytest.approx(sign * oracle.slope)
+        assert found.high - found.value == pytest.approx(reach, rel=1e-9)
+        assert found.value - found.low == pytest.approx(reach, rel=1e-9)
 
 
 def test_equal_values_differ_by_nothing():

@@ -67,8 +67,10 @@ def difference(ours: Readings, other: Readings) -> tuple[Interval | None, str]:
 
     `paired`: over the seeds that both have, where there are two or more: what a seed does to both cancels.
     `welch`: both have several seeds, but not the same. Source: Welch, Biometrika 1947.
-    `intervals`: one of them has one seed; from the intervals of both, as if they were independent. Source: Zou &
-        Donner, Construction of confidence limits about effect measures, Statistics in Medicine 2008.
+    `single`: one of them has one seed, which is taken to vary as the seeds of the other do. Source: Crawford & Howell,
+        Comparing an individual's test score against norms, The Clinical Neuropsychologist 1998.
+    `intervals`: both have one seed; from the runs' own intervals, as if they were independent. Source: Zou & Donner,
+        Construction of confidence limits about effect measures, Statistics in Medicine 2008.
     `none`: there is nothing to tell them apart by, and no interval.
     """
     shared = [seed for seed in ours if seed in other]
@@ -77,6 +79,8 @@ def difference(ours: Readings, other: Readings) -> tuple[Interval | None, str]:
         return _student(float(gaps.mean()), float(gaps.var(ddof=1)) / len(gaps), len(gaps) - 1)[0], "paired"
     if len(ours) > 1 and len(other) > 1:
         return _welch(_values(ours, ours), _values(other, other)), "welch"
+    if len(ours) > 1 or len(other) > 1:
+        return _single(_values(ours, ours), _values(other, other)), "single"
     found = _from_intervals(estimate(ours), estimate(other))
     return found, "none" if found is None else "intervals"
 
@@ -97,6 +101,12 @@ def _welch(ours: Array, other: Array) -> Interval:
     variance, spread = float(parts.sum()), float((parts**2 / [len(ours) - 1, len(other) - 1]).sum())
     freedom = variance**2 / spread if spread else 1.0
     return _student(float(ours.mean() - other.mean()), variance, freedom)[0]
+
+
+def _single(ours: Array, other: Array) -> Interval:
+    several = max(ours, other, key=len)
+    variance = float(several.var(ddof=1)) * (1 + 1 / len(several))
+    return _student(float(ours.mean() - other.mean()), variance, len(several) - 1)[0]
 
 
 def _from_intervals(ours: Estimate | None, other: Estimate | None) -> Interval | None:

@@ -85,11 +85,12 @@ class EndLabel:
     group: str | None
 
 
-def label_ends(axes: Axes, labels: Sequence[EndLabel], x: float) -> None:
+def label_ends(axes: Axes, labels: Sequence[EndLabel], x: float, characters: int = 25) -> None:
     """Write each label right of the axes at the height of its line, moved just enough to be legible.
 
     Args:
         x: position of the text in points right of the axes.
+        characters: of a label that there is room for.
     """
     _, height = _points_of(axes)
     low, high = axes.get_ylim()
@@ -98,7 +99,7 @@ def label_ends(axes: Axes, labels: Sequence[EndLabel], x: float) -> None:
     for label, start, end in zip(labels, wanted, placed):
         _leader(axes, label, (start / height, end / height), x)
         axes.annotate(
-            _fitted(label.text),
+            _fitted(label.text, characters),
             (1, end / height),
             xytext=(x, 0),
             xycoords="axes fraction",
@@ -126,7 +127,7 @@ def _inside(placed: np.ndarray, height: float) -> np.ndarray:
     return placed - overshoot
 
 
-def _fitted(text: str, characters: int = 25) -> str:
+def _fitted(text: str, characters: int) -> str:
     return text if len(text) <= characters else text[: characters - 1].rstrip() + "…"
 
 

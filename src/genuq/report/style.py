@@ -59,6 +59,7 @@ RC: dict[Any, Any] = {
     "ytick.major.pad": 5,
     "lines.solid_capstyle": "round",
     "svg.fonttype": "none",  # text stays text: selectable, and set in the page's own type
+    "pdf.fonttype": 42,  # TrueType: publishers refuse Type 3
     "svg.hashsalt": "genuq",  # the same plot is the same file
     **{key: PALETTE["plot-line"][0] for key in ("axes.edgecolor", "grid.color")},
     **{key: PALETTE["plot-ink"][0] for key in ("text.color", "axes.titlecolor")},
@@ -147,6 +148,14 @@ def png(figure: Figure) -> bytes:
 def svg(figure: Figure, background: str = "white") -> str:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", facecolor=background, metadata={"Date": None})
+    return buffer.getvalue()
+
+
+@styled
+def pdf(figure: Figure) -> bytes:
+    """The figure on white, the same bytes at any time; text stays text."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="pdf", facecolor="white", metadata={"CreationDate": None})
     return buffer.getvalue()
 
 

@@ -24,6 +24,12 @@ METRICS = {
     "density": Metric("Density", False),
     "coverage": Metric("Coverage", False),
 }
+MEASURES = {  # of a score, in the records of runs
+    "auroc": Metric("AUROC", False),
+    "ause": Metric("AUSE", True),
+    "evaluations": Metric("Evaluations", True),
+}
+OF_ALL_SAMPLES = {"sample_accuracy": Metric("Accuracy of the samples", False)}
 TARGETS = {"confidence": "Confidence", "realism": "Realism", "membership": "Membership"}
 STATISTICS = {"spearman": "Spearman", "kendall": "Kendall", "partial_spearman": "Partial Spearman"}
 
@@ -240,3 +246,13 @@ def glossary_of(results: dict) -> dict[str, tuple[str, str]]:
         for key, words in {**GLOSSARY, **POSTERIORS, **BASELINES}.items()
         if key in GLOSSARY or key in present
     }
+
+
+def measure_of(name: str) -> Metric | None:
+    """What is known of a number of a run by its name, `entropy/auroc`, `entropy/fid_gain`, `fid`, `seconds/fit`."""
+    of, _, last = name.rpartition("/")
+    if of == "seconds":
+        return Metric(f"Seconds of {last}", True)
+    if last.endswith("_gain") and last.removesuffix("_gain") in METRICS:
+        return Metric(f"{METRICS[last.removesuffix('_gain')].label} gain", False)
+    return (METRICS | MEASURES | OF_ALL_SAMPLES).get(last)

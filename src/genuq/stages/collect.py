@@ -1,0 +1,205 @@
+"""A study's table and its curves, from the records of its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genuq import files
+from genuq.analysis.seeds import Reading, Readings
+from genuq.errors import ConfigurationError, did_you_mean
+from genuq.report.study_figures import Curves, gain
+from genuq.report.study_table import Measure, Place, Row, StudyTable, cells_of
+from genuq.report.values import present
+from genuq.report.vocabulary import measure_of
+from genuq.stages.grid import Matched
+from genuq.stages.records import RunRecord, studies_in
+from genuq.stages.studies import SCORE, Study, Wanted
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A row and column of the table.
+
+    Attributes:
+        score: name of the score that the row is of; empty where rows are of runs as a whole.
+        runs: that are there, by seed.
+        expected: how many the study asks for.
+    """
+
+    row: Row
+    column: str
+    score: str
+    runs: Mapping[str, RunRecord]
+    expected: int
+
+    @property
+    def place(self) -> tuple[Row, str]:
+        return self.row, self.column
+
+    def readings(self, measure: Wanted) -> Readings:
+        found = {seed: reading(run, number_name(measure, self.score)) for seed, run in self.runs.items()}
+        return {seed: value for seed, value in found.items() if value is not None}
+
+
+def table_of(study: Study, found: Matched, store: Path) -> StudyTable:
+    """The study's table from the runs that are there.
+
+    Raises:
+        ConfigurationError: a measure that no run has.
+    """
+    runs = list(found.runs.values())
+    labels = labels_of(found)
+    _require_numbers(study, runs)
+    settings = settings_of(study, found, labels)
+    measures = measures_of(study, labels)
+    keys = (*study.rows, SCORE) if study.scores else study.rows
+    readings: dict[Place, Readings] = {
+        (*setting.place, measure.name): setting.readings(measure) for setting in settings for measure in study.measures
+    }
+    cells = cells_of(
+        readings,
+        {setting.place: {seed: run.id for seed, run in setting.runs.items()} for setting in settings},
+        {setting.place: setting.expected for setting in settings},
+        measures,
+        [keys.index(key) for key in study.within],
+    )
+    return StudyTable(
+        name=study.name,
+        title=study.title,
+        question=study.question,
+        commands=study.commands,
+        keys=keys,
+        column=study.columns,
+        rows=tuple(dict.fromkeys(setting.row for setting in settings)),
+        columns=tuple(dict.fromkeys(setting.column for setting in settings)),
+        measures=measures,
+        cells=cells,
+        within=study.within,
+        expected=len(study.jobs),
+        missing=tuple(job.command for job in study.jobs if job not in found.runs),
+        notes=tuple(notes(study, found, labels, store)),
+        published=study.published,
+    )
+
+
+def labels_of(found: Matched) -> dict[str, str]:
+    """What a reader is shown for each score."""
+    return {line["score"]: line["label"] for run in found.runs.values() for line in run.results["summary"]["table"]}
+
+
+def settings_of(study: Study, found: Matched, labels: Mapping[str, str]) -> list[Setting]:
+    """Every row with every column, in the order of the commands; none is expected where no command asks for any."""
+    rows, columns = (dict.fromkeys(getattr(job, part) for job in study.jobs) for part in ("row", "column"))
+    asked: dict[tuple[Row, str], list[Any]] = {(row, column): [] for row in rows for column in columns}
+    for job in study.jobs:
+        asked[job.row, job.column].append(job)
+    return [
+        Setting(
+            row=(*row, labels.get(score, score)) if score else row,
+            column=column,
+            score=score,
+            runs={job.seed: found.runs[job] for job in asked[row, column] if job in found.runs},
+            expected=len(asked[row, column]),
+        )
+        for row in rows
+        for score in study.scores or ("",)
+        for column in columns
+    ]
+
+
+def numbers_of(run: RunRecord) -> dict[str, Any]:
+    """All numbers of a run by name, and what each stage took."""
+    return run.results["numbers"] | {f"seconds/{stage}": seconds for stage, seconds in run.seconds.items()}
+
+
+def number_name(measure: Wanted, score: str) -> str:
+    return f"{score}/{measure.name}" if score else measure.name
+
+
+def reading(run: RunRecord, name: str) -> Reading | None:
+    """One number of a run with its interval; None where the run has none."""
+    numbers = numbers_of(run)
+    value, low, high = (numbers.get(f"{name}{end}") for end in ("", "_low", "_high"))
+    if not present(value):
+        return None
+    return Reading(value, low, high) if present(low) and present(high) else Reading(value)
+
+
+def _require_numbers(study: Study, runs: Sequence[RunRecord]) -> None:
+    known = {name for run in runs for name in numbers_of(run)}
+    for measure in study.measures:
+        for score in study.scores or ("",):
+            name = number_name(measure, score)
+            if known and name not in known:
+                place = f"scores: '{score}', measures: '{measure.name}'" if score else f"measures: '{measure.name}'"
+                raise ConfigurationError(f"{place}: no run has the number '{name}'.{did_you_mean(name, known)}")
+
+
+def measures_of(study: Study, labels: Mapping[str, str]) -> tuple[Measure, ...]:
+    """The measures with their words and directions; the score is named where there are several."""
+    several = len({of for of in map(_score_of, study.measures) if of}) > 1
+    found = []
+    for wanted in study.measures:
+        known, of = measure_of(wanted.name), _score_of(wanted)
+        label = known.label if known else wanted.name.rpartition("/")[2].replace("_", " ")
+        better = None if known is None else "lower" if known.lower_is_better else "higher"
+        suffix = f", {labels.get(of, of)}" if several and of else ""
+        found.append(Measure(wanted.name, wanted.label or label + suffix, wanted.better or better, wanted.digits))
+    return tuple(found)
+
+
+def _score_of(measure: Wanted) -> str:
+    of = measure.name.rpartition("/")[0]
+    return "" if of == "seconds" else of
+
+
+def notes(study: Study, found: Matched, labels: Mapping[str, str], store: Path) -> Iterator[str]:
+    """What a reader must know of where the numbers come from."""
+    scores = {of for of in map(_score_of, study.measures) if of}
+    if len(scores) == 1:
+        (only,) = scores
+        yield f"Measures of a score are those of: {labels.get(only, only)}."
+    if not found.runs:
+        others = ", ".join(name for name in studies_in(store) if name != study.name)
+        yield f"No run of study '{study.name}' is recorded in {store}" + (
+            f"; it has runs of {others}." if others else "."
+        )
+    if found.earlier:
+        names = ", ".join(run.id for run in found.earlier)
+        yield f"Of runs made again, the last counts; left out: {names}."
+    if found.strangers:
+        names = ", ".join(run.name for run in found.strangers)
+        yield f"Recorded under this study, but not of its commands, and left out: {names}."
+
+
+def curves_of(study: Study, found: Matched, store: Path) -> dict[str, Curves]:
+    """What filtering gains in each metric that the study draws, of the runs whose evaluation is still in the store."""
+    if not study.curves:
+        return {}
+    settings = settings_of(study, found, labels_of(found))
+    evaluations = {run.id: scores_of(run, store) for run in found.runs.values()}
+    drawn: dict[str, Curves] = {}
+    for metric in study.curves:
+        of_metric = {}
+        for setting in settings:
+            by_seed = {seed: curve_of(evaluations[run.id], setting.score, metric) for seed, run in setting.runs.items()}
+            entry = gain({seed: curve for seed, curve in by_seed.items() if curve is not None})
+            if entry is not None:
+                of_metric[setting.place] = entry
+        drawn[metric] = of_metric
+    return drawn
+
+
+def scores_of(run: RunRecord, store: Path) -> list[dict[str, Any]]:
+    """The evaluated scores of a run, its own first; none where the store has lost them."""
+    folder = run.artefacts.get("evaluate")
+    path = None if folder is None else store / folder / "evaluation.json"
+    return [] if path is None or not path.exists() else files.read_json(path)["scores"]
+
+
+def curve_of(scores: Sequence[Mapping[str, Any]], score: str, metric: str) -> Mapping[str, Any] | None:
+    chosen = next((row for row in scores if row["name"] == (score or row["name"])), None)
+    return None if chosen is None else (chosen.get("curves") or {}).get(metric)
