@@ -17,6 +17,7 @@ import yaml
 from PIL import Image
 from small_runs import IMAGES, POINTS, composed, launch
 from wandb_files import Logged, offline_runs, read_back
+from wandb_server import synced
 
 from genuq import files
 from genuq.models import to_bytes
@@ -204,6 +205,16 @@ def test_a_dashboard_s_panels_show_what_is_logged(logged: dict[str, Logged], loo
     assert logged["evaluate"].config["posterior"]["name"] == record.config["posterior"]["name"] == "exact_laplace"
 
 
+def test_wandb_sync_uploads_every_stage(logged: dict[str, Logged], looked_at: Path, tmp_path: Path) -> None:
+    uploaded = {run["jobType"]: run for run in synced(looked_at, tmp_path).values()}
+    assert sorted(uploaded) == sorted(STAGES)
+    for stage, run in uploaded.items():
+        assert (run["name"], run["groupName"], run["project"]) == (logged[stage].run.run_id, "looked_at", "uncertain")
+        assert len(run["history"]) == len(logged[stage].history)
+    last = uploaded["evaluate"]["history"][-1]
+    assert last["entropy/auroc"] == logged["evaluate"].summary["entropy/auroc"] and last["samples"]["nrows"] == 7
+
+
 def test_nothing_lies_outside_of_the_run(logged: dict[str, Logged], looked_at: Path) -> None:
     paths = [path for one in logged.values() for entries in one.artifacts.values() for path in entries.values()]
     assert paths and all(path.is_relative_to(looked_at / "logs") and path.exists() for path in paths)
@@ -296,3 +307,5 @@ def test_a_broken_off_training_goes_on_in_its_wandb_run(tmp_path: Path, monkeypa
     assert first.run.run_id == second.run.run_id and (first.exit_code, second.exit_code) == (1, 0)
     taken = [row["trainer/global_step"] for one in (first, second) for row in one.history if "model-train/loss" in row]
     assert taken == [19, 39, 59]
+    (uploaded,) = synced(tmp_path / "run", tmp_path).values()
+    assert [row["trainer/global_step"] for row in uploaded["history"] if "model-train/loss" in row] == [19, 39, 59]
