@@ -32,6 +32,10 @@ class StorageError(GenuqError):
     """A disk that is full."""
 
 
+class ProcessError(GenuqError):
+    """Another process of the same job that died."""
+
+
 class NonFiniteError(GenuqError):
     """NaN or infinite values where numbers are required."""
 

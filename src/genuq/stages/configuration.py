@@ -271,6 +271,7 @@ class TrainerConfig:
     judge_steps: int = 2000
     accelerator: str = "auto"
     devices: int = 1
+    num_nodes: int = 1
     strategy: str = "auto"
     precision: str = "32-true"
 

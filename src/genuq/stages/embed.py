@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from genuq.models import to_bytes, to_unit
 from genuq.scores import direct_noise
 from genuq.stages.artefacts import StageFolder
 from genuq.stages.columns import columns_of, is_version
+from genuq.stages.dealing import deal
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
 from genuq.stages.sample import shown, with_deviations
-from genuq.stages.shards import Shards, shards
+from genuq.stages.shards import Shards, shard_name
 from genuq.stages.stage import STAGES, Stage
 
 REAL = "real.safetensors"
@@ -30,6 +31,7 @@ class Embed(Stage):
 
     name = "embed"
     version = 3
+    shared = True
     inputs = ("sample",)
 
     def weights_of(self, run: Run) -> tuple[str, ...]:
@@ -52,18 +54,22 @@ class Embed(Stage):
         }
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
-        real, total = folder.path / REAL, run.config.sampler.samples
+        real = folder.path / REAL
         if not real.exists():
             reference = reference_images(run)
             with display.bar("embedding real images", len(reference)) as advance:
                 features = run.judge.embed(reference, batch_size=256, progress=advance)
             files.write_tensors(real, {"real": features})
-        with display.bar("embedding", total) as advance:
-            for indices, path, finished in shards(run, folder.path):
-                if not finished:
-                    files.write_tensors(path, one_shard(run, run.path("sample") / path.name))
-                advance(len(indices))
+        self.assist(run, display)
         return {"likelihood": run.likelihood.name, "judge": run.judge.name}
+
+    def assist(self, run: Run, display: Display) -> None:
+        def make(indices: list[int], advance: Callable[[int], None]) -> dict[str, Tensor]:
+            tensors = one_shard(run, run.path("sample") / shard_name(indices[0], indices[-1] + 1))
+            advance(len(indices))
+            return tensors
+
+        deal(run, self.folder(run), make, display, "embedding")
 
 
 def one_shard(run: Run, samples_path: Path) -> dict[str, Tensor]:

@@ -30,7 +30,7 @@ from genuq.stages.artefacts import StageFolder, fingerprint
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
 from genuq.stages.run_members import members_identity, run_members
-from genuq.stages.stage import Stage, agreed_done, checkpoint_identity, made
+from genuq.stages.stage import Stage, checkpoint_identity, made, was_made
 from genuq.stages.streaming import StreamingPass, stream
 from genuq.stages.train import hardware_of
 
@@ -82,7 +82,7 @@ class Fit(Stage):
         """Fit along: the sums of all processes are added within the passes."""
         for name in in_order(run.posteriors()):
             part = fitting(run, name)
-            if not agreed_done(part) and run.posteriors()[name]["match"] is None:
+            if not was_made() and run.posteriors()[name]["match"] is None:
                 fitted_posterior(run, name, part.path, display)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.console import Console
 
-from genuq.stages import finished, preflight, runtime
+from genuq.stages import finished, preflight, processes, runtime
 from genuq.stages.apply import Apply
 from genuq.stages.embed import Embed
 from genuq.stages.evaluate import Evaluate
@@ -43,17 +43,20 @@ def execute(
 
     The study's record of the run is written at the end, and the stamp by which a sweep knows that it is finished.
     """
-    first = runtime.is_first_process()
-    run, display = Run(config, folder, command, job or Job()), display or Display(Console(quiet=not first))
-    with display.busy("checking the configuration, the data and the weights"):
-        preflight.check(run)
-    if first:
-        write_record(run.store, record_of(run))
-    for name, stage in STAGES.items():
-        if name in config.stages and stage.applies(run):
-            (stage.execute if first else stage.work_along)(run, display)
-    if first:
-        conclude(run)
+    further = processes.was_started()
+    run, display = Run(config, folder, command, job or Job()), display or Display(Console(quiet=further))
+    if not further:
+        with display.busy("checking the configuration, the data and the weights"):
+            preflight.check(run)
+    with processes.together(run):
+        first = runtime.is_first_process()
+        if first:
+            write_record(run.store, record_of(run))
+        for name, stage in STAGES.items():
+            if name in config.stages and stage.applies(run):
+                (stage.execute if first else stage.work_along)(run, display)
+        if first:
+            conclude(run)
     return run
 
 

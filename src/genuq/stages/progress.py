@@ -23,7 +23,7 @@ class Display:
         return self.console.status(what)
 
     @contextlib.contextmanager
-    def bar(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+    def bar(self, what: str, total: int) -> Iterator[Callable[[float], None]]:
         """A progress bar; call the yielded function with the number of items just done."""
         columns = (
             TextColumn("{task.description:<26}"),

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from genuq import files, models, posteriors, propagators
+from genuq import models, posteriors, propagators
 from genuq.errors import ConfigurationError
 from genuq.propagators import Propagator, image_score, pixel_map, propagate
 from genuq.propagators.scores import REDUCTIONS
 from genuq.stages.artefacts import StageFolder
+from genuq.stages.dealing import deal
 from genuq.stages.fit import load_posterior
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
-from genuq.stages.shards import read_shards, shards
+from genuq.stages.shards import read_shards
 from genuq.stages.stage import Stage
 
 SHARED = ("name", "reduce", "share", "map_method", "map_draws")  # of all propagators' settings; the rest is its own
@@ -32,6 +34,7 @@ class Propagate(Stage):
 
     name = "propagate"
     version = 2
+    shared = True
     inputs = ("fit", "sample")
     groups = ("propagator", "sampler")
 
@@ -39,16 +42,16 @@ class Propagate(Stage):
         return run.config.propagator is not None
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
-        posterior = load_posterior(run)
-        with display.bar("propagating", run.config.sampler.samples) as advance:
-            for indices, path, finished in shards(run, folder.path):
-                if not finished:
-                    files.write_tensors(path, one_shard(run, posterior, indices))
-                advance(len(indices))
+        self.assist(run, display)
         return {"propagator": run.config.propagator.name}
 
+    def assist(self, run: Run, display: Display) -> None:
+        deal(run, self.folder(run), partial(one_shard, run, load_posterior(run)), display, "propagating")
 
-def one_shard(run: Run, posterior: posteriors.Posterior, indices: list[int]) -> dict[str, Tensor]:
+
+def one_shard(
+    run: Run, posterior: posteriors.Posterior, indices: list[int], advance: Callable[[int], None]
+) -> dict[str, Tensor]:
     settings, seed = run.config.propagator, run.config.seed
     found = propagate(run.model, posterior, run.sampler, indices, propagator_of(run), seed)
     tensors = {
@@ -62,6 +65,7 @@ def one_shard(run: Run, posterior: posteriors.Posterior, indices: list[int]) -> 
             run.model, found.mean, found.variance, settings.map_method, settings.map_draws, seed, indices
         )
         tensors["map"] = deviation.float()
+    advance(len(indices))
     return tensors
 
 

@@ -36,7 +36,7 @@ def is_first_process() -> bool:
 
 
 def agree(value: Any) -> Any:
-    """The first process's value in all of them, where an earlier stage has connected several; else one's own."""
+    """The first process's value in all of them; one's own where there is one process."""
     import torch.distributed as processes  # slow to import, and not needed to check a configuration
 
     if not (processes.is_available() and processes.is_initialized()):
@@ -44,6 +44,17 @@ def agree(value: Any) -> Any:
     box = [value]
     processes.broadcast_object_list(box, src=0)
     return box[0]
+
+
+def totals(values: dict[str, float]) -> dict[str, float]:
+    """The sums over all processes, of values under the same names."""
+    import torch.distributed as processes
+
+    if not (processes.is_available() and processes.is_initialized()):
+        return values
+    of_all: list[Any] = [None] * processes.get_world_size()
+    processes.all_gather_object(of_all, values)
+    return {name: sum(one[name] for one in of_all) for name in values}
 
 
 def keep_freed_memory(trim_threshold: int = 1 << 30, pad: int = 64 << 20) -> None:

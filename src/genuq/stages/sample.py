@@ -12,16 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genuq import files
 from genuq.models import metered, sample, to_bytes
 from genuq.posteriors import Posterior, isotropic_like
 from genuq.scores import jitter_initial_noise, regenerate
+from genuq.stages import runtime
 from genuq.stages.artefacts import StageFolder
 from genuq.stages.columns import columns_of, is_version, spent, watched, watched_settings
+from genuq.stages.dealing import deal
 from genuq.stages.fit import OWN, load_posterior
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
-from genuq.stages.shards import read_shards, shards
+from genuq.stages.shards import read_shards
 from genuq.stages.stage import Stage, checkpoint_identity
 
 RESAMPLING_CONTROLS = ("jitter", "isotropic")
@@ -38,6 +39,7 @@ class Sample(Stage):
 
     name = "sample"
     version = 2
+    shared = True
     inputs = ("fit",)
     groups = ("sampler",)
 
@@ -54,24 +56,31 @@ class Sample(Stage):
         }
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
-        drawn = {name: load_posterior(run, name) for name in run.posteriors()}
-        if "isotropic" in columns_of(run):
-            drawn["isotropic"] = isotropic_like(drawn[OWN], run.model.network)
-        passes = 1 + sum(draws_of(run, name) for name in (*drawn, *("jitter",) * jitters(run)))
-        seconds, made = dict.fromkeys(("unperturbed", *drawn), 0.0), 0
-        with display.bar("sampling", run.config.sampler.samples * passes) as advance:
-            for indices, path, finished in shards(run, folder.path):
-                if finished:
-                    advance(len(indices) * passes)
-                    continue
-                tensors = one_shard(run, drawn, indices, advance, seconds)
-                files.write_tensors(path, tensors, {"fingerprint": folder.fingerprint})
-                made += len(indices)
+        drawn, seconds, made = self.sampled(run, folder, display)
         return {  # the cost is that of the samples made now: an interrupted run left no times
             "seconds_per_sample": {key: value / max(1, made) for key, value in seconds.items()},
             "evaluations_per_sample": run.sampler.evaluations(run.model),
             "relative_perturbation": {name: posterior.relative_perturbation() for name, posterior in drawn.items()},
         }
+
+    def assist(self, run: Run, display: Display) -> None:
+        self.sampled(run, self.folder(run), display)
+
+    def sampled(
+        self, run: Run, folder: StageFolder, display: Display
+    ) -> tuple[dict[str, Posterior], dict[str, float], int]:
+        """Make what is missing; (what was drawn from, the seconds of all processes, samples made now)."""
+        drawn = {name: load_posterior(run, name) for name in run.posteriors()}
+        if "isotropic" in columns_of(run):
+            drawn["isotropic"] = isotropic_like(drawn[OWN], run.model.network)
+        passes = 1 + sum(draws_of(run, name) for name in (*drawn, *("jitter",) * jitters(run)))
+        seconds = dict.fromkeys(("unperturbed", *drawn), 0.0)
+
+        def make(indices: list[int], advance: Callable[[int], None]) -> dict[str, Tensor]:
+            return one_shard(run, drawn, indices, advance, seconds)
+
+        made = deal(run, folder, make, display, "sampling", passes)
+        return drawn, runtime.totals(seconds), made
 
 
 def draws_of(run: Run, name: str) -> int:

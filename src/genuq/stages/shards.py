@@ -25,11 +25,16 @@ def shards(run: Run, folder: Path) -> Iterator[tuple[list[int], Path, bool]]:
     total, size = run.config.sampler.samples, run.config.sampler.batch_size
     for start in range(0, total, size):
         stop = min(start + size, total)
-        path = folder / f"shard-{start:07d}-{stop:07d}.safetensors"
+        path = folder / shard_name(start, stop)
         finished = path.exists()
         if finished:
             files.read_tensors(path)
         yield list(range(start, stop)), path, finished
+
+
+def shard_name(start: int, stop: int) -> str:
+    """The file of samples `start` to `stop` - 1."""
+    return f"shard-{start:07d}-{stop:07d}.safetensors"
 
 
 class Shards:

@@ -99,8 +99,9 @@ class Stage(ABC):
         display.say(f"{self.name}: {seconds:.1f} s")
 
     def work_along(self, run: Run, display: Display) -> None:
-        """What `execute` is in the further processes."""
-        if self.shared and not agreed_done(self.folder(run)):
+        """What `execute` is in the further processes: in step with it, also through the stages that are not shared."""
+        self.folder(run)  # known from here on, as in the first process
+        if not was_made() and self.shared:
             self.assist(run, display)
 
 
@@ -133,11 +134,9 @@ def made(folder: StageFolder, make: Any, name: str, display: Display) -> bool:
     return False
 
 
-def agreed_done(folder: StageFolder) -> bool:
-    """In a further process: whether the first one found the artefact; before the two are connected, what it must have
-    found, as it has started this one to work on the first artefact that is missing.
-    """
-    while (answer := runtime.agree(folder.is_current())) == "waiting":
+def was_made() -> bool:
+    """In a further process, while the first one is in `made`: whether the artefact was there already."""
+    while (answer := runtime.agree(None)) == "waiting":
         pass
     return answer
 

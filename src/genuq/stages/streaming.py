@@ -50,8 +50,6 @@ class StreamingPass(lightning.LightningModule):
         save_every: seconds between two saves of the sums so far.
     """
 
-    allow_zero_length_dataloader_with_multiple_devices = True  # more processes than batches
-
     def __init__(
         self,
         model: GenerativeModel,
@@ -64,6 +62,7 @@ class StreamingPass(lightning.LightningModule):
         save_every: float = 30.0,
     ) -> None:
         super().__init__()
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # more processes than batches
         self.model, self.part, self.batches = model, part, batches
         self.folder, self.pass_name, self.identity = folder, name, identity
         self.advance, self.save_every = advance, save_every
@@ -114,8 +113,10 @@ class StreamingPass(lightning.LightningModule):
         files.write_tensors(path, self.part.sums(), {"identity": self.identity, "done": str(done)})
         self._saved = time.monotonic()
 
-    def on_test_epoch_end(self) -> None:
-        """Add the sums of all processes, once; the first one keeps them."""
+    def finish(self) -> None:
+        """Add the sums of all processes, once; the first one keeps them. Lightning calls no hook where a process has no
+        batch, so that this is none.
+        """
         if self.trainer.world_size > 1:
             strategy = self.trainer.strategy
             self.part.restore(
@@ -141,6 +142,7 @@ def stream(module: StreamingPass, where: Hardware) -> None:
     trainer = lightning.Trainer(
         accelerator=where.accelerator,
         devices=where.devices,
+        num_nodes=where.num_nodes,
         strategy=where.strategy,
         precision=where.precision,
         logger=False,
@@ -153,4 +155,5 @@ def stream(module: StreamingPass, where: Hardware) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*(num_workers|DistributedSampler|devices=1).*")
         trainer.test(module, verbose=False)
+    module.finish()
     module.model.to(device)  # Lightning leaves it on the CPU

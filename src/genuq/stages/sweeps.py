@@ -19,6 +19,8 @@ from genuq.stages.finished import is_finished, stamp_path
 from genuq.stages.overrides import config_directory, jobs
 
 FLAGS = ("-m", "--multirun")
+HARDWARE = tuple(f"trainer.{key}" for key in ("accelerator", "devices", "num_nodes", "strategy"))
+NEUTRAL = ("device", "name", "store", "study", *HARDWARE)  # keys that change no result
 SWEEPS = Path("outputs") / "sweeps"
 
 
@@ -49,8 +51,7 @@ class Sweep:
         """Further overrides that put the jobs into folders named by what differs between them."""
         own = [] if any(text.startswith("hydra.sweep.dir=") for text in given) else [f"hydra.sweep.dir={self.folder}"]
         if self.swept:
-            always = ("device", "name", "store", "study", "trainer.accelerator", "trainer.devices", "trainer.strategy")
-            keys = ",".join(dict.fromkeys((*always, *self.fixed)))
+            keys = ",".join(dict.fromkeys((*NEUTRAL, *self.fixed)))
             own.append(f"hydra.job.config.override_dirname.exclude_keys=[{keys}]")
         return own
 

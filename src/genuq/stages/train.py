@@ -39,7 +39,7 @@ class Train(Stage):
             settings["model"].pop(key)
         start = settings["trainer"]["start_from"]
         settings["trainer"]["start_from"] = None if start is None else run.sha256(start)
-        for key in ("accelerator", "devices", "strategy", "checkpoint_every"):
+        for key in ("accelerator", "devices", "num_nodes", "strategy", "checkpoint_every"):
             settings["trainer"].pop(key)
         return settings
 

@@ -22,6 +22,8 @@ class Hardware:
     """Where and how Lightning trains, in its own words.
 
     Attributes:
+        devices: processes on each machine.
+        num_nodes: machines.
         gradient_clip: largest norm of the gradient.
         checkpoint_every: steps between two checkpoints; a killed training resumes at the last.
     """
@@ -32,6 +34,7 @@ class Hardware:
     precision: Any = "32-true"
     gradient_clip: float = 1.0
     checkpoint_every: int = 100
+    num_nodes: int = 1
 
 
 def complete(
@@ -61,6 +64,7 @@ def complete(
         max_epochs=-1,
         accelerator=hardware.accelerator,
         devices=hardware.devices,
+        num_nodes=hardware.num_nodes,
         strategy=hardware.strategy,
         precision=hardware.precision,
         gradient_clip_val=hardware.gradient_clip,
