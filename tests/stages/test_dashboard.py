@@ -136,6 +136,25 @@ def test_controls_stand_beside_the_score_and_the_table_names_the_best() -> None:
     assert len(lines) == 2 + len(SWEEP) + 2
 
 
+def test_a_declared_study_brings_its_own_table(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    declared = {
+        "title": "Which posterior?",
+        "question": "Does either find bad samples?",
+        "command": "genuq -m study=sweep posterior=a,b seed=0,1",
+        "rows": ["posterior"],
+        "seeds": "seed",
+        "measures": ["fid"],
+    }
+    folder = store / "experiments" / "which"
+    folder.mkdir(parents=True)
+    (folder / "study.yaml").write_text(yaml.safe_dump(declared))
+    dumped = yaml.safe_load(printed(capsys, folder, "--store", store, "--dry-run"))
+    texts = [block.get("content", "") for block in dumped["report"]["spec"]["blocks"]]
+    (own,) = (text for text in texts if "Which posterior?" in text)
+    assert "1.25" in own and "Does either find bad samples?" in own and "best control" not in own
+    assert dumped["report"]["displayName"] == "genuq: sweep"
+
+
 def test_cost_is_shown_by_stage() -> None:
     shown = sections(board())["Cost and scale"][0].metrics
     assert shown == ["seconds/train", "seconds/fit", "seconds/evaluate"]
@@ -260,6 +279,11 @@ def test_several_projects_ask_for_a_choice() -> None:
     with pytest.raises(ConfigurationError, match=r"other, uncertain.*--project"):
         board(*records)
     assert board_of("sweep", records, "us", "other").project == "other"
+
+
+def test_the_entity_is_that_of_the_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_record(tmp_path, record(0, logger__entity="team"))
+    assert yaml.safe_load(printed(capsys, "sweep", "--store", tmp_path, "--dry-run"))["workspace"]["entity"] == "team"
 
 
 def test_without_the_package_the_error_says_what_to_install(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,13 @@ import yaml
 
 from genuq import files
 from genuq.errors import ConfigurationError, GenuqError, did_you_mean
+from genuq.report.study_text import table_markdown
 from genuq.stages.app import complain
+from genuq.stages.collect import table_of
 from genuq.stages.dashboard_content import Board, board_of, report_of, workspace_of
-from genuq.stages.records import RUNS, read_records, studies_in
+from genuq.stages.grid import matched
+from genuq.stages.records import RUNS, RunRecord, read_records, studies_in
+from genuq.stages.studies import FILE, read_study
 
 YOURS = "(your default entity)"  # stands for an entity that only an account knows
 ACCOUNT = (
@@ -31,18 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser().parse_args(arguments)
     try:
         require_package()
-        records = read_records(chosen.store, chosen.study)
-        if not records:
-            known = did_you_mean(chosen.study, studies_in(chosen.store))
-            raise ConfigurationError(f"{chosen.store} has no runs of a study '{chosen.study}'.{known}")
+        study, records, table = read(chosen.study, chosen.store)
+        known = chosen.entity or entity_of(records) or os.environ.get("WANDB_ENTITY")
+        board = board_of(study, records, known or YOURS, chosen.project, table)
         if chosen.dry_run:
-            entity = chosen.entity or os.environ.get("WANDB_ENTITY") or YOURS
-            print(specification(board_of(chosen.study, records, entity, chosen.project)), end="")
+            print(specification(board), end="")
         else:
-            board_of(chosen.study, records, YOURS, chosen.project)  # what is wrong with it, before any network
-            board = board_of(chosen.study, records, chosen.entity or default_entity(), chosen.project)
-            for url in written(board, chosen.store).values():
-                print(url)
+            board = board if known else replace(board, entity=default_entity())
+            print("\n".join(written(board, chosen.store).values()))
     except GenuqError as error:
         complain(error)
         return 2
@@ -55,12 +56,30 @@ def parser() -> argparse.ArgumentParser:
         description=f"{__doc__} {ACCOUNT}",
         epilog="Offline runs are uploaded with `wandb sync FOLDER/logs/wandb/offline-run-*`, FOLDER being a run's.",
     )
-    whole.add_argument("study", metavar="STUDY", help="its name: the configuration's study, or the runs' name")
+    whole.add_argument("study", metavar="STUDY", help="name of the study, or its folder with a study.yaml")
     whole.add_argument("--store", type=Path, default=Path("outputs/store"), help="of its runs (default: %(default)s)")
-    whole.add_argument("--entity", help="user or team that owns the project (default: WANDB_ENTITY, or your own)")
+    whole.add_argument("--entity", help="owner of the project (default: that of the runs, or yours)")
     whole.add_argument("--project", help="of the runs (default: the one that they were logged to)")
     whole.add_argument("--dry-run", action="store_true", help="print what would be written, as YAML")
     return whole
+
+
+def read(study: str, store: Path) -> tuple[str, list[RunRecord], str]:
+    """Name, runs and declared table of a study, given by its name or by its folder with a study.yaml."""
+    declared = read_study(study) if (Path(study) / FILE).is_file() else None
+    name = declared.name if declared else study
+    records = read_records(store, name)
+    if not records:
+        known = did_you_mean(name, studies_in(store))
+        raise ConfigurationError(f"{store} has no runs of a study '{name}'.{known}")
+    if declared is None:
+        return name, records, ""
+    return name, records, table_markdown(table_of(declared, matched(declared.jobs, records, store), store))
+
+
+def entity_of(records: Sequence[RunRecord]) -> str | None:
+    """Where the runs were logged to, if they say."""
+    return next((entity for record in records if (entity := record.config["logger"].get("entity"))), None)
 
 
 def require_package() -> None:
@@ -99,8 +118,6 @@ def default_entity() -> str:
     """
     import wandb
 
-    if entity := os.environ.get("WANDB_ENTITY"):
-        return entity
     return str(asking_wandb(lambda: wandb.Api().default_entity))
 
 

@@ -35,12 +35,14 @@ class Board:
         study: the group of its runs.
         entity, project: where they lie.
         records: of the evaluated runs.
+        declared: the table that the study itself declares, in Markdown; empty where it declares none.
     """
 
     study: str
     entity: str
     project: str
     records: tuple[RunRecord, ...]
+    declared: str = ""
 
     @cached_property
     def metrics(self) -> list[str]:
@@ -96,7 +98,7 @@ class Board:
         return next((f"{key}.{part}" for part in telling), None)
 
 
-def board_of(study: str, records: Iterable[RunRecord], entity: str, project: str | None) -> Board:
+def board_of(study: str, records: Iterable[RunRecord], entity: str, project: str | None, declared: str = "") -> Board:
     """The board of a study's evaluated runs.
 
     Raises:
@@ -110,7 +112,7 @@ def board_of(study: str, records: Iterable[RunRecord], entity: str, project: str
         raise ConfigurationError(
             f"The runs of '{study}' lie in several projects ({', '.join(projects)}): choose one with --project."
         )
-    return Board(study, entity, project or projects[0], evaluated)
+    return Board(study, entity, project or projects[0], evaluated, declared)
 
 
 def _at(config: Mapping[str, Any], key: str) -> Any:
@@ -218,7 +220,7 @@ def report_of(board: Board) -> Any:
         wr.H2(text="What the runs say"),
         wr.MarkdownBlock(text=sentences(board)),
         wr.H2(text="Table"),
-        wr.MarkdownBlock(text=table(board)),
+        wr.MarkdownBlock(text=board.declared or table(board)),
     ]
     for section, panels in identified(board, "report", sections(board)).items():
         laid_out(panels)

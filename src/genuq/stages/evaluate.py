@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from genuq import files
@@ -21,9 +20,15 @@ from genuq.stages.run import Run
 from genuq.stages.sample import read_samples, shown
 from genuq.stages.stage import Stage
 
+JUDGED = ("confidence", "predicted", "realism", "membership", "complexity", "bad")
+WHOLE = ("index", "class", "predicted", "member", "bad")  # columns of whole numbers
+
 
 class Evaluate(Stage):
-    """Leaves evaluation.json: the parts `summary`, `judge`, `scores`, `quality`, `samples` of the results."""
+    """Leaves evaluation.json: the parts `summary`, `judge`, `scores`, `quality`, `samples` of the results.
+
+    And samples.safetensors, the same samples as one (N,) column each, for `genuq-table --scores`.
+    """
 
     name = "evaluate"
     version = 2
@@ -50,12 +55,14 @@ class Evaluate(Stage):
                 settings_of(run),
                 progress=lambda done, total, what: advance(1),
             )
+        table = sample_columns(samples, columns, facts)
+        files.write_tensors(folder.path / "samples.safetensors", table)
         evaluation: dict[str, Any] = {
             "summary": summarise(rows, run.config.score.name),
             "judge": judge_entry(run, judged, facts),
             "scores": rows,
             "quality": {name: quality_of_draws(judged, name) for name in run.posteriors()},
-            "samples": sample_table(run, samples, columns, facts),
+            "samples": sample_table(table, run.training_set.class_names),
         }
         files.write_json(folder.path / "evaluation.json", plain(evaluation))
         return {"sentence": evaluation["summary"]["sentence"]}
@@ -132,20 +139,23 @@ def quality_of_draws(judged: Mapping[str, Tensor], name: str) -> dict[str, Any]:
     }
 
 
-def sample_table(
-    run: Run, samples: Mapping[str, Tensor], scores: Mapping[str, Tensor], facts: Mapping[str, Tensor]
-) -> dict[str, Any]:
-    """One row a sample: index, class, every score, and what the judge says."""
-    names = run.training_set.class_names
-    classes = samples["class"].tolist()
-    extra = [
-        name for name in ("confidence", "predicted", "realism", "membership", "complexity", "bad") if name in facts
-    ]
-    columns = [samples["index"], *scores.values(), *(facts[name] for name in extra)]
-    table = torch.stack([column.double() for column in columns], dim=1).tolist()
-    whole = {"index", "predicted", "membership", "bad"}
-    headings = ["index", *(f"score_{name}" for name in scores), *extra]
-    rows = [[int(v) if h in whole else v for h, v in zip(headings, row)] for row in table]
-    rows = [[row[0], c if c >= 0 else None, names[c] if c >= 0 else None, *row[1:]] for row, c in zip(rows, classes)]
-    renamed = ["member" if heading == "membership" else heading for heading in headings[1:]]
-    return {"columns": ["index", "class", "class_name", *renamed], "rows": rows}
+def sample_columns(
+    samples: Mapping[str, Tensor], scores: Mapping[str, Tensor], facts: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """What is known of each sample as (N,) columns: index, class (-1: none), every score, and what the judge says."""
+    told = {"member" if name == "membership" else name: facts[name] for name in JUDGED if name in facts}
+    scored = {f"score_{name}": values for name, values in scores.items()}
+    columns: dict[str, Tensor] = {"index": samples["index"], "class": samples["class"], **scored, **told}
+    return {name: values.long() if name in WHOLE else values.double() for name, values in columns.items()}
+
+
+def sample_table(columns: Mapping[str, Tensor], class_names: Sequence[str]) -> dict[str, Any]:
+    """The same, one row a sample, with the class by its name beside its number."""
+    classes = [code if code >= 0 else None for code in columns["class"].tolist()]
+    listed = {
+        "index": columns["index"].tolist(),
+        "class": classes,
+        "class_name": [None if code is None else class_names[code] for code in classes],
+    }
+    listed |= {name: values.tolist() for name, values in columns.items() if name not in listed}
+    return {"columns": list(listed), "rows": [list(row) for row in zip(*listed.values())]}

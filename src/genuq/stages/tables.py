@@ -24,6 +24,7 @@ from genuq.stages.app import complain
 from genuq.stages.collect import curves_of, table_of
 from genuq.stages.grid import matched
 from genuq.stages.records import read_records
+from genuq.stages.score_tables import tabulate_scores
 from genuq.stages.studies import read_study
 
 
@@ -31,19 +32,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
     given = parser().parse_args(arguments)
     try:
-        if given.scores is not None:
-            from genuq.stages.score_tables import tabulate_scores
-
-            tabulate_scores(given.scores, given.score, given.against, given.keep, given.out)
-            return
-        if given.study is None:
-            raise ConfigurationError("genuq-table: name a study's folder, experiments/NAME, or give --scores FILE.")
-        written = tabulate(given.study, given.store, given.out or given.study)
+        written = _written(given)
         Console().print(written[0].read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
         print("\n".join(map(str, written)))
     except GenuqError as error:
         complain(error)
         sys.exit(2)
+
+
+def _written(given: argparse.Namespace) -> list[Path]:
+    if given.scores is not None:
+        if given.out is None:
+            raise ConfigurationError("--scores: say with --out DIR where to write.")
+        return tabulate_scores(given.scores, given.score, given.against, given.keep, given.out)
+    if given.study is None:
+        raise ConfigurationError("genuq-table: name a study's folder, experiments/NAME, or give --scores FILE.")
+    return tabulate(given.study, given.store, given.out or given.study)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -53,9 +57,9 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument("--store", type=Path, default=Path("outputs/store"), help="where the artefacts and records lie")
     whole.add_argument("--out", type=Path, help="folder to write into (default: the study's)")
     one = whole.add_argument_group("the score table of one run")
-    one.add_argument("--scores", type=Path, metavar="FILE", help="scores.safetensors, one column a score")
+    one.add_argument("--scores", type=Path, metavar="FILE", help="samples.safetensors or scores.safetensors of a run")
     one.add_argument("--score", help="column to filter by, higher is less trusted (default: entropy, or the first)")
-    one.add_argument("--against", metavar="COLUMN", help="column that is plotted and averaged against it")
+    one.add_argument("--against", metavar="COLUMN", help="column that is averaged over what is kept (default: realism)")
     one.add_argument("--keep", type=float, default=0.5, help="fraction of the samples to keep (default: 0.5)")
     return whole
 

@@ -21,7 +21,8 @@ from genuq.stages.fit import OWN
 from genuq.stages.loggers import evaluation_numbers
 from genuq.stages.propagate import shown_maps
 from genuq.stages.run import Run
-from genuq.stages.sample import read_samples, shown
+from genuq.stages.sample import shown, with_deviations
+from genuq.stages.shards import Shards
 from genuq.stages.wandb_names import AT_RANDOM, FRACTION, KEPT, SAMPLES, SECONDS
 
 SIDE = (112, 256)  # pixels of the longer side of a thumbnail: enlarged to at least, shrunk to at most
@@ -160,12 +161,13 @@ def fit_content(run: Run, folder: Path, notes: Mapping[str, Any]) -> Content:
 def sample_content(run: Run, folder: Path, notes: Mapping[str, Any]) -> Content:
     if not run.is_image:
         return Content()
-    return Content(once={"sheets/samples": sheet(shown(run, read_samples(run)["image"][:SHEET]))})
+    return Content(once={"sheets/samples": sheet(shown(run, Shards(folder).read("image", 0, SHEET)))})
 
 
 def propagate_content(run: Run, folder: Path, notes: Mapping[str, Any]) -> Content:
-    heat = heat_of(run)
-    return Content() if heat is None else Content(once={"sheets/maps": sheet(heat[:SHEET])})
+    first = np.arange(min(SHEET, run.config.sampler.samples))
+    heat = heat_of(run, versions_of(run, first)["image"], first)
+    return Content() if heat is None else Content(once={"sheets/maps": sheet(heat)})
 
 
 def evaluate_content(run: Run, folder: Path, notes: Mapping[str, Any]) -> Content:
@@ -214,14 +216,20 @@ def sheet(images_NCHW: torch.Tensor | np.ndarray) -> Any:
     return wandb.Image(sample_grid(images_NCHW, SHEET_COLUMNS))
 
 
-def heat_of(run: Run) -> np.ndarray | None:
-    """The maps as heat over their samples, uint8 (N, 3, H, W), all on one scale; None where there are none."""
+def versions_of(run: Run, chosen: np.ndarray, *names: str) -> dict[str, torch.Tensor]:
+    """The chosen samples as `image`, and those versions of them that are named."""
+    stored = Shards(run.path("sample"))
+    rows = {name: torch.cat([stored.read(name, n, n + 1) for n in chosen.tolist()]) for name in ("image", *names)}
+    return with_deviations(rows)
+
+
+def heat_of(run: Run, images: torch.Tensor, chosen: np.ndarray) -> np.ndarray | None:
+    """Maps of the chosen samples as heat over them, uint8 (N, 3, H, W), on the scale of all; None if there are none."""
     known = run.artefacts.get("propagate")
     if known is None or not known.is_current() or (found := shown_maps(run)) is None:
         return None
-    images = as_pixels(shown(run, read_samples(run)["image"]), 4, "Samples")
-    maps = as_maps(found, images)
-    return overlay(images, HeatScale.of(maps).levels(maps))
+    under = as_pixels(shown(run, images), 4, "Samples")
+    return overlay(under, HeatScale.of(found.numpy()).levels(as_maps(found[torch.from_numpy(chosen)], under)))
 
 
 # ---- the table of samples
@@ -256,13 +264,13 @@ def pictures_of(run: Run, chosen: np.ndarray) -> dict[str, list[Any]]:
     """Columns of images: the sample, one sheet of regenerations a posterior, heat."""
     import wandb
 
-    samples, index = read_samples(run), torch.from_numpy(chosen)
-    columns = {"image": thumbnails(as_pixels(shown(run, samples["image"][index]), 4, "Samples"))[:, None]}
+    samples = versions_of(run, chosen, *run.posteriors())
+    columns = {"image": thumbnails(as_pixels(shown(run, samples["image"]), 4, "Samples"))[:, None]}
     for name in run.posteriors():
-        draws_NMCHW = as_pixels(shown(run, samples[name][index]), 5, "Draws")
+        draws_NMCHW = as_pixels(shown(run, samples[name]), 5, "Draws")
         columns["draws" if name == OWN else f"draws_{name}"] = np.stack([thumbnails(draws) for draws in draws_NMCHW])
-    if (heat := heat_of(run)) is not None:
-        columns["map"] = thumbnails(heat[chosen])[:, None]
+    if (heat := heat_of(run, samples["image"], chosen)) is not None:
+        columns["map"] = thumbnails(heat)[:, None]
     return {
         name: [wandb.Image(sample_grid(versions, columns=len(versions), gap=2)) for versions in column]
         for name, column in columns.items()
@@ -270,7 +278,7 @@ def pictures_of(run: Run, chosen: np.ndarray) -> dict[str, list[Any]]:
 
 
 def coordinates_of(run: Run, chosen: np.ndarray) -> dict[str, list[float]]:
-    points_ND = read_samples(run)["image"][torch.from_numpy(chosen)]
+    points_ND = versions_of(run, chosen)["image"]
     return {f"x{axis}": points_ND[:, axis].tolist() for axis in range(points_ND.shape[1])}
 
 
