@@ -1,48 +1,15 @@
 """The page in real Chromium: it shows its images and plots, answers to mouse and keyboard, and asks for nothing."""
 
-import json
-import shutil
-
 import numpy as np
 import pytest
+from browsing import HOSTILE, asked_for, find, opened, prefer, scroll_width
 
 from genuq.report import write_report, writing
 from genuq.report.heat import HeatScale, overlay
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="chromium and chromedriver are not installed")
-FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --window-size=1280,900"
-)
-HOSTILE = '<script>window.hacked = 1</script>"><img src=x onerror="window.hacked = 2">'
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for flag in FLAGS.split():
-        options.add_argument(flag)
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
-
-
-def opened(browser, index):
-    browser.get_log("performance")
-    browser.get(index.as_uri())
-    WebDriverWait(browser, 20).until(lambda b: b.execute_script("return document.documentElement.dataset.ready"))
-    return browser
-
+pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
 RESET = """document.getElementById("detail").close();
 state.sort = SORTS[0]; state.chosen = ""; state.order = []; state.start = 0; show();
@@ -76,10 +43,6 @@ def points_page(browser, point_run, tmp_path, monkeypatch):
     monkeypatch.setattr(writing, "figures", lambda results, samples: {})
     yield opened(browser, write_report(tmp_path, *point_run))
     assert browser.get_log("browser") == []
-
-
-def find(page, selector):
-    return page.find_elements(By.CSS_SELECTOR, selector)
 
 
 def samples_in(page, holder):
@@ -125,8 +88,7 @@ def test_a_tile_shows_the_pixels_of_its_sample(images_page, run):
 def test_nothing_is_fetched(browser, whole_report):
     images_page = opened(browser, whole_report / "index.html")
     find(images_page, "#high .tile")[0].send_keys(Keys.ENTER)
-    events = [json.loads(entry["message"])["message"] for entry in images_page.get_log("performance")]
-    asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    asked = asked_for(images_page)
     assert asked and all(url.startswith(("file:", "data:")) for url in asked)
 
 
@@ -210,16 +172,12 @@ def test_terms_explain_themselves_on_focus(images_page):
 
 @pytest.mark.parametrize("width", [390, 1280])
 def test_no_sideways_scrolling(images_page, width):
-    metrics = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
-    images_page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    assert images_page.execute_script("return document.documentElement.scrollWidth") <= width
-    images_page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert scroll_width(images_page, width) <= width
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_both_colour_schemes(images_page, scheme):
-    preference = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    images_page.execute_cdp_cmd("Emulation.setEmulatedMedia", preference)
+    prefer(images_page, color_scheme=scheme)
     page, line = images_page.execute_script(
         "return [document.body, document.querySelector('.plot [data-series] path')].map((e) => getComputedStyle(e))"
         ".map((style, i) => [style.backgroundColor, style.stroke][i])"
@@ -228,7 +186,7 @@ def test_both_colour_schemes(images_page, scheme):
         "light": ("rgb(250, 249, 246)", "rgb(0, 103, 165)"),
         "dark": ("rgb(20, 23, 27)", "rgb(99, 179, 240)"),
     }[scheme]
-    images_page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    prefer(images_page)
 
 
 def pixels(page, selector, place=0):
@@ -295,11 +253,11 @@ def test_the_colour_bar_has_the_numbers_of_the_scale(rich_page, rich):
 def test_every_posterior_has_its_card_and_its_curves(rich_page):
     cards = find(rich_page, "#posterior details.scale")
     assert [bool(card.get_property("open")) for card in cards] == [True, False, False]
-    summary = cards[1].find_element(By.CSS_SELECTOR, "summary")
+    summary = find(cards[1], "summary")[0]
     rich_page.execute_script("arguments[0].focus()", summary)
     summary.send_keys(Keys.ENTER)
     assert cards[1].get_property("open")
-    drawings = [len(card.find_elements(By.CSS_SELECTOR, ".plot svg")) for card in cards]
+    drawings = [len(find(card, ".plot svg")) for card in cards]
     assert drawings == [1, 2, 0]
     assert all(drawing.size["height"] > 60 for drawing in find(rich_page, "details.scale[open] .plot svg"))
 
@@ -316,17 +274,13 @@ def test_the_examples_are_there(rich_page, rich):
 
 @pytest.mark.parametrize("width", [390, 1280])
 def test_nothing_of_everything_scrolls_sideways(rich_page, width):
-    metrics = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
-    rich_page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    assert rich_page.execute_script("return document.documentElement.scrollWidth") <= width
-    rich_page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert scroll_width(rich_page, width) <= width
 
 
 def test_nothing_of_everything_is_fetched(browser, rich_report):
     rich_page = opened(browser, rich_report / "index.html")
     find(rich_page, "#hot .tile")[0].send_keys(Keys.ENTER)
-    events = [json.loads(entry["message"])["message"] for entry in rich_page.get_log("performance")]
-    asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    asked = asked_for(rich_page)
     assert asked and all(url.startswith(("file:", "data:")) for url in asked)
 
 

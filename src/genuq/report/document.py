@@ -52,6 +52,7 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":")}
     for name in ("decimals", "significant", "percent", "duration", "words", "spoken", "titled"):
         made.filters[name] = functools.partial(_defined, getattr(values, name))
     made.globals |= {

@@ -105,8 +105,7 @@ class Series:
 
     @property
     def dasharray(self) -> str:
-        """The dash of a line 2 pixels wide, as SVG has it."""
-        return "none" if self.dash == "solid" else " ".join(f"{2 * length:g}" for length in self.dash[1])
+        return dasharray(self.dash)
 
     @property
     def short(self) -> str:
@@ -116,6 +115,11 @@ class Series:
     @property
     def width(self) -> float:
         return 2.4 if self.main else 1.4 if self.kind in ("score", "baseline") else 1.15
+
+
+def dasharray(dash: Any) -> str:
+    """The dash of a line 2 pixels wide, as SVG has it."""
+    return "none" if dash == "solid" else " ".join(f"{2 * length:g}" for length in dash[1])
 
 
 def series_of(results: dict) -> list[Series]:

@@ -30,6 +30,7 @@ FAILED: list[str] = []
 
 COMMANDS = {  # modules with main(arguments) -> exit status
     "store": "genuq.stages.store_command",
+    "study": "genuq.stages.study",
 }
 
 

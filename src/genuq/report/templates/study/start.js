@@ -1,0 +1,6 @@
+startTheme();
+startTerms();
+if (byId("copy")) startCopy();
+startTable();
+startRetention();
+sheetsReady.then(() => { startScatter(); document.documentElement.dataset.ready = "true"; });
