@@ -10,7 +10,7 @@ import re
 import numpy as np
 import pytest
 from browsing import HOSTILE
-from made_study import make_study
+from made_page import make_study
 from PIL import Image
 
 from genuq.report import study_data, study_page
@@ -85,10 +85,13 @@ def test_what_forbids_a_comparison_is_said(study):
     assert study_warnings(study) == []
     study["runs"][0]["judge"] = study["runs"][0]["judge"] | {"k": 3, "independent": False}
     study["runs"][1]["missing"] = ["evaluate"]
-    study |= {"absent": [{"model": "ddpm", "seed": "7"}], "unevaluated": [f"late {n}" for n in range(8)]}
+    study |= {
+        "absent": ["model = ddpm, seed = 7", "model = flow, seed = 7"],
+        "unevaluated": [f"late {n}" for n in range(8)],
+    }
     assert study_warnings(study) == [
         "The runs were not judged alike (k 3, 5): compare FID, precision and recall only where they were.",
-        "1 of the combinations of these choices is not there: model = ddpm, seed = 7.",
+        "2 of the combinations of these choices are not there: model = ddpm, seed = 7; model = flow, seed = 7.",
         "In 1 run (model=ddpm,posterior=kfac,seed=0) the judge is the encoder that makes the score: "
         "that verdict does not count.",
         "Without results, and so not on this page: 8 runs (late 0, late 1, late 2, late 3, late 4, late 5 and 2 more).",
@@ -201,7 +204,7 @@ def test_only_its_own_script_may_run_and_nothing_may_be_fetched(study):
 
 def test_hostile_names_are_escaped_everywhere(study):
     study |= {"name": HOSTILE, "question": HOSTILE, "commands": [HOSTILE, HOSTILE + "2"], "page_command": HOSTILE}
-    study |= {"keys": [HOSTILE, "posterior"], "unevaluated": [HOSTILE], "absent": [{HOSTILE: HOSTILE}]}
+    study |= {"keys": [HOSTILE, "posterior"], "unevaluated": [HOSTILE], "absent": [HOSTILE], "left_out": [HOSTILE]}
     for run in study["runs"]:
         run |= {"name": HOSTILE, "command": HOSTILE, "values": [HOSTILE, run["values"][1]], "report": HOSTILE}
         for row in run["summary"]["table"]:

@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 from browsing import HOSTILE, asked_for, find, opened, prefer, scroll_width
-from made_study import make_study
+from made_page import make_study
 
 from genuq.report.study_page import render
 

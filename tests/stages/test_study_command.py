@@ -19,6 +19,7 @@ from genuq.stages import app, study
 from genuq.stages.job import Job
 from genuq.stages.records import RunRecord, read_records, write_record
 from genuq.stages.sample import read_samples
+from genuq.stages.studies import read_study
 from genuq.stages.study import build_study, evenly, evenly_by_realism, keys_of, main, with_samples
 
 SWEPT = (
@@ -61,7 +62,7 @@ def test_the_page_has_every_run_with_its_choices_numbers_and_curves(sweep: Path)
         (["exact_laplace"], 3),
         (["exact_laplace"], 4),
     ]
-    assert made["absent"] == [{"posterior": "diagonal_laplace", "seed": "4"}]
+    assert made["absent"] == ["posterior = diagonal_laplace, seed = 4"]
     assert made["commands"] == ["genuq -m posterior=exact_laplace,diagonal_laplace seed=3,4"]
     for run, kept in zip(made["runs"], read_records(sweep, "mix")):
         evaluation = files.read_json(sweep / kept.artefacts["evaluate"] / "evaluation.json")
@@ -122,6 +123,27 @@ def test_genuq_dispatches_the_command(sweep: Path, tmp_path: Path, capsys):
     assert app.subcommand("study", ["mix", *arguments[1:]]) == 0 and (tmp_path / "page.html").is_file()
 
 
+DECLARED = """
+title: Posteriors on the mixture
+question: Which posterior knows?
+command: genuq -m study=mix posterior=exact_laplace seed=3,4,5
+rows: [posterior]
+seeds: seed
+measures: [entropy/auroc]
+"""
+
+
+def test_a_declared_study_asks_its_question_and_for_its_runs(sweep: Path, tmp_path: Path):
+    (tmp_path / "study.yaml").write_text(DECLARED)
+    made = build_study(sweep, "mix", declared=read_study(tmp_path))
+    assert [run["seed"] for run in made["runs"]] == [3, 4] and made["keys"] == []
+    assert made["asked"] == 3 and made["absent"] == ["genuq study=mix posterior=exact_laplace seed=5"]
+    assert made["left_out"] == ["posterior=diagonal_laplace,seed=3"]
+    assert main([str(tmp_path), "--store", str(sweep), "--out", str(tmp_path / "page.html")]) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "Which posterior knows?" in page and "1 of the 3 runs that the study asks for is not there" in page
+
+
 def test_an_unknown_study_is_named_with_those_there_are(sweep: Path):
     with pytest.raises(ConfigurationError, match=r"No run of study 'maxi' is in .*Did you mean 'mix'\? Known: mix"):
         build_study(sweep, "maxi")
@@ -175,11 +197,12 @@ def test_what_only_one_run_has_typed():
 
 
 def test_gaps_in_a_grid_are_told_and_a_few_runs_of_many_are_no_grid():
-    runs = [{"values": [a, b], "seed": 0} for a, b in ("xp", "xq", "yp")]
-    assert study.absent(["one", "two"], runs) == [{"one": "y", "two": "q", "seed": "0"}]
-    diagonal = [{"values": [str(n), str(n)], "seed": 0} for n in range(5)]
-    assert study.absent(["one", "two"], diagonal) == []
-    assert study.absent([], []) == []
+    def run(one, two):
+        return record(one + two, (f"one={one}", f"two={two}"), {"seed": 0, "one": one, "two": two})
+
+    assert study.absent([run(*pair) for pair in ("xp", "xq", "yp")]) == ["one = y, two = q, seed = 0"]
+    assert study.absent([run(str(n), str(n)) for n in range(5)]) == []
+    assert study.absent([]) == []
 
 
 def test_an_even_choice_keeps_both_ends():

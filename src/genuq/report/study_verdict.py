@@ -110,17 +110,18 @@ def study_warnings(study: dict) -> list[str]:
     runs = study["runs"]
     shared = [run["name"] for run in runs if run["judge"].get("independent") is False]
     gone = [run["name"] for run in runs if run["missing"]]
-    absent = [named(list(entry), list(entry.values())) for entry in study["absent"]]
-    waiting = study["unevaluated"]
+    absent, asked = study["absent"], study["asked"]
     found = [
         (shared, "In {runs} the judge is the encoder that makes the score: that verdict does not count."),
-        (waiting, "Without results, and so not on this page: {runs}."),
+        (study["unevaluated"], "Without results, and so not on this page: {runs}."),
+        (study["left_out"], "Not among the runs that the study asks for, or made again since, and left out: {runs}."),
         (gone, "Artefacts of {runs} are gone from the store: what needs them is missing here."),
     ]
     lines = [text.format(runs=_runs(names)) for names, text in found if names]
     if absent:
         are = "is" if len(absent) == 1 else "are"
-        lines.insert(0, f"{len(absent):,} of the combinations of these choices {are} not there: {_few(absent)}.")
+        of = f"the {asked:,} runs that the study asks for" if asked else "the combinations of these choices"
+        lines.insert(0, f"{len(absent):,} of {of} {are} not there: {_few(absent, '; ')}.")
     return [*_judged_apart(runs), *lines]
 
 
@@ -140,6 +141,6 @@ def _runs(names: Sequence[str]) -> str:
     return f"{len(names):,} run{'s' if len(names) > 1 else ''} ({_few(names)})"
 
 
-def _few(names: Sequence[str]) -> str:
+def _few(names: Sequence[str], between: str = ", ") -> str:
     more = len(names) - FEW
-    return ", ".join(names[:FEW]) + (f" and {more:,} more" if more > 0 else "")
+    return between.join(names[:FEW]) + (f" and {more:,} more" if more > 0 else "")

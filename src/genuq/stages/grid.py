@@ -17,7 +17,7 @@ from genuq.report.study_table import Row
 from genuq.stages.overrides import jobs
 from genuq.stages.records import RunRecord, record_path
 
-# What changes where or how a run is made, and none of its numbers.
+# Settings for `is_neutral`.
 NEUTRAL = ("device", "name", "study", "store", "logger", "trainer.accelerator", "trainer.devices", "trainer.strategy")
 NEUTRAL_GROUPS = ("logger.", "hydra.", "hydra/")
 
@@ -100,14 +100,15 @@ def _require_shown(command: str, listed: Sequence[Mapping[str, str]], shown: Map
     used = {key for keys in shown.values() for key in keys}
     for key in listed[0]:
         values = list(dict.fromkeys(job[key] for job in listed))
-        if len(values) > 1 and key not in used and not _is_neutral(key):
+        if len(values) > 1 and key not in used and not is_neutral(key):
             raise ConfigurationError(
                 f"The command sweeps {key}={','.join(values)}, which is neither in rows nor columns nor seeds: "
                 f"a cell would mix its values. Add it to rows, as [{', '.join([*shown['rows'], key])}]."
             )
 
 
-def _is_neutral(key: str) -> bool:
+def is_neutral(key: str) -> bool:
+    """Whether a setting changes where or how a run is made, and none of its numbers."""
     return key in NEUTRAL or key.startswith(NEUTRAL_GROUPS)
 
 
@@ -117,7 +118,7 @@ def _job(settings: Mapping[str, str], rows: Row, columns: str | None, seeds: str
         row=tuple(words[key] for key in rows),
         column=words[columns] if columns else "",
         seed=words[seeds] if seeds else "",
-        settings=tuple((key, comparable(parsed(settings[key]))) for key in sorted(settings) if not _is_neutral(key)),
+        settings=tuple((key, comparable(parsed(settings[key]))) for key in sorted(settings) if not is_neutral(key)),
         command=shlex.join(["genuq", *(f"{key}={text}" for key, text in settings.items())]),
     )
 

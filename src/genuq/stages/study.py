@@ -19,17 +19,17 @@ from genuq import files
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.models import to_bytes
 from genuq.report import study_page
-from genuq.report.study_verdict import own_row
+from genuq.report.study_verdict import named, own_row
 from genuq.report.values import plain, present, words
+from genuq.stages import grid
 from genuq.stages.records import RunRecord, read_records, studies_in
 from genuq.stages.shards import Shards
+from genuq.stages.studies import FILE, Study, read_study
 
 STORE, STUDIES = Path("outputs/store"), Path("outputs/studies")
 RUNS_WITH_SAMPLES = 24  # whose samples the page holds; all others have only their numbers and curves
 SAMPLES = 512  # of one run
-# Keys that change where or how a run is made, and nothing of its results; the seed has a column of its own.
-NEUTRAL = ("device", "name", "study", "store", "stages", "logger", "hydra", "seed")
-NEUTRAL_OF_TRAINER = ("trainer.accelerator", "trainer.devices", "trainer.strategy")
+ELSEWHERE = ("seed", "stages")  # the seed has a column of its own, and stages change no result
 ABSENT_AT_MOST = 1.0  # combinations that are not there, for each that is; with more it was not meant as a grid
 
 
@@ -39,13 +39,21 @@ def main(arguments: list[str]) -> int:
         prog="genuq study",
         description="Write one self-contained HTML page of all runs of a study: a table to sort and filter, the "
         "retention curves of all methods, and score against realism with the samples' images.",
+        epilog=f"A folder's {FILE} says the study's question and which runs it asks for; the page then tells what is "
+        "not there, and leaves out what was not asked for.",
     )
-    parser.add_argument("name", help="the study, as given to its runs (study=NAME; without one, the name of the sweep)")
+    parser.add_argument(
+        "study",
+        metavar="STUDY",
+        help=f"its name, as given to its runs (study=NAME; else the sweep's name), or its folder with a {FILE}",
+    )
     parser.add_argument("--store", type=Path, default=STORE, help="where the artefacts lie (default: %(default)s)")
     parser.add_argument("--out", type=Path, help=f"the file to write (default: {STUDIES}/NAME/index.html)")
     given = parser.parse_args(arguments)
-    out = given.out or STUDIES / given.name / "index.html"
-    study = build_study(given.store, given.name, out.parent)
+    declared = read_study(given.study) if (Path(given.study) / FILE).is_file() else None
+    name = declared.name if declared else given.study
+    out = given.out or STUDIES / name / "index.html"
+    study = build_study(given.store, name, out.parent, declared)
     study["page_command"] = shlex.join(["genuq", "study", *arguments])
     page = study_page.render(study)
     files.write_text(out, page)
@@ -53,18 +61,22 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def build_study(store: str | Path, study: str, folder: str | Path = ".") -> dict[str, Any]:
+def build_study(
+    store: str | Path, study: str, folder: str | Path = ".", declared: Study | None = None
+) -> dict[str, Any]:
     """All that the page of a study shows, as plain data and arrays.
 
     Args:
         store: of the artefacts.
         study: name of the study.
         folder: of the page, from where its links to the runs' reports start.
+        declared: what the study asks for, if it says so.
     Returns:
         `name`, `question`, `commands`, `genuq_version`; `keys`, the settings that differ between runs; `runs`, each
         with the `values` of those keys, `seed`, its `summary`, `judge`, `evaluations` by score, curves, and for some
-        runs `samples` (a table) and `images` (uint8 (N, C, H, W), or points (N, 2)); `absent`, combinations of the
-        values that no run has; `unevaluated`, names of runs without results.
+        runs `samples` (a table) and `images` (uint8 (N, C, H, W), or points (N, 2)); how many runs are `asked` for,
+        and those that are `absent`, as commands, or the gaps of a grid; names of runs that are `unevaluated`, and of
+        those `left_out`, not asked for or made again since.
     Raises:
         ConfigurationError: no run of this study is in the store.
         ArtefactError: a record or an artefact that is not whole.
@@ -73,22 +85,37 @@ def build_study(store: str | Path, study: str, folder: str | Path = ".") -> dict
     records = read_records(store, study)
     if not records:
         raise ConfigurationError(f"No run of study '{study}' is in {store}.{did_you_mean(study, studies_in(store))}")
-    done = [record for record in records if record.results.get("summary")]
+    done, others = sorted_out(store, records, declared)
     keys = keys_of(done)
     runs = [run_entry(store, record, keys, Path(folder)) for record in done]
     add_samples(store, done, runs)
     counts = [(len(run["samples"]["rows"]), run["samples_total"]) for run in runs if run["samples"]]
-    return {
+    return others | {
         "name": study,
-        "question": next((text for record in records if (text := record.config.get("question"))), None),
-        "commands": list(dict.fromkeys(record.command for record in records)),
+        "question": declared.question if declared else None,
+        "commands": list(declared.commands if declared else dict.fromkeys(record.command for record in records)),
         "genuq_version": genuq.__version__,
         "keys": keys,
         "runs": runs,
-        "absent": absent(keys, runs),
-        "unevaluated": [record.name for record in records if not record.results.get("summary")],
         "samples_shown": max((shown for shown, _ in counts), default=0),
         "samples_total": max((total for _, total in counts), default=0),
+    }
+
+
+def sorted_out(
+    store: Path, records: Sequence[RunRecord], declared: Study | None
+) -> tuple[list[RunRecord], dict[str, Any]]:
+    """The runs that the page shows, and what it tells of the others."""
+    if declared is None:
+        done = [record for record in records if record.results.get("summary")]
+        waiting = [record.name for record in records if record not in done]
+        return done, {"asked": None, "absent": absent(done), "unevaluated": waiting, "left_out": []}
+    found = grid.matched(declared.jobs, records, store)
+    return list(found.runs.values()), {
+        "asked": len(declared.jobs),
+        "absent": [job.command for job in declared.jobs if job not in found.runs],
+        "unevaluated": [],
+        "left_out": [record.name for record in (*found.strangers, *found.earlier)],
     }
 
 
@@ -104,7 +131,7 @@ def keys_of(records: Sequence[RunRecord]) -> list[str]:
 
 
 def neutral(key: str) -> bool:
-    return key.split(".")[0].split("/")[0] in NEUTRAL or key in NEUTRAL_OF_TRAINER
+    return key in ELSEWHERE or grid.is_neutral(key)
 
 
 def _differ(records: Iterable[RunRecord], key: str) -> bool:
@@ -115,8 +142,7 @@ def untold(records: Sequence[RunRecord], keys: Sequence[str]) -> list[str]:
     """Settings that differ between runs with the same values and seed."""
     same: dict[tuple[str, ...], list[RunRecord]] = {}
     for record in records:
-        seed = words(record.config.get("seed"))
-        same.setdefault((*(value_of(record, key) for key in keys), seed), []).append(record)
+        same.setdefault((*(value_of(record, key) for key in keys), seed_of(record)), []).append(record)
     found: dict[str, None] = {}
     for group in same.values():
         settings = [flat(record.config) for record in group] if len(group) > 1 else []
@@ -247,11 +273,16 @@ def images_of(folder: Path, chosen: Sequence[int]) -> np.ndarray | None:
     return whole if shown and len(whole) == len(chosen) else None
 
 
-def absent(keys: Sequence[str], runs: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+def absent(records: Sequence[RunRecord]) -> list[str]:
     """Combinations of the values and seeds that no run has, where the runs look like a grid with gaps."""
-    rows = [(*run["values"], words(run["seed"])) for run in runs]
+    keys = keys_of(records)
+    rows = [(*(value_of(record, key) for key in keys), seed_of(record)) for record in records]
     columns = [list(dict.fromkeys(column)) for column in zip(*rows)]
     there = set(rows)
     if math.prod(map(len, columns)) - len(there) > ABSENT_AT_MOST * len(there):
         return []
-    return [dict(zip((*keys, "seed"), row)) for row in itertools.product(*columns) if row not in there]
+    return [named((*keys, "seed"), row) for row in itertools.product(*columns) if row not in there]
+
+
+def seed_of(record: RunRecord) -> str:
+    return words(record.config.get("seed"))

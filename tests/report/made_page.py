@@ -63,7 +63,9 @@ def make_study(
         "keys": list(choices),
         "runs": runs,
         "absent": [],
+        "asked": None,
         "unevaluated": [],
+        "left_out": [],
         "samples_shown": samples,
         "samples_total": samples,
     }
