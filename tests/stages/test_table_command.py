@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 
 import numpy as np
 import pytest
 from made_study import COMMAND, LIKELIHOODS, MODELS, POSTERIORS, declare, make_runs, numbers, record
 from scipy import stats
 
+from genuq.stages.collect import scores_of
 from genuq.stages.records import record_path, write_record
 from genuq.stages.tables import main
 
@@ -148,3 +150,19 @@ def test_help_and_no_study_say_what_to_give(capsys):
     with pytest.raises(SystemExit) as stopped:
         main([])
     assert stopped.value.code == 2 and "experiments/NAME" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("indent", [2, None])
+def test_curves_are_read_from_whole_evaluations_however_written(study, indent):
+    """The samples behind the scores hold text that looks like the key."""
+    path = next((study.parent / "store" / "evaluate").rglob("evaluation.json"))
+    run = next(r for r in make_runs(study.parent / "store") if r.artefacts["evaluate"].endswith(path.parent.name))
+    whole = {"summary": {"scores": '\n  "scores": ['}} | json.loads(path.read_text()) | {"samples": {"scores": [1]}}
+    path.write_text(json.dumps(whole, indent=indent))
+    assert scores_of(run, study.parent / "store") == whole["scores"]
+
+
+def test_a_broken_evaluation_is_named(study, capsys):
+    path = next((study.parent / "store" / "evaluate").rglob("evaluation.json"))
+    path.write_text(path.read_text()[:300])
+    assert f"{path} is not whole JSON" in refused(capsys, study)

@@ -28,6 +28,7 @@ MEASURES = {  # of a score, in the records of runs
     "auroc": Metric("AUROC", False),
     "ause": Metric("AUSE", True),
     "evaluations": Metric("Evaluations", True),
+    "spearman": Metric("Spearman", True),  # with what is good: realism, confidence, membership
 }
 OF_ALL_SAMPLES = {"sample_accuracy": Metric("Accuracy of the samples", False)}
 TARGETS = {"confidence": "Confidence", "realism": "Realism", "membership": "Membership"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,12 +181,12 @@ def curves_of(study: Study, found: Matched, store: Path) -> dict[str, Curves]:
     if not study.curves:
         return {}
     settings = settings_of(study, found, labels_of(found))
-    evaluations = {run.id: scores_of(run, store) for run in found.runs.values()}
+    read = {run.id: curves_in(scores_of(run, store), study) for run in found.runs.values()}
     drawn: dict[str, Curves] = {}
     for metric in study.curves:
         of_metric = {}
         for setting in settings:
-            by_seed = {seed: curve_of(evaluations[run.id], setting.score, metric) for seed, run in setting.runs.items()}
+            by_seed = {seed: read[run.id].get((setting.score, metric)) for seed, run in setting.runs.items()}
             entry = gain({seed: curve for seed, curve in by_seed.items() if curve is not None})
             if entry is not None:
                 of_metric[setting.place] = entry
@@ -193,13 +194,26 @@ def curves_of(study: Study, found: Matched, store: Path) -> dict[str, Curves]:
     return drawn
 
 
+def curves_in(scores: Sequence[Mapping[str, Any]], study: Study) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """The curves that the study draws of a run, by score and metric; of its own score where rows are of whole runs."""
+    rows = dict((row["name"], row) for row in scores) if study.scores else dict(zip([""], scores))
+    wanted = [(name, metric) for name in study.scores or ("",) if name in rows for metric in study.curves]
+    curves = {(name, metric): (rows[name].get("curves") or {}).get(metric) for name, metric in wanted}
+    return {place: curve for place, curve in curves.items() if curve}
+
+
 def scores_of(run: RunRecord, store: Path) -> list[dict[str, Any]]:
-    """The evaluated scores of a run, its own first; none where the store has lost them."""
+    """The evaluated scores of a run, its own first; none where the store has lost them.
+
+    Only that part of the file is parsed: the samples behind it are most of it, and a study has many files. Our JSON is
+    indented, and a line break is never inside a string, so that two spaces and the key are where the part begins.
+    """
     folder = run.artefacts.get("evaluate")
     path = None if folder is None else store / folder / "evaluation.json"
-    return [] if path is None or not path.exists() else files.read_json(path)["scores"]
-
-
-def curve_of(scores: Sequence[Mapping[str, Any]], score: str, metric: str) -> Mapping[str, Any] | None:
-    chosen = next((row for row in scores if row["name"] == (score or row["name"])), None)
-    return None if chosen is None else (chosen.get("curves") or {}).get(metric)
+    if path is None or not path.exists():
+        return []
+    _, found, after = path.read_text(encoding="utf-8").partition('\n  "scores": ')
+    try:
+        return json.JSONDecoder().raw_decode(after)[0] if found else files.read_json(path)["scores"]
+    except json.JSONDecodeError:
+        return files.read_json(path)["scores"]  # says what is wrong with the file

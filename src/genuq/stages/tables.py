@@ -47,7 +47,7 @@ def _written(given: argparse.Namespace) -> list[Path]:
         return tabulate_scores(given.scores, given.score, given.against, given.keep, given.out)
     if given.study is None:
         raise ConfigurationError("genuq-table: name a study's folder, experiments/NAME, or give --scores FILE.")
-    return tabulate(given.study, given.store, given.out or given.study)
+    return tabulate(given.study, given.store, given.out or given.study, given.figures)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -56,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument("study", type=Path, nargs="?", metavar="experiments/NAME", help="folder with a study.yaml")
     whole.add_argument("--store", type=Path, default=Path("outputs/store"), help="where the artefacts and records lie")
     whole.add_argument("--out", type=Path, help="folder to write into (default: the study's)")
+    whole.add_argument("--no-figures", dest="figures", action="store_false", help="write the tables alone")
     one = whole.add_argument_group("the score table of one run")
     one.add_argument("--scores", type=Path, metavar="FILE", help="samples.safetensors or scores.safetensors of a run")
     one.add_argument("--score", help="column to filter by, higher is less trusted (default: entropy, or the first)")
@@ -64,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     return whole
 
 
-def tabulate(folder: Path, store: Path, out: Path) -> list[Path]:
+def tabulate(folder: Path, store: Path, out: Path, figures: bool = True) -> list[Path]:
     """Write a study's tables and figures; returns their paths, the Markdown first.
 
     Raises:
@@ -81,7 +82,8 @@ def tabulate(folder: Path, store: Path, out: Path) -> list[Path]:
         texts[missing.name] = "\n".join(table.missing) + "\n"
     for name, text in texts.items():
         files.write_text(out / name, text)
-    for name, figure in study_figures(table, curves_of(study, found, store)).items():
+    drawn = study_figures(table, curves_of(study, found, store)) if figures else {}
+    for name, figure in drawn.items():
         files.write_text(out / f"{name}.svg", svg(figure))
         files.write_bytes(out / f"{name}.pdf", pdf(figure))
         texts |= {f"{name}.svg": "", f"{name}.pdf": ""}
