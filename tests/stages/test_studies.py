@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
+import yaml
 from made_study import COMMAND, declare, make_runs, record
 
 from genuq.errors import ArtefactError, ConfigurationError
 from genuq.stages.grid import comparable, matched, parsed
 from genuq.stages.records import record_path, write_record
-from genuq.stages.studies import read_study
+from genuq.stages.studies import KEYS, read_study
 
 
 def study_of(folder, **changes):
@@ -25,6 +27,12 @@ class TestDeclaration:
         assert jobs[-1].command == (
             "genuq study=posteriors model=flow_matching posterior=swag likelihood=semantic seed=2 sampler.samples=512"
         )
+
+    def test_a_run_made_alone_is_recorded_under_the_study(self, tmp_path):
+        for name in ("mine", "my own", "a,b=c"):
+            study = study_of(tmp_path, study=name, command=COMMAND.replace("study=posteriors ", ""))
+            alone = study_of(tmp_path / "alone", command=study.jobs[0].command)
+            assert (alone.name, alone.jobs) == (name, study.jobs[:1])
 
     def test_a_study_of_several_commands_has_the_runs_of_all(self, tmp_path):
         further = "genuq -m likelihood=pixel posterior=isotropic,kfac model=ddpm seed=0,1 sampler.samples=512"
@@ -78,6 +86,15 @@ class TestDeclaration:
             (tmp_path / "study.yaml").write_text(text)
             with pytest.raises(ConfigurationError, match=message):
                 read_study(tmp_path)
+
+
+def test_the_documented_study_is_one(tmp_path):
+    page = (Path(__file__).parents[2] / "experiments" / "README.md").read_text()
+    (tmp_path / "study.yaml").write_text(page.split("```yaml\n")[1].split("```")[0])
+    study = read_study(tmp_path)
+    assert (study.name, len(study.jobs), len(study.published)) == ("posteriors", 2 * 3 * 2 * 5, 1)
+    keys = yaml.safe_load((tmp_path / "study.yaml").read_text())
+    assert set(keys) == set(KEYS) - {"study"}  # which the command gives
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,19 +42,25 @@ class Job:
     command: str
 
 
-def expected_jobs(commands: Iterable[str], rows: Row, columns: str | None, seeds: str | None) -> tuple[Job, ...]:
+def expected_jobs(
+    commands: Iterable[str], rows: Row, columns: str | None, seeds: str | None, study: str
+) -> tuple[Job, ...]:
     """Every run that the commands ask for, once, in their order.
+
+    Args:
+        study: that the commands' runs are recorded under, which a run that is made alone must be told.
 
     Raises:
         ConfigurationError: a command that is none, a key that no command sets, or a cell that would mix runs.
     """
     shown = {"rows": rows, "columns": (columns,) if columns else (), "seeds": (seeds,) if seeds else ()}
+    named = {"study": study if re.fullmatch(r"[\w.-]+", study) else f"'{study}'"}
     found: dict[Any, Job] = {}
     for command in commands:
         listed = _settings(command)
         _require_shown(command, listed, shown)
         for settings in listed:
-            job = _job(settings, rows, columns, seeds)
+            job = _job(named | settings, rows, columns, seeds)
             known = found.setdefault((job.row, job.column, job.seed), job)
             if known.settings != job.settings:
                 raise ConfigurationError(

@@ -13,7 +13,7 @@ import yaml
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.report.published import Published, published
 from genuq.report.study_table import Row
-from genuq.stages.grid import Job, expected_jobs, words_of
+from genuq.stages.grid import Job, expected_jobs, parsed, words_of
 
 FILE = "study.yaml"
 KEYS = {  # with what each may hold, for messages
@@ -65,7 +65,7 @@ class Study:
     @cached_property
     def jobs(self) -> tuple[Job, ...]:
         """Every run that the commands ask for, once, in their order."""
-        return expected_jobs(self.commands, self.rows, self.columns, self.seeds)
+        return expected_jobs(self.commands, self.rows, self.columns, self.seeds, self.name)
 
 
 def read_study(folder: str | Path) -> Study:
@@ -133,7 +133,8 @@ def _check_keys(study: Study) -> None:
 
 def _named_by(commands: Sequence[str]) -> str:
     """The study that the commands themselves name."""
-    names = {argument[6:] for command in commands for argument in words_of(command) if argument.startswith("study=")}
+    given = [argument for command in commands for argument in words_of(command) if argument.startswith("study=")]
+    names = {str(parsed(argument.removeprefix("study="))) for argument in given}
     if len(names) > 1:
         raise ConfigurationError(f"The commands name several studies: {', '.join(sorted(names))}. Name one.")
     return next(iter(names), "")
