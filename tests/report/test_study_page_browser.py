@@ -432,6 +432,18 @@ def test_no_sideways_scrolling(page, width):
     assert scroll_width(page, width) <= width
 
 
+def test_long_names_do_not_widen_the_page(browser, made, tmp_path):
+    study = copy.deepcopy(made)
+    long = "a_name_without_any_place_to_break_it_" * 4
+    study |= {"name": long, "keys": [long, "posterior"], "commands": [long], "absent": [long], "question": long}
+    for run in study["runs"]:
+        run |= {"name": long, "values": [long + run["values"][0], run["values"][1]]}
+        for row in run["summary"]["table"]:
+            row["label"] = long + row["label"]
+    page = opened(browser, written(study, tmp_path))
+    assert scroll_width(page, 390) <= 390
+
+
 def test_nothing_is_fetched(page):
     press(page, "#dots", Keys.ARROW_RIGHT)
     asked = asked_for(page)
