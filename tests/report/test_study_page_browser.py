@@ -208,6 +208,19 @@ def test_metric_and_difference_from_random(page, made):
     assert find(page, "#curves .title")[0].text == "Precision less that of random removal"
 
 
+def test_all_that_is_drawn_lies_within_the_axes(page):
+    for scores in (["Generative uncertainty"], ["Generative uncertainty", "Trace of the variance"]):
+        switch_on(page, *scores)
+        inside = page.execute_script(
+            "const { left, right, top, bottom } = curves.frame.box;"
+            "const kinds = '#curves :is(.stroke-of, .chance, .random .band, .banded .band)';"
+            "const shapes = [...document.querySelectorAll(kinds)];"
+            "return shapes.map((shape) => shape.getBBox()).map(({ x, y, width, height }) =>"
+            "x >= left && y >= top && x + width <= right && y + height <= bottom)"
+        )
+        assert len(inside) > 8 and all(inside)
+
+
 def test_the_legend_switches_lines_off_and_on(page):
     switch_on(page, "Generative uncertainty", "Trace of the variance")
     assert len(drawn_lines(page)[0]) == 12

@@ -16,7 +16,8 @@ function drawCurves() {
   curves.marked = null;
   const chances = lineState.against ? [] : chancesOf(curves.lines);
   const banded = curves.lines.length <= 6;
-  const heights = [...curves.lines, ...chances].flatMap((line) => [...line.value, ...(banded ? [...line.low, ...line.high] : [])]).filter(isNumber);
+  const within = (lines, bands) => lines.flatMap((line) => [...line.value, ...(bands ? [...line.low, ...line.high] : [])]);
+  const heights = [...within(curves.lines, banded), ...within(chances, chances.length === 1)].filter(isNumber);
   const across = curves.lines.flatMap((line) => line.x);
   const y = extent(heights.length ? [...heights, ...(lineState.against ? [0] : [])] : [0, 1]);
   const x = across.length ? [Math.max(...across) + 0.01, Math.min(...across) - 0.01] : [1, 0.5];
