@@ -18,7 +18,7 @@ from genuq.stages import configuration, overrides
 from genuq.stages.overrides import check_overrides, config_directory
 
 CONF = config_directory()
-GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir())
+GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name != "hydra")
 CHOICES = [(group, file.stem) for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))]
 
 

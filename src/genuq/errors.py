@@ -36,6 +36,10 @@ class ProcessError(GenuqError):
     """Another process of the same job that died."""
 
 
+class SearchError(GenuqError):
+    """A search that found nothing."""
+
+
 class NonFiniteError(GenuqError):
     """NaN or infinite values where numbers are required."""
 

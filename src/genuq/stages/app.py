@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import shlex
@@ -11,6 +12,7 @@ from pathlib import Path
 import hydra
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -22,26 +24,32 @@ from genuq.stages import configuration, runtime
 from genuq.stages.finished import is_finished, stamp_path
 from genuq.stages.job import Job
 from genuq.stages.overrides import check_overrides, config_directory
+from genuq.stages.search import search_of
 from genuq.stages.sweeps import sweep_of
 
 HYDRA_INFORMATION = {"-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-p", "--package", "-i", "--info"}
-FAILED: list[str] = []
-
+TYPED = "GENUQ_COMMAND"  # variable of the environment with what the user typed, for jobs that a launcher runs elsewhere
 
 COMMANDS = {  # modules with main(arguments) -> exit status
     "store": "genuq.stages.store_command",
     "study": "genuq.stages.study",
 }
 
+configuration.register()  # at once: the process of a launcher imports `job`, then composes its configuration
+
+
+class JobFailedError(CompactHydraException):
+    """How the sweep learns that one of its jobs failed, wherever that ran; the user has been told why."""
+
 
 def main() -> None:
     """Entry point: a sub-command; or check the overrides of all jobs, then let Hydra run those not yet finished."""
     runtime.prepare()
-    configuration.register()
     arguments = sys.argv[1:]
     if arguments and arguments[0] in COMMANDS:
         sys.exit(subcommand(arguments[0], arguments[1:]))
     informs = any(argument.split("=")[0] in HYDRA_INFORMATION for argument in arguments)
+    search, os.environ[TYPED] = None, command_line()
     try:
         if not informs:
             sweep = sweep_of(arguments)
@@ -50,11 +58,19 @@ def main() -> None:
                 return
             check_overrides(arguments)
             sys.argv += sweep.arguments(arguments) if sweep else []
+            search = search_of(sys.argv[1:])
+            if search and search.left() <= 0:
+                print(search.result())
+                return
+            sys.argv += search.arguments() if search else []
     except GenuqError as error:
         complain(error)
         sys.exit(2)
-    hydra.main(version_base="1.3", config_path=str(config_directory()), config_name="config")(job)()
-    if FAILED:
+    try:
+        with search.reporting() if search else contextlib.nullcontext():
+            hydra.main(version_base="1.3", config_path=str(config_directory()), config_name="config")(job)()
+    except (GenuqError, JobFailedError) as error:
+        complain(error)
         sys.exit(1)
 
 
@@ -67,19 +83,33 @@ def subcommand(name: str, arguments: list[str]) -> int:
         return 2
 
 
-def job(config: DictConfig) -> None:
-    """One job of the application; an error of the user's ends this job, not the sweep."""
+def job(config: DictConfig) -> float | None:
+    """One job of the application; returns the objective of a search.
+
+    Raises:
+        JobFailedError: an error of the user's ended this job; it does not end the sweep.
+    """
+    runtime.prepare()  # the process of a launcher, too
+    hydra_config = HydraConfig.get()
     try:
-        hydra_config = HydraConfig.get()
-        folder, origin = Path(hydra_config.runtime.output_dir), origin_of(hydra_config)
-        store = Path(config.store).expanduser().absolute()
-        if origin.sweep and is_finished(stamp_path(store, origin.sweep, origin.overrides), store):
-            print(f"{origin.name}: finished before")
-            return
-        execute(config, folder, command_line(), origin)
+        return one_job(config, Path(hydra_config.runtime.output_dir), origin_of(hydra_config))
     except GenuqError as error:
         complain(error)
-        FAILED.append(str(error))
+        if hydra_config.mode != RunMode.MULTIRUN:
+            sys.exit(1)
+        raise JobFailedError("Not all jobs could be finished; see the errors above.") from error
+
+
+def one_job(config: DictConfig, folder: Path, origin: Job) -> float | None:
+    """Run a job, unless it was finished before; returns its objective."""
+    store = Path(config.store).expanduser().absolute()
+    if origin.sweep and is_finished(stamp_path(store, origin.sweep, origin.overrides), store):
+        print(f"{origin.name}: finished before")
+    else:
+        execute(config, folder, command_line(), origin)
+    from genuq.stages.objective import value_of  # after the check of the overrides, as in `execute`
+
+    return value_of(config, folder)
 
 
 def origin_of(hydra_config: HydraConf) -> Job:
@@ -110,10 +140,12 @@ def execute(config: DictConfig, folder: Path, command: str, origin: Job | None =
 
 def command_line() -> str:
     """What the user typed."""
+    if TYPED in os.environ:
+        return os.environ[TYPED]
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
-def complain(error: GenuqError) -> None:
+def complain(error: Exception) -> None:
     """The error as a person reads it; the traceback only where GENUQ_TRACEBACK is set."""
     console = Console(stderr=True)
     if os.environ.get("GENUQ_TRACEBACK"):

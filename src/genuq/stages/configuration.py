@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -296,6 +297,7 @@ class Config:
     stages: list[str] = field(default_factory=list)
     device: str = "auto"
     store: str = "outputs/store"
+    objective: str | None = None  # a number of the evaluation, for a search
     study: str | None = None  # null: `name`
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -338,6 +340,8 @@ def folder_name(overrides: str, longest: int = 150) -> str:
 
 def register() -> None:
     """Make the schemas known to Hydra: `schema` for the whole, GROUP/schema_NAME where a group has several."""
+    # ours of a launcher bears the plugin's name, so that both with and without the plugin it can be composed
+    warnings.filterwarnings("ignore", message="(?s).*validated against ConfigStore schema with the same name")
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)

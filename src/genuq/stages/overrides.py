@@ -11,6 +11,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -18,6 +19,9 @@ from omegaconf.errors import OmegaConfBaseException
 import genuq
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.stages.configuration import Config
+from genuq.stages.plugins import check_plugins
+
+SEARCH = "hydra/sweeper=search"
 
 
 def config_directory() -> Path:
@@ -34,8 +38,9 @@ def check_overrides(arguments: Sequence[str]) -> None:
         ConfigurationError: an unknown key, option or value; the message names it and the near match.
     """
     texts = [argument for argument in arguments if not argument.startswith("-")]
+    check_plugins(texts)
     with initialize_config_dir(str(config_directory()), version_base="1.3"):
-        for job in jobs(texts):
+        for job in tried(texts) if SEARCH in texts else jobs(texts):
             try:
                 _require_values(compose("config", overrides=list(job)))
             except (HydraException, OmegaConfBaseException) as error:
@@ -44,19 +49,41 @@ def check_overrides(arguments: Sequence[str]) -> None:
 
 def jobs(texts: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """The overrides of each job of a sweep; one job where nothing is swept."""
+    return itertools.product(*_choices(texts))
+
+
+def tried(texts: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """The overrides of as many jobs as have every value of a search once, and of every interval both ends."""
+    choices = _choices(texts)
+    for number in range(max(map(len, choices), default=1)):
+        yield tuple(values[number % len(values)] for values in choices)
+
+
+def _choices(texts: Sequence[str]) -> list[list[str]]:
+    """For each override, what it is in the jobs."""
     try:
         overrides = OverridesParser.create().parse_overrides(overrides=list(texts))
     except HydraException as error:
         raise ConfigurationError(
             f"{str(error).splitlines()[0]} Overrides look like group=option or group.key=value."
         ) from error
-    choices = [
-        [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+    return [
+        [f"{override.get_key_element()}={value}" for value in _values(override, SEARCH in texts)]
         if override.is_sweep_override()
         else [str(override.input_line)]
         for override in overrides
     ]
-    return itertools.product(*choices)
+
+
+def _values(override: Override, searches: bool) -> list[str]:
+    if not override.is_interval_sweep():
+        return list(override.sweep_string_iterator())
+    if not searches:
+        raise ConfigurationError(
+            f"{override.input_line}: an interval needs a search. Add {SEARCH}, or list the values."
+        )
+    interval: Any = override.value()
+    return [str(interval.start), str(interval.end)]
 
 
 def _require_values(config: DictConfig) -> None:

@@ -15,6 +15,7 @@ from genuq.stages.columns import check_columns, check_watchers
 from genuq.stages.evaluate import scoring_space
 from genuq.stages.fit import check_posteriors, key_of, of_members, settings_of
 from genuq.stages.loggers import check_logger
+from genuq.stages.objective import check_objective
 from genuq.stages.propagate import check_propagator
 from genuq.stages.run import Run
 from genuq.stages.run_members import check_members
@@ -41,6 +42,7 @@ def check(run: Run) -> None:
         check_draws(run)
     if stages & {"embed", "score", "evaluate"} or applied(run):
         check_evaluation(run)
+    check_objective(run)
     if run.config.propagator is not None:
         check_propagator(run)
     if applied(run):
