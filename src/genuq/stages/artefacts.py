@@ -99,10 +99,12 @@ class StageFolder:
 
     def complete(self, seconds: float, notes: Mapping[str, Any]) -> None:
         """Write the manifest over all files of the folder."""
+        for unfinished in self.path.rglob(f".*{files.PARTIAL}"):  # of a process that was killed
+            unfinished.unlink()
         paths = {
             str(file.relative_to(self.path)): file
             for file in sorted(self.path.rglob("*"))
-            if file.is_file() and file.name != MANIFEST and not file.name.endswith(".partial")
+            if file.is_file() and file.name != MANIFEST
         }
         manifest = {
             "fingerprint": self.fingerprint,

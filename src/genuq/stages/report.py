@@ -53,7 +53,7 @@ class Report(Stage):
     def execute(self, run: Run, display: Display) -> None:
         super().execute(run, display)
         display.console.print(terminal_table(files.read_json(run.path(self.name) / "results.json")))
-        display.say(f"Open {display_path(run.path(self.name) / 'index.html')}")
+        display.say(f"Open {display_path(run.folder / self.name / 'index.html')}")
 
 
 def display_path(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -52,6 +53,8 @@ class Train(Stage):
             "configuration": run.plain("seed", "data", "model", "network", "trainer"),
         }
         save_model(folder.path / "model.safetensors", model.cpu(), run.description(), notes)
+        for part in ("model", "autoencoder"):  # what a killed training would have gone on from
+            shutil.rmtree(folder.path / part, ignore_errors=True)
         return notes
 
     def assist(self, run: Run, display: Display) -> None:
@@ -96,6 +99,7 @@ class TrainJudge(Stage):
         training = self.trained(run, folder, display)
         accuracy = training.accuracy(run.test_set)
         save_classifier(folder.path / "judge.safetensors", training.classifier.cpu(), self.options(run), accuracy)
+        shutil.rmtree(folder.path / "judge", ignore_errors=True)
         display.say(f"the judge finds the class of {accuracy:.1%} of the real test images")
         return {"real_test_accuracy": accuracy}
 

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from genuq import files
 from genuq.errors import CheckpointError
 from genuq.stages import runtime
 from genuq.stages.training import Training
@@ -70,6 +73,7 @@ def complete(
         gradient_clip_val=hardware.gradient_clip,
         logger=logger,
         callbacks=[*keep, *callbacks],
+        plugins=[WholeCheckpoints()],
         enable_checkpointing=folder is not None,
         enable_progress_bar=any(isinstance(part, lightning.pytorch.callbacks.ProgressBar) for part in callbacks),
         use_distributed_sampler=False,
@@ -81,6 +85,16 @@ def complete(
         mistaken = "num_workers|not resumable|logging interval|is not empty|in eval mode"
         warnings.filterwarnings("ignore", message=f".*({mistaken}).*")
         trainer.fit(module, ckpt_path=str(last) if resumes else None, weights_only=True)
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints that appear whole or not at all: Lightning's own go through the system's temporary folder, and on
+    another disk than that they are copied into their place.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        with files.replacing(path) as temporary:
+            torch.save(checkpoint, temporary)
 
 
 def _keeping_last(folder: Path, every: int) -> ModelCheckpoint:
