@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import pytest
@@ -65,16 +66,20 @@ def kill_and_resume(root: Path) -> None:
 def in_child(folder: Path, seconds: float | None = None, reports: bool = True) -> bool:
     """Run in a child; kill it after some seconds if it is not done by then, and say so."""
     if not (child := os.fork()):
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), 1)
-            os.dup2(nowhere.fileno(), 2)
-            whole_run(folder, reports)
+        with open(folder.with_name(f"log-of-{folder.name}"), "w") as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+            try:
+                whole_run(folder, reports)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
         os._exit(0)
     deadline = time.monotonic() + (600 if seconds is None else seconds)
     while time.monotonic() < deadline:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
-            assert status == 0, f"a run in {folder} failed"
+            assert status == 0, folder.with_name(f"log-of-{folder.name}").read_text()[-3000:]
             return False
         time.sleep(0.005)
     os.kill(child, signal.SIGKILL)
