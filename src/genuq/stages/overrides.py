@@ -98,6 +98,9 @@ def _require_values(config: DictConfig) -> None:
 def _require_known(node: DictConfig, schema: type, prefix: str = "") -> None:
     """Refuse keys that no schema has: Hydra adds them where they come with a + or from a file of the user's."""
     known = [field.name for field in fields(schema)]
+    for name in known:
+        if node._get_node(name) is None:
+            raise ConfigurationError(f"'{prefix}{name}' was deleted. Give a value instead: {prefix}{name}=null, say.")
     for key in map(str, node):
         if key not in known:
             raise ConfigurationError(f"'{prefix}{key}' is not a key of the configuration.{did_you_mean(key, known)}")
