@@ -18,9 +18,10 @@ from genuq.report.style import SERIES, colour, styled
 from genuq.report.values import power_of_ten, significant, titled
 
 ROOM = Room(width=3.8, height=2.6, left=0.75, right=0.4)
-TAIL = 0.001  # of the samples at each end that may lie outside of a plot
+TAIL = 0.001  # of the samples at each end that lie outside of a plot,
+MANY = 10_000  # where there are so many
 BINS, CELLS = 80, 60
-COUNTS = LinearSegmentedColormap.from_list("counts", ["#dde6ee", "#63a0cc", "#0067a5", "#003152"])
+COUNTS = LinearSegmentedColormap.from_list("counts", ["#a9c4da", "#63a0cc", "#0067a5", "#003152"])
 
 
 def score_figures(
@@ -52,11 +53,12 @@ def score_figures(
 
 
 def _range(values_N: Array) -> tuple[float, float]:
-    """Where all but the tails of the finite values lie."""
+    """Where the finite values lie; of many, all but their tails."""
     finite = values_N[np.isfinite(values_N)]
     if not len(finite):
         return 0.0, 1.0
-    low, high = (float(end) for end in np.quantile(finite, [TAIL, 1 - TAIL]))
+    tail = TAIL if len(finite) > MANY else 0.0
+    low, high = (float(end) for end in np.quantile(finite, [tail, 1 - tail]))
     return (low, high) if low < high else (low - 0.5, high + 0.5)
 
 
@@ -75,10 +77,10 @@ def _beyond(*columns: Array) -> str:
 def histogram(axes: Axes, score_N: Array, name: str, threshold: float) -> None:
     """How many samples have which score; those that are kept in colour."""
     span = _range(score_N)
-    edges = np.linspace(*span, BINS + 1)
-    counts, _ = np.histogram(score_N, edges)
-    shades = [colour(SERIES[0]) if edge <= threshold else colour("plot-band") for edge in edges[:-1]]
-    axes.bar(edges[:-1], counts, np.diff(edges), align="edge", color=shades, linewidth=0)
+    edges = np.linspace(*span, min(BINS, 10 + len(score_N) // 50) + 1)
+    for values, shade in ((score_N, colour("plot-band")), (score_N[score_N <= threshold], colour(SERIES[0]))):
+        counts, _ = np.histogram(values, edges)
+        axes.bar(edges[:-1], counts, np.diff(edges), align="edge", color=shade, linewidth=0)
     axes.axvline(threshold, color=colour("plot-ink"), linewidth=1)
     axes.set_title("Samples by score")
     axes.set_xlabel(f"{name}, higher is less trusted; kept: up to {significant(threshold)}")
@@ -99,9 +101,9 @@ def density(axes: Axes, score_N: Array, other_N: Array, names: Sequence[str], th
         extent=(*spans[0], *spans[1]),
         mincnt=1,
         cmap=COUNTS,
-        norm=LogNorm(),
         linewidths=0.1,
     )
+    cells.set_norm(LogNorm(1, max([10.0, *np.asarray(cells.get_array())])))
     axes.axvline(threshold, color=colour("plot-ink"), linewidth=1)
     axes.grid(visible=False)
     axes.set_title(f"{titled(names[1])} by {names[0]}")
