@@ -99,7 +99,7 @@ def _require_known(node: DictConfig, schema: type, prefix: str = "") -> None:
     """Refuse keys that no schema has: Hydra adds them where they come with a + or from a file of the user's."""
     known = [field.name for field in fields(schema)]
     for name in known:
-        if node._get_node(name) is None:
+        if name not in set(node.keys()):  # `in node` takes a value that is missing for a missing key
             raise ConfigurationError(f"'{prefix}{name}' was deleted. Give a value instead: {prefix}{name}=null, say.")
     for key in map(str, node):
         if key not in known:
