@@ -122,7 +122,7 @@ def test_whatever_it_made_or_read_must_be_as_it_was(change: str, ended: Path, mo
         os.utime(path, ns=(changed, changed))
 
 
-MODELS, KINDS = "flow_matching,ddpm,latent_diffusion", "exact_laplace,diagonal_laplace,mc_dropout,isotropic"
+MODELS, KINDS = "flow_matching,ddpm,latent_diffusion", "exact_laplace,diagonal_laplace,kfac,isotropic"
 LIKELIHOODS = "pixel,semantic,semantic_normalised"
 
 
