@@ -20,14 +20,15 @@ from rich.text import Text
 
 from genuq import files
 from genuq.errors import GenuqError
-from genuq.stages import configuration, runtime
+from genuq.stages import configuration, help, runtime
 from genuq.stages.finished import is_finished, stamp_path
 from genuq.stages.job import Job
 from genuq.stages.overrides import check_overrides, config_directory
 from genuq.stages.search import search_of
 from genuq.stages.sweeps import sweep_of
 
-HYDRA_INFORMATION = {"-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-p", "--package", "-i", "--info"}
+HELP = {"-h", "--help"}
+HYDRA_INFORMATION = {"--hydra-help", "--version", "-c", "--cfg", "-p", "--package", "-i", "--info"}
 TYPED = "GENUQ_COMMAND"  # variable of the environment with what the user typed, for jobs that a launcher runs elsewhere
 
 COMMANDS = {  # modules with main(arguments) -> exit status
@@ -48,6 +49,9 @@ def main() -> None:
     arguments = sys.argv[1:]
     if arguments and arguments[0] in COMMANDS:
         sys.exit(subcommand(arguments[0], arguments[1:]))
+    if HELP & set(arguments):
+        print(help.text(config_directory()))
+        return
     informs = any(argument.split("=")[0] in HYDRA_INFORMATION for argument in arguments)
     search, os.environ[TYPED] = None, command_line()
     try:
