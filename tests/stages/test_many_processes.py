@@ -169,7 +169,9 @@ def is_alive(pid: int) -> bool:
 
 def test_one_process_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "connector", lambda run: pytest.fail("connected"))
-    with processes.together(Run(composed(*POINTS), tmp_path, "genuq")):
+    checked: list[bool] = []
+    with processes.together(Run(composed(*POINTS), tmp_path, "genuq"), lambda: checked.append(True)):
+        assert checked
         assert runtime.agree(3) == 3 and runtime.totals({"a": 1.5}) == {"a": 1.5}
 
 

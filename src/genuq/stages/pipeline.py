@@ -43,12 +43,14 @@ def execute(
 
     The study's record of the run is written at the end, and the stamp by which a sweep knows that it is finished.
     """
-    further = processes.was_started()
-    run, display = Run(config, folder, command, job or Job()), display or Display(Console(quiet=further))
-    if not further:
+    quiet = processes.was_started() or not runtime.is_first_process()
+    run, display = Run(config, folder, command, job or Job()), display or Display(Console(quiet=quiet))
+
+    def check() -> None:
         with display.busy("checking the configuration, the data and the weights"):
             preflight.check(run)
-    with processes.together(run):
+
+    with processes.together(run, check):
         first = runtime.is_first_process()
         if first:
             write_record(run.store, record_of(run))

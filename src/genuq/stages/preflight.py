@@ -20,6 +20,7 @@ from genuq.stages.propagate import check_propagator
 from genuq.stages.run import Run
 from genuq.stages.run_members import check_members
 from genuq.stages.stage import STAGES
+from genuq.stages.trainer import check_trainer
 
 
 def check(run: Run) -> None:
@@ -30,6 +31,7 @@ def check(run: Run) -> None:
     """
     check_names(run)
     check_logger(run)
+    check_trainer(run.config.trainer)
     stages = set(run.config.stages)
     check_data(run)
     if stages & {"train", "fit", "sample"}:

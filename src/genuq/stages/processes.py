@@ -15,7 +15,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,26 +28,36 @@ from genuq.stages.run import Run
 
 PATIENCE = datetime.timedelta(days=7)  # of processes for each other: the first one does some stages alone
 GRACE = 60.0  # seconds that the first process has to notice that another one died
+STARTED = "GENUQ_STARTED"  # set in the processes that are started here
 RANK = "LOCAL_RANK"  # set in every process of several: Lightning's word for its number on this machine
 
 
 @contextlib.contextmanager
-def together(run: Run) -> Iterator[None]:
+def together(run: Run, check: Callable[[], object]) -> Iterator[None]:
     """Within it, all processes that the trainer asks for are connected; nothing happens where it asks for one.
+
+    Args:
+        check: called before any process is started.
 
     Raises:
         ConfigurationError: devices that this machine has not.
         ProcessError: another process died.
     """
     if not asks_for_several(run):
+        check()
         yield
         return
     fabric = connector(run)
     environment: Any = fabric.strategy.cluster_environment
     if environment.creates_processes_externally:
-        join(fabric)
-        yield
+        with ending_on_errors():
+            join(fabric)
+            if not was_started():
+                check()
+            yield
+            fabric.barrier()  # what the first one makes last is there for all
         return
+    check()
     variables = {
         RANK: "0",
         "NODE_RANK": str(environment.node_rank()),
@@ -62,10 +73,29 @@ def join(fabric: Any) -> None:
     """Connect with processes that somebody else has started; for as long as this one lives, whatever it sweeps."""
     import torch.distributed as processes
 
-    if not processes.is_initialized():
-        fabric.launch()
+    known = processes.is_initialized()
+    fabric.launch()
+    if not known:
         atexit.register(processes.destroy_process_group)
     fabric.barrier()  # nobody leaves a job, and lets others see it finished, before all have entered
+
+
+@contextlib.contextmanager
+def ending_on_errors() -> Iterator[None]:
+    """Any error ends this process, and with it the others, which would wait for it; no sweep goes on without it."""
+    try:
+        yield
+    except GenuqError as error:
+        sys.exit(f"error in process {number()}: {error}")
+    except Exception:
+        traceback.print_exc()
+        sys.exit(1)
+
+
+def number() -> int:
+    import torch.distributed as processes
+
+    return processes.get_rank() if processes.is_initialized() else int(os.environ.get(RANK, "0"))
 
 
 def asks_for_several(run: Run) -> bool:
@@ -74,8 +104,8 @@ def asks_for_several(run: Run) -> bool:
 
 
 def was_started() -> bool:
-    """Whether this process was started to work along."""
-    return int(os.environ.get(RANK, "0")) > 0
+    """Whether this process was started by another one of ours, to work along."""
+    return STARTED in os.environ
 
 
 def connector(run: Run) -> Any:
@@ -129,6 +159,7 @@ def connected(run: Run) -> Iterator[None]:
     fabric.barrier()
     try:
         yield
+        fabric.barrier()
     finally:
         torch.distributed.destroy_process_group()
 
@@ -165,7 +196,7 @@ def start(rank: int, task: str) -> subprocess.Popen[str]:
     """A process that works along; it ends when its standard input does, and so with this one."""
     other = subprocess.Popen(
         [sys.executable, "-P", "-m", "genuq.stages.processes"],
-        env=os.environ | {RANK: str(rank)},
+        env=os.environ | {RANK: str(rank), STARTED: "1"},
         stdin=subprocess.PIPE,
         text=True,
     )
@@ -207,7 +238,7 @@ def main() -> None:
     try:
         pipeline.execute(OmegaConf.create(task["config"]), Path(task["folder"]), task["command"])
     except GenuqError as error:
-        sys.exit(f"error in process {os.environ[RANK]}: {error}")
+        sys.exit(f"error in process {number()}: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from genuq.models import GenerativeModel, VAEAutoencoder
 from genuq.networks import Classifier
 from genuq.posteriors.regression import regression_batches
 from genuq.randomness import HELD_OUT
+from genuq.stages import sharding
 from genuq.stages.artefacts import StageFolder
 from genuq.stages.checkpoints import load_model, save_classifier, save_model
 from genuq.stages.loggers import lightning_logger
@@ -72,7 +73,10 @@ class Train(Stage):
             vae.measure_scale()
         training = GenerativeTraining(model, run.training_set, optimisation)
         fit(run, self.name, training, folder.path / "model", display)
-        model.network.load_state_dict(training.averaged.state_dict())
+        if run.config.trainer.strategy == sharding.STRATEGY:
+            model.network = models.build(run.description()).network  # whole
+            model.cpu()
+        model.network.load_state_dict(sharding.whole(training.averaged.state_dict()))
         return model
 
     def initial(self, run: Run) -> GenerativeModel:
@@ -148,9 +152,16 @@ def fit(run: Run, stage: str, module: Training, folder: Path, display: Display) 
     what = folder.name
     display.say(f"training the {what}: {module.optimisation.steps} steps of {module.optimisation.batch_size}")
     logger = lightning_logger(run, stage, what, display)
-    complete(module, hardware_of(run), folder, logger, [RichProgressBar(leave=True)])
+    shards = isinstance(module, GenerativeTraining)
+    complete(module, hardware_of(run, shards), folder, logger, [RichProgressBar(leave=True)])
 
 
-def hardware_of(run: Run) -> Hardware:
+def hardware_of(run: Run, shards: bool = False) -> Hardware:
+    """The trainer's hardware.
+
+    Args:
+        shards: whether a network that the strategy divides is to be divided; else every process holds it whole.
+    """
     settings = run.config.trainer
-    return Hardware(**{field.name: settings[field.name] for field in fields(Hardware)})
+    hardware = Hardware(**{field.name: settings[field.name] for field in fields(Hardware)})
+    return hardware if shards or hardware.strategy != sharding.STRATEGY else replace(hardware, strategy="ddp")

@@ -15,9 +15,12 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from genuq import files
-from genuq.errors import CheckpointError
-from genuq.stages import runtime
+from genuq.errors import CheckpointError, ConfigurationError, did_you_mean
+from genuq.stages import runtime, sharding
+from genuq.stages.configuration import TrainerConfig
 from genuq.stages.training import Training
+
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true", sharding.STRATEGY)
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def complete(
         accelerator=hardware.accelerator,
         devices=hardware.devices,
         num_nodes=hardware.num_nodes,
-        strategy=hardware.strategy,
+        strategy=sharding.strategy() if hardware.strategy == sharding.STRATEGY else hardware.strategy,
         precision=hardware.precision,
         gradient_clip_val=hardware.gradient_clip,
         logger=logger,
@@ -82,7 +85,7 @@ def complete(
     )
     with warnings.catch_warnings():
         # a resumed loader starts at its step by itself, short trainings are no mistake, nor is a frozen autoencoder
-        mistaken = "num_workers|not resumable|logging interval|is not empty|in eval mode"
+        mistaken = "num_workers|not resumable|logging interval|is not empty|in eval mode|returned a view tensor"
         warnings.filterwarnings("ignore", message=f".*({mistaken}).*")
         trainer.fit(module, ckpt_path=str(last) if resumes else None, weights_only=True)
 
@@ -111,4 +114,24 @@ def require_whole(checkpoint: Path) -> None:
     if broken:
         raise CheckpointError(
             f"{checkpoint} is truncated or was altered ({broken} is broken). Delete it and run the same command again."
+        )
+
+
+def check_trainer(settings: TrainerConfig) -> None:
+    """Raise ConfigurationError for a strategy, or a precision with it, that this trainer does not know."""
+    if settings.strategy not in STRATEGIES:
+        raise ConfigurationError(
+            f"trainer.strategy = '{settings.strategy}' is not known here.{did_you_mean(settings.strategy, STRATEGIES)}"
+        )
+    if settings.strategy == sharding.STRATEGY:
+        sharding.sharder()
+        if settings.precision not in sharding.PRECISIONS:
+            raise ConfigurationError(
+                f"trainer.precision = '{settings.precision}' cannot be had with trainer.strategy = "
+                f"'{sharding.STRATEGY}'; choose {', '.join(sharding.PRECISIONS)}."
+            )
+    if (settings.devices < 1 and settings.devices != -1) or settings.num_nodes < 1:
+        raise ConfigurationError(
+            f"trainer.devices = {settings.devices}, trainer.num_nodes = {settings.num_nodes}: at least one process on "
+            "one machine is needed (devices: -1 for all GPUs)."
         )

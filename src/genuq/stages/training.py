@@ -18,6 +18,7 @@ from genuq.models import GenerativeModel, VAEAutoencoder
 from genuq.networks import VAE, Classifier
 from genuq.randomness import TRAINING, generator, key
 from genuq.stages.batches import StepBatches, TrainingBatch, loader, step_noise
+from genuq.stages.sharding import divide, parts
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,12 @@ class GenerativeTraining(Regression):
         self.ema = AveragedModel(model.network, multi_avg_fn=_ema_update(optimisation.ema_decay), use_buffers=True)
         self.ema.requires_grad_(False)
 
+    def configure_model(self) -> None:
+        """Lightning's hook: divide the weights and their averages alike, where the strategy does."""
+        if self.device_mesh is not None:
+            for network in (self.model.network, self.averaged):
+                divide(network, self.device_mesh["data_parallel"])
+
     @property
     def averaged(self) -> nn.Module:
         """The network with averaged weights."""
@@ -210,6 +217,6 @@ def _ema_update(decay: float) -> Any:
 
     def update(averaged: Any, current: Any, count: Tensor) -> None:
         warm = min(decay, (1 + float(count)) / (10 + float(count)))
-        torch._foreach_lerp_(averaged, current, 1 - warm)
+        torch._foreach_lerp_(parts(averaged), parts(current), 1 - warm)
 
     return update
