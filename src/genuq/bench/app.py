@@ -18,7 +18,7 @@ from genuq.errors import GenuqError
 from genuq.stages import runtime
 from genuq.stages.app import complain
 
-BENCHMARKS: tuple[str, ...] = ("posteriors", "propagators", "tables")  # modules of this folder
+BENCHMARKS: tuple[str, ...] = ("posteriors", "propagators", "store", "tables")  # modules of this folder
 Record = dict[str, Any]
 
 
