@@ -12,21 +12,32 @@ import subprocess
 from pathlib import Path
 
 from genuq import files
+from genuq.analysis.intervals import wilson_interval
 
 HERE = Path(__file__).parent
 RESULTS = Path("outputs/applications")
 COMMON = [
-    *("sampler=dpm_solver_pp_2m", "sampler.steps=10", "sampler.samples=256", "likelihood.options.image_size=64"),
+    *("sampler=dpm_solver_pp_2m", "sampler.steps=10", "likelihood.options.image_size=64"),
     *("score.also=[]", "score.controls=[random]"),
 ]
+SHARED = {  # overrides of every run of a study; seed 0 was looked at while the rule of rectification was found
+    "rectification": ["sampler.samples=1024", "application=rectify"],
+    "applications": ["sampler.samples=256"],
+}
 STAGES = "stages=[fit,sample,embed,score,apply]"
 RUNS = {
     "rectification": {
-        "spread 1 (the posterior's own)": ["application=rectify", "application.spread=1"],
-        "spread 100": ["application=rectify", "application.spread=100"],
-        "spread 300": ["application=rectify", "application.spread=300"],
-        "spread 1000": ["application=rectify", "application.spread=1000"],
-        "spread 300, not held": ["application=rectify", "application.spread=300", "application.hold=false"],
+        **{f"as it comes, seed {seed}": [f"seed={seed}"] for seed in (1, 2, 3)},
+        **{f"failed by score, seed {seed}": [f"seed={seed}", "application.failed_by=score"] for seed in (1, 2, 3)},
+        "whole image": ["seed=1", "application.region=1", "application.hold=false"],
+        "not held": ["seed=1", "application.hold=false"],
+        "16 candidates": ["seed=1", "application.candidates=16"],
+        "sure 0.99": ["seed=1", "application.sure=0.99"],
+        "noise added": ["seed=1", "application.noise=added", "application.spread=1000"],
+        "spread 1 (the posterior's own)": ["seed=1", "application.spread=1"],
+        "rule both": ["seed=1", "application.rule=both"],
+        "rule score": ["seed=1", "application.rule=score"],
+        "rule score, failed by score": ["seed=1", "application.rule=score", "application.failed_by=score"],
     },
     "applications": {
         "filter": ["application=filter"],
@@ -42,6 +53,8 @@ MEASURES = {
     "rectification": [
         "accepted",
         "success",
+        "harm",
+        "mended",
         "success_without_rule",
         "confidence_gain",
         "accuracy_gain",
@@ -56,8 +69,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("studies", nargs="+", choices=list(RUNS))
     for study in parser.parse_args().studies:
-        found = {label: result(label, overrides) for label, overrides in RUNS[study].items()}
-        lines = [f"`genuq {' '.join(COMMON)} application=...`", ""]
+        found = {label: result(study, label, overrides) for label, overrides in RUNS[study].items()}
+        lines = [f"`genuq {' '.join([*COMMON, *SHARED[study]])} ...`", ""]
         lines += ["| run | measure | application | control | difference | n |", "|---|---|---|---|---|---|"]
         for label, entry in found.items():
             rows = {row["measure"]: row for row in entry["outcome"]}
@@ -66,16 +79,18 @@ def main() -> None:
             "",
             "95 % intervals in brackets: Wilson's for rates, else bootstrap or half-samples.",
         ]
+        lines += pooled(found)
         lines += ["", *(f"- {label}: {facts(entry)}" for label, entry in found.items())]
         files.write_text(HERE.parent / study / "table.md", "\n".join(lines) + "\n")
 
 
-def result(label: str, overrides: list[str]) -> dict:
-    """The outcome of one run; all share the samples of one folder."""
-    path = RESULTS / f"{label}.json"
+def result(study: str, label: str, overrides: list[str]) -> dict:
+    """The outcome of one run; those of one seed share their samples."""
+    path, name = RESULTS / study / f"{label}.json", f"applications/{study}"
     if not path.exists():
-        subprocess.run(["genuq", *COMMON, "name=applications/run", STAGES, *overrides], check=True)
-        files.write_json(path, files.read_json(RESULTS / "run" / "apply" / "application.json"))
+        subprocess.run(["genuq", *COMMON, *SHARED[study], f"name={name}", STAGES, *overrides], check=True)
+        folder = Path("outputs") / name / "apply"
+        files.write_json(path, files.read_json(folder / "application.json"))
     return files.read_json(path)
 
 
@@ -85,11 +100,47 @@ def line(label: str, row: dict) -> str:
     return f"| {label} | {row['measure'].replace('_', ' ')} | {cells[0]} | {cells[1]} | {difference} | {row['n']} |"
 
 
+def pooled(found: dict[str, dict]) -> list[str]:
+    """Of runs that differ by their seed: what was accepted, how much of it rises at all, and how much is harm."""
+    groups: dict[str, list[dict]] = {}
+    for label, entry in found.items():
+        name, _, seed = label.partition(", seed ")
+        if seed:
+            groups.setdefault(name, []).append(entry)
+    lines = ["", "| all seeds | accepted | success | harm | control: accepted | success | harm |"] if groups else []
+    lines += ["|---|---|---|---|---|---|---|"] if groups else []
+    for name, entries in groups.items():
+        cells = [cell for side in ("", "control_") for cell in pooled_side(entries, side)]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def pooled_side(entries: list[dict], side: str) -> list[str]:
+    """Accepted of failed, success and harm of accepted."""
+    accepted = [entry["settings"][f"{side}accepted"] for entry in entries]
+    cells = [f"{sum(accepted)} of {sum(entry['settings']['failed'] for entry in entries)}"]
+    for measure in ("success", "harm"):
+        rates = [row[f"{side}value"] for entry in entries for row in entry["outcome"] if row["measure"] == measure]
+        share = wilson_interval(round(sum(rate * count for rate, count in zip(rates, accepted))), sum(accepted))
+        cells.append(f"{share.value:.3g} [{share.low:.3g}, {share.high:.3g}]")
+    return cells
+
+
 def facts(entry: dict) -> str:
     """What a run did, in numbers."""
-    wanted = ("failed", "accepted", "control_accepted", "relative_move", "region_share", "kept", "samples", "choices")
-    wanted += ("evaluations", "control_evaluations", "moved_share")
-    found = {key: entry["settings"][key] for key in wanted if key in entry["settings"]}
+    wanted = (
+        "failed",
+        "accepted",
+        "control_accepted",
+        "relative_move",
+        "region_share",
+        "rise",
+        "kept",
+        "samples",
+        "choices",
+    )
+    wanted += ("confirmed", "expected_success", "evaluations", "control_evaluations", "moved_share")
+    found = {key: entry["settings"][key] for key in wanted if entry["settings"].get(key) is not None}
     return ", ".join(f"{key.replace('_', ' ')} {value:.3g}" for key, value in found.items())
 
 

@@ -7,20 +7,34 @@
 
 from genuq.applications.augment import Augmentation, Augmented, augment, augmentation_outcome
 from genuq.applications.best_of_n import best_of, best_of_n_outcome, candidate_groups
-from genuq.applications.cuts import Cut, Held, cut_samples, cut_time, drawn_states, finish, isotropic_states
+from genuq.applications.cuts import (
+    Cut,
+    Held,
+    cut_samples,
+    cut_time,
+    drawn_states,
+    finish,
+    isotropic_states,
+    renewed_isotropic_states,
+    renewed_states,
+)
 from genuq.applications.filtering import Filter, filter_outcome
 from genuq.applications.guide import Guidance, Guided, guidance_outcome, guide, plain_sampler
 from genuq.applications.outcome import Comparison, Judge, Judgement, Outcome, Replicates
 from genuq.applications.rectify import (
     Attempts,
     Decision,
+    Evidence,
     Rectification,
     attempt,
     chosen,
     decide,
     rectification_outcome,
+    score_evidence,
+    witness_evidence,
 )
 from genuq.applications.regions import uncertain_region
+from genuq.applications.witnesses import Calibration, Space, Witness, asked, calibrated_rise, fit_witness
 
 APPLICATIONS = ("filter", "best_of_n", "augment", "rectify", "guide")
 
@@ -29,9 +43,11 @@ __all__ = [
     "Attempts",
     "Augmentation",
     "Augmented",
+    "Calibration",
     "Comparison",
     "Cut",
     "Decision",
+    "Evidence",
     "Filter",
     "Guidance",
     "Guided",
@@ -41,11 +57,15 @@ __all__ = [
     "Outcome",
     "Rectification",
     "Replicates",
+    "Space",
+    "Witness",
+    "asked",
     "attempt",
     "augment",
     "augmentation_outcome",
     "best_of",
     "best_of_n_outcome",
+    "calibrated_rise",
     "candidate_groups",
     "chosen",
     "cut_samples",
@@ -54,10 +74,15 @@ __all__ = [
     "drawn_states",
     "filter_outcome",
     "finish",
+    "fit_witness",
     "guidance_outcome",
     "guide",
     "isotropic_states",
     "plain_sampler",
     "rectification_outcome",
+    "renewed_isotropic_states",
+    "renewed_states",
+    "score_evidence",
     "uncertain_region",
+    "witness_evidence",
 ]

@@ -22,6 +22,7 @@ from genuq.models import (
     stages_from,
 )
 from genuq.posteriors import Posterior, swapped
+from genuq.processes import conversion
 from genuq.propagators import Propagator, propagate
 from genuq.randomness import generators, normal
 from genuq.solvers import Stage
@@ -41,6 +42,8 @@ class Cut:
         later: the sampler's own states after each stage from the cut on.
         mean, variance: E[x_t] and V[x_t], float64.
         final_variance: V[x_0], float64.
+        noise: the noise that the network sees in the state, eps_hat, float64.
+        level: sigma_t, of the noise at the cut.
     """
 
     indices: Sequence[int]
@@ -51,6 +54,8 @@ class Cut:
     mean: Tensor
     variance: Tensor
     final_variance: Tensor
+    noise: Tensor
+    level: float
 
 
 def cut_time(model: GenerativeModel, sampler: Sampler, t: float) -> float:
@@ -90,8 +95,11 @@ def cut_samples(
     time = cut_time(model, sampler, t)
     passed, _ = stages_from(model, sampler, time)
     states: list[Tensor] = []
+    ahead: list[Tensor] = []  # the prediction at the cut
 
     def keep(record: StageRecord) -> None:
+        if len(states) == len(passed):
+            ahead.append(record.predictions[0])
         states.append(record.result)
 
     with evaluating(model):
@@ -100,7 +108,11 @@ def cut_samples(
     known = propagate(model, posterior, sampler, indices, propagator, seed, cuts=[time])
     mean, variance = known.at(time)
     own, later = states[len(passed) - 1], states[len(passed) :]
-    return Cut(indices, time, images, own, later, mean, variance, known.variance)
+    eps_x, eps_f = (float(number) for number in conversion(model.prediction, model.process, time)[2:])
+    noise = eps_x * own.double() + eps_f * ahead[0].double()
+    return Cut(
+        indices, time, images, own, later, mean, variance, known.variance, noise, float(model.process.sigma(time))
+    )
 
 
 def drawn_states(cut: Cut, candidate: int, seed: int = 0, spread: float = 1.0, region: Tensor | None = None) -> Tensor:
@@ -120,6 +132,43 @@ def isotropic_states(cut: Cut, like: Tensor, candidate: int, seed: int = 0, regi
     length = (like - cut.state).double().flatten(1).norm(dim=1).cpu()
     scale = (length / noise.double().flatten(1).norm(dim=1)).reshape(-1, *[1] * (noise.ndim - 1))
     return cut.state + (scale * noise.double()).to(cut.state)
+
+
+def renewed_states(
+    cut: Cut, candidate: int, seed: int = 0, spread: float = 1.0, region: Tensor | None = None
+) -> Tensor:
+    """States in which noise of spread^2 V[x_t] takes the place of as much of the state's own, so that its level stays.
+
+    For a narrow spread these are `drawn_states`; from where the spread reaches the noise level on, a pixel's noise is
+    all new. A wide spread on top of the state's own noise would leave what the network was trained on.
+    """
+    xi = _noise(cut, f"augmentation {candidate}", seed).to(cut.mean)
+    return _renewed(cut, cut.mean, xi, _kept(cut, spread, region))
+
+
+def renewed_isotropic_states(
+    cut: Cut, candidate: int, seed: int = 0, spread: float = 1.0, region: Tensor | None = None
+) -> Tensor:
+    """The control of `renewed_states`: as much noise renewed in the same region, the same share at every pixel of it.
+
+    The moves are of equal mean square, 2 sigma^2 (1 - the share of the noise that is kept), not of equal norm each.
+    """
+    xi = _noise(cut, f"isotropic {candidate}", seed).to(cut.mean)
+    kept = _kept(cut, spread, region)
+    inside = torch.ones_like(kept) if region is None else region.to(kept).expand_as(kept)
+    mean = ((kept * inside).flatten(1).sum(1) / inside.flatten(1).sum(1)).reshape(-1, *[1] * (kept.ndim - 1))
+    return _renewed(cut, cut.state.double(), xi, torch.where(inside > 0, mean, 1.0))
+
+
+def _kept(cut: Cut, spread: float, region: Tensor | None) -> Tensor:
+    """Factor on the state's own noise that makes room for the new: sqrt(1 - spread^2 V / sigma^2), 1 outside."""
+    kept = (1 - (spread / cut.level) ** 2 * cut.variance).clamp(0, 1).sqrt()
+    return kept if region is None else torch.where(region.to(kept.device), kept, 1.0)
+
+
+def _renewed(cut: Cut, centre: Tensor, xi: Tensor, kept: Tensor) -> Tensor:
+    moved = centre + cut.level * ((kept - 1) * cut.noise + (1 - kept.square()).sqrt() * xi)
+    return torch.where(kept < 1, moved.to(cut.state), cut.state)
 
 
 def _noise(cut: Cut, stream: str, seed: int) -> Tensor:

@@ -1,10 +1,11 @@
-"""Rectification: mend a failed sample where it is uncertain, and keep the attempt only if the score improves.
+"""Rectification: mend a failed sample where it is uncertain, and keep the attempt only if it is surely better.
 
-States are drawn around the sample's own at a cut, within its uncertain region, and finished; the attempt with the
-lowest score replaces the sample if that is lower by a margin. Control: isotropic noise of equal norm in the same
-region, through the same rule. Who judges success has no part in the score.
+States are drawn around the sample's own at a cut, within its uncertain region, and finished. Of the attempts the best
+replaces the sample if the rule accepts it: if its score is lower by a margin, if every witness sees the class asked for
+more clearly, or both. Control: isotropic noise in the same region, through the same rule. Who judges success has no
+part in the rule.
 
-Source: Kou et al., BayesDiff, ICLR 2024, section 4. Region, rule, control and what is measured are ours.
+Source: Kou et al., BayesDiff, ICLR 2024, section 4: the states, and the score. The rest is ours.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import torch
 from torch import Tensor
 
 from genuq.applications.augment import (
-    candidate_states,
     changes,
     diversity,
     judged_candidates,
@@ -24,17 +24,29 @@ from genuq.applications.augment import (
     require_at_least,
     require_positive,
 )
-from genuq.applications.cuts import cut_samples, finish_under_draws
+from genuq.applications.cuts import (
+    Cut,
+    cut_samples,
+    drawn_states,
+    finish_under_draws,
+    isotropic_states,
+    renewed_isotropic_states,
+    renewed_states,
+)
 from genuq.applications.outcome import Judge, Outcome, Replicates, Rows, clause
 from genuq.applications.regions import on_images, require_region, uncertain_region
-from genuq.errors import ConfigurationError
+from genuq.applications.witnesses import Space, asked
+from genuq.errors import ConfigurationError, did_you_mean
 from genuq.likelihoods import Likelihood
 from genuq.models import GenerativeModel, Sampler, to_unit
 from genuq.posteriors import Posterior
 from genuq.propagators import Propagator
 from genuq.scores import functional
 
-CONTROL = "isotropic noise of equal norm in the same region, through the same rule"
+CONTROL = "isotropic noise in the same region, through the same rule"
+RULES = ("witnesses", "score", "both")
+NOISES = ("renewed", "added")
+HARM = 0.01  # of the judge's measure: a fall by more is harm, not numerical noise
 
 
 @dataclass(frozen=True)
@@ -47,27 +59,46 @@ class Rectification:
         dilate: how often the region grows by its neighbours.
         candidates: K attempts of each sample.
         spread: factor on the standard deviation; 1 is the posterior's own.
+        noise: added, to the state and its own noise (BayesDiff); or renewed, in its place, so that its level stays.
         hold: hold everything outside the region to the sample's own trajectory, so that nothing there changes; without
             it only the states at the cut are the same there.
+        rule: what accepts an attempt: witnesses, score, or both.
         margin: by which the score must improve, in standard deviations of the failed samples' scores.
     """
 
     cut: float = 0.8
-    region: float = 0.2
+    region: float = 0.5
     dilate: int = 1
     candidates: int = 4
-    spread: float = 1.0
+    spread: float = 3000.0
+    noise: str = "renewed"
     hold: bool = True
+    rule: str = "witnesses"
     margin: float = 0.1
 
     def __post_init__(self) -> None:
         require_at_least("candidates", self.candidates, 2)
         require_at_least("dilate", self.dilate, 0)
         require_positive("spread", self.spread)
+        require_known("noise", self.noise, NOISES)
+        require_known("rule", self.rule, RULES)
         if not 0 < self.region <= 1:
             raise ConfigurationError(f"application.region = {self.region}; it must lie in (0, 1].")
         if self.margin < 0:
             raise ConfigurationError(f"application.margin = {self.margin}; it must be 0 or more.")
+
+    @property
+    def scores(self) -> bool:
+        return self.rule != "witnesses"
+
+    @property
+    def asks(self) -> bool:
+        return self.rule != "score"
+
+
+def require_known(key: str, word: str, known: Sequence[str]) -> None:
+    if word not in known:
+        raise ConfigurationError(f"application.{key} = '{word}' does not exist.{did_you_mean(word, known)}")
 
 
 @dataclass(frozen=True)
@@ -81,7 +112,7 @@ class Attempts:
         ours, control: attempts (B, K, C, H, W).
         embedded_before: (B, 1 + M, D), finished from the cut under the trained weights and under each weight draw.
         embedded_ours, embedded_control: (B, K, 1 + M, D).
-        moved: (B,) norm of the moves at the cut over that of the state.
+        moved, control_moved: (B,) norm of the moves at the cut over that of the state.
     """
 
     index: Tensor
@@ -93,6 +124,7 @@ class Attempts:
     embedded_ours: Tensor
     embedded_control: Tensor
     moved: Tensor
+    control_moved: Tensor
 
     @classmethod
     def joined(cls, parts: Sequence[Attempts]) -> Attempts:
@@ -113,7 +145,8 @@ def attempt(
 ) -> Attempts:
     """K attempts at each of the failed samples `indices` (one batch), and as many of the control.
 
-    The sample and the attempts are scored alike: each is finished from the cut under M weight draws.
+    The sample and the attempts are scored alike: each is finished from the cut under M weight draws; a rule that does
+    not score needs none.
 
     Args:
         region: bool (B, 1, h, w) of the latents that may change; None takes the most uncertain ones.
@@ -124,7 +157,8 @@ def attempt(
         region = uncertain_region(cut.final_variance, how.region, how.dilate)
     region = require_region(region)
     held = region if how.hold else None
-    pairs = candidate_states(cut, how.candidates, how.spread, seed, region)
+    pairs = [states_of(cut, k, how, seed, region) for k in range(how.candidates)]
+    draws = draws if how.scores else 0
 
     def versions(state: Tensor) -> tuple[Tensor, Tensor]:
         images = finish_under_draws(model, posterior, sampler, cut, state, draws, seed, held)
@@ -146,30 +180,37 @@ def attempt(
         embedded_ours,
         embedded_control,
         relative_moves(cut, pairs),
+        relative_moves(cut, [(control, ours) for ours, control in pairs]),
     )
 
 
+def states_of(cut: Cut, candidate: int, how: Rectification, seed: int, region: Tensor) -> tuple[Tensor, Tensor]:
+    """The states that a candidate, and the control's, start from."""
+    if how.noise == "renewed":
+        return (
+            renewed_states(cut, candidate, seed, how.spread, region),
+            renewed_isotropic_states(cut, candidate, seed, how.spread, region),
+        )
+    drawn = drawn_states(cut, candidate, seed, how.spread, region)
+    return drawn, isotropic_states(cut, drawn, candidate, seed, region)
+
+
 @dataclass(frozen=True)
-class Decision:
-    """Which attempt at each sample is the best, and whether it is accepted.
+class Evidence:
+    """By how much each attempt is better than its sample, in one respect.
 
     Attributes:
-        before: (N,) scores of the samples, float64.
-        scores: (N, K) of the attempts.
-        best: (N,) the attempt with the lowest score.
-        accepted: bool (N,).
+        ours, control: (N, K) gains.
+        needed: the least gain that counts; it must be above zero in any case.
     """
 
-    before: Tensor
-    scores: Tensor
-    best: Tensor
-    accepted: Tensor
+    ours: Tensor
+    control: Tensor
+    needed: float
 
 
-def decide(
-    attempts: Attempts, likelihood: Likelihood, score: str = "entropy", margin: float = 0.1
-) -> tuple[Decision, Decision]:
-    """The acceptance rule on ours and on the control's attempts.
+def score_evidence(attempts: Attempts, likelihood: Likelihood, score: str = "entropy", margin: float = 0.1) -> Evidence:
+    """By how much the score falls.
 
     Args:
         score: a name of `genuq.scores.FUNCTIONALS`.
@@ -179,16 +220,43 @@ def decide(
     before = functional(score)(attempts.embedded_before, variance)
     needed = margin * float(before.std()) if len(before) > 1 else 0.0
     ours, control = (
-        _decision(before, functional(score)(embedded.flatten(0, 1), variance).reshape(len(before), -1), needed)
+        before[:, None] - functional(score)(embedded.flatten(0, 1), variance).reshape(len(before), -1)
         for embedded in (attempts.embedded_ours, attempts.embedded_control)
     )
-    return ours, control
+    return Evidence(ours, control, needed)
 
 
-def _decision(before: Tensor, scores: Tensor, needed: float) -> Decision:
-    lowest, best = scores.min(1)
-    improvement = before - lowest
-    return Decision(before, scores, best, (improvement > 0) & (improvement >= needed))
+def witness_evidence(attempts: Attempts, spaces: Sequence[Space], classes: Tensor, rise: float) -> Evidence:
+    """By how much the class asked for becomes more probable to the witness that sees least of it."""
+    before_WN1 = asked(spaces, attempts.before, classes)[..., None]
+    ours, control = ((asked(spaces, side, classes) - before_WN1).amin(0) for side in (attempts.ours, attempts.control))
+    return Evidence(ours, control, rise)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Which attempt at each sample is the best, (N,), and whether it is accepted, bool (N,)."""
+
+    best: Tensor
+    accepted: Tensor
+
+
+def decide(evidence: Sequence[Evidence]) -> tuple[Decision, Decision]:
+    """The acceptance rule on ours and on the control's attempts.
+
+    Of the attempts that every evidence accepts the best by the first one is taken; where there is none, the best of
+    all stands for what was refused.
+    """
+    needed = [part.needed for part in evidence]
+    ours = _decision([part.ours for part in evidence], needed)
+    return ours, _decision([part.control for part in evidence], needed)
+
+
+def _decision(gains: Sequence[Tensor], needed: Sequence[float]) -> Decision:
+    enough_NK = torch.stack([(gain > 0) & (gain >= least) for gain, least in zip(gains, needed)]).all(0)
+    accepted = enough_NK.any(1)
+    ranked_NK = torch.where(enough_NK | ~accepted[:, None], gains[0], -torch.inf)
+    return Decision(ranked_NK.argmax(1), accepted)
 
 
 def chosen(images: Tensor, best: Tensor) -> Tensor:
@@ -206,11 +274,12 @@ def rectification_outcome(
     """What the judge says, beside the control.
 
     Rows: `accepted`, the share of failed samples that were replaced; `success`, the share of the accepted whose first
-    measure really improves (Wilson's intervals); `success_without_rule`, that share of all attempts, accepted or not,
-    which a rule that knows nothing would have; `MEASURE_gain`, its mean change over all failed samples, those that
-    were left alone counting zero; `accuracy_gain` likewise; `change_inside` and `change_outside`, the root mean square
-    change of the best attempt in and around the region, in [-1, 1]; `diversity`, the mean distance between two attempts
-    in the judge's features.
+    measure rises at all, and `harm`, of those in which it falls by more than 0.01 (Wilson's intervals); `mended`, the
+    share of failed samples that were replaced and rise by more than 0.01; `success_without_rule`, the share of rises of
+    all attempts, accepted or not, which a rule that knows nothing would have; `MEASURE_gain`, its mean change over all
+    failed samples, those that were left alone counting zero; `accuracy_gain` likewise; `change_inside` and
+    `change_outside`, the root mean square change of the best attempt in and around the region, in [-1, 1]; `diversity`,
+    the mean distance between two attempts in the judge's features.
     """
     replicates, rows = replicates or Replicates(), Rows()
     before, sides = judge(attempts.before, classes), (attempts.ours, attempts.control)
@@ -220,8 +289,13 @@ def rectification_outcome(
     rows.rates("accepted", (accepted[0], ones), (accepted[1], ones), replicates)
     first = before.primary
     gains = [(side.measures[first] - before.measures[first]).double() for side in after]
-    improved = [(gain > 0).double() for gain in gains]
-    rows.rates("success", (improved[0], accepted[0]), (improved[1], accepted[1]), replicates)
+    for name, counted in {
+        "success": [(gain > 0).double() for gain in gains],
+        "harm": [(gain < -HARM).double() for gain in gains],
+    }.items():
+        rows.rates(name, (counted[0], accepted[0]), (counted[1], accepted[1]), replicates)
+    mended = [taken * (gain > HARM).double() for taken, gain in zip(accepted, gains)]
+    rows.rates("mended", (mended[0], ones), (mended[1], ones), replicates)
     candidates = attempts.ours.shape[1]
     every = [judged_candidates(judge, images, classes) for images in sides]
     unruled = [
@@ -241,6 +315,7 @@ def rectification_outcome(
         "accepted": int(accepted[0].sum()),
         "control_accepted": int(accepted[1].sum()),
         "relative_move": float(attempts.moved.mean()),
+        "control_relative_move": float(attempts.control_moved.mean()),
         "region_share": float(attempts.region.double().mean()),
     }
     return Outcome("rectify", CONTROL, settings, rows.found, _sentence(rows, settings, first), rows.notes)
@@ -250,10 +325,11 @@ def _sentence(rows: Rows, settings: dict, first: str) -> str:
     named = {row.measure: row for row in rows.found}
     opening = (
         f"Of {settings['failed']} failed samples {settings['accepted']} were replaced "
-        f"({settings['control_accepted']} with isotropic noise of equal norm): "
+        f"({settings['control_accepted']} with isotropic noise): "
     )
     if "success" in named:
         success = clause(named["success"], "the control").replace("success is", "the share that really improved is")
+        success += f", of all attempts it is {named['success_without_rule'].ours.value:.3g}"
     else:
         success = "no share of real improvements can be given, as one of the two accepted nothing"
     gain = clause(named[f"{first}_gain"], "the control").replace(f"{first} gain", f"the mean gain in {first}")

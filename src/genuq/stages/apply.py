@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from genuq.applications import (
     guidance_outcome,
     guide,
     rectification_outcome,
+    score_evidence,
 )
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.likelihoods import Likelihood
@@ -52,6 +53,7 @@ from genuq.stages.propagate import default_propagator, require_variance
 from genuq.stages.run import Run
 from genuq.stages.sample import read_samples, shown
 from genuq.stages.stage import Stage
+from genuq.stages.witnesses import asks_witnesses, check_witnesses, jury_of
 
 SETTINGS = {"filter": Filter, "augment": Augmentation, "rectify": Rectification, "guide": Guidance}
 EXAMPLES = 24
@@ -140,8 +142,10 @@ def check_application(run: Run) -> None:
         )
     if name in SETTINGS:
         settings_of(run)
-    if name == "rectify" and not 0 < given["failed"] <= 1:
-        raise ConfigurationError(f"application.failed = {given['failed']}; it must lie in (0, 1].")
+    if name == "rectify":
+        if not 0 < given["failed"] <= 1:
+            raise ConfigurationError(f"application.failed = {given['failed']}; it must lie in (0, 1].")
+        check_witnesses(run, given)
     if name in ("augment", "guide") and not 1 <= given["samples"] <= run.config.sampler.samples:
         raise ConfigurationError(
             f"application.samples = {given['samples']}; the run has sampler.samples = {run.config.sampler.samples}."
@@ -271,20 +275,29 @@ def run_augment(known: Known, parts: Path, display: Display) -> Made:
 
 def run_rectify(known: Known, parts: Path, display: Display) -> Made:
     """Examples: failed samples, the best attempt at each, accepted or not (`accepted`), and the control's best."""
-    run, score = known.run, functional_of(known.run)
-    how, posterior, likelihood = settings_of(run), load_posterior(run), run.likelihood
+    run, classes, likelihood = known.run, known.classes, known.run.likelihood
+    given, how, posterior = run.plain("application")["application"], settings_of(run), load_posterior(run)
     assert isinstance(likelihood, Likelihood)
-    propagator, draws = default_propagator(run, run.config.application.propagator), run.config.posterior.draws
-    count = max(1, round(run.config.application.failed * len(known.score)))
-    failed = known.score.argsort(descending=True, stable=True)[:count].tolist()
+    jury = None
+    if asks_witnesses(given):
+        assert classes is not None
+        jury = jury_of(run, given, known.samples["image"], classes, display)
+    doubt = jury.doubt if jury and given["failed_by"] == "witnesses" else known.score
+    count = max(1, round(given["failed"] * len(doubt)))
+    failed = doubt.argsort(descending=True, stable=True)[:count].tolist()
+    propagator, draws = default_propagator(run, given["propagator"]), run.config.posterior.draws
 
     def make(indices: list[int]) -> Attempts:
         return attempt(run.model, posterior, likelihood, run.sampler, indices, how, draws, propagator, run.config.seed)
 
     made = Attempts(**in_parts(run, parts, failed, Attempts, make, display))
-    decisions = decide(made, likelihood, score, how.margin)
-    classes = known.classes_at(made.index)
-    outcome = rectification_outcome(made, decisions, known.judge, classes, known.replicates)
+    evidence = [jury.evidence(made)] if jury and how.asks else []
+    if how.scores:
+        evidence.append(score_evidence(made, likelihood, functional_of(run), how.margin))
+    decisions = decide(evidence)
+    outcome = rectification_outcome(made, decisions, known.judge, known.classes_at(made.index), known.replicates)
+    if jury:
+        outcome = replace(outcome, settings={**outcome.settings, **jury.facts}, notes=[*outcome.notes, *jury.notes])
     ours, control = (chosen(side, d.best) for side, d in zip((made.ours, made.control), decisions))
     accepted = decisions[0].accepted[:EXAMPLES].to(torch.uint8)
     images = {"before": made.before, "after": ours, "control": control}

@@ -193,13 +193,20 @@ class AugmentConfig:
 class RectifyConfig:
     name: str = "rectify"
     failed: float = 0.25
+    failed_by: str = "witnesses"  # or score
     cut: float = 0.8
-    region: float = 0.2
+    region: float = 0.5
     dilate: int = 1
     candidates: int = 4
-    spread: float = 1.0
+    spread: float = 3000.0
+    noise: str = "renewed"  # renewed or added
     hold: bool = True
+    rule: str = "witnesses"  # witnesses, score or both
     margin: float = 0.1
+    witnesses: list[str] = field(default_factory=lambda: ["scoring", "pixels"])  # scoring, or names of genuq.extractors
+    witness_images: int = 4096
+    rise: float | None = None  # null: calibrated, as `sure` asks
+    sure: float = 0.95
     propagator: str = "trajectory"
 
 
