@@ -88,7 +88,9 @@ def result(study: str, label: str, overrides: list[str]) -> dict:
     """The outcome of one run; those of one seed share their samples."""
     path, name = RESULTS / study / f"{label}.json", f"applications/{study}"
     if not path.exists():
-        subprocess.run(["genuq", *COMMON, *SHARED[study], f"name={name}", STAGES, *overrides], check=True)
+        subprocess.run(
+            ["genuq", *COMMON, *SHARED[study], f"name={name}", f"study={study}", STAGES, *overrides], check=True
+        )
         folder = Path("outputs") / name / "apply"
         files.write_json(path, files.read_json(folder / "application.json"))
     return files.read_json(path)

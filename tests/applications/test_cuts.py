@@ -6,7 +6,17 @@ import pytest
 import torch
 from application_cases import CASE, MODEL, POSTERIOR, SAMPLER, TIME, cut, finished_by_hand
 
-from genuq.applications import cut_samples, cut_time, drawn_states, finish, isotropic_states, uncertain_region
+from genuq.applications import (
+    Cut,
+    cut_samples,
+    cut_time,
+    drawn_states,
+    finish,
+    isotropic_states,
+    renewed_isotropic_states,
+    renewed_states,
+    uncertain_region,
+)
 from genuq.errors import ConfigurationError
 from genuq.models import Sampler, sample
 from genuq.propagators import Corrected, propagate
@@ -62,6 +72,59 @@ def test_isotropic_noise_knows_nothing_of_the_variance() -> None:
     relative = moves.double().square().mean(0)[0].flatten()
     assert relative.std() / relative.mean() < 1.3 * (2 / 600) ** 0.5  # no more than chance of 600 draws gives
     assert found.variance[0].std() / found.variance[0].mean() > 0.2
+
+
+def clean(found: Cut) -> torch.Tensor:
+    """alpha_t x0_hat at the cut from the exact network: for flow matching x0_hat = x_t - t f."""
+    slope, intercept = CASE.network.line(round(found.t, 12))
+    state = found.state.double()
+    return (1 - found.t) * (state - found.t * (slope * state + intercept))
+
+
+def test_a_cut_knows_the_noise_of_its_states() -> None:
+    found = cut()
+    assert found.level == pytest.approx(0.8)
+    torch.testing.assert_close(found.noise, (found.state.double() - clean(found)) / 0.8, rtol=1e-4, atol=1e-5)
+
+
+def test_wide_enough_the_noise_is_all_new_and_its_level_stays() -> None:
+    found = cut(2)
+    for states in (renewed_states, renewed_isotropic_states):
+        noise = torch.stack([states(found, k, spread=1e9) for k in range(800)]).double() - clean(found)
+        assert noise.square().mean().sqrt() == pytest.approx(0.8, rel=0.01)
+        assert (noise.mean(0) / (0.8 / 800**0.5)).std() == pytest.approx(1, abs=0.15)
+
+
+def test_renewed_noise_has_the_stated_variance_and_the_rest_is_kept() -> None:
+    """x = alpha x0_hat + sigma (u eps_hat + sqrt(1 - u^2) xi), with sigma^2 (1 - u^2) = spread^2 V."""
+    found = cut(2)
+    spread = 0.6 * found.level / float(found.variance.max().sqrt())
+    draws = torch.stack([renewed_states(found, k, spread=spread) for k in range(800)]).double()
+    kept = (1 - spread**2 * found.variance / found.level**2).sqrt()
+    mean = clean(found) + kept * found.level * found.noise
+    new = spread**2 * found.variance
+    standard = (draws.mean(0) - mean) / (new / 800).sqrt()
+    assert standard.std() == pytest.approx(1, abs=0.15) and standard.abs().max() < 4.5
+    assert (draws.var(0) / new).mean() == pytest.approx(1, abs=0.02)
+
+
+def test_a_narrow_spread_renews_what_it_would_have_added() -> None:
+    found = cut(3)
+    torch.testing.assert_close(renewed_states(found, 1), drawn_states(found, 1), rtol=0, atol=2e-3)
+    moves = [(states(found, 1) - found.state).double() for states in (renewed_states, drawn_states)]
+    assert torch.nn.functional.cosine_similarity(*(move.flatten(1) for move in moves)).min() > 0.99
+
+
+def test_the_control_renews_as_much_in_the_same_region() -> None:
+    found = cut(4)
+    region = uncertain_region(found.final_variance, 0.3)
+    spread = 0.8 * found.level / float(found.variance.max().sqrt())
+    sizes = []
+    for states in (renewed_states, renewed_isotropic_states):
+        moves = [states(found, k, spread=spread, region=region) - found.state for k in range(400)]
+        assert all(not move[~region.expand_as(move)].any() for move in moves)
+        sizes.append(torch.stack(moves).double().square().flatten(2).sum(2).mean(0))
+    assert (sizes[1] / sizes[0]).mean() == pytest.approx(1, abs=0.01)
 
 
 def test_finishing_is_the_exact_way_to_x0() -> None:

@@ -12,15 +12,23 @@ from torch import Tensor
 from genuq.applications import (
     Attempts,
     Decision,
+    Evidence,
     Rectification,
     Replicates,
+    Space,
+    asked,
     attempt,
     chosen,
     decide,
     drawn_states,
     finish,
+    fit_witness,
     rectification_outcome,
+    renewed_isotropic_states,
+    renewed_states,
+    score_evidence,
     uncertain_region,
+    witness_evidence,
 )
 from genuq.errors import ConfigurationError
 from genuq.likelihoods import PixelLikelihood
@@ -29,7 +37,7 @@ from genuq.posteriors import swapped
 from genuq.scores import entropy
 
 LIKELIHOOD = PixelLikelihood((1, 8, 8), 1e-4)
-HOW = Rectification(candidates=3, region=0.25, dilate=1, spread=6.0)
+HOW = Rectification(candidates=3, region=0.25, dilate=1, spread=6.0, noise="added", rule="score")
 
 
 def attempted(indices=range(5), how: Rectification = HOW, **options) -> Attempts:
@@ -64,6 +72,24 @@ def test_samples_and_attempts_are_scored_alike_under_the_posteriors_own_draws() 
         assert torch.equal(embedded[name], LIKELIHOOD.embed(to_unit(torch.stack(expected, 1))))
 
 
+def test_renewed_noise_starts_the_attempts_and_the_control() -> None:
+    how, at = replace(HOW, noise="renewed", spread=1e9), cut(5)
+    found = attempted(how=how)
+    for states, side in ((renewed_states, found.ours), (renewed_isotropic_states, found.control)):
+        state = states(at, 2, 0, 1e9, found.region)
+        assert torch.equal(side[:, 2], finish(MODEL, SAMPLER, at, state, found.region))
+    torch.testing.assert_close(found.moved, found.control_moved, rtol=0.3, atol=0)
+    with pytest.raises(AssertionError):
+        torch.testing.assert_close(found.ours, attempted(how=replace(how, noise="added", spread=6.0)).ours)
+
+
+def test_a_rule_that_asks_witnesses_alone_needs_no_draws() -> None:
+    scored, plain = attempted(), attempted(how=replace(HOW, rule="witnesses"))
+    assert torch.equal(plain.ours, scored.ours) and torch.equal(plain.control, scored.control)
+    assert plain.embedded_ours.shape == (5, 3, 1, 64) and scored.embedded_ours.shape == (5, 3, 3, 64)
+    assert torch.equal(plain.embedded_ours[:, :, 0], scored.embedded_ours[:, :, 0])
+
+
 def test_an_attempt_does_not_depend_on_the_batch() -> None:
     whole, alone = attempted(), attempted([3])
     for name in ("region", "ours", "control", "embedded_ours"):
@@ -92,7 +118,7 @@ def made(before: Tensor, ours: Tensor, control: Tensor, images: Tensor, attempts
     count = len(before)
     region = torch.ones(count, 1, 2, 2, dtype=torch.bool)
     embedded = (spread_out(widths) for widths in (before, ours, control))
-    return Attempts(torch.arange(count), images, region, attempts, other, *embedded, torch.ones(count))
+    return Attempts(torch.arange(count), images, region, attempts, other, *embedded, *torch.ones(2, count))
 
 
 def random_attempts(count: int = 60, candidates: int = 3, seed: int = 0) -> Attempts:
@@ -103,10 +129,14 @@ def random_attempts(count: int = 60, candidates: int = 3, seed: int = 0) -> Atte
     return made(*widths, images, *sides)
 
 
+def by_score(attempts: Attempts, margin: float = 0.1) -> tuple[Decision, Decision]:
+    return decide([score_evidence(attempts, LIKELIHOOD, margin=margin)])
+
+
 @pytest.mark.parametrize("margin", [0.0, 0.5, 2.0])
-def test_the_rule_by_hand(margin: float) -> None:
+def test_the_score_alone_by_hand(margin: float) -> None:
     attempts = random_attempts()
-    ours, _ = decide(attempts, LIKELIHOOD, margin=margin)
+    ours, _ = by_score(attempts, margin)
     before = entropy(attempts.embedded_before, 1e-4)
     for n in range(60):
         scores = [float(entropy(attempts.embedded_ours[n, k : k + 1], 1e-4)) for k in range(3)]
@@ -117,9 +147,45 @@ def test_the_rule_by_hand(margin: float) -> None:
     assert 0 < ours.accepted.sum() < 60
 
 
+def two_witnesses(images: Tensor) -> list[Space]:
+    """One sees the first column, the other the second; class 1 is bright."""
+    labels = (images.mean((1, 2, 3)) > 0).long()
+    ways = (lambda x: x[:, 0, :, 0], lambda x: x[:, 0, :, 1])
+    return [Space(str(w), way, fit_witness(way(images), labels, 2)) for w, way in enumerate(ways)]
+
+
+def test_every_witness_must_see_the_class_rise() -> None:
+    attempts = random_attempts()
+    classes, spaces = torch.arange(60) % 2, two_witnesses(random_attempts(seed=7).before)
+    found = witness_evidence(attempts, spaces, classes, 0.3)
+    before = asked(spaces, attempts.before, classes)
+    for side, gains in ((attempts.ours, found.ours), (attempts.control, found.control)):
+        for k in range(3):
+            rises = [asked([space], side[:, k], classes)[0] - before[w] for w, space in enumerate(spaces)]
+            torch.testing.assert_close(gains[:, k], torch.minimum(*rises))
+    ours, control = decide([found])
+    assert torch.equal(ours.accepted, found.ours.amax(1) >= 0.3) and torch.equal(ours.best, found.ours.argmax(1))
+    assert torch.equal(control.accepted, found.control.amax(1) >= 0.3)
+    assert 0 < ours.accepted.sum() < 60
+
+
+def test_all_evidence_must_agree_and_the_first_ranks() -> None:
+    first = torch.tensor([[0.9, 0.5, 0.4], [0.9, 0.2, 0.1], [0.3, 0.2, 0.1], [0.5, 0.6, 0.0]])
+    second = torch.tensor([[0.0, 1.0, 2.0], [-1.0, 0.5, 1.0], [1.0, 1.0, 1.0], [0.0, 0.0, 9.0]])
+    ours, control = decide([Evidence(first, second, 0.4), Evidence(second, first, 0.0)])
+    assert ours.accepted.tolist() == [True, False, False, False]
+    assert ours.best.tolist() == [1, 0, 0, 1]  # of those that both accept, else of all
+    assert control.accepted.tolist() == [True, True, True, False]
+    assert control.best.tolist() == [2, 2, 0, 2]
+    none, _ = decide([Evidence(torch.zeros(2, 3), torch.zeros(2, 3), 0.0)])
+    assert not none.accepted.any()  # no gain is no improvement, even where none is needed
+    none, _ = decide([Evidence(first, first, torch.inf)])
+    assert not none.accepted.any()
+
+
 def test_the_outcome_by_hand() -> None:
     attempts = random_attempts()
-    decisions = decide(attempts, LIKELIHOOD, margin=0.1)
+    decisions = by_score(attempts)
     found = rectification_outcome(attempts, decisions, by_brightness, None, Replicates(200))
     for side, decision, part in zip((attempts.ours, attempts.control), decisions, ("ours", "control")):
         taken = decision.accepted
@@ -127,6 +193,8 @@ def test_the_outcome_by_hand() -> None:
         values = {row.measure: getattr(row, part).value for row in found.rows}
         assert values["accepted"] == pytest.approx(float(taken.double().mean()))
         assert values["success"] == pytest.approx(float((gain[taken] > 0).double().mean()))
+        assert values["harm"] == pytest.approx(float((gain[taken] < -0.01).double().mean()))
+        assert values["mended"] == pytest.approx(float((taken & (gain > 0.01)).double().mean()))
         every = (side - attempts.before[:, None]).double().mean((2, 3, 4))
         assert values["success_without_rule"] == pytest.approx(float((every > 0).double().mean()))
         assert values["confidence_gain"] == pytest.approx(float((gain * taken).mean()), abs=1e-6)
@@ -139,7 +207,7 @@ def test_noise_through_the_same_rule_is_no_better_than_noise() -> None:
     held = dict.fromkeys(("accepted", "success", "confidence_gain"), 0)
     for seed in range(80):
         attempts = random_attempts(seed=seed)
-        decisions = decide(attempts, LIKELIHOOD, margin=0.1)
+        decisions = by_score(attempts)
         found = rectification_outcome(attempts, decisions, by_brightness, None, Replicates(100, seed))
         for measure in held:
             difference = found.row(measure).difference
@@ -150,20 +218,18 @@ def test_noise_through_the_same_rule_is_no_better_than_noise() -> None:
 def test_an_attempt_that_really_helps_is_found_to() -> None:
     attempts = random_attempts(200)
     attempts = replace(attempts, ours=attempts.before[:, None] + 0.3 * torch.ones_like(attempts.ours))
-    found = rectification_outcome(
-        attempts, decide(attempts, LIKELIHOOD, margin=0.1), by_brightness, None, Replicates(200)
-    )
+    found = rectification_outcome(attempts, by_score(attempts), by_brightness, None, Replicates(200))
     assert found.row("success").ours.value == 1 and found.row("success").difference.low > 0
     assert "better" in found.sentence
 
 
 def test_where_nothing_is_accepted_no_success_is_claimed() -> None:
     attempts = random_attempts(10)
-    ours, control = decide(attempts, LIKELIHOOD)
-    none = Decision(ours.before, ours.scores, ours.best, torch.zeros(10, dtype=torch.bool))
+    ours, control = by_score(attempts)
+    none = Decision(ours.best, torch.zeros(10, dtype=torch.bool))
     found = rectification_outcome(attempts, (none, control), by_brightness, None, Replicates(50))
     assert "success" not in {row.measure for row in found.rows}
-    assert found.notes == ["No success: there was no trial."]
+    assert found.notes == ["No success: there was no trial.", "No harm: there was no trial."]
     assert "no share of real improvements can be given" in found.sentence
     assert found.row("confidence_gain").ours.value == 0
 
@@ -176,6 +242,8 @@ def test_where_nothing_is_accepted_no_success_is_claimed() -> None:
         ({"margin": -0.5}, r"application\.margin = -0\.5"),
         ({"spread": -1.0}, r"application\.spread = -1\.0"),
         ({"dilate": -1}, r"application\.dilate = -1"),
+        ({"rule": "witness"}, r"application\.rule = 'witness' does not exist.*'witnesses'"),
+        ({"noise": "new"}, r"application\.noise = 'new' does not exist.*'renewed'"),
     ],
 )
 def test_refusals(options: dict, message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import pytest
 import torch
 from small_runs import IMAGES, POINTS, composed, copied, launch
 
-from genuq import files
-from genuq.applications import APPLICATIONS, Filter
+from genuq import data, files
+from genuq.applications import APPLICATIONS, Filter, calibrated_rise, fit_witness
 from genuq.errors import ArtefactError, ConfigurationError
+from genuq.models import to_unit
 from genuq.stages import apply, preflight
 from genuq.stages.run import Run
 
@@ -22,7 +24,10 @@ SETTINGS = {
     "filter": ["application.per_class=true"],
     "best_of_n": ["application.n=3"],
     "augment": ["application.samples=10", "application.candidates=2", "application.cut=0.5"],
-    "rectify": ["application.candidates=2", "application.cut=0.5", "application.failed=0.5"],
+    "rectify": [
+        *("application.candidates=2", "application.cut=0.5", "application.failed=0.5", "application.failed_by=score"),
+        *("application.witnesses=[pixels,efficientnet]", "application.witness_images=30", "application.rise=0.001"),
+    ],
     "guide": ["application.samples=10", "application.renoisings=2"],
 }
 
@@ -91,6 +96,35 @@ def test_rectify_takes_the_least_trusted_and_leaves_the_rest_of_them_alone(appli
     assert outside.any() and (examples["before"] == examples["after"])[outside].all()
     change = next(row for row in entry(applied / "rectify")["outcome"] if row["measure"] == "change_outside")
     assert change["value"] == change["control_value"] == 0
+
+
+def test_rectify_may_take_those_in_which_the_witnesses_see_least_of_the_class(
+    applied: Path, image_root: Path, tmp_path: Path
+) -> None:
+    folder = copied(applied / "run", tmp_path / "run")
+    asking = ["application.failed_by=witnesses", "application.rise=null", "application.sure=0.9"]
+    launch(folder, *arguments(image_root, "rectify", *asking))
+    run = Run(composed(*arguments(image_root, "rectify", *asking)), folder, "genuq")
+    real = data.subset(run.training_set, 30, run.config.seed)
+    images, labels = real.batch(range(30))
+    samples = [files.read_tensors(path)[0] for path in sorted((folder / "sample").glob("shard-*"))]
+    made, classes = (torch.cat([shard[name] for shard in samples]) for name in ("image", "class"))
+    asked_WN = []
+    for name in ("pixels", "efficientnet"):
+        extractor = run.named_extractor(name, {})
+        witness = fit_witness(extractor.extract(to_unit(images)), labels, run.training_set.num_classes)
+        asked_WN.append(witness.of_class(extractor.extract(to_unit(made)), classes))
+    failed = torch.stack(asked_WN).log().sum(0).argsort()[:12]
+    examples, _ = files.read_tensors(folder / "apply" / "examples.safetensors")
+    assert examples["index"].tolist() == failed.tolist()
+    found = entry(folder)
+    promised = calibrated_rise(torch.stack(asked_WN), classes, 0.9)
+    assert found["settings"]["expected_success"] == pytest.approx(promised.sure)
+    assert set(found["settings"]["witness_accuracy"]) == {"pixels", "efficientnet"}
+    if math.isinf(promised.rise):
+        assert found["settings"]["accepted"] == 0 and "promises 90% real improvements" in found["notes"][-1]
+    else:
+        assert found["settings"]["rise"] == promised.rise
 
 
 def test_filter_counts_what_the_library_keeps(applied: Path) -> None:
@@ -178,6 +212,30 @@ def test_a_killed_application_goes_on_and_ends_the_same(
         ("rectify", ["application.failed=0"], r"application\.failed = 0"),
         ("rectify", ["application.region=0"], r"application\.region = 0"),
         ("rectify", ["application.margin=-1"], r"application\.margin = -1"),
+        ("rectify", ["application.rule=scores"], r"application\.rule = 'scores' does not exist.*Did you mean 'score'"),
+        ("rectify", ["application.failed_by=judge"], r"application\.failed_by = 'judge' does not exist"),
+        ("rectify", ["application.noise=fresh"], r"application\.noise = 'fresh' does not exist"),
+        ("rectify", ["application.rise=1.5"], r"application\.rise = 1\.5; it must lie in \(0, 1\)"),
+        ("rectify", ["application.sure=1.0"], r"application\.sure = 1\.0; it must lie in \[0\.5, 1\)"),
+        ("rectify", ["application.witness_images=1"], r"application\.witness_images = 1; at least 2"),
+        ("rectify", ["application.witnesses=[]"], r"application\.witnesses names 0; at least 1 needed"),
+        (
+            "rectify",
+            ["application.witnesses=[pixels]", "application.rise=null"],
+            r"application\.witnesses names 1; at least 2 needed, as they judge each other",
+        ),
+        ("rectify", ["application.witnesses=[pixels,pixel]"], r"application\.witnesses: 'pixel' is neither"),
+        (
+            "rectify",
+            ["application.witnesses=[scoring,pixels]"],
+            r"application\.witnesses: 'pixels' and 'scoring' are the same space \(pixels-1x16x16\)",
+        ),
+        (
+            "rectify",
+            ["metric.extractor=efficientnet"],
+            r"application\.witnesses: 'efficientnet' is the judge's own space",
+        ),
+        ("rectify", ["model.class_conditional=false"], r"application\.rule = witnesses asks .* the model knows none"),
         ("guide", ["application.window=[0.5,0.2]"], r"application\.window = \[0\.5, 0\.2\]"),
         ("guide", ["application.renoisings=1"], r"application\.renoisings = 1; at least 2"),
     ],

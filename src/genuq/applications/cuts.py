@@ -149,15 +149,21 @@ def renewed_states(
 def renewed_isotropic_states(
     cut: Cut, candidate: int, seed: int = 0, spread: float = 1.0, region: Tensor | None = None
 ) -> Tensor:
-    """The control of `renewed_states`: as much noise renewed in the same region, the same share at every pixel of it.
+    """The control of `renewed_states`: the same region, the same share of noise renewed at every pixel of it.
 
-    The moves are of equal mean square, 2 sigma^2 (1 - the share of the noise that is kept), not of equal norm each.
+    The share is the one whose moves are of equal mean square: the root u of e (1 - u)^2 + 1 - u^2 = m, with m that of
+    `renewed_states` and e that of eps_hat, in the region and in units of sigma_t.
     """
     xi = _noise(cut, f"isotropic {candidate}", seed).to(cut.mean)
     kept = _kept(cut, spread, region)
     inside = torch.ones_like(kept) if region is None else region.to(kept).expand_as(kept)
-    mean = ((kept * inside).flatten(1).sum(1) / inside.flatten(1).sum(1)).reshape(-1, *[1] * (kept.ndim - 1))
-    return _renewed(cut, cut.state.double(), xi, torch.where(inside > 0, mean, 1.0))
+
+    def mean(values: Tensor) -> Tensor:
+        return (values * inside).flatten(1).sum(1) / inside.flatten(1).sum(1)
+
+    e, m = mean(cut.noise.square()), mean((1 - kept).square() * cut.noise.square() + 1 - kept.square())
+    u = ((e + 1 - m) / (e + (1 + (e - 1) * m).sqrt())).clamp(0, 1).reshape(-1, *[1] * (kept.ndim - 1))
+    return _renewed(cut, cut.state.double(), xi, torch.where(inside > 0, u, 1.0))
 
 
 def _kept(cut: Cut, spread: float, region: Tensor | None) -> Tensor:

@@ -47,11 +47,8 @@ def check_witnesses(run: Run, given: Mapping[str, Any]) -> None:
             f"application.witnesses names {count}; at least {least} needed"
             + (", as they judge each other where application.rise is null." if least == 2 else ".")
         )
-    if not 2 <= given["witness_images"] <= len(run.training_set):
-        raise ConfigurationError(
-            f"application.witness_images = {given['witness_images']}; it must lie between 2 and "
-            f"{len(run.training_set)}, the size of {run.training_set.name}."
-        )
+    if given["witness_images"] < 2:
+        raise ConfigurationError(f"application.witness_images = {given['witness_images']}; at least 2 are needed.")
     check_spaces(run, given["witnesses"])
 
 
@@ -113,7 +110,7 @@ class Jury:
 
 def jury_of(run: Run, given: Mapping[str, Any], images: Tensor, classes: Tensor, display: Display) -> Jury:
     """Witnesses that learn from a seeded subset of the training images, and are calibrated on the run's samples."""
-    chosen = data.subset(run.training_set, given["witness_images"], run.config.seed)
+    chosen = data.subset(run.training_set, min(given["witness_images"], len(run.training_set)), run.config.seed)
     real, labels = chosen.batch(range(len(chosen)))
     spaces = []
     for name in given["witnesses"]:
