@@ -29,10 +29,9 @@ RUNS = {
     "rectification": {
         **{f"as it comes, seed {seed}": [f"seed={seed}"] for seed in (1, 2, 3)},
         **{f"failed by score, seed {seed}": [f"seed={seed}", "application.failed_by=score"] for seed in (1, 2, 3)},
-        "whole image": ["seed=1", "application.region=1", "application.hold=false"],
-        "not held": ["seed=1", "application.hold=false"],
-        "16 candidates": ["seed=1", "application.candidates=16"],
-        "sure 0.99": ["seed=1", "application.sure=0.99"],
+        **{f"sure 0.95, seed {seed}": [f"seed={seed}", "application.sure=0.95"] for seed in (1, 2, 3)},
+        "held outside": ["seed=1", "application.hold=true"],
+        "whole image": ["seed=1", "application.region=1"],
         "noise added": ["seed=1", "application.noise=added", "application.spread=1000"],
         "spread 1 (the posterior's own)": ["seed=1", "application.spread=1"],
         "rule both": ["seed=1", "application.rule=both"],

@@ -37,7 +37,7 @@ from genuq.posteriors import swapped
 from genuq.scores import entropy
 
 LIKELIHOOD = PixelLikelihood((1, 8, 8), 1e-4)
-HOW = Rectification(candidates=3, region=0.25, dilate=1, spread=6.0, noise="added", rule="score")
+HOW = Rectification(candidates=3, region=0.25, dilate=1, spread=6.0, noise="added", hold=True, rule="score")
 
 
 def attempted(indices=range(5), how: Rectification = HOW, **options) -> Attempts:

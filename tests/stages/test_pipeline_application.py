@@ -25,8 +25,9 @@ SETTINGS = {
     "best_of_n": ["application.n=3"],
     "augment": ["application.samples=10", "application.candidates=2", "application.cut=0.5"],
     "rectify": [
-        *("application.candidates=2", "application.cut=0.5", "application.failed=0.5", "application.failed_by=score"),
-        *("application.witnesses=[pixels,efficientnet]", "application.witness_images=30", "application.rise=0.001"),
+        *("application.candidates=2", "application.cut=0.5", "application.failed=0.5", "application.hold=true"),
+        *("application.failed_by=score", "application.witnesses=[pixels,efficientnet]"),
+        *("application.witness_images=30", "application.rise=0.001"),
     ],
     "guide": ["application.samples=10", "application.renoisings=2"],
 }

@@ -69,10 +69,10 @@ class Rectification:
     cut: float = 0.8
     region: float = 0.5
     dilate: int = 1
-    candidates: int = 4
+    candidates: int = 8
     spread: float = 3000.0
     noise: str = "renewed"
-    hold: bool = True
+    hold: bool = False
     rule: str = "witnesses"
     margin: float = 0.1
 
