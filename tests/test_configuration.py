@@ -123,6 +123,7 @@ MISTAKES = [
     (["sampler.steps=many"], "sampler.steps", "could not be converted to Integer"),
     (["stages=fit"], "stages", "A list is written [a,b]"),
     (["seed=null"], "seed", "not Optional"),
+    (["experiment=quickstart", "propagator=null"], "propagator=null", "~propagator"),
     (["~beside"], "'beside' was deleted", "beside=null"),
     (["name=???"], "name must be given", "add name="),
     (["sampler"], "sampler", "group.key=value"),

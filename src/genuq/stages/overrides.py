@@ -42,9 +42,19 @@ def check_overrides(arguments: Sequence[str]) -> None:
     with initialize_config_dir(str(config_directory()), version_base="1.3"):
         for job in tried(texts) if SEARCH in texts else jobs(texts):
             try:
-                _require_values(compose("config", overrides=list(job)))
+                _require_values(_composed(job))
             except (HydraException, OmegaConfBaseException) as error:
                 raise ConfigurationError(_explain(error, job)) from error
+
+
+def _composed(job: Sequence[str]) -> DictConfig:
+    try:
+        return compose("config", overrides=list(job))
+    except ValueError as error:  # Hydra's own for GROUP=null
+        nothing = [text.removesuffix("=null") for text in job if text.endswith("=null")]
+        if not nothing:
+            raise
+        raise ConfigurationError(f"{nothing[0]}=null: to choose no option of a group, write ~{nothing[0]}.") from error
 
 
 def jobs(texts: Sequence[str]) -> Iterator[tuple[str, ...]]:
