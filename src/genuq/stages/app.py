@@ -33,6 +33,7 @@ TYPED = "GENUQ_COMMAND"  # variable of the environment with what the user typed,
 
 COMMANDS = {  # modules with main(arguments) -> exit status
     "store": "genuq.stages.store_command",
+    "plan": "genuq.stages.plan_command",
     "study": "genuq.stages.study",
 }
 

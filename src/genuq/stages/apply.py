@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genuq import files, models
+from genuq import files
 from genuq.applications import (
     APPLICATIONS,
     Attempts,
@@ -150,7 +150,7 @@ def check_application(run: Run) -> None:
         raise ConfigurationError(
             f"application.samples = {given['samples']}; the run has sampler.samples = {run.config.sampler.samples}."
         )
-    model = models.build(run.description()) if run.trains else run.model
+    model = run.architecture
     if name == "best_of_n":
         count = run.config.sampler.samples
         candidate_groups(count, given["n"], run.sampler.classes_of(model, range(count)))

@@ -23,6 +23,7 @@ import torch
 import genuq
 from genuq import files
 from genuq.errors import ArtefactError
+from genuq.stages import runtime
 from genuq.stages.finished import stat_of
 
 MANIFEST, LOCKS = "manifest.json", "locks"
@@ -117,6 +118,7 @@ class StageFolder:
                 "torch": torch.__version__,
                 "python": platform.python_version(),
             },
+            "machine": runtime.machine(),
             "files": {name: files.sha256(path) for name, path in paths.items()},
             "stat": {name: stat_of(path) for name, path in paths.items()},
         }

@@ -112,10 +112,11 @@ def fitting_identity(run: Run, name: str) -> dict[str, Any]:
 
 
 def fit_one(run: Run, name: str, part: StageFolder, display: Display) -> None:
+    started = time.perf_counter()
     fitted = fitted_posterior(run, name, part.path, display)
     fitted.posterior.save(part.path / FITTED)
     shutil.rmtree(part.path / "passes", ignore_errors=True)
-    part.complete(fitted.seconds, summary_of(fitted))
+    part.complete(time.perf_counter() - started, summary_of(fitted))
 
 
 def gather(part: Path, folder: Path, name: str) -> None:

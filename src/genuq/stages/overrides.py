@@ -32,7 +32,13 @@ def config_directory() -> Path:
 
 
 def check_overrides(arguments: Sequence[str]) -> None:
-    """Compose the configuration of every job that the arguments ask for.
+    """Compose the configuration of every job that the arguments ask for; raises as `configurations` does."""
+    for _ in configurations(arguments):
+        pass
+
+
+def configurations(arguments: Sequence[str]) -> Iterator[tuple[tuple[str, ...], DictConfig]]:
+    """The overrides and the configuration of every job that the arguments ask for.
 
     Raises:
         ConfigurationError: an unknown key, option or value; the message names it and the near match.
@@ -42,9 +48,11 @@ def check_overrides(arguments: Sequence[str]) -> None:
     with initialize_config_dir(str(config_directory()), version_base="1.3"):
         for job in tried(texts) if SEARCH in texts else jobs(texts):
             try:
-                _require_values(_composed(job))
+                config = _composed(job)
+                _require_values(config)
             except (HydraException, OmegaConfBaseException) as error:
                 raise ConfigurationError(_explain(error, job)) from error
+            yield job, config
 
 
 def _composed(job: Sequence[str]) -> DictConfig:

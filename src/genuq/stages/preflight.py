@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from genuq import models, solvers
+from genuq import solvers
 from genuq.analysis import EvaluationSettings, check_independence
 from genuq.analysis.retention import descending_fractions, require_samples
 from genuq.errors import ConfigurationError, did_you_mean
@@ -24,20 +24,24 @@ from genuq.stages.trainer import check_trainer
 
 
 def check(run: Run) -> None:
-    """Build what the asked stages need and check it against each other.
+    """Build what the asked stages need and check it against each other, and read every image.
 
     Raises:
         GenuqError: whatever is wrong, with the key to change.
     """
+    check_settings(run)
+    check_data(run)
+
+
+def check_settings(run: Run) -> None:
+    """All but whether every image can be read, which takes a while where there are many."""
     check_names(run)
     check_logger(run)
     check_trainer(run.config.trainer)
     stages = set(run.config.stages)
-    check_data(run)
     if stages & {"train", "fit", "sample"}:
-        model = models.build(run.description()) if run.trains else run.model
-        run.sampler.check(model)
-        check_watchers(run, model)
+        run.sampler.check(run.architecture)
+        check_watchers(run, run.architecture)
     if "fit" in stages:
         check_fit(run)
     if "sample" in stages:

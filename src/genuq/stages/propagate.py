@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genuq import models, posteriors, propagators
+from genuq import posteriors, propagators
 from genuq.errors import ConfigurationError
 from genuq.propagators import Propagator, image_score, pixel_map, propagate
 from genuq.propagators.scores import REDUCTIONS
@@ -95,8 +95,7 @@ def check_propagator(run: Run) -> None:
             f"propagator.draws = {many}, but the run's {run.config.posterior.name} is asked for {made}: lower "
             "propagator.draws, or raise posterior.draws."
         )
-    model = models.build(run.description()) if run.trains else run.model
-    kind = posteriors.KINDS[run.config.posterior.name]
+    model, kind = run.architecture, posteriors.KINDS[run.config.posterior.name]
     if kind.scope == "head":  # what the propagator asks of the stages, asked before there is a posterior
         stand_in = posteriors.IsotropicNoise(model.head).finalise(posteriors.Scale(1.0, 1.0, 1.0))
         propagator_of(run).check(model, stand_in, run.sampler.stages(model))

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from genuq import data, extractors, files, solvers
+from genuq import data, extractors, files, models, solvers
 from genuq.data import Dataset
 from genuq.errors import ArtefactError, ConfigurationError
 from genuq.extractors import Extractor
@@ -151,6 +151,11 @@ class Run:
         model.head_name = find_head(model.network, self.config.model.head)
         model.check_weights()
         return model.to(self.device)
+
+    @cached_property
+    def architecture(self) -> GenerativeModel:
+        """The model as far as it is known before the run: with its weights, or untrained where the run trains it."""
+        return models.build(self.description()) if self.trains else self.model
 
     def posteriors(self) -> dict[str, Any]:
         """The settings of every posterior by the name of its draws: `draws` for the run's own, then those beside it."""

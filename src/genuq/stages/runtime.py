@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import platform
 import warnings
 from typing import Any
 
@@ -26,6 +27,14 @@ def quieten_lightning() -> None:
         logger = logging.getLogger(name)
         logger.setLevel(logging.ERROR)
         logger.propagate = False
+
+
+def machine() -> str:
+    """What sets how long things take here: processors, threads, GPU. Names no machine."""
+    import torch
+
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return f"{platform.machine()}, {os.cpu_count()} processors, {torch.get_num_threads()} threads{gpu}"
 
 
 def is_first_process() -> bool:

@@ -73,12 +73,16 @@ class Stage(ABC):
             STAGES[name].require_inputs(run)
             folder = STAGES[name].folder(run)
             if not folder.is_current():
-                raise ArtefactError(
-                    f"stage '{self.name}' needs '{name}', which was not made under this configuration, or is "
-                    f"unfinished. Add it: stages=[{name},{self.name},...]."
-                )
+                raise self.lacks(name)
             folder.verify()
             run.verified.add(name)
+
+    def lacks(self, name: str) -> ArtefactError:
+        """That a stage upstream has left nothing."""
+        return ArtefactError(
+            f"stage '{self.name}' needs '{name}', which was not made under this configuration, or is unfinished. "
+            f"Add it: stages=[{name},{self.name},...]."
+        )
 
     def execute(self, run: Run, display: Display) -> None:
         """Make the artefact unless it is there, and leave a link to it in the run's folder."""

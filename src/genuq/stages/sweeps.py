@@ -47,11 +47,21 @@ class Sweep:
     def folder(self) -> Path:
         return SWEEPS / self.name
 
+    @property
+    def unnamed(self) -> tuple[str, ...]:
+        """Keys that a job's name leaves out."""
+        return tuple(dict.fromkeys((*NEUTRAL, *(self.fixed if self.swept else ()))))
+
+    def job_name(self, job: Sequence[str]) -> str:
+        """The name that Hydra gives to a job."""
+        parsed = OverridesParser.create().parse_overrides(list(job))
+        return ",".join(sorted(text for text, one in zip(job, parsed) if one.key_or_group not in self.unnamed))
+
     def arguments(self, given: Iterable[str]) -> list[str]:
         """Further overrides that put the jobs into folders named by what differs between them."""
         own = [] if any(text.startswith("hydra.sweep.dir=") for text in given) else [f"hydra.sweep.dir={self.folder}"]
         if self.swept:
-            keys = ",".join(dict.fromkeys((*NEUTRAL, *self.fixed)))
+            keys = ",".join(self.unnamed)
             own.append(f"hydra.job.config.override_dirname.exclude_keys=[{keys}]")
         return own
 

@@ -1,0 +1,385 @@
+"""How long a piece of work takes on this machine: measured on the run's own networks, for seconds in all."""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import Tensor
+
+from genuq import posteriors
+from genuq.analysis.subsets import SubsetJudge
+from genuq.errors import GenuqError
+from genuq.models import GenerativeModel, VAEAutoencoder
+from genuq.posteriors import KFACLaplace
+from genuq.posteriors.fitting import in_this_process
+from genuq.stages import footprint
+from genuq.stages.costs import Piece, fit_evaluations
+from genuq.stages.fit import settings_of, sized_by_exact
+from genuq.stages.judge import Judge
+from genuq.stages.planned import PlannedRun
+from genuq.stages.train import hardware_of, optimisation_of
+from genuq.stages.trainer import complete
+from genuq.stages.training import AutoencoderTraining, ClassifierTraining, GenerativeTraining, Training
+
+BUDGET = 20.0  # seconds of all measurements
+LONGEST = 3.0  # seconds of one
+STEADY = 0.2  # seconds that a measurement repeats its work for
+STEPS = 6  # of a training, of which the first two warm up
+BACKWARD, STEP = 1.2, 3.5  # over a forward pass: of a pass back to the input, of a training step; where not measured
+CUBE = 2e-9  # seconds that an eigendecomposition takes for each cubed row of a matrix, where not measured
+MEASURED_ROWS, MEASURED_DIMENSION = 1024, 256  # at most, of the judge of subsets
+
+
+@dataclass
+class Calibration:
+    """Seconds of pieces of work, each kind measured once, on one device; several GPUs share the work evenly.
+
+    Attributes:
+        say: told what is being measured.
+        spent: seconds so far; beyond the budget times are derived from the forward pass, or unknown.
+        failures: why something could not be measured.
+    """
+
+    say: Callable[[str], None] = lambda text: None
+    spent: float = 0.0
+    known: dict[str, float | None] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def seconds(self, run: PlannedRun, piece: Piece) -> float | None:
+        """Of the whole piece; None where it cannot be told."""
+        if piece.kind == "rule" or not piece.amount:
+            return piece.amount
+        rate = self._rate(run, piece)
+        share = run.processes if run.device.type != "cpu" and not piece.kind.startswith("subset") else 1
+        return None if rate is None else rate * piece.amount / share
+
+    def forward(self, run: PlannedRun, batch: int) -> float | None:
+        """Seconds of a row through the network."""
+        return self._rate(run, Piece("forward", 1.0, batch))
+
+    def _rate(self, run: PlannedRun, piece: Piece) -> float | None:
+        """Seconds for one unit of a piece."""
+        measure, like = MEASURES[piece.kind]
+        key = repr((piece.kind, piece.batch, like(run, piece)))
+        if key not in self.known:
+            self.known[key] = self._measured(run, piece, measure)
+        return self.known[key]
+
+    def _measured(self, run: PlannedRun, piece: Piece, measure: Measure) -> float | None:
+        if self.spent >= BUDGET:
+            return DERIVED[piece.kind](self, run, piece) if piece.kind in DERIVED else None
+        self.say(piece.kind)
+        started, before = time.perf_counter(), self.spent
+        try:
+            with isolate_rng():
+                found = measure(self, run, piece)
+        except (GenuqError, RuntimeError, OSError) as error:  # what the run itself may not meet: untrained weights
+            self.failures[piece.kind] = str(error).splitlines()[0]
+            found = None
+        self.spent = before + time.perf_counter() - started
+        if found is None and piece.kind in DERIVED:
+            return DERIVED[piece.kind](self, run, piece)
+        return found
+
+
+Measure = Callable[[Calibration, PlannedRun, Piece], "float | None"]
+
+
+def steady(work: Callable[[], object]) -> float:
+    """Median seconds of a piece of work, after one that warms up."""
+    work()
+    times: list[float] = []
+    while sum(times) < STEADY and len(times) < 50:
+        started = time.perf_counter()
+        work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def bearable(work: Callable[[int], object], batch: int) -> float:
+    """Seconds of a row of work on `batch` rows at once, or on fewer where that many would take too long."""
+    started = time.perf_counter()
+    work(1)
+    once = time.perf_counter() - started
+    rows = max(1, min(batch, int(LONGEST / 3 / max(once, 1e-9))))
+    return steady(lambda: work(rows)) / rows
+
+
+# The network
+
+
+def inputs(model: GenerativeModel, rows: int) -> tuple[Tensor, Tensor, Tensor | None]:
+    x = torch.randn(rows, *model.latent_shape, device=model.device)
+    classes = torch.zeros(rows, dtype=torch.long, device=model.device) if model.num_classes else None
+    return x, torch.full((rows,), 0.5, device=model.device), classes
+
+
+def forward_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> float:
+    @torch.no_grad()
+    def work(rows: int) -> Tensor:
+        return run.blank(*inputs(run.blank, rows))
+
+    return bearable(work, piece.batch)
+
+
+def backward_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> float:
+    """A pass back to the input, without the forward pass before it."""
+
+    def work(rows: int) -> Any:
+        x, t, y = inputs(run.blank, rows)
+        prediction = run.blank(x.requires_grad_(), t, y)
+        return torch.autograd.grad(prediction, x, torch.ones_like(prediction))
+
+    forward = calibration.forward(run, piece.batch) or 0.0
+    return max(bearable(work, piece.batch) - forward, 0.1 * forward)
+
+
+def decode_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> float:
+    @torch.no_grad()
+    def work(rows: int) -> Tensor:
+        return run.blank.autoencoder.decode(inputs(run.blank, rows)[0])
+
+    return bearable(work, piece.batch)
+
+
+# Trainings
+
+
+class Stopwatch(Callback):
+    """The time at the end of every step."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.ends.append(time.perf_counter())
+
+
+def step_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> float | None:
+    expected = STEPS * STEP * piece.batch * (calibration.forward(run, piece.batch) or 0.0)
+    if expected > LONGEST:
+        return None
+    return trained(run, GenerativeTraining(copy.deepcopy(run.blank), run.training_set, steps_of(run, piece)))
+
+
+def autoencoder_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> float:
+    autoencoder = copy.deepcopy(run.blank.autoencoder)
+    assert isinstance(autoencoder, VAEAutoencoder)
+    return trained(run, AutoencoderTraining(autoencoder, run.training_set, steps_of(run, piece)))
+
+
+def judge_step_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> float:
+    return trained(run, ClassifierTraining(footprint.classifier(run), run.training_set, steps_of(run, piece)))
+
+
+def steps_of(run: PlannedRun, piece: Piece) -> Any:
+    return replace(optimisation_of(run, STEPS), batch_size=piece.batch)
+
+
+def trained(run: PlannedRun, training: Training) -> float:
+    """Median seconds of a step, on one device."""
+    watch, one = Stopwatch(), replace(hardware_of(run), devices=1, num_nodes=1, strategy="auto")
+    complete(training, one, callbacks=[watch])
+    return statistics.median(b - a for a, b in zip(watch.ends[1:], watch.ends[2:]))
+
+
+# Fits
+
+
+def fit_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> float | None:
+    """A whole fit, from two short ones: what they have in common, and what each further row costs.
+
+    Where what they have in common takes long, as the decompositions of large layers do, one has to do.
+    """
+    settings, kind, by_exact = fit_of(run, piece.name)
+    each = calibration.forward(run, piece.batch) or 0.0
+
+    def rows(one: posteriors.FitSettings) -> float:
+        return sum(map(sum, fit_evaluations(one, kind, by_exact).values()))
+
+    images = min(settings.images, piece.batch, 32)
+    while images > 2 and rows(shortened(settings, 2 * images)) * each > LONGEST:
+        images //= 2
+    short, longer = shortened(settings, images), shortened(settings, 2 * images)
+    if rows(longer) * each > LONGEST or decompositions(run, piece.name) > 3 * LONGEST:
+        return None
+    model = noisy(run)
+    seconds, known = timed_fit(model, run, short), rows(short)
+    if seconds < LONGEST and rows(longer) > known:
+        second = timed_fit(model, run, longer)
+        each = max(each, (second - seconds) / (rows(longer) - known))
+        seconds, known = second, rows(longer)
+    return seconds + max(0.0, rows(settings) - known) * each
+
+
+def fit_of(run: PlannedRun, name: str) -> tuple[posteriors.FitSettings, str, bool]:
+    """(settings of the fit, the kind of posterior, whether the exact one is fitted to lend its size)."""
+    entry = run.posteriors()[name]
+    settings, by_exact = settings_of(run, name), sized_by_exact(entry)
+    return replace(settings, kind="exact_laplace") if by_exact else settings, entry["name"], by_exact
+
+
+def shortened(settings: posteriors.FitSettings, images: int) -> posteriors.FitSettings:
+    return replace(settings, images=min(images, settings.images), held_out=min(images, settings.held_out))
+
+
+def decompositions(run: PlannedRun, name: str) -> float:
+    """Seconds of eigendecompositions of a layer's inputs and outputs, by a rule."""
+    settings = settings_of(run, name)
+    if settings.kind != KFACLaplace.kind:
+        return 0.0
+    empty = posteriors.build(settings.kind, run.architecture, **settings.options)
+    return CUBE * sum(value.shape[0] ** 3 for value in empty.sums().values() if value.ndim == 2)
+
+
+def timed_fit(model: GenerativeModel, run: PlannedRun, settings: posteriors.FitSettings) -> float:
+    started = time.perf_counter()
+    posteriors.fit_by(in_this_process(model, None), model, run.training_set, settings)
+    return time.perf_counter() - started
+
+
+def noisy(run: PlannedRun) -> GenerativeModel:
+    """The run's model; one that is still to be trained with noise in the weights that start at zero."""
+    if not run.trains:
+        return run.model
+    model = copy.deepcopy(run.blank)
+    with torch.no_grad():
+        for value in model.network.parameters():
+            if not value.any():
+                value.normal_(0.0, 0.02)
+    return model
+
+
+def derived_fit(calibration: Calibration, run: PlannedRun, piece: Piece) -> float | None:
+    rows = sum(map(sum, fit_evaluations(*fit_of(run, piece.name)).values()))
+    forward = calibration.forward(run, piece.batch)
+    return None if forward is None else 1.5 * forward * rows + decompositions(run, piece.name)
+
+
+# Encoders and the evaluation
+
+
+def encode_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> float:
+    if not run.is_image:
+        return 0.0
+    likelihood, shape = run.likelihood, run.training_set.shape
+    return bearable(
+        lambda rows: likelihood.embed(torch.rand(rows, *shape), batch_size=rows, device=run.device), piece.batch
+    )
+
+
+def judging_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> float:
+    if not run.is_image:
+        return 0.0
+    judge, shape = judge_of(run), run.training_set.shape
+    images = torch.zeros(piece.batch, *shape, dtype=torch.uint8)
+    return bearable(lambda rows: judge(images[:rows], batch_size=rows), piece.batch)
+
+
+def judge_of(run: PlannedRun) -> Callable[..., Tensor]:
+    """How the judge embeds; one that is still to be trained as the untrained one does."""
+    if run.config.metric.extractor == "classifier" and "judge" in run.config.stages:
+        network = footprint.classifier(run).eval()
+        return torch.no_grad()(lambda images, batch_size: network.features(2 * images / 255 - 1))
+    judge: Judge = run.judge
+    return judge.embed
+
+
+def test_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> float:
+    network, shape = footprint.classifier(run).to(run.device).eval(), run.training_set.shape
+    return bearable(torch.no_grad()(lambda rows: network(torch.zeros(rows, *shape, device=run.device))), piece.batch)
+
+
+def subset_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> float:
+    """One judgement of a part of the samples; beyond the measured size in proportion to the samples."""
+    judge, rows = subset_judge(run)
+    chosen = torch.randperm(rows)[: max(rows // 3, run.config.metric.k + 2)].numpy()
+    return steady(lambda: judge(chosen)) * growth(run)
+
+
+def subset_judge(run: PlannedRun) -> tuple[SubsetJudge, int]:
+    rows = min(run.config.sampler.samples, MEASURED_ROWS)
+    dimension = min(footprint.judge_dimension(run), MEASURED_DIMENSION)
+    real = torch.randn(min(footprint.reference_count(run), 5000), dimension)
+    return SubsetJudge(torch.randn(rows, dimension), real, run.config.metric.k), rows
+
+
+def growth(run: PlannedRun) -> float:
+    """How much longer than measured: in proportion to the samples, and to the cube of the features or samples."""
+    samples, dimension = run.config.sampler.samples, footprint.judge_dimension(run)
+    measured = min(samples, MEASURED_ROWS)
+    inner = [min(count // 3, features) for count, features in ((samples, dimension), (measured, MEASURED_DIMENSION))]
+    return samples / measured * max(1.0, (inner[0] / max(inner[1], 1)) ** 2)
+
+
+def subset_preparation(calibration: Calibration, run: PlannedRun, piece: Piece) -> float:
+    started = time.perf_counter()
+    subset_judge(run)
+    return (time.perf_counter() - started) * (run.config.sampler.samples / min(run.config.sampler.samples, 1024)) ** 2
+
+
+def _network(run: PlannedRun, piece: Piece) -> Any:
+    return run.network_like()
+
+
+def _trained(run: PlannedRun, piece: Piece) -> Any:
+    return run.network_like(), run.config.trainer.precision, run.config.trainer.accelerator
+
+
+def _fitted(run: PlannedRun, piece: Piece) -> Any:
+    entry = {key: value for key, value in run.posteriors()[piece.name].items() if key != "draws"}
+    return run.network_like(), entry, run.plain("data")
+
+
+def _encoder(run: PlannedRun, piece: Piece) -> Any:
+    return run.training_set.shape, run.likelihood.name, str(run.device)
+
+
+def _judge(run: PlannedRun, piece: Piece) -> Any:
+    return run.training_set.shape, run.plain("metric")["metric"]["extractor"], footprint.judge_dimension(run)
+
+
+def _subsets(run: PlannedRun, piece: Piece) -> Any:
+    metric = run.config.metric
+    return run.config.sampler.samples, footprint.judge_dimension(run), metric.k, footprint.reference_count(run)
+
+
+MEASURES: dict[str, tuple[Measure, Callable[[PlannedRun, Piece], Any]]] = {
+    "forward": (forward_seconds, _network),
+    "backward": (backward_seconds, _network),
+    "decode": (decode_seconds, _network),
+    "step": (step_seconds, _trained),
+    "autoencoder step": (autoencoder_seconds, _trained),
+    "judge step": (judge_step_seconds, _trained),
+    "fit": (fit_seconds, _fitted),
+    "encode": (encode_seconds, _encoder),
+    "judge": (judging_seconds, _judge),
+    "judge test": (test_seconds, lambda run, piece: run.training_set.shape),
+    "subset": (subset_seconds, _subsets),
+    "subset judge": (subset_preparation, _subsets),
+}
+
+
+def _times_forward(factor: float, per_row: bool) -> Measure:
+    def derived(calibration: Calibration, run: PlannedRun, piece: Piece) -> float | None:
+        forward = calibration.forward(run, piece.batch)
+        return None if forward is None else factor * forward * (1 if per_row else piece.batch)
+
+    return derived
+
+
+DERIVED: dict[str, Measure] = {  # from the forward pass, where measuring would take too long
+    "backward": _times_forward(BACKWARD, per_row=True),
+    "step": _times_forward(STEP, per_row=False),
+    "fit": derived_fit,
+}

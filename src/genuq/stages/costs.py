@@ -1,0 +1,351 @@
+"""What each stage of a run will do: network evaluations, the pieces of work that take its time, bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+from genuq import posteriors
+from genuq.analysis.bins import most_bins
+from genuq.analysis.retention import descending_fractions
+from genuq.models import Autoencoder, VAEAutoencoder
+from genuq.posteriors import CurvaturePosterior, ExactLastLayerLaplace, FitSettings
+from genuq.posteriors.held_out import DRAWN_FACTORS, FACTORS
+from genuq.stages import footprint
+from genuq.stages.apply import EXAMPLES
+from genuq.stages.columns import columns_of
+from genuq.stages.counting import application_count, propagated_count, watched_counts
+from genuq.stages.fit import OWN, lender, of_members, settings_of, sized_by_exact
+from genuq.stages.planned import PlannedRun
+from genuq.stages.run_members import member_settings, reference_name
+from genuq.stages.witnesses import asks_witnesses
+
+RESIDUAL_IMAGES = 1024  # of `members.residual_variance`
+TEST_IMAGES = 2048  # of `train.test_loss`
+BOOTSTRAP = 8e-7  # seconds of a replicate of a sample's correlations, by a rule
+PROBED = 2  # rows of the forward pass that `fitting.empty_posterior` tries
+
+Evaluations = dict[str, tuple[float, float]]  # by purpose: rows through the network, forwards and backwards
+
+
+@dataclass(frozen=True)
+class Piece:
+    """So much of one kind of work.
+
+    Attributes:
+        kind: a name of `calibration.MEASURES`; or `rule`, whose amount is seconds by a stated rule.
+        amount: rows, steps, images.
+        batch: rows at a time.
+        name: of the posterior, for a fit.
+    """
+
+    kind: str
+    amount: float
+    batch: int = 1
+    name: str = OWN
+
+
+@dataclass(frozen=True)
+class Work:
+    """What making one artefact takes.
+
+    Attributes:
+        evaluations: of the model's network, by purpose.
+        pieces: what takes the time.
+        like: plain data; artefacts of one stage that agree in it take as long for the same amount.
+        amount: what the time of artefacts that are alike is proportional to.
+        bytes: of its files.
+        passing: bytes that are there only while it is made.
+    """
+
+    evaluations: Evaluations
+    pieces: list[Piece]
+    like: dict[str, Any]
+    amount: float
+    bytes: int
+    passing: int = 0
+
+    @property
+    def forward(self) -> float:
+        return sum(forward for forward, _ in self.evaluations.values())
+
+    @property
+    def backward(self) -> float:
+        return sum(backward for _, backward in self.evaluations.values())
+
+
+@dataclass
+class _Sum:
+    """Evaluations by purpose, as they come together."""
+
+    found: Evaluations = field(default_factory=dict)
+
+    def add(self, purpose: str, forward: float, backward: float = 0.0) -> None:
+        before = self.found.get(purpose, (0.0, 0.0))
+        self.found[purpose] = (before[0] + forward, before[1] + backward)
+
+
+def work_of(run: PlannedRun, artefact: str) -> Work:
+    """What making an artefact of the run takes: a stage, or `posterior.NAME`."""
+    stage, _, name = artefact.partition(".")
+    return of_posterior(run, name) if name else WORKS[stage](run)
+
+
+# Training
+
+
+def of_train(run: PlannedRun) -> Work:
+    trainer, model = run.config.trainer, run.blank
+    batch = min(trainer.batch_size, len(run.training_set))
+    every, rows = trainer.checkpoint_every, trainer.steps * batch
+    tested = min(TEST_IMAGES, len(run.test_set))
+    pieces = [Piece("step", trainer.steps, batch), Piece("forward", tested, 256)]
+    passing = footprint.of_training([model, model.network], model.network, trainer.steps, every)
+    if isinstance(model.autoencoder, VAEAutoencoder) and trainer.start_from is None:
+        pieces.append(Piece("autoencoder step", trainer.autoencoder_steps, batch))
+        vae = model.autoencoder
+        passing += footprint.of_training([vae], vae, trainer.autoencoder_steps, every)
+    evaluations = {"training": (float(rows), float(rows)), "test loss": (float(tested), 0.0)}
+    like = run.network_like() | {"batch": batch, "precision": trainer.precision, "accelerator": trainer.accelerator}
+    steps = trainer.steps + sum(piece.amount for piece in pieces if piece.kind == "autoencoder step")
+    size = footprint.of_weights(model, 2200) + _manifest(run, "train", 1, 1200)
+    return Work(evaluations, pieces, like, steps, size, passing)
+
+
+def of_judge(run: PlannedRun) -> Work:
+    trainer, network = run.config.trainer, footprint.classifier(run)
+    size = footprint.of_weights(network, 200) + _manifest(run, "judge", 1)
+    passing = footprint.of_training([network], network, trainer.judge_steps, trainer.checkpoint_every)
+    batch = min(trainer.batch_size, len(run.training_set))
+    like = {"shape": list(run.training_set.shape), "batch": batch, "device": run.hardware()}
+    pieces = [Piece("judge step", trainer.judge_steps, batch), Piece("judge test", len(run.test_set), 500)]
+    return Work({}, pieces, like, trainer.judge_steps, size, passing)
+
+
+# Fitting
+
+
+def of_fit(run: PlannedRun) -> Work:
+    """Only gathers: the files are the posteriors' under a second name."""
+    notes = sum(1200 + _curves(entry) for entry in run.posteriors().values())
+    return Work({}, [], {}, 1.0, _manifest(run, "fit", 2 * len(run.posteriors()), notes))
+
+
+def _curves(entry: Mapping[str, Any]) -> int:
+    """Bytes of the curves by which the scale was chosen."""
+    kind = posteriors.KINDS[entry["name"]]
+    curved = issubclass(kind, CurvaturePosterior) and kind.kind != "isotropic" and entry["prior_precision"] is None
+    factors = len(FACTORS if kind.scope == "head" else DRAWN_FACTORS) * (entry["criterion"] == "predictive")
+    return footprint.EVIDENCE * curved + 2 * footprint.NUMBER * factors
+
+
+def of_posterior(run: PlannedRun, name: str) -> Work:
+    entry = run.posteriors()[name]
+    size, passing = footprint.of_posterior(run, name)
+    notes = 600 + _curves(entry)
+    size += footprint.of_manifest(run.artefacts[f"posterior.{name}"].identity, 1 + (entry["members"] or 0), notes)
+    kind, like = entry["name"], run.network_like() | {"posterior": entry["name"], "layers": entry["layers"]}
+    if lender(entry) is not None:
+        return Work({}, [], like, 1.0, size)
+    if of_members(entry):
+        return _of_members(run, entry, like, size, passing)
+    settings = settings_of(run, name)
+    found = fit_evaluations(settings, kind, sized_by_exact(entry))
+    like |= {"batch": settings.batch_size, "criterion": settings.scale.criterion, "draws": settings.fisher_draws}
+    amount = sum(map(sum, found.values()))
+    return Work(found, [Piece("fit", 1.0, settings.batch_size, name)], like, amount, size, passing)
+
+
+def fit_evaluations(settings: FitSettings, kind: str, by_exact: bool = False) -> Evaluations:
+    """Rows of the passes of a fit.
+
+    Over several layers numbers are sent back from the prediction: for every draw of the Fisher, and twice for a
+    held-out image. Over the head alone they pass a rearrangement, and nothing of the network.
+    """
+    known, total = posteriors.KINDS[ExactLastLayerLaplace.kind if by_exact else kind], _Sum()
+    layers = known.scope == "network" and known.source == "images"
+    finds_dropout = kind == "mc_dropout" and not settings.options
+    if known.scope == "head" or layers or finds_dropout:
+        total.add("probe", min(PROBED, settings.fitting_images))
+    if issubclass(known, CurvaturePosterior):
+        rows = settings.images * settings.repeats
+        total.add("curvature", rows, rows * settings.fisher_draws * layers)
+    held_out = settings.held_out * settings.repeats
+    total.add("held-out", held_out, 2 * held_out * layers)
+    if settings.scale.criterion == "predictive":
+        drawn = 0 if known.scope == "head" else settings.predictive_draws * len(DRAWN_FACTORS)
+        total.add("predictive", held_out * (1 + drawn))
+    return total.found
+
+
+def _of_members(run: PlannedRun, entry: Mapping[str, Any], like: dict[str, Any], size: int, passing: int) -> Work:
+    settings, total = member_settings(run, entry), _Sum()
+    batch = min(settings.batch_size, len(run.training_set))
+    trainings = 0 if settings.given(reference_name(run)) else 1 if settings.kind == "swag" else settings.members
+    rows = float(trainings * settings.steps * batch)
+    if rows:
+        total.add("training", rows, rows)
+    if settings.observation_noise is None:
+        total.add("residual", min(RESIDUAL_IMAGES, len(run.training_set)))
+    like |= {"batch": batch, "precision": str(settings.hardware.precision), "trained": bool(rows)}
+    pieces = [
+        Piece("step", trainings * settings.steps, batch),
+        Piece("forward", total.found.get("residual", (0, 0))[0], 256),
+    ]
+    return Work(total.found, pieces, like, trainings * settings.steps or 1, size, passing)
+
+
+# Sampling
+
+
+def of_sample(run: PlannedRun) -> Work:
+    count, batch = run.config.sampler.samples, _rows_at_once(run)
+    total, made = _Sum(), footprint.versions(run)
+    for name, cost in watched_counts(run).items():
+        total.add(name, *cost.of(count))
+    once = watched_counts(run)["sampling"].forward
+    for name, draws in made.items():
+        total.add(name, once * draws * count)
+    pieces = _passes(run, total.found, batch)
+    if type(run.blank.autoencoder) is not Autoencoder:
+        pieces.append(Piece("decode", count * (1 + sum(made.values())), run.config.sampler.batch_size))
+    like = run.network_like() | {"batch": batch, "backward": any(backward for _, backward in total.found.values())}
+    amount = sum(map(sum, total.found.values()))
+    size = footprint.of_samples(run) + _manifest(run, "sample", len(footprint.shard_sizes(run)), 300)
+    return Work(total.found, pieces, like, amount, size)
+
+
+def _rows_at_once(run: PlannedRun) -> int:
+    """Rows of one evaluation of the sampler: guidance makes two branches of one batch."""
+    size = min(run.config.sampler.batch_size, run.config.sampler.samples)
+    return size * (1 if run.config.sampler.guidance_scale == 1.0 else 2)
+
+
+def _passes(run: PlannedRun, found: Evaluations, batch: int) -> list[Piece]:
+    forward, backward = (sum(rows[side] for rows in found.values()) for side in (0, 1))
+    return [Piece("forward", forward, batch), *([Piece("backward", backward, batch)] if backward else [])]
+
+
+def of_propagate(run: PlannedRun) -> Work:
+    """The sampling that is watched is done again."""
+    count, batch, shards = run.config.sampler.samples, _rows_at_once(run), footprint.shard_sizes(run)
+    total = _Sum()
+    total.add("sampling", *watched_counts(run)["sampling"].of(count))
+    total.add("propagation", *propagated_count(run).of(count, len(shards)))
+    pieces, settings = _passes(run, total.found, batch), run.config.propagator
+    latent = type(run.blank.autoencoder) is not Autoencoder
+    if latent:
+        decodings = 1 + settings.map_draws + (settings.map_method == "linear")
+        pieces.append(Piece("decode", count * decodings, run.config.sampler.batch_size))
+    like = run.network_like() | {"batch": batch, "propagator": run.plain("propagator")["propagator"], "latent": latent}
+    amount = sum(map(sum, total.found.values()))
+    size = footprint.of_propagation(run) + _manifest(run, "propagate", len(shards))
+    return Work(total.found, pieces, like, amount, size)
+
+
+# Scoring and judging
+
+
+def of_embed(run: PlannedRun) -> Work:
+    count, likelihood = run.config.sampler.samples, run.config.likelihood
+    images = count * (1 + sum(footprint.embedded(run).values()))
+    drawn = sum(footprint.draws_of(run, name) for name in run.posteriors())
+    judged = count * (1 + drawn) + footprint.reference_count(run)
+    pieces = [Piece("encode", images, likelihood.batch_size), Piece("judge", judged, 256)]
+    plain = run.plain("likelihood", "metric")
+    like = {
+        "shape": list(run.training_set.shape),
+        "device": run.hardware(),
+        "likelihood": {key: plain["likelihood"][key] for key in ("name", "extractor", "options", "batch_size")},
+        "judge": {key: plain["metric"][key] for key in ("extractor", "options")},
+        "judged share": round(judged / images, 1),
+    }
+    size = footprint.of_embeddings(run) + _manifest(run, "embed", len(footprint.shard_sizes(run)) + 1)
+    return Work({}, pieces, like, images, size)
+
+
+def of_score(run: PlannedRun) -> Work:
+    """Rule: two tenths of a millisecond for each number."""
+    count, columns = run.config.sampler.samples, columns_of(run)
+    like = {"columns": columns, "dimension": run.likelihood.dimension, "draws": footprint.embedded(run)}
+    rule = Piece("rule", 0.1 + 2e-4 * count * len(columns))
+    return Work({}, [rule], like, count, footprint.of_scores(run) + _manifest(run, "score", 1))
+
+
+def of_evaluate(run: PlannedRun) -> Work:
+    """Thousands of parts of the samples are judged, and correlations resampled; the latter by a rule."""
+    metric = run.plain("metric")["metric"]
+    columns, count = columns_of(run), run.config.sampler.samples
+    resampled = ("fractions", "bins", "bootstrap", "half_samples", "random_repeats", "per_class", "k")
+    like = {"metric": {key: metric[key] for key in resampled}, "dimension": footprint.judge_dimension(run)}
+    size = footprint.of_evaluation(run) + _manifest(run, "evaluate", 2, 600)
+    pieces = [
+        Piece("subset judge", 1.0),
+        Piece("subset", judgements(run)),
+        Piece("rule", BOOTSTRAP * metric["bootstrap"] * count * len(columns)),
+    ]
+    return Work({}, pieces, like, count * len(columns), size)
+
+
+def judgements(run: PlannedRun) -> int:
+    """How many parts of the samples the evaluation judges."""
+    metric = run.config.metric
+    cuts, halves = len(descending_fractions(metric.fractions)) - 1, metric.half_samples
+    studies = 2 if metric.per_class and run.blank.num_classes else 1
+    bins = min(metric.bins, most_bins(run.config.sampler.samples, metric.k))
+    shared = studies * (1 + halves + (metric.random_repeats + halves) * cuts)
+    return shared + len(columns_of(run)) * (1 + halves) * (studies * cuts + bins)
+
+
+def of_apply(run: PlannedRun) -> Work:
+    settings, count = run.plain("application")["application"], run.config.sampler.samples
+    worked = settings.get("samples") or count
+    if settings["name"] == "rectify":
+        worked = max(1, round(settings["failed"] * count))
+    cost, images = application_count(run)
+    batches = -(-worked // run.config.sampler.batch_size)
+    found = {settings["name"]: cost.of(worked, batches)} if cost.forward else {}
+    pieces = _passes(run, found, _rows_at_once(run)) if found else [Piece("rule", 1.0)]
+    seen = images * worked + witnessed(run, settings, worked)
+    if seen:
+        pieces.append(Piece("encode", seen, run.config.likelihood.batch_size))
+    like = run.network_like() | {"application": settings, "batch": _rows_at_once(run)}
+    examples = min(EXAMPLES, worked // settings.get("n", 1))
+    size = examples * 4 * prod(run.training_set.shape) + 5000 + _manifest(run, "apply", 3)
+    return Work(found, pieces, like, worked, size)
+
+
+def witnessed(run: PlannedRun, settings: Mapping[str, Any], worked: int) -> int:
+    """Images that the witnesses of a rectification embed: training images, the samples, and all attempts."""
+    if settings["name"] != "rectify" or not asks_witnesses(settings):
+        return 0
+    learnt = min(settings["witness_images"], len(run.training_set))
+    each = learnt + run.config.sampler.samples + (1 + 2 * settings["candidates"]) * worked
+    return each * sum(name != "pixels" for name in settings["witnesses"])
+
+
+def of_report(run: PlannedRun) -> Work:
+    """Rule: three seconds for the plots and the page."""
+    like = {"image": run.is_image, "columns": len(columns_of(run))}
+    size = footprint.of_report(run) + _manifest(run, "report", 16)
+    return Work({}, [Piece("rule", 3.0)], like, 1.0, size)
+
+
+def _manifest(run: PlannedRun, stage: str, files: int, notes: int = 200) -> int:
+    return footprint.of_manifest(run.artefacts[stage].identity, files, notes)
+
+
+WORKS: dict[str, Callable[[PlannedRun], Work]] = {
+    "train": of_train,
+    "judge": of_judge,
+    "fit": of_fit,
+    "sample": of_sample,
+    "propagate": of_propagate,
+    "embed": of_embed,
+    "score": of_score,
+    "evaluate": of_evaluate,
+    "apply": of_apply,
+    "report": of_report,
+}

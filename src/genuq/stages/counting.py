@@ -1,0 +1,213 @@
+"""Network evaluations before they are made: the run's own code counts them, on a network of one layer.
+
+What a sampler, its watchers, a propagator or an application evaluate depends on the settings, never on what the
+network answers. So they run for one sample and for two, whose difference is what each further one costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genuq import posteriors, propagators
+from genuq.applications import attempt, augment, guide
+from genuq.extractors import FromCallable
+from genuq.likelihoods import Likelihood
+from genuq.models import GenerativeModel, Sampler, metered
+from genuq.posteriors import IsotropicNoise, NetworkNoise, Posterior, Scale
+from genuq.posteriors.head import head_of
+from genuq.propagators import propagate
+from genuq.scores import watch
+from genuq.stages.apply import settings_of as application_settings
+from genuq.stages.columns import watched_settings, watchers
+from genuq.stages.planned import PlannedRun
+from genuq.stages.propagate import SHARED, default_propagator, propagator_of
+
+SIDE = 16  # pixels of the small image
+ANSWER = 0.1  # of the small network, times its input: no variance may vanish
+
+
+@dataclass(frozen=True)
+class Count:
+    """Of rows through the network, forwards and backwards, for samples that are made a batch at a time.
+
+    Attributes:
+        forward, backward: for each sample.
+        forward_once: for each batch, whatever its size.
+    """
+
+    forward: float = 0.0
+    backward: float = 0.0
+    forward_once: float = 0.0
+
+    def of(self, samples: int, batches: int = 1) -> tuple[float, float]:
+        """(forward, backward) of so many samples in so many batches."""
+        return self.forward * samples + self.forward_once * batches, self.backward * samples
+
+
+class OneLayer(nn.Module):
+    """A network that costs nothing: a number, as a trunk that posteriors may move too, and a head."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        channels = shape[0]
+        self.trunk = nn.Parameter(torch.ones(()))
+        self.head = nn.Conv2d(channels, channels, 1) if len(shape) == 3 else nn.Linear(channels, channels)
+        with torch.no_grad():
+            self.head.weight.copy_(ANSWER * torch.eye(channels).reshape(self.head.weight.shape))
+
+    def forward(self, x: Tensor, t_B: Tensor, y_B: Tensor | None) -> Tensor:
+        return self.head(self.trunk * x)
+
+
+def stand_in(run: PlannedRun) -> GenerativeModel:
+    """The run's process, prediction type and classes around a network of one layer, for small images or points."""
+    model = run.blank
+    shape = (1, SIDE, SIDE) if run.is_image else tuple(model.latent_shape)
+    made = GenerativeModel(OneLayer(shape), shape, model.process, model.prediction, model.num_classes)
+    return made.eval()
+
+
+def sampler_of(run: PlannedRun) -> Sampler:
+    return replace(run.sampler, batch_size=2)
+
+
+def remembered(run: PlannedRun, what: str, settings: Any, count: Callable[[], Any]) -> Any:
+    """A count, made once for all runs that agree in what it depends on."""
+    model = run.plain("model")["model"]
+    kept = {key: model[key] for key in ("process", "prediction", "class_conditional")}
+    sampler = {key: value for key, value in run.plain("sampler")["sampler"].items() if key != "samples"}
+    return run.memory([what, settings, kept, sampler, run.training_set.num_classes, run.is_image], count)
+
+
+def watched_counts(run: PlannedRun) -> dict[str, Count]:
+    """Of sampling itself, and of each of the baselines that watch it, by name."""
+    return remembered(run, "watched", watched_settings(run), lambda: _watched_counts(run))
+
+
+def _watched_counts(run: PlannedRun) -> dict[str, Count]:
+    model, sampler, build = stand_in(run), sampler_of(run), watchers(run)
+    plain = watch(model, sampler, [0], {}).evaluations["sampling"]
+    counts = {"sampling": Count(plain)}
+    for name, watcher in build.items():
+        forward = _Forward(model)
+        with forward:
+            both = watch(model, sampler, [0], {name: watcher}).evaluations[name]
+        counts[name] = Count(forward.rows - plain, both - (forward.rows - plain))
+    return counts
+
+
+class _Forward:
+    """Counts rows forwards alone, where a `Meter` adds those backwards."""
+
+    def __init__(self, model: GenerativeModel) -> None:
+        self.model, self.rows = model, 0
+
+    def __enter__(self) -> None:
+        self.handle = self.model.register_forward_hook(lambda module, inputs, output: self._add(len(inputs[0])))
+
+    def _add(self, rows: int) -> None:
+        self.rows += rows
+
+    def __exit__(self, *_: object) -> None:
+        self.handle.remove()
+
+
+def propagated_count(run: PlannedRun) -> Count:
+    """Of the configured propagator, beside the sampling that it watches; a forward-mode derivative counts as two."""
+    settings = run.plain("propagator")["propagator"]
+    own = {key: value for key, value in settings.items() if key not in SHARED}
+    return remembered(
+        run, "propagated", [settings["name"], own, _posterior_like(run)], lambda: _propagated_count(run, own)
+    )
+
+
+def _propagated_count(run: PlannedRun, own: dict[str, Any]) -> Count:
+    name = run.config.propagator.name
+    if name != "coherent" or own["draws"] is not None:
+        return _further(run, propagator_of(run))
+    directions = head_of(run.blank.head).inputs * head_of(run.blank.head).outputs
+    two, three = (_further(run, propagators.build(name, **own | {"draws": draws})) for draws in (2, 3))
+    return Count(two.forward + (directions - 2) * (three.forward - two.forward), 0.0, two.forward_once)
+
+
+def _further(run: PlannedRun, propagator: propagators.Propagator) -> Count:
+    model, sampler = stand_in(run), sampler_of(run)
+    posterior = stand_in_posterior(run, model)
+    found = [propagate(model, posterior, sampler, range(count), propagator) for count in (1, 2)]
+    one, two = (count * (part.evaluations - part.plain_evaluations) for count, part in zip((1, 2), found))
+    return Count(two - one, 0.0, 2 * one - two)
+
+
+def _posterior_like(run: PlannedRun) -> list[Any]:
+    """What of the run's posterior a propagator's evaluations depend on."""
+    head = head_of(run.blank.head)
+    return [moves_head_alone(run), head.inputs, head.outputs]
+
+
+def moves_head_alone(run: PlannedRun) -> bool:
+    """Whether the run's own posterior leaves everything but the head as it is."""
+    layers = run.config.posterior.layers
+    named = layers is not None and list(layers) in (["head"], [run.blank.head_name])
+    return posteriors.KINDS[run.config.posterior.name].scope == "head" or named
+
+
+def stand_in_posterior(run: PlannedRun, model: GenerativeModel) -> Posterior:
+    """Weight noise over the same part of the small network as the run's own posterior covers of the large one."""
+    noise = IsotropicNoise(model.head) if moves_head_alone(run) else NetworkNoise(model.network)
+    return noise.finalise(Scale(1.0, 1.0, 1.0))
+
+
+def application_count(run: PlannedRun) -> tuple[Count, float]:
+    """(of the configured application, for each sample that it works on; images that the encoder sees for each)."""
+    settings = run.plain("application")["application"]
+    if settings["name"] not in MAKERS:
+        return Count(), 0.0
+    kept = [settings, _posterior_like(run), run.config.posterior.draws]
+    return remembered(run, "application", kept, lambda: _application_count(run))
+
+
+def _application_count(run: PlannedRun) -> tuple[Count, float]:
+    """All of it forwards: no application differentiates."""
+    (one, images), (two, _) = (_applied(run, count) for count in (1, 2))
+    return Count(two - one, 0.0, 2 * one - two), images
+
+
+def _applied(run: PlannedRun, samples: int) -> tuple[float, float]:
+    model, seen = stand_in(run), 0
+
+    def look(images: Tensor) -> Tensor:
+        nonlocal seen
+        seen += len(images)
+        return torch.zeros(len(images), 1)
+
+    likelihood = Likelihood(FromCallable(look, "counting", 1))
+    with metered(model) as meter:
+        MAKERS[run.config.application.name](run, model, likelihood, list(range(samples)))
+    return float(sum(meter.evaluations.values())), seen / samples
+
+
+def _augment(run: PlannedRun, model: GenerativeModel, likelihood: Likelihood, indices: list[int]) -> None:
+    how, propagator = application_settings(run), default_propagator(run, run.config.application.propagator)
+    augment(model, stand_in_posterior(run, model), sampler_of(run), indices, how, propagator)
+
+
+def _rectify(run: PlannedRun, model: GenerativeModel, likelihood: Likelihood, indices: list[int]) -> None:
+    how, propagator = application_settings(run), default_propagator(run, run.config.application.propagator)
+    posterior, draws = stand_in_posterior(run, model), run.config.posterior.draws
+    attempt(model, posterior, likelihood, sampler_of(run), indices, how, draws, propagator)
+
+
+def _guide(run: PlannedRun, model: GenerativeModel, likelihood: Likelihood, indices: list[int]) -> None:
+    guide(model, sampler_of(run), indices, application_settings(run))
+
+
+MAKERS: dict[str, Callable[[PlannedRun, GenerativeModel, Likelihood, list[int]], None]] = {
+    "augment": _augment,
+    "rectify": _rectify,
+    "guide": _guide,
+}

@@ -1,0 +1,274 @@
+"""What a run or a sweep will take, before it starts: artefacts, network evaluations, time, disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from genuq.errors import ConfigurationError, GenuqError
+from genuq.stages import preflight
+from genuq.stages.artefacts import StageFolder
+from genuq.stages.calibration import Calibration
+from genuq.stages.configuration import folder_name
+from genuq.stages.costs import Piece, Work, work_of
+from genuq.stages.history import Estimate, History
+from genuq.stages.job import Job
+from genuq.stages.overrides import configurations
+from genuq.stages.pipeline import STAGES
+from genuq.stages.planned import Memory, PlannedRun
+from genuq.stages.shards import PATTERN
+from genuq.stages.space import free_bytes
+from genuq.stages.store import size_of
+from genuq.stages.sweeps import Sweep, sweep_of
+
+MEASURED, RULE = (0.6, 1.7), (0.3, 3.0)  # range of a time over its estimate, measured or by a rule
+ORDER = ("train", "judge", "posterior", "fit", "sample", "propagate", "embed", "score", "evaluate", "apply", "report")
+
+
+@dataclass
+class Needed:
+    """One artefact that jobs need, however many of them.
+
+    Attributes:
+        name: of the artefact in a run: a stage, or `posterior.NAME`.
+        folder: where it lies or will lie.
+        run: the first that needs it, which would make it.
+        exists: whether it is there.
+        jobs: how many need it.
+    """
+
+    name: str
+    folder: StageFolder
+    run: PlannedRun
+    exists: bool
+    jobs: int = 1
+
+    @property
+    def stage(self) -> str:
+        return self.name.partition(".")[0]
+
+    @cached_property
+    def work(self) -> Work:
+        return work_of(self.run, self.name)
+
+    @cached_property
+    def left(self) -> float:
+        """The share of its samples that are still to be done, where a killed run left finished shards."""
+        shards = list(self.folder.path.glob(PATTERN)) if self.stage in ("sample", "propagate", "embed") else []
+        done = sum(int(stop) - int(start) for _, start, stop in (path.stem.split("-") for path in shards))
+        return 1 - done / self.run.config.sampler.samples if done else 1.0
+
+    @cached_property
+    def bytes(self) -> int:
+        """That are still to be written."""
+        there = size_of(self.folder.path) if self.folder.path.is_dir() else 0
+        return max(0, self.work.bytes - there)
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """A job of the sweep, with what would stop it before it starts, if anything."""
+
+    name: str
+    error: str | None = None
+
+
+@dataclass
+class Plan:
+    """Everything that the jobs need, each artefact once.
+
+    Attributes:
+        jobs: in the order in which they would run.
+        needed: by folder, in the order in which they would be made.
+        estimates: by folder, of those that are to be made.
+        failures: what could not be measured, and why.
+    """
+
+    jobs: list[PlannedJob] = field(default_factory=list)
+    needed: dict[Path, Needed] = field(default_factory=dict)
+    estimates: dict[Path, Estimate] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def of_stage(self, stage: str) -> list[Needed]:
+        return [one for one in self.needed.values() if one.stage == stage]
+
+    @property
+    def to_make(self) -> list[Needed]:
+        return [one for one in self.needed.values() if not one.exists]
+
+    @property
+    def stages(self) -> list[str]:
+        """Those that have a part in it."""
+        return [stage for stage in ORDER if self.of_stage(stage)]
+
+    def disks(self) -> list[Disk]:
+        """What the stores' disks must hold."""
+        found: dict[int, Disk] = {}
+        for one in self.to_make:
+            store = one.run.store
+            disk = found.setdefault(device_of(store), Disk(store, free_bytes(store)))
+            disk.needed += one.bytes
+            disk.passing = max(disk.passing, one.work.passing)
+        return list(found.values())
+
+    def estimate(self, calibrate: bool, say: Callable[[str], None] = lambda text: None) -> None:
+        """Fill in the times: from the store's runs, else measured, else by a rule."""
+        memory = next(iter(self.needed.values())).run.memory if self.needed else Memory()
+        histories = {store: History(store, memory) for store in {one.run.store for one in self.to_make}}
+        calibration = Calibration(say)
+        for one in self.to_make:
+            known = histories[one.run.store].estimate(one.name, one.work)
+            found = known or estimated(one, calibration if calibrate else None)
+            self.estimates[one.folder.path] = found.times(one.left)
+        self.failures = calibration.failures
+
+
+@dataclass
+class Disk:
+    """A disk that stores lie on.
+
+    Attributes:
+        store: one of them.
+        free: bytes.
+        needed: bytes that stay.
+        passing: bytes that come on top while one artefact is made.
+    """
+
+    store: Path
+    free: int
+    needed: int = 0
+    passing: int = 0
+
+    @property
+    def peak(self) -> int:
+        return self.needed + self.passing
+
+    @property
+    def fits(self) -> bool:
+        return self.peak <= self.free
+
+
+def device_of(folder: Path) -> int:
+    """The disk of a folder that may not exist yet."""
+    while not folder.exists():
+        folder = folder.parent
+    return os.stat(folder).st_dev
+
+
+def estimated(one: Needed, calibration: Calibration | None) -> Estimate:
+    """From the pieces of its work; with rules alone where nothing is to be measured."""
+    pieces: list[Piece] = [piece for piece in one.work.pieces if piece.amount]
+    if all(piece.kind == "rule" for piece in pieces):
+        seconds = sum(piece.amount for piece in pieces)
+        return Estimate(seconds, RULE[0] * seconds, RULE[1] * seconds, "rule")
+    if calibration is None:
+        return Estimate(None)
+    found = [calibration.seconds(one.run, piece) for piece in pieces]
+    known = [seconds for seconds in found if seconds is not None]
+    if len(known) < len(found):
+        return Estimate(None)
+    return Estimate(sum(known), MEASURED[0] * sum(known), MEASURED[1] * sum(known), "measured")
+
+
+# The jobs
+
+
+def plan_of(texts: Sequence[str], sweeping: bool, command: str = "genuq") -> Plan:
+    """What the command `genuq` with these overrides would do.
+
+    Args:
+        command: as it will be typed, which the reports will show.
+
+    Raises:
+        ConfigurationError: overrides that do not exist, a sweeper of its own, or several values without -m.
+    """
+    memory, plan = Memory(), Plan()
+    sweep = sweep_of(["-m", *texts]) if sweeping else None
+    if sweeping and (sweep is None or sweep.jobs is None):
+        for _ in configurations(texts):  # says what is wrong with them
+            pass
+        raise ConfigurationError("hydra/sweeper: its jobs are chosen as it goes, which no plan can know. Leave it out.")
+    for number, (job, config) in enumerate(configurations(texts)):
+        if number and sweep is None:
+            raise ConfigurationError("several values separated by commas are a sweep: add -m, or put them into [].")
+        run = _opened(config, job, command, sweep, memory)
+        plan.jobs.append(PlannedJob(run.job.name or run.config.name, _add(plan, run)))
+    return plan
+
+
+def _opened(
+    config: DictConfig, overrides: tuple[str, ...], command: str, sweep: Sweep | None, memory: Memory
+) -> PlannedRun:
+    OmegaConf.resolve(config)
+    if sweep is None:
+        return PlannedRun(config, Path("outputs") / config.name, command, Job(overrides=overrides), memory=memory)
+    name = sweep.job_name(overrides)
+    job = Job(name, sweep.folder, overrides)
+    return PlannedRun(config, sweep.folder / folder_name(name), command, job, memory=memory)
+
+
+def _add(plan: Plan, run: PlannedRun) -> str | None:
+    """Add what the run needs; of one that would stop before it starts nothing, but why."""
+    try:
+        preflight.check_settings(run)
+        found = {one.folder.path: one for one in needed(run, set(plan.needed))}
+        for one in found.values():
+            if not one.exists:
+                assert one.work.bytes  # what cannot be told is told here, not after the other jobs
+    except (GenuqError, OSError) as error:
+        return str(error)
+    for path, one in found.items():
+        if path in plan.needed:
+            plan.needed[path].jobs += 1
+        else:
+            plan.needed[path] = one
+    return None
+
+
+def needed(run: PlannedRun, coming: set[Path]) -> Iterator[Needed]:
+    """The artefacts that the run asks for, in the order in which they are made.
+
+    Args:
+        coming: folders of those that earlier jobs will have made.
+
+    Raises:
+        ArtefactError: one that is altered, or one that would be missing.
+    """
+    made = set(coming)
+    for name, stage in STAGES.items():
+        if name not in run.config.stages or not stage.applies(run):
+            continue
+        folder = stage.folder(run)
+        one = Needed(name, folder, run, folder.path not in coming and folder.is_current())
+        if not one.exists and folder.path not in coming:
+            require(name, run, made)
+        if name == "fit":
+            yield from _posteriors(run, one, coming)
+        made.add(folder.path)
+        yield one
+
+
+def _posteriors(run: PlannedRun, fit: Needed, coming: set[Path]) -> Iterator[Needed]:
+    """Those that the fit gathers; where it is there, they need not be."""
+    for name in run.posteriors():
+        folder = run.artefacts[f"posterior.{name}"]
+        exists = folder.path not in coming and folder.is_current()
+        if exists or not fit.exists:
+            yield Needed(f"posterior.{name}", folder, run, exists)
+
+
+def require(name: str, run: PlannedRun, made: set[Path]) -> None:
+    """Raise ArtefactError unless all upstream is there, or will be by then."""
+    stage = STAGES[name]
+    for upstream in (*stage.weights_of(run), *stage.needs(run)):
+        folder = STAGES[upstream].folder(run)
+        if folder.path in made:
+            continue
+        require(upstream, run, made)
+        if not folder.is_current():
+            raise stage.lacks(upstream)
