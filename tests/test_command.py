@@ -144,6 +144,8 @@ def test_help_says_everything_that_one_can_type() -> None:
     options = [file for file in (ROOT / "conf").glob("*/*.yaml")]
     assert len(options) > 60 and all(f"\n  {file.stem:<{help.COLUMN}} " in said for file in options)
     assert all(f"\n{file.parent.name}=\n" in said for file in options) and "schema_" not in said
+    for file in (ROOT / "conf" / "hydra").glob("*/*.yaml"):
+        assert f"\nhydra/{file.parent.name}=\n" in said and f"\n  {file.stem:<{help.COLUMN}} " in said
     assert all(f"genuq {name} " in said for name in app.COMMANDS)
     scripts = re.findall(r"^(genuq[\w-]*) = ", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert len(scripts) == 4 and all(f"\n  {name} " in said for name in scripts)

@@ -76,6 +76,7 @@ SETTINGS = {
         images=23, held_out=9, batch_size=4, time_bins=3, scale=ScaleOptions(criterion="predictive")
     ),
     "kfac": FitSettings(kind="kfac", images=23, held_out=9, batch_size=4),
+    "fewer batches than processes": FitSettings(images=23, held_out=9, batch_size=32),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -28,6 +29,8 @@ TWO = ["trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu"]
 SMALL_BATCHES = ["posterior.batch_size=20", "propagator=trajectory"]  # five in the curvature's pass
 STAGES = "stages=[train,fit,sample,propagate,embed,score,evaluate]"
 
+SWEEP = [*POINTS, *SMALL_BATCHES, STAGES, "seed=0,1"]
+
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -42,13 +45,19 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """The same two jobs as a sweep of the command, in two processes each."""
     root = tmp_path_factory.mktemp("swept")
-    return root, command(root, "-m", *POINTS, *SMALL_BATCHES, STAGES, *TWO, "seed=0,1", "sampler.batch_size=16")
+    return root, command(root, "-m", *SWEEP, *TWO)
+
+
+def command_line(*overrides: str) -> list[str]:
+    """The command `genuq`. The last of repeated keys counts; Hydra wants every key once."""
+    last = {text.split("=")[0]: text for text in overrides}
+    return [sys.executable, "-c", "from genuq.stages.app import main; main()", *last.values()]
 
 
 def command(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    last = {text.split("=")[0]: text for text in overrides}  # Hydra wants every key once
-    arguments = [sys.executable, "-c", "from genuq.stages.app import main; main()", *last.values()]
-    return subprocess.run(arguments, cwd=folder, capture_output=True, text=True, timeout=1800, env=environment())
+    return subprocess.run(
+        command_line(*overrides), cwd=folder, capture_output=True, text=True, timeout=1800, env=environment()
+    )
 
 
 def environment() -> dict[str, str]:
@@ -70,15 +79,10 @@ def same_results(one: Run, two: Run) -> None:
             torch.testing.assert_close(right[name], value, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_two_processes_leave_what_one_leaves(
-    seed: int, alone: Path, swept: tuple[Path, subprocess.CompletedProcess[str]]
-) -> None:
+def test_two_processes_leave_what_one_leaves(alone: Path, swept: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     root, finished = swept
     assert finished.returncode == 0, finished.stderr
-    job = root / "outputs" / "sweeps" / "mixture" / f"seed={seed}"
-    two = opened(job, f"seed={seed}", f"store={root}/outputs/store")
-    same_results(opened(alone / f"seed={seed}", f"seed={seed}"), two)
+    same_sweeps(alone, root)
 
 
 def test_a_sweep_with_several_processes_runs_every_job_once_and_makes_no_folder_beside_theirs(
@@ -165,6 +169,38 @@ def is_alive(pid: int) -> bool:
         return "zombie" not in Path(f"/proc/{pid}/status").read_text()
     except FileNotFoundError:
         return False
+
+
+@pytest.mark.slow
+def test_processes_that_torchrun_has_started_sweep_together(alone: Path, tmp_path: Path) -> None:
+    run = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--no-python"]
+    finished = subprocess.run(
+        [*run, *command_line("-m", *SWEEP, *TWO)], cwd=tmp_path, capture_output=True, text=True, env=environment()
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.count("\nsample: ") == 2
+    same_sweeps(alone, tmp_path)
+
+
+@pytest.mark.slow
+def test_machines_that_share_a_store_sweep_together(alone: Path, tmp_path: Path) -> None:
+    """Two commands with the addresses of two machines, both of which are this one."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    arguments = command_line("-m", *SWEEP, "trainer.num_nodes=2", "trainer.accelerator=cpu")
+    machines = [
+        subprocess.Popen(arguments, cwd=tmp_path, env=environment() | where | {"NODE_RANK": str(rank)})
+        for rank in range(2)
+    ]
+    assert [machine.wait(timeout=1800) for machine in machines] == [0, 0]
+    same_sweeps(alone, tmp_path)
+
+
+def same_sweeps(alone: Path, root: Path) -> None:
+    for seed in ("seed=0", "seed=1"):
+        job = root / "outputs" / "sweeps" / "mixture" / seed
+        same_results(opened(alone / seed, seed), opened(job, seed, f"store={root}/outputs/store"))
 
 
 def test_one_process_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

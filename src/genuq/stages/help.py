@@ -21,7 +21,7 @@ HEAD = """genuq: which outputs of a diffusion, latent-diffusion or flow-matching
   genuq model=ddpm posterior=kfac sampler.samples=512       options with group=option, values with group.key=value
   genuq -m posterior=exact_laplace,kfac seed=0,1            a sweep: every combination; what runs share is made once
   genuq -m ... hydra/launcher=joblib                        several jobs at once; submitit_local, submitit_slurm, ray
-  genuq -m ... hydra/sweeper=optuna objective=entropy/auroc a search
+  genuq -m ... hydra/sweeper=search objective=entropy/auroc a search
   genuq --cfg job [overrides]                               the whole configuration with all keys
   genuq --hydra-help                                        Hydra's own flags
 
@@ -39,8 +39,9 @@ def text(conf: Path) -> str:
     """The whole help, of the configuration in the folder `conf`."""
     lines = [HEAD, "", "Commands, each with a --help of its own"]
     lines += [f"  {name:<{COLUMN}} {what}" for name, what in PROGRAMS.items()]
-    for group in sorted(path for path in conf.iterdir() if path.is_dir() and path.name != "hydra"):
-        lines += ["", f"{group.name}="]
+    own = sorted(path for path in conf.iterdir() if path.is_dir() and path.name != "hydra")
+    for group in (*own, *sorted((conf / "hydra").iterdir())):
+        lines += ["", f"{group.relative_to(conf)}="]
         lines += [f"  {option.stem:<{COLUMN}} {opening(option)}" for option in sorted(group.glob("*.yaml"))]
     return "\n".join(line.rstrip() for line in [*lines, TAIL])
 
