@@ -170,3 +170,8 @@ def test_a_folder_without_test_images_is_refused_before_the_training(image_root:
 
 def test_a_sound_run_passes_the_check(from_checkpoint: list[str], tmp_path: Path) -> None:
     preflight.check(Run(composed(*from_checkpoint), tmp_path, "genuq"))
+
+
+def test_a_start_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"nowhere\.safetensors does not exist"):
+        launch(tmp_path, *POINTS, f"trainer.start_from={tmp_path}/nowhere.safetensors")

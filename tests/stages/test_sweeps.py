@@ -51,6 +51,8 @@ def test_folders_are_named_by_what_differs() -> None:
     assert where == f"hydra.sweep.dir=outputs/sweeps/{sweep.name}"
     assert "sampler.steps" in excluded and "posterior@beside.more" in excluded and "seed" not in excluded
     assert sweep.arguments(["hydra.sweep.dir=elsewhere"]) == [excluded]
+    twice = sweep_of(["-m", "name=one", "seed=3", "seed=0,1"])
+    assert twice is not None and "seed" not in twice.arguments([])[1].split("[")[1].rstrip("]").split(",")
     assert sweep.jobs is not None and len(sweep.jobs) == 2
 
 

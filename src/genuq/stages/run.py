@@ -58,8 +58,14 @@ class Run:
         return self.config.study or (self.job.sweep.name if self.job.sweep else self.config.name)
 
     def sha256(self, path: str | Path) -> str:
-        """Of a file that an artefact depends on; remembered."""
-        path = Path(path).absolute()
+        """Of a file that an artefact depends on; remembered.
+
+        Raises:
+            ConfigurationError: there is no such file.
+        """
+        path = Path(path).expanduser().absolute()
+        if not path.is_file():
+            raise ConfigurationError(f"{path} does not exist, but the configuration names it. Correct the path.")
         self.read[str(path)] = stat_of(path)
         return _sha256(path, *self.read[str(path)])
 

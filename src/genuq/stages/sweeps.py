@@ -50,7 +50,8 @@ class Sweep:
     @property
     def unnamed(self) -> tuple[str, ...]:
         """Keys that a job's name leaves out."""
-        return tuple(dict.fromkeys((*NEUTRAL, *(self.fixed if self.swept else ()))))
+        fixed = [key for key in self.fixed if key not in self.swept] if self.swept else []
+        return tuple(dict.fromkeys((*NEUTRAL, *fixed)))
 
     def job_name(self, job: Sequence[str]) -> str:
         """The name that Hydra gives to a job."""
