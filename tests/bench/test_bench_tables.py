@@ -10,7 +10,7 @@ import pytest
 from genuq.bench.app import parser
 from genuq.bench.tables import SEEDS, make_study, measured, peak_resident, run, table
 from genuq.errors import GenuqError
-from genuq.stages.tables import main
+from genuq.studies.tables import main
 
 
 def test_every_run_of_the_made_up_study_is_found(tmp_path):

@@ -31,7 +31,7 @@ Record = dict[str, Any]
 
 COMMAND = """
 from genuq.bench.tables import peak_resident
-from genuq.stages.tables import main
+from genuq.studies.tables import main
 main()
 print(peak_resident())
 """

@@ -33,8 +33,8 @@ TYPED = "GENUQ_COMMAND"  # variable of the environment with what the user typed,
 
 COMMANDS = {  # modules with main(arguments) -> exit status
     "store": "genuq.stages.store_command",
-    "plan": "genuq.stages.plan_command",
-    "study": "genuq.stages.study",
+    "plan": "genuq.planning.command",
+    "study": "genuq.studies.page",
 }
 
 configuration.register()  # at once: the process of a launcher imports `job`, then composes its configuration

@@ -11,9 +11,9 @@ import pytest
 from made_study import COMMAND, LIKELIHOODS, MODELS, POSTERIORS, declare, make_runs, numbers, record
 from scipy import stats
 
-from genuq.stages.collect import scores_of
 from genuq.stages.records import record_path, write_record
-from genuq.stages.tables import main
+from genuq.studies.collect import scores_of
+from genuq.studies.tables import main
 
 FIGURES = ["figure-entropy-auroc", "figure-fid", "figure-retention-fid"]
 

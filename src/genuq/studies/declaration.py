@@ -13,7 +13,7 @@ import yaml
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.report.published import Published, published
 from genuq.report.study_table import Row
-from genuq.stages.grid import Job, expected_jobs, parsed, words_of
+from genuq.studies.grid import Job, expected_jobs, parsed, words_of
 
 FILE = "study.yaml"
 KEYS = {  # with what each may hold, for messages

@@ -18,13 +18,13 @@ from genuq import posteriors
 from genuq.analysis.subsets import SubsetJudge
 from genuq.errors import GenuqError
 from genuq.models import GenerativeModel, VAEAutoencoder
+from genuq.planning import footprint
+from genuq.planning.costs import Piece, fit_evaluations
+from genuq.planning.planned import PlannedRun
 from genuq.posteriors import KFACLaplace
 from genuq.posteriors.fitting import in_this_process
-from genuq.stages import footprint
-from genuq.stages.costs import Piece, fit_evaluations
 from genuq.stages.fit import settings_of, sized_by_exact
 from genuq.stages.judge import Judge
-from genuq.stages.planned import PlannedRun
 from genuq.stages.train import hardware_of, optimisation_of
 from genuq.stages.trainer import complete
 from genuq.stages.training import AutoencoderTraining, ClassifierTraining, GenerativeTraining, Training

@@ -18,9 +18,9 @@ import wandb_workspaces.workspaces.internal as workspaces_internal
 import yaml
 
 from genuq.errors import ConfigurationError
-from genuq.stages.dashboard import main
-from genuq.stages.dashboard_content import Board, board_of, report_of, sections, table, workspace_of
 from genuq.stages.records import RunRecord, write_record
+from genuq.studies.dashboard import main
+from genuq.studies.dashboard_content import Board, board_of, report_of, sections, table, workspace_of
 
 LINES = [
     {"score": "random", "label": "Random", "kind": "control", "auroc": 0.48, "auroc_low": 0.4, "auroc_high": 0.5},

@@ -13,13 +13,15 @@ from small_runs import POINTS, copied, launch
 
 from genuq import files
 from genuq.errors import ConfigurationError
-from genuq.stages import calibration, configuration, history, plan_command, runtime
-from genuq.stages.calibration import BUDGET, STEP, Calibration
-from genuq.stages.costs import Piece
-from genuq.stages.history import History
+from genuq.planning import calibration, history
+from genuq.planning import command as plan_command
+from genuq.planning.calibration import BUDGET, STEP, Calibration
+from genuq.planning.costs import Piece
+from genuq.planning.history import History
+from genuq.planning.plan import plan_of
+from genuq.planning.planned import Memory
+from genuq.stages import configuration, runtime
 from genuq.stages.overrides import config_directory
-from genuq.stages.plan import plan_of
-from genuq.stages.planned import Memory
 from genuq.stages.sweeps import sweep_of
 
 STAGES = ["train", "posterior", "fit", "sample", "embed", "score", "evaluate"]

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from genuq import posteriors
 from genuq.models import head_candidates
 from genuq.networks import Classifier
+from genuq.planning.planned import PlannedRun
 from genuq.posteriors import PosthocEnsemble
 from genuq.posteriors.low_rank import weight_name
 from genuq.stages.columns import SPENT, WATCHED, columns_of, watched_settings
 from genuq.stages.embed import JUDGED
 from genuq.stages.fit import NOISES, OPTIONS, lender, of_members, sized
 from genuq.stages.member_settings import MemberSettings
-from genuq.stages.planned import PlannedRun
 from genuq.stages.run_members import member_settings, reference_name
 from genuq.stages.sample import draws_of, jitters
 

@@ -21,10 +21,10 @@ from genuq.models import to_bytes
 from genuq.report import study_page
 from genuq.report.study_verdict import named, own_row
 from genuq.report.values import plain, present, words
-from genuq.stages import grid
 from genuq.stages.records import RunRecord, read_records, studies_in
 from genuq.stages.shards import Shards
-from genuq.stages.studies import FILE, Study, read_study
+from genuq.studies import grid
+from genuq.studies.declaration import FILE, Study, read_study
 
 STORE, STUDIES = Path("outputs/store"), Path("outputs/studies")
 RUNS_WITH_SAMPLES = 24  # whose samples the page holds; all others have only their numbers and curves

@@ -13,10 +13,10 @@ from omegaconf import OmegaConf
 
 from genuq import files
 from genuq.errors import GenuqError
+from genuq.planning.costs import WORKS, Work, work_of
+from genuq.planning.planned import Memory, PlannedRun
 from genuq.stages import runtime
 from genuq.stages.artefacts import MANIFEST, StageFolder, fingerprint
-from genuq.stages.costs import WORKS, Work, work_of
-from genuq.stages.planned import Memory, PlannedRun
 from genuq.stages.records import RUNS, RunRecord, read_record
 
 NEWEST = 30  # runs that are looked at

@@ -10,9 +10,9 @@ import yaml
 from made_study import COMMAND, declare, make_runs, record
 
 from genuq.errors import ArtefactError, ConfigurationError
-from genuq.stages.grid import comparable, matched, parsed
 from genuq.stages.records import record_path, write_record
-from genuq.stages.studies import KEYS, read_study
+from genuq.studies.declaration import KEYS, read_study
+from genuq.studies.grid import comparable, matched, parsed
 
 
 def study_of(folder, **changes):

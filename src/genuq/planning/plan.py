@@ -11,16 +11,16 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from genuq.errors import ConfigurationError, GenuqError
+from genuq.planning.calibration import Calibration
+from genuq.planning.costs import Piece, Work, work_of
+from genuq.planning.history import Estimate, History
+from genuq.planning.planned import Memory, PlannedRun
 from genuq.stages import preflight
 from genuq.stages.artefacts import StageFolder
-from genuq.stages.calibration import Calibration
 from genuq.stages.configuration import folder_name
-from genuq.stages.costs import Piece, Work, work_of
-from genuq.stages.history import Estimate, History
 from genuq.stages.job import Job
 from genuq.stages.overrides import configurations
 from genuq.stages.pipeline import STAGES
-from genuq.stages.planned import Memory, PlannedRun
 from genuq.stages.shards import PATTERN
 from genuq.stages.space import free_bytes
 from genuq.stages.store import size_of

@@ -21,11 +21,11 @@ from genuq.report.study_figures import study_figures
 from genuq.report.study_text import table_csv, table_markdown
 from genuq.report.style import pdf, svg
 from genuq.stages.app import complain
-from genuq.stages.collect import curves_of, table_of
-from genuq.stages.grid import matched
 from genuq.stages.records import read_records
-from genuq.stages.score_tables import tabulate_scores
-from genuq.stages.studies import read_study
+from genuq.studies.collect import curves_of, table_of
+from genuq.studies.declaration import read_study
+from genuq.studies.grid import matched
+from genuq.studies.score_tables import tabulate_scores
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

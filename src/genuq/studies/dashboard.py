@@ -18,11 +18,11 @@ from genuq import files
 from genuq.errors import ConfigurationError, GenuqError, did_you_mean
 from genuq.report.study_text import table_markdown
 from genuq.stages.app import complain
-from genuq.stages.collect import table_of
-from genuq.stages.dashboard_content import Board, board_of, report_of, workspace_of
-from genuq.stages.grid import matched
 from genuq.stages.records import RUNS, RunRecord, read_records, studies_in
-from genuq.stages.studies import FILE, read_study
+from genuq.studies.collect import table_of
+from genuq.studies.dashboard_content import Board, board_of, report_of, workspace_of
+from genuq.studies.declaration import FILE, read_study
+from genuq.studies.grid import matched
 
 YOURS = "(your default entity)"  # stands for an entity that only an account knows
 ACCOUNT = (

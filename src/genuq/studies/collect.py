@@ -15,9 +15,9 @@ from genuq.report.study_figures import Curves, gain
 from genuq.report.study_table import Measure, Place, Row, StudyTable, cells_of
 from genuq.report.values import present
 from genuq.report.vocabulary import measure_of
-from genuq.stages.grid import Matched
 from genuq.stages.records import RunRecord, studies_in
-from genuq.stages.studies import SCORE, Study, Wanted
+from genuq.studies.declaration import SCORE, Study, Wanted
+from genuq.studies.grid import Matched
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from genuq.stages.history import Estimate
-from genuq.stages.plan import Disk, Needed, Plan, plan_of
+from genuq.planning.history import Estimate
+from genuq.planning.plan import Disk, Needed, Plan, plan_of
 from genuq.stages.store_command import in_units
 
 DESCRIPTION = """Takes the same overrides as genuq and makes nothing: it composes every job, and prints for each stage
