@@ -131,5 +131,6 @@ def test_intervals_are_tried_at_both_ends_and_need_a_search() -> None:
 
 
 def test_a_mistake_in_a_searched_value_is_found_before_the_first_trial() -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     with pytest.raises(ConfigurationError, match="posterior=exact_laplce"):
         check_overrides(["-m", *SEARCH, "posterior=kfac,exact_laplce"])
