@@ -25,6 +25,7 @@ from genuq.stages.run import Run
 from genuq.stages.shards import shards
 from genuq.stages.streaming import Share
 from genuq.stages.train import hardware_of
+from genuq.stages.trainer import for_one_pass
 
 Advance = Callable[[int], None]
 Make = Callable[[list[int], Advance], Mapping[str, Tensor]]
@@ -93,20 +94,8 @@ def deal(run: Run, folder: StageFolder, make: Make, display: Display, what: str,
 
 def predict(run: Run, dealing: Dealing) -> None:
     """Let Lightning do the work on the trainer's processes; the model stays where it is."""
-    runtime.quieten_lightning()
     where = replace(hardware_of(run), accelerator=run.device.type)
-    trainer = lightning.Trainer(
-        accelerator=where.accelerator,
-        devices=where.devices,
-        num_nodes=where.num_nodes,
-        strategy=where.strategy,
-        logger=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        inference_mode=False,
-    )
+    trainer = for_one_pass(where, precision="32-true")  # samples are what they are, however their network was trained
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*(num_workers|local rank has zero|returned None|devices=1).*")
         trainer.predict(dealing, return_predictions=False)

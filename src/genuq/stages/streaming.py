@@ -19,8 +19,7 @@ from genuq import files
 from genuq.models import GenerativeModel
 from genuq.posteriors.passes import Pass
 from genuq.posteriors.regression import Observations, RegressionBatches, regress
-from genuq.stages import runtime
-from genuq.stages.trainer import Hardware
+from genuq.stages.trainer import Hardware, for_one_pass
 
 
 class Share(Sampler):
@@ -137,21 +136,7 @@ def stream(module: StreamingPass, where: Hardware) -> None:
     if module.restored(module.finished_path) is not None:
         module.advance(len(module.batches.rows))
         return
-    runtime.quieten_lightning()
-    device = module.model.device
-    trainer = lightning.Trainer(
-        accelerator=where.accelerator,
-        devices=where.devices,
-        num_nodes=where.num_nodes,
-        strategy=where.strategy,
-        precision=where.precision,
-        logger=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        inference_mode=False,  # gradients at the layers' outputs are needed
-    )
+    device, trainer = module.model.device, for_one_pass(where, where.precision)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*(num_workers|DistributedSampler|devices=1).*")
         trainer.test(module, verbose=False)
