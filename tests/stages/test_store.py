@@ -24,6 +24,7 @@ from genuq.stages.space import is_full_disk
 from genuq.stages.store import Store
 
 STAGES = ["train", "fit", "sample", "embed", "score", "evaluate"]
+ALL_STAGES = "stages=[train,fit,sample,propagate,embed,score,evaluate,apply,report]"
 
 
 @pytest.fixture
@@ -256,3 +257,23 @@ def test_only_a_full_disk_is_called_one() -> None:
     wrapped.__cause__ = OSError(122, "Disk quota exceeded")
     assert is_full_disk(wrapped)
     assert not is_full_disk(OSError(13, "Permission denied")) and not is_full_disk(ValueError("no space for doubt"))
+
+
+def test_verify_names_one_altered_byte_in_every_kind_of_artefact(copy: Path, images_run: Path, tmp_path: Path) -> None:
+    more = [text for text in POINTS if not text.startswith("stages=")]
+    launch(copy, *more, "propagator=trajectory", "application=filter", "application.fraction=0.5", ALL_STAGES)
+    stores = {
+        copy / "store": {*STAGES, "posterior", "propagate", "apply", "report"},
+        copied(images_run, tmp_path / "images") / "store": {"judge", "report"},
+    }
+    for store, kinds in stores.items():
+        assert kinds <= {artefact.stage for artefact in Store(store).artefacts()}
+        for kind in kinds:
+            folder = next(path for path in (store / kind).iterdir() if (path / "manifest.json").exists())
+            harmed = next(path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "manifest.json")
+            content = harmed.read_bytes()
+            harmed.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+            (message,) = Store(store).broken()
+            assert str(harmed) in message
+            harmed.write_bytes(content)
+        assert Store(store).broken() == []
