@@ -20,23 +20,24 @@ COMMON = [
     *("sampler=dpm_solver_pp_2m", "sampler.steps=10", "likelihood.options.image_size=64"),
     *("score.also=[]", "score.controls=[random]"),
 ]
-SHARED = {  # overrides of every run of a study; seeds 0 to 3 and 5 were looked at while the rule of rectification and its defaults were found
+SHARED = {  # overrides of every run of a study
     "rectification": ["sampler.samples=1024", "application=rectify"],
     "applications": ["sampler.samples=256"],
 }
 STAGES = "stages=[fit,sample,embed,score,apply]"
+SEEDS = (4, 6, 7)  # 0 to 3 and 5 were looked at while the rule of rectification and its defaults were found
 RUNS = {
     "rectification": {
-        **{f"as it comes, seed {seed}": [f"seed={seed}"] for seed in (1, 2, 3)},
-        **{f"failed by score, seed {seed}": [f"seed={seed}", "application.failed_by=score"] for seed in (1, 2, 3)},
-        **{f"sure 0.95, seed {seed}": [f"seed={seed}", "application.sure=0.95"] for seed in (1, 2, 3)},
-        "held outside": ["seed=1", "application.hold=true"],
-        "whole image": ["seed=1", "application.region=1"],
-        "noise added": ["seed=1", "application.noise=added", "application.spread=1000"],
-        "spread 1 (the posterior's own)": ["seed=1", "application.spread=1"],
-        "rule both": ["seed=1", "application.rule=both"],
-        "rule score": ["seed=1", "application.rule=score"],
-        "rule score, failed by score": ["seed=1", "application.rule=score", "application.failed_by=score"],
+        **{f"as it comes, seed {seed}": [f"seed={seed}"] for seed in SEEDS},
+        **{f"failed by score, seed {seed}": [f"seed={seed}", "application.failed_by=score"] for seed in SEEDS},
+        **{f"sure 0.95, seed {seed}": [f"seed={seed}", "application.sure=0.95"] for seed in SEEDS},
+        "held outside": ["seed=4", "application.hold=true"],
+        "whole image": ["seed=4", "application.region=1"],
+        "noise added": ["seed=4", "application.noise=added", "application.spread=1000"],
+        "spread 1 (the posterior's own)": ["seed=4", "application.spread=1"],
+        "rule both": ["seed=4", "application.rule=both"],
+        "rule score": ["seed=4", "application.rule=score"],
+        "rule score, failed by score": ["seed=4", "application.rule=score", "application.failed_by=score"],
     },
     "applications": {
         "filter": ["application=filter"],
@@ -121,10 +122,22 @@ def pooled_side(entries: list[dict], side: str) -> list[str]:
     accepted = [entry["settings"][f"{side}accepted"] for entry in entries]
     cells = [f"{sum(accepted)} of {sum(entry['settings']['failed'] for entry in entries)}"]
     for measure in ("success", "harm"):
-        rates = [row[f"{side}value"] for entry in entries for row in entry["outcome"] if row["measure"] == measure]
-        share = wilson_interval(round(sum(rate * count for rate, count in zip(rates, accepted))), sum(accepted))
+        found = [counted(entry, measure, side) for entry in entries]
+        if None in found:
+            cells.append("not known: a run accepted on one side alone")
+            continue
+        share = wilson_interval(sum(filter(None, found)), sum(accepted))
         cells.append(f"{share.value:.3g} [{share.low:.3g}, {share.high:.3g}]")
     return cells
+
+
+def counted(entry: dict, measure: str, side: str) -> int | None:
+    """How many of a run's accepted attempts; a run that accepted nothing on one side has no row of the measure."""
+    accepted = entry["settings"][f"{side}accepted"]
+    for row in entry["outcome"]:
+        if row["measure"] == measure:
+            return round(row[f"{side}value"] * accepted)
+    return None if accepted else 0
 
 
 def facts(entry: dict) -> str:
