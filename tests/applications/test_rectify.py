@@ -27,6 +27,7 @@ from genuq.applications import (
     renewed_isotropic_states,
     renewed_states,
     score_evidence,
+    statements,
     uncertain_region,
     witness_evidence,
 )
@@ -157,7 +158,7 @@ def two_witnesses(images: Tensor) -> list[Space]:
 def test_every_witness_must_see_the_class_rise() -> None:
     attempts = random_attempts()
     classes, spaces = torch.arange(60) % 2, two_witnesses(random_attempts(seed=7).before)
-    found = witness_evidence(attempts, spaces, classes, 0.3)
+    found = witness_evidence(statements(attempts, spaces, classes), 0.3)
     before = asked(spaces, attempts.before, classes)
     for side, gains in ((attempts.ours, found.ours), (attempts.control, found.control)):
         for k in range(3):

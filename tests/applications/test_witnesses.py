@@ -10,7 +10,7 @@ from application_cases import generator
 from torch import Tensor
 
 from genuq.applications import Space, Witness, asked, calibrated_rise, fit_witness
-from genuq.applications.witnesses import LEAST_TRIALS, RISES, TEMPERATURES, _solved
+from genuq.applications.witnesses import AT_ONCE, LEAST_TRIALS, PAIRED, TEMPERATURES, _solved
 from genuq.errors import DataError
 from genuq.metrics.distances import squared_distances
 
@@ -59,16 +59,29 @@ def test_a_witness_is_kernel_least_squares_of_the_highest_leave_one_out_likeliho
                 best = max(best, (score, share / median, ridge, t))
     _, bandwidth, ridge, temperature = best
     assert found.bandwidth == pytest.approx(bandwidth) and found.temperature == temperature
-    expected = (temperature * by_hand(features, labels, points, bandwidth, ridge)).softmax(1)
-    torch.testing.assert_close(found.probabilities(points), expected, rtol=1e-8, atol=1e-10)
+    expected = temperature * by_hand(features, labels, points, bandwidth, ridge)
+    torch.testing.assert_close(found.logits(points), expected, rtol=1e-8, atol=1e-10)
     asked_for = torch.arange(20) % 3
-    torch.testing.assert_close(found.of_class(points, asked_for), expected[torch.arange(20), asked_for])
+    probability = expected.softmax(1)[torch.arange(20), asked_for]
+    torch.testing.assert_close(found.log_odds(points, asked_for), (probability / (1 - probability)).log())
     assert 0.8 < found.accuracy <= 1
 
 
 def test_far_from_every_real_image_it_vouches_for_nothing() -> None:
-    far = fit_witness(*clouds(), 3).probabilities(torch.tensor([[300.0, -300.0]]))
-    torch.testing.assert_close(far, torch.full((1, 3), 1 / 3).double())
+    far = fit_witness(*clouds(), 3).logits(torch.tensor([[300.0, -300.0]]))
+    torch.testing.assert_close(far, torch.zeros(1, 3).double())
+
+
+def test_log_odds_hold_where_probabilities_would_round_to_one() -> None:
+    witness = Witness(torch.zeros(1, 2), torch.tensor([[1.0, 0.0, -1.0]]).double(), 1.0, 300.0, 1.0)
+    found = witness.log_odds(torch.zeros(3, 2), torch.arange(3))
+    torch.testing.assert_close(found, torch.tensor([300.0, -300.0, -600.0]).double())
+
+
+def test_many_images_are_asked_in_parts() -> None:
+    witness, (points, labels) = fit_witness(*clouds(), 3), clouds(AT_ONCE + 2, seed=2)
+    whole = witness.log_odds(points, labels)
+    torch.testing.assert_close(whole[-3:], witness.log_odds(points[-3:], labels[-3:]))
 
 
 def test_images_that_are_all_the_same_teach_nothing() -> None:
@@ -85,7 +98,7 @@ def test_every_witness_is_asked_in_its_own_space() -> None:
     assert found.shape == (2, 4, 5)
     for w, (space, way) in enumerate(zip(spaces, ways)):
         for n in range(4):
-            alone = space.witness.probabilities(way(images[n]))[:, classes[n]]
+            alone = space.witness.log_odds(way(images[n]), classes[n].repeat(5))
             torch.testing.assert_close(found[w, n], alone)
     torch.testing.assert_close(asked(spaces, images[:, 0], classes), found[:, :, 0])
 
@@ -94,9 +107,9 @@ def test_the_calibration_by_hand() -> None:
     """Three witnesses, two classes, every pair of a class counted by loops."""
     classes = torch.tensor([0] * 14 + [1] * 9)
     truth, errors = torch.randn(23, generator=generator(3)), torch.randn(3, 23, generator=generator(4))
-    asked_WN = (truth + 0.8 * errors).double().sigmoid()
+    asked_WN = 2 * (truth + 0.8 * errors).double()
     found = calibrated_rise(asked_WN, classes, 0.92)
-    for least in RISES:
+    for least in (quarter / 4 for quarter in range(1, 80)):
         confirmed = trials = 0
         for i in range(23):
             for j in range(23):
@@ -109,7 +122,7 @@ def test_the_calibration_by_hand() -> None:
         promised = share**3 / (share**3 + (1 - share) ** 3)
         if promised >= 0.92 and trials >= LEAST_TRIALS:
             break
-    assert 0.05 < found.rise < 0.95
+    assert 0.25 < found.rise < 19
     assert (found.rise, found.confirmed, found.sure) == (least, pytest.approx(share), pytest.approx(promised))
 
 
@@ -117,7 +130,7 @@ def seen_through_noise(noise: float, count: int = 600, seed: int = 0) -> tuple[T
     """Truth (N,), and what two witnesses with independent errors say of it (2, N)."""
     source = generator(seed)
     truth = torch.randn(count, generator=source, dtype=torch.float64)
-    return truth, (truth + noise * torch.randn(2, count, generator=source, dtype=torch.float64)).sigmoid()
+    return truth, 2 * (truth + noise * torch.randn(2, count, generator=source, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("sure", [0.9, 0.95, 0.99])
@@ -142,7 +155,10 @@ def test_where_no_rise_is_sure_nothing_is() -> None:
     assert (few.rise, few.sure) == (math.inf, 0.0)  # too few pairs to know anything
 
 
-def test_a_witness_is_plain_data() -> None:
-    witness = Witness(torch.zeros(1, 2), torch.tensor([[1.0, -1.0]]).double(), 1.0, 1.0, 1.0)
-    expected = torch.tensor([[math.e, 1 / math.e]]).double() / (math.e + 1 / math.e)
-    torch.testing.assert_close(witness.probabilities(torch.zeros(1, 2)), expected)
+def test_of_very_many_images_of_a_class_evenly_spaced_ones_calibrate() -> None:
+    """Twice as many, every second one noise: were the first ones taken, or all, it would not be the same."""
+    _, few = seen_through_noise(0.3, PAIRED)
+    many = torch.randn(2, 2 * PAIRED - 1, generator=generator(9), dtype=torch.float64)
+    many[:, ::2] = few
+    expected = calibrated_rise(few, torch.zeros(PAIRED, dtype=torch.long), 0.95)
+    assert calibrated_rise(many, torch.zeros(2 * PAIRED - 1, dtype=torch.long), 0.95) == expected

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_runs import IMAGES, POINTS, composed, copied, launch
+from small_runs import IMAGES, POINTS, composed, copied, launch, run_of
 
 from genuq import data, files
-from genuq.applications import APPLICATIONS, Filter, calibrated_rise, fit_witness
+from genuq.applications import APPLICATIONS, Filter, Space, asked, attempt, calibrated_rise, fit_witness
 from genuq.errors import ArtefactError, ConfigurationError
 from genuq.models import to_unit
 from genuq.stages import apply, preflight
+from genuq.stages.fit import load_posterior
+from genuq.stages.propagate import default_propagator
 from genuq.stages.run import Run
 
 APPLYING = "stages=[train,judge,fit,sample,embed,score,evaluate,apply]"
@@ -105,21 +107,27 @@ def test_rectify_may_take_those_in_which_the_witnesses_see_least_of_the_class(
     folder = copied(applied / "run", tmp_path / "run")
     asking = ["application.failed_by=witnesses", "application.rise=null", "application.sure=0.9"]
     launch(folder, *arguments(image_root, "rectify", *asking))
-    run = Run(composed(*arguments(image_root, "rectify", *asking)), folder, "genuq")
+    run = run_of(folder, *arguments(image_root, "rectify", *asking))
     real = data.subset(run.training_set, 30, run.config.seed)
     images, labels = real.batch(range(30))
     samples = [files.read_tensors(path)[0] for path in sorted((folder / "sample").glob("shard-*"))]
     made, classes = (torch.cat([shard[name] for shard in samples]) for name in ("image", "class"))
-    asked_WN = []
+    spaces = []
     for name in ("pixels", "efficientnet"):
         extractor = run.named_extractor(name, {})
         witness = fit_witness(extractor.extract(to_unit(images)), labels, run.training_set.num_classes)
-        asked_WN.append(witness.of_class(extractor.extract(to_unit(made)), classes))
-    failed = torch.stack(asked_WN).log().sum(0).argsort()[:12]
+        spaces.append(Space(name, lambda x, extractor=extractor: extractor.extract(to_unit(x)), witness))
+    asked_WN = asked(spaces, made, classes)
+    failed = asked_WN.sigmoid().log().sum(0).argsort()[:12]
     examples, _ = files.read_tensors(folder / "apply" / "examples.safetensors")
     assert examples["index"].tolist() == failed.tolist()
     found = entry(folder)
-    promised = calibrated_rise(torch.stack(asked_WN), classes, 0.9)
+    posterior, likelihood = load_posterior(run), run.likelihood
+    propagator = default_propagator(run, "trajectory")
+    how, indices = apply.settings_of(run), failed.tolist()
+    made = attempt(run.model, posterior, likelihood, run.sampler, indices, how, 5, propagator, run.config.seed)
+    asked_of_all = torch.cat([asked_WN, asked(spaces, made.ours, classes[failed]).flatten(1)], 1)
+    promised = calibrated_rise(asked_of_all, torch.cat([classes, classes[failed].repeat_interleave(2)]), 0.9)
     assert found["settings"]["expected_success"] == pytest.approx(promised.sure)
     assert set(found["settings"]["witness_accuracy"]) == {"pixels", "efficientnet"}
     if math.isinf(promised.rise):
@@ -216,7 +224,7 @@ def test_a_killed_application_goes_on_and_ends_the_same(
         ("rectify", ["application.rule=scores"], r"application\.rule = 'scores' does not exist.*Did you mean 'score'"),
         ("rectify", ["application.failed_by=judge"], r"application\.failed_by = 'judge' does not exist"),
         ("rectify", ["application.noise=fresh"], r"application\.noise = 'fresh' does not exist"),
-        ("rectify", ["application.rise=1.5"], r"application\.rise = 1\.5; it must lie in \(0, 1\)"),
+        ("rectify", ["application.rise=0"], r"application\.rise = 0\.0; it must be above 0"),
         ("rectify", ["application.sure=1.0"], r"application\.sure = 1\.0; it must lie in \[0\.5, 1\)"),
         ("rectify", ["application.witness_images=1"], r"application\.witness_images = 1; at least 2"),
         ("rectify", ["application.witnesses=[]"], r"application\.witnesses names 0; at least 1 needed"),

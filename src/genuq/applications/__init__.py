@@ -26,11 +26,13 @@ from genuq.applications.rectify import (
     Decision,
     Evidence,
     Rectification,
+    Statements,
     attempt,
     chosen,
     decide,
     rectification_outcome,
     score_evidence,
+    statements,
     witness_evidence,
 )
 from genuq.applications.regions import uncertain_region
@@ -58,6 +60,7 @@ __all__ = [
     "Rectification",
     "Replicates",
     "Space",
+    "Statements",
     "Witness",
     "asked",
     "attempt",
@@ -83,6 +86,7 @@ __all__ = [
     "renewed_isotropic_states",
     "renewed_states",
     "score_evidence",
+    "statements",
     "uncertain_region",
     "witness_evidence",
 ]

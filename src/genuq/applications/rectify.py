@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -69,7 +70,7 @@ class Rectification:
     cut: float = 0.8
     region: float = 0.5
     dilate: int = 1
-    candidates: int = 8
+    candidates: int = 16
     spread: float = 3000.0
     noise: str = "renewed"
     hold: bool = False
@@ -226,10 +227,28 @@ def score_evidence(attempts: Attempts, likelihood: Likelihood, score: str = "ent
     return Evidence(ours, control, needed)
 
 
-def witness_evidence(attempts: Attempts, spaces: Sequence[Space], classes: Tensor, rise: float) -> Evidence:
-    """By how much the class asked for becomes more probable to the witness that sees least of it."""
-    before_WN1 = asked(spaces, attempts.before, classes)[..., None]
-    ours, control = ((asked(spaces, side, classes) - before_WN1).amin(0) for side in (attempts.ours, attempts.control))
+@dataclass(frozen=True)
+class Statements:
+    """What each witness says of failed samples and the attempts at them: log-odds of the class asked for.
+
+    Attributes:
+        before: (W, N).
+        ours, control: (W, N, K).
+    """
+
+    before: Tensor
+    ours: Tensor
+    control: Tensor
+
+
+def statements(attempts: Attempts, spaces: Sequence[Space], classes: Tensor) -> Statements:
+    images = (attempts.before, attempts.ours, attempts.control)
+    return Statements(*(asked(spaces, each, classes) for each in images))
+
+
+def witness_evidence(said: Statements, rise: float) -> Evidence:
+    """By how much the log-odds rise to the witness that sees the least rise."""
+    ours, control = ((side - said.before[..., None]).amin(0) for side in (said.ours, said.control))
     return Evidence(ours, control, rise)
 
 
@@ -282,46 +301,52 @@ def rectification_outcome(
     the mean distance between two attempts in the judge's features.
     """
     replicates, rows = replicates or Replicates(), Rows()
-    before, sides = judge(attempts.before, classes), (attempts.ours, attempts.control)
-    after = [judge(chosen(images, decision.best), classes) for images, decision in zip(sides, decisions)]
-    accepted = [decision.accepted.double() for decision in decisions]
-    ones = torch.ones(len(attempts.before))
-    rows.rates("accepted", (accepted[0], ones), (accepted[1], ones), replicates)
-    first = before.primary
-    gains = [(side.measures[first] - before.measures[first]).double() for side in after]
-    for name, counted in {
-        "success": [(gain > 0).double() for gain in gains],
-        "harm": [(gain < -HARM).double() for gain in gains],
-    }.items():
-        rows.rates(name, (counted[0], accepted[0]), (counted[1], accepted[1]), replicates)
-    mended = [taken * (gain > HARM).double() for taken, gain in zip(accepted, gains)]
-    rows.rates("mended", (mended[0], ones), (mended[1], ones), replicates)
+    sides = [_Side(images, decision) for images, decision in zip((attempts.ours, attempts.control), decisions)]
+    before, after = judge(attempts.before, classes), [judge(side.best, classes) for side in sides]
+    ones, first = torch.ones(len(attempts.before)), before.primary
+    gains = [(found.measures[first] - before.measures[first]).double() for found in after]
+    for name, counted, among in (
+        ("accepted", [side.accepted for side in sides], [ones, ones]),
+        ("success", [(gain > 0).double() for gain in gains], [side.accepted for side in sides]),
+        ("harm", [(gain < -HARM).double() for gain in gains], [side.accepted for side in sides]),
+        ("mended", [side.accepted * (gain > HARM) for side, gain in zip(sides, gains)], [ones, ones]),
+    ):
+        ours, control = zip(counted, among)
+        rows.rates(name, ours, control, replicates)
     candidates = attempts.ours.shape[1]
-    every = [judged_candidates(judge, images, classes) for images in sides]
-    unruled = [
-        (side.measures[first].reshape(-1, candidates) > before.measures[first][:, None]).double().mean(1)
-        for side in every
-    ]
-    rows.means("success_without_rule", unruled, replicates)
+    every = [judged_candidates(judge, side.images, classes) for side in sides]
+    rises = [found.measures[first].reshape(-1, candidates) > before.measures[first][:, None] for found in every]
+    rows.means("success_without_rule", (rise.double().mean(1) for rise in rises), replicates)
     for name in dict.fromkeys([first, *(["accuracy"] if "accuracy" in before.measures else [])]):
-        pair = [taken * (side.measures[name] - before.measures[name]).double() for taken, side in zip(accepted, after)]
+        pair = (side.accepted * (found.measures[name] - before.measures[name]) for side, found in zip(sides, after))
         rows.means(f"{name}_gain", pair, replicates)
     for name, region in (("change_inside", attempts.region), ("change_outside", ~attempts.region)):
-        best = (chosen(images, decision.best)[:, None] for images, decision in zip(sides, decisions))
-        rows.means(name, (changes(images, attempts.before, region)[:, 0] for images in best), replicates)
-    rows.means("diversity", (diversity(side.features_ND, candidates) for side in every), replicates)
-    settings = {
+        rows.means(name, (changes(side.best[:, None], attempts.before, region)[:, 0] for side in sides), replicates)
+    rows.means("diversity", (diversity(found.features_ND, candidates) for found in every), replicates)
+    settings = _settings(attempts, decisions)
+    return Outcome("rectify", CONTROL, settings, rows.found, _sentence(rows, settings, first), rows.notes)
+
+
+class _Side:
+    """Attempts (N, K, C, H, W), or the control's, and what was decided on them: `best` (N, ...), `accepted` (N,)."""
+
+    def __init__(self, images: Tensor, decision: Decision) -> None:
+        self.images, self.best, self.accepted = images, chosen(images, decision.best), decision.accepted.double()
+
+
+def _settings(attempts: Attempts, decisions: tuple[Decision, Decision]) -> dict[str, Any]:
+    """What was done, in numbers."""
+    return {
         "failed": len(attempts.before),
-        "accepted": int(accepted[0].sum()),
-        "control_accepted": int(accepted[1].sum()),
+        "accepted": int(decisions[0].accepted.sum()),
+        "control_accepted": int(decisions[1].accepted.sum()),
         "relative_move": float(attempts.moved.mean()),
         "control_relative_move": float(attempts.control_moved.mean()),
         "region_share": float(attempts.region.double().mean()),
     }
-    return Outcome("rectify", CONTROL, settings, rows.found, _sentence(rows, settings, first), rows.notes)
 
 
-def _sentence(rows: Rows, settings: dict, first: str) -> str:
+def _sentence(rows: Rows, settings: dict[str, Any], first: str) -> str:
     named = {row.measure: row for row in rows.found}
     opening = (
         f"Of {settings['failed']} failed samples {settings['accepted']} were replaced "

@@ -2,6 +2,7 @@
 
 A witness is regularised least squares in a Gaussian kernel: a closed form, whose leave-one-out predictions cost nothing
 more and choose its settings. Far from every real image its probabilities are all alike: it vouches for nothing there.
+What it says is compared as log-odds: from 0.001 to 0.1 is as much evidence as from 0.9 to 0.999.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ BANDWIDTHS = (0.5, 1.0, 2.0, 4.0)  # of the kernel, over the median squared dist
 RIDGES = (0.03, 0.1, 0.3, 1.0)
 TEMPERATURES = (1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0)
 CHOOSING = 1024  # images on which bandwidth and ridge are chosen
-RISES = tuple(step / 20 for step in range(1, 20))  # that a calibration tries
-PAIRED = 512  # samples of a class in a calibration, the first ones
+RISES = torch.arange(1, 81, dtype=torch.float64) / 4  # of the log-odds, that a calibration tries
+PAIRED = 2048  # images of a class in a calibration, evenly spaced
+AT_ONCE = 2048  # rows of a kernel
 LEAST_TRIALS = 30  # pairs, without which a share means little
 
 
@@ -44,14 +46,19 @@ class Witness:
     temperature: float
     accuracy: float
 
-    def probabilities(self, features_ND: Tensor) -> Tensor:
+    def logits(self, features_ND: Tensor) -> Tensor:
         """(N, C) of every class, float64."""
-        kernel_NR = torch.exp(-self.bandwidth * squared_distances(features_ND, self.centres_RD))
-        return (self.temperature * (kernel_NR @ self.weights_RC)).softmax(1)
+        return torch.cat([self._logits(part) for part in features_ND.split(AT_ONCE)])
 
-    def of_class(self, features_ND: Tensor, classes_N: Tensor) -> Tensor:
-        """(N,) of the class asked for."""
-        return self.probabilities(features_ND).gather(1, classes_N[:, None])[:, 0]
+    def _logits(self, features_BD: Tensor) -> Tensor:
+        kernel_BR = torch.exp(-self.bandwidth * squared_distances(features_BD, self.centres_RD))
+        return self.temperature * (kernel_BR @ self.weights_RC)
+
+    def log_odds(self, features_ND: Tensor, classes_N: Tensor) -> Tensor:
+        """(N,) of the class asked for against all others, in nats."""
+        logits_NC, asked_N1 = self.logits(features_ND), classes_N[:, None]
+        others_NC = logits_NC.scatter(1, asked_N1, -torch.inf)
+        return logits_NC.gather(1, asked_N1)[:, 0] - others_NC.logsumexp(1)
 
 
 def fit_witness(features_RD: Tensor, labels_R: Tensor, num_classes: int) -> Witness:
@@ -110,10 +117,10 @@ class Space:
 
 
 def asked(spaces: Sequence[Space], images: Tensor, classes: Tensor) -> Tensor:
-    """(W, ...) what each witness gives the class asked for: images (N, C, H, W), or (N, K, C, H, W), classes (N,)."""
+    """(W, ...) log-odds of the class asked for: images (N, C, H, W), or (N, K, C, H, W), classes (N,)."""
     flat = images.flatten(0, images.ndim - 4)
     repeated = classes.repeat_interleave(len(flat) // len(classes))
-    found = [space.witness.of_class(space.embed(flat), repeated) for space in spaces]
+    found = [space.witness.log_odds(space.embed(flat), repeated) for space in spaces]
     return torch.stack(found).reshape(len(spaces), *images.shape[:-3])
 
 
@@ -122,7 +129,7 @@ class Calibration:
     """How far every witness must rise for a change to be sure.
 
     Attributes:
-        rise: in probability of the class asked for; inf where no rise is sure enough.
+        rise: of the log-odds of the class asked for; inf where no rise is sure enough.
         confirmed: the share of the rises of one witness that another confirms.
         sure: the share of changes for the better where all rise, if their errors are independent.
     """
@@ -135,28 +142,41 @@ class Calibration:
 def calibrated_rise(asked_WN: Tensor, classes_N: Tensor, sure: float) -> Calibration:
     """The smallest rise that is sure enough, with no judge: in each witness's rise the others are the judges.
 
-    One sample in place of another of its class is as often better as worse, so that the odds before any evidence are
+    One image in place of another of its class is as often better as worse, so that the odds before any evidence are
     even. Of the pairs in which a witness rises by so much, another rises at all in a share c. If the witnesses err
     independently given the truth, the odds of W that all rise are at least (c / (1 - c))^W: c counts the errors of the
     one that confirms too.
+
+    Args:
+        asked_WN: see `asked`; of any images of the model, best of those like the ones to be decided on.
     """
-    counts = torch.zeros(2, len(RISES), dtype=torch.float64)
-    for label in classes_N.unique():
-        asked_WB = asked_WN[:, (classes_N == label).nonzero().flatten()[:PAIRED]]
-        rises_WBB = asked_WB[:, None, :] - asked_WB[:, :, None]
-        others_BB = (rises_WBB > 0).double().sum(0)
-        for rising_BB in rises_WBB:
-            for place, least in enumerate(RISES):
-                chosen = rising_BB >= least
-                counts[0, place] += (others_BB[chosen] - 1).sum()
-                counts[1, place] += chosen.sum() * (len(asked_WN) - 1)
+    counts_2L = sum(_confirmations(asked_WN[:, _some(classes_N == label)]) for label in classes_N.unique())
+    assert isinstance(counts_2L, Tensor)
     found = [
-        Calibration(least, confirmed / trials, _unanimous(confirmed / trials, len(asked_WN)))
-        for least, (confirmed, trials) in zip(RISES, counts.T.tolist())
+        Calibration(rise, confirmed / trials, _unanimous(confirmed / trials, len(asked_WN)))
+        for rise, (confirmed, trials) in zip(RISES.tolist(), counts_2L.T.tolist())
         if trials >= LEAST_TRIALS
     ]
     surest = max(found, key=lambda each: each.sure, default=Calibration(math.inf, 0.0, 0.0))
     return next((each for each in found if each.sure >= sure), replace(surest, rise=math.inf))
+
+
+def _confirmations(asked_WB: Tensor) -> Tensor:
+    """(2, L) of the ordered pairs of images of one class: at each least rise, how many are confirmed, and how many."""
+    rises_WBB = asked_WB[:, None, :] - asked_WB[:, :, None]
+    others_P = (rises_WBB > 0).double().sum(0).flatten() - 1
+    counts = torch.zeros(2, len(RISES) + 1, dtype=torch.float64)
+    for rising_BB in rises_WBB:
+        step_P = torch.bucketize(rising_BB.flatten(), RISES, right=True)
+        counts[0] += torch.bincount(step_P, others_P, len(RISES) + 1)
+        counts[1] += torch.bincount(step_P, minlength=len(RISES) + 1) * (len(asked_WB) - 1)
+    return counts.flip(1).cumsum(1).flip(1)[:, 1:]
+
+
+def _some(chosen_N: Tensor) -> Tensor:
+    """Where it is true, at most PAIRED places of them."""
+    places = chosen_N.nonzero().flatten()
+    return places[torch.linspace(0, len(places) - 1, min(PAIRED, len(places))).round().long()]
 
 
 def _unanimous(share: float, witnesses: int) -> float:

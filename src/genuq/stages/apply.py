@@ -291,13 +291,16 @@ def run_rectify(known: Known, parts: Path, display: Display) -> Made:
         return attempt(run.model, posterior, likelihood, run.sampler, indices, how, draws, propagator, run.config.seed)
 
     made = Attempts(**in_parts(run, parts, failed, Attempts, make, display))
-    evidence = [jury.evidence(made)] if jury and how.asks else []
+    verdict = jury.verdict(made) if jury and how.asks else None
+    evidence = [verdict.evidence] if verdict else []
     if how.scores:
         evidence.append(score_evidence(made, likelihood, functional_of(run), how.margin))
     decisions = decide(evidence)
     outcome = rectification_outcome(made, decisions, known.judge, known.classes_at(made.index), known.replicates)
-    if jury:
-        outcome = replace(outcome, settings={**outcome.settings, **jury.facts}, notes=[*outcome.notes, *jury.notes])
+    facts, notes = jury.facts if jury else {}, list(outcome.notes)
+    if verdict:
+        facts, notes = facts | verdict.facts, notes + verdict.notes
+    outcome = replace(outcome, settings={**outcome.settings, **facts}, notes=notes)
     ours, control = (chosen(side, d.best) for side, d in zip((made.ours, made.control), decisions))
     accepted = decisions[0].accepted[:EXAMPLES].to(torch.uint8)
     images = {"before": made.before, "after": ours, "control": control}

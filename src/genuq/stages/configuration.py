@@ -197,14 +197,14 @@ class RectifyConfig:
     cut: float = 0.8
     region: float = 0.5
     dilate: int = 1
-    candidates: int = 8
+    candidates: int = 16
     spread: float = 3000.0
     noise: str = "renewed"  # renewed or added
     hold: bool = False
     rule: str = "witnesses"  # witnesses, score or both
     margin: float = 0.1
     witnesses: list[str] = field(default_factory=lambda: ["scoring", "pixels"])  # scoring, or names of genuq.extractors
-    witness_images: int = 4096
+    witness_images: int = 8192
     rise: float | None = None  # null: calibrated, as `sure` asks
     sure: float = 0.98
     propagator: str = "trajectory"

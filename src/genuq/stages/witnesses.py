@@ -5,12 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from genuq import data
-from genuq.applications import Attempts, Evidence, Space, asked, calibrated_rise, fit_witness, witness_evidence
+from genuq.applications import (
+    Attempts,
+    Calibration,
+    Evidence,
+    Space,
+    Statements,
+    asked,
+    calibrated_rise,
+    fit_witness,
+    statements,
+    witness_evidence,
+)
 from genuq.applications.rectify import require_known
 from genuq.errors import ConfigurationError
 from genuq.likelihoods import Likelihood
@@ -37,8 +50,8 @@ def check_witnesses(run: Run, given: Mapping[str, Any]) -> None:
             "application.rule = witnesses asks whether a sample shows its class, but the model knows none. Set "
             "application.rule and application.failed_by to score."
         )
-    if rise is not None and not 0 < rise < 1:
-        raise ConfigurationError(f"application.rise = {rise}; it must lie in (0, 1), or be null to be calibrated.")
+    if rise is not None and not rise > 0:
+        raise ConfigurationError(f"application.rise = {rise}; it must be above 0, or null to be calibrated.")
     if not 0.5 <= given["sure"] < 1:
         raise ConfigurationError(f"application.sure = {given['sure']}; it must lie in [0.5, 1).")
     least = 2 if rise is None and given["rule"] != "score" else 1
@@ -91,25 +104,57 @@ class Jury:
     Attributes:
         spaces: a witness in each.
         classes: (N,) asked for.
-        doubt: (N,) minus the sum of their log-probabilities of the class asked for.
-        rise: by how much each must rise.
-        facts: of the witnesses and the rise, for the report.
-        notes: what a reader must know.
+        asked_WN: log-odds of them, to each witness.
+        given: the settings of the application.
     """
 
     spaces: list[Space]
     classes: Tensor
-    doubt: Tensor
-    rise: float
+    asked_WN: Tensor
+    given: Mapping[str, Any]
+
+    @property
+    def doubt(self) -> Tensor:
+        """(N,) minus the sum of the witnesses' log-probabilities of the class asked for."""
+        return -F.logsigmoid(self.asked_WN).sum(0)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {"witness_accuracy": {space.name: space.witness.accuracy for space in self.spaces}}
+
+    def verdict(self, attempts: Attempts) -> Verdict:
+        said = statements(attempts, self.spaces, self.classes[attempts.index])
+        if self.given["rise"] is not None:
+            return Verdict(witness_evidence(said, self.given["rise"]), {}, [])
+        found = self.calibrated(attempts, said)
+        facts = {"rise": found.rise, "confirmed": found.confirmed, "expected_success": found.sure}
+        return Verdict(witness_evidence(said, found.rise), facts, self.notes_on(found))
+
+    def calibrated(self, attempts: Attempts, said: Statements) -> Calibration:
+        """On the samples and the attempts at them: the rule decides on images of both kinds."""
+        classes = self.classes[attempts.index].repeat_interleave(said.ours.shape[2])
+        asked_WN = torch.cat([self.asked_WN, said.ours.flatten(1)], 1)
+        return calibrated_rise(asked_WN, torch.cat([self.classes, classes]), self.given["sure"])
+
+    def notes_on(self, found: Calibration) -> list[str]:
+        if math.isfinite(found.rise):
+            return []
+        return [
+            f"No rise of the witnesses promises {self.given['sure']:.0%} real improvements on these samples (at most "
+            f"{found.sure:.0%}), so that nothing is accepted. More samples, witnesses or witness_images may help."
+        ]
+
+
+class Verdict(NamedTuple):
+    """What the witnesses say of attempts, the facts of it for the report, and what a reader must know."""
+
+    evidence: Evidence
     facts: dict[str, Any]
     notes: list[str]
 
-    def evidence(self, attempts: Attempts) -> Evidence:
-        return witness_evidence(attempts, self.spaces, self.classes[attempts.index], self.rise)
-
 
 def jury_of(run: Run, given: Mapping[str, Any], images: Tensor, classes: Tensor, display: Display) -> Jury:
-    """Witnesses that learn from a seeded subset of the training images, and are calibrated on the run's samples."""
+    """Witnesses that learn from a seeded subset of the training images, asked about the run's samples."""
     chosen = data.subset(run.training_set, min(given["witness_images"], len(run.training_set)), run.config.seed)
     real, labels = chosen.batch(range(len(chosen)))
     spaces = []
@@ -117,15 +162,4 @@ def jury_of(run: Run, given: Mapping[str, Any], images: Tensor, classes: Tensor,
         with display.busy(f"witness in {name}"):
             _, embed = way_into(run, name)
             spaces.append(Space(name, embed, fit_witness(embed(real), labels, run.training_set.num_classes)))
-    asked_WN, rise, notes = asked(spaces, images, classes), given["rise"], []
-    facts: dict[str, Any] = {"witness_accuracy": {space.name: space.witness.accuracy for space in spaces}}
-    if rise is None and given["rule"] != "score":
-        found = calibrated_rise(asked_WN, classes, given["sure"])
-        rise = found.rise
-        facts |= {"rise": found.rise, "confirmed": found.confirmed, "expected_success": found.sure}
-        if math.isinf(rise):
-            notes.append(
-                f"No rise of the witnesses promises {given['sure']:.0%} real improvements on these samples (at most "
-                f"{found.sure:.0%}), so that nothing is accepted. More samples, witnesses or witness_images may help."
-            )
-    return Jury(spaces, classes, -asked_WN.log().sum(0), rise or 0.0, facts, notes)
+    return Jury(spaces, classes, asked(spaces, images, classes), given)
