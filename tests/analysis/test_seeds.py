@@ -37,6 +37,14 @@ def test_one_seed_without_an_interval_has_none(reading):
     assert (found.mean, found.low, found.high, found.source) == (8.0, None, None, "none")
 
 
+def test_an_interval_ends_at_the_bounds_of_the_measure():
+    free, bound = (estimate(readings([0.99, 0.1]), *bounds) for bounds in ([], [(0.0, 1.0)]))
+    assert free.low < 0 and free.high > 1
+    assert (bound.low, bound.high, bound.mean, bound.error) == (0.0, 1.0, free.mean, free.error)
+    within = estimate(readings([0.5, 0.52]), (0.0, 1.0))
+    assert within == estimate(readings([0.5, 0.52]))
+
+
 def test_no_seed_is_no_estimate():
     assert estimate({}) is None
 

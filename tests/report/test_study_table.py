@@ -10,7 +10,8 @@ from made_table import AUROC, COLUMNS, FID, READINGS, ROWS, make_table, of_seeds
 from scipy import stats
 
 from genuq.analysis.seeds import Reading
-from genuq.report.study_table import Measure, cells_of
+from genuq.report.study_table import Measure, cell_of, cells_of
+from genuq.report.vocabulary import measure_of
 
 
 def marks(readings: list[dict], better: str | None = "higher") -> list[str]:
@@ -82,6 +83,14 @@ def test_the_best_is_sought_within_a_key():
     found = {row: table.cell(row, "pixel", AUROC).mark for row in ROWS}
     assert found[ROWS[1]] == ""  # alone with its posterior
     assert sorted([found[ROWS[0]], found[ROWS[2]]]) == ["best", "tie"]
+
+
+def test_an_interval_of_a_cell_ends_at_the_bounds_of_its_measure():
+    bounds = measure_of("entropy/auroc").bounds
+    found = cell_of(
+        Measure("auroc", "AUROC", bounds=bounds), {"0": Reading(0.99), "1": Reading(0.1)}, {"0": "", "1": ""}, 2
+    )
+    assert (found.estimate.low, found.estimate.high) == (0.0, 1.0)
 
 
 def test_a_cell_knows_its_runs_and_how_many_there_should_be():

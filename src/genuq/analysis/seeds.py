@@ -26,6 +26,7 @@ class Reading:
 
 
 Readings = Mapping[str, Reading]  # by seed
+UNBOUNDED = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,19 @@ class Estimate:
     source: str
 
 
-def estimate(readings: Readings) -> Estimate | None:
-    """Mean, standard error and interval; None without a reading."""
+def estimate(readings: Readings, bounds: tuple[float, float] = UNBOUNDED) -> Estimate | None:
+    """Mean, standard error and interval; None without a reading.
+
+    Args:
+        bounds: of the measure; what Student's interval has beyond them is cut off, which costs no coverage.
+    """
     values = np.array([reading.value for reading in readings.values()], dtype=np.float64)
     if not len(values):
         return None
     if len(values) > 1:
         found, error = _student(float(values.mean()), float(values.var(ddof=1)) / len(values), len(values) - 1)
-        return Estimate(len(values), found.value, error, found.low, found.high, "seeds")
+        low, high = max(found.low, bounds[0]), min(found.high, bounds[1])
+        return Estimate(len(values), found.value, error, low, high, "seeds")
     (only,) = readings.values()
     if only.low is None or only.high is None:
         return Estimate(1, only.value, None, None, None, "none")

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from genuq.analysis.seeds import Estimate, Readings, difference, estimate
+from genuq.analysis.seeds import UNBOUNDED, Estimate, Readings, difference, estimate
 from genuq.report.published import Published
 
 Row = tuple[str, ...]
@@ -30,12 +30,14 @@ class Measure:
         label: what a reader is shown.
         better: `higher`, `lower`, or None where neither is: then nothing is bold.
         digits: decimal places; None for three significant digits of the largest.
+        bounds: the smallest and the largest value that it can have.
     """
 
     name: str
     label: str
     better: str | None = None
     digits: int | None = None
+    bounds: tuple[float, float] = UNBOUNDED
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def cells_of(
         within: places in a row of the values within which the best is sought.
     """
     cells = {
-        (row, column, measure.name): cell_of(readings[row, column, measure.name], ids[row, column], count)
+        (row, column, measure.name): cell_of(measure, readings[row, column, measure.name], ids[row, column], count)
         for (row, column), count in expected.items()
         for measure in measures
     }
@@ -124,9 +126,9 @@ def cells_of(
     return cells
 
 
-def cell_of(readings: Readings, ids: Mapping[str, str], expected: int) -> Cell:
+def cell_of(measure: Measure, readings: Readings, ids: Mapping[str, str], expected: int) -> Cell:
     """A cell without a mark, from the readings and the ids of its runs, both by seed."""
-    return Cell(estimate(readings), expected, tuple(ids[seed] for seed in readings))
+    return Cell(estimate(readings, measure.bounds), expected, tuple(ids[seed] for seed in readings))
 
 
 def _marked(cells: dict[Place, Cell], readings: Mapping[Place, Readings], sign: int) -> dict[Place, Cell]:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+
+from genuq.analysis.seeds import UNBOUNDED
+
+SHARE, POSITIVE = (0.0, 1.0), (0.0, math.inf)
 
 
 @dataclass(frozen=True)
 class Metric:
-    """Name of a set-level metric and the direction in which it is better."""
+    """Name of a metric, the direction in which it is better, and the smallest and largest value it can have."""
 
     label: str
     lower_is_better: bool
+    bounds: tuple[float, float] = UNBOUNDED
 
     @property
     def direction(self) -> str:
@@ -18,19 +24,19 @@ class Metric:
 
 
 METRICS = {
-    "fid": Metric("FID", True),
-    "precision": Metric("Precision", False),
-    "recall": Metric("Recall", False),
-    "density": Metric("Density", False),
-    "coverage": Metric("Coverage", False),
+    "fid": Metric("FID", True, POSITIVE),
+    "precision": Metric("Precision", False, SHARE),
+    "recall": Metric("Recall", False, SHARE),
+    "density": Metric("Density", False, POSITIVE),
+    "coverage": Metric("Coverage", False, SHARE),
 }
 MEASURES = {  # of a score, in the records of runs
-    "auroc": Metric("AUROC", False),
+    "auroc": Metric("AUROC", False, SHARE),
     "ause": Metric("AUSE", True),
     "evaluations": Metric("Evaluations", True),
-    "spearman": Metric("Spearman", True),  # with what is good: realism, confidence, membership
+    "spearman": Metric("Spearman", True, (-1.0, 1.0)),  # with what is good: realism, confidence, membership
 }
-OF_ALL_SAMPLES = {"sample_accuracy": Metric("Accuracy of the samples", False)}
+OF_ALL_SAMPLES = {"sample_accuracy": Metric("Accuracy of the samples", False, SHARE)}
 TARGETS = {"confidence": "Confidence", "realism": "Realism", "membership": "Membership"}
 STATISTICS = {"spearman": "Spearman", "kendall": "Kendall", "partial_spearman": "Partial Spearman"}
 
@@ -253,7 +259,7 @@ def measure_of(name: str) -> Metric | None:
     """What is known of a number of a run by its name, `entropy/auroc`, `entropy/fid_gain`, `fid`, `seconds/fit`."""
     of, _, last = name.rpartition("/")
     if of == "seconds":
-        return Metric(f"Seconds of {last}", True)
+        return Metric(f"Seconds of {last}", True, POSITIVE)
     if last.endswith("_gain") and last.removesuffix("_gain") in METRICS:
         return Metric(f"{METRICS[last.removesuffix('_gain')].label} gain", False)
     return (METRICS | MEASURES | OF_ALL_SAMPLES).get(last)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from genuq import files
-from genuq.analysis.seeds import Reading, Readings
+from genuq.analysis.seeds import UNBOUNDED, Reading, Readings
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.report.study_figures import Curves, gain
 from genuq.report.study_table import Measure, Place, Row, StudyTable, cells_of
@@ -148,7 +148,10 @@ def measures_of(study: Study, labels: Mapping[str, str]) -> tuple[Measure, ...]:
         label = known.label if known else wanted.name.rpartition("/")[2].replace("_", " ")
         better = None if known is None else "lower" if known.lower_is_better else "higher"
         suffix = f", {labels.get(of, of)}" if several and of else ""
-        found.append(Measure(wanted.name, wanted.label or label + suffix, wanted.better or better, wanted.digits))
+        bounds = known.bounds if known else UNBOUNDED
+        found.append(
+            Measure(wanted.name, wanted.label or label + suffix, wanted.better or better, wanted.digits, bounds)
+        )
     return tuple(found)
 
 
