@@ -2,17 +2,20 @@
 
 python experiments/applications/measure.py rectification applications
 
-Runs that are done are not done again (outputs/applications/LABEL.json).
+Runs that are done are not done again (outputs/applications/STUDY/LABEL, seed SEED.json).
 """
 
 from __future__ import annotations
 
 import argparse
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from genuq import files
 from genuq.analysis.intervals import wilson_interval
+from genuq.analysis.seeds import Reading, difference, estimate
 
 HERE = Path(__file__).parent
 RESULTS = Path("outputs/applications")
@@ -25,37 +28,33 @@ SHARED = {  # overrides of every run of a study
     "applications": ["sampler.samples=256"],
 }
 STAGES = "stages=[fit,sample,embed,score,apply]"
-SEEDS = tuple(range(8, 24))  # 0 to 7 were looked at while the rule of rectification and its defaults were found
-FEWER, ONE = SEEDS[:8], SEEDS[0]
-SEEDED = ", seed "  # in the names of runs that differ by nothing else
-RUNS = {
+FRESH = tuple(range(8, 24))  # 0 to 7 were looked at while the rule of rectification and its defaults were found
+FIVE = tuple(range(5))
+SETTINGS: dict[str, dict[str, tuple[Sequence[int], list[str]]]] = {  # label: seeds, overrides
     "rectification": {
-        **{f"as it comes, seed {seed}": [f"seed={seed}"] for seed in SEEDS},
-        **{f"sure 0.95, seed {seed}": [f"seed={seed}", "application.sure=0.95"] for seed in FEWER},
-        **{f"failed by score, seed {seed}": [f"seed={seed}", "application.failed_by=score"] for seed in FEWER},
-        "held outside": [f"seed={ONE}", "application.hold=true"],
-        "whole image": [f"seed={ONE}", "application.region=1"],
-        "noise added": [f"seed={ONE}", "application.noise=added", "application.spread=1000"],
-        "spread 1 (the posterior's own)": [f"seed={ONE}", "application.spread=1"],
-        "rule both": [f"seed={ONE}", "application.rule=both"],
-        "rule score": [f"seed={ONE}", "application.rule=score"],
-        "rule score, failed by score": [f"seed={ONE}", "application.rule=score", "application.failed_by=score"],
+        "as it comes": (FRESH, []),
+        "sure 0.95": (FRESH[:8], ["application.sure=0.95"]),
+        "failed by score": (FRESH[:8], ["application.failed_by=score"]),
+        "held outside": (FRESH[:1], ["application.hold=true"]),
+        "whole image": (FRESH[:1], ["application.region=1"]),
+        "noise added": (FRESH[:1], ["application.noise=added", "application.spread=1000"]),
+        "spread 1 (the posterior's own)": (FRESH[:1], ["application.spread=1"]),
+        "rule both": (FRESH[:1], ["application.rule=both"]),
+        "rule score": (FRESH[:1], ["application.rule=score"]),
+        "rule score, failed by score": (FRESH[:1], ["application.rule=score", "application.failed_by=score"]),
     },
     "applications": {
-        "filter": ["application=filter"],
-        "filter within classes": ["application=filter", "application.per_class=true"],
-        "best of 4": ["application=best_of_n"],
-        "augment": ["application=augment", "application.samples=128", "application.spread=300"],
-        "guide": ["application=guide", "application.samples=256"],
-        "guide, random pixels": ["application=guide", "application.samples=256", "application.pixels=random"],
-        "guide, every pixel": ["application=guide", "application.samples=256", "application.region=1"],
+        "filter": (FIVE, ["application=filter"]),
+        "filter within classes": (FIVE, ["application=filter", "application.per_class=true"]),
+        "best of 4": (FIVE, ["application=best_of_n"]),
+        "augment": (FIVE, ["application=augment", "application.samples=128", "application.spread=300"]),
+        "guide": (FIVE, ["application=guide", "application.samples=256"]),
+        "guide, random pixels": (FIVE, ["application=guide", "application.samples=256", "application.pixels=random"]),
+        "guide, every pixel": (FIVE, ["application=guide", "application.samples=256", "application.region=1"]),
     },
 }
 MEASURES = {
     "rectification": [
-        "accepted",
-        "success",
-        "harm",
         "mended",
         "success_without_rule",
         "confidence_gain",
@@ -65,104 +64,110 @@ MEASURES = {
     ],
     "applications": ["confidence", "confidence_gain", "accuracy", "realism", "fid", "recall", "diversity"],
 }
+FACTS = (
+    *("failed", "accepted", "control_accepted", "relative_move", "region_share", "rise", "confirmed"),
+    *("expected_success", "kept", "samples", "choices", "evaluations", "control_evaluations", "moved_share"),
+)
+Runs = Mapping[int, dict[str, Any]]  # what `apply` left, by seed
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("studies", nargs="+", choices=list(RUNS))
+    parser.add_argument("studies", nargs="+", choices=list(SETTINGS))
     for study in parser.parse_args().studies:
-        found = {label: result(study, label, overrides) for label, overrides in RUNS[study].items()}
+        found = {
+            label: {seed: result(study, label, seed, overrides) for seed in seeds}
+            for label, (seeds, overrides) in SETTINGS[study].items()
+        }
         lines = [f"`genuq {' '.join([*COMMON, *SHARED[study]])} ...`", ""]
-        lines += ["| run | measure | application | control | difference | n |", "|---|---|---|---|---|---|"]
-        for label, entry in found.items():
-            if SEEDED in label:
-                continue  # below, all together
-            rows = {row["measure"]: row for row in entry["outcome"]}
-            lines += [line(label, rows[name]) for name in MEASURES[study] if name in rows]
+        if study == "rectification":
+            lines += pooled(found)
+        lines += ["| run | measure | application | control | difference | seeds |", "|---|---|---|---|---|---|"]
+        for label, runs in found.items():
+            lines += [line for name in MEASURES[study] for line in compared(label, name, runs)]
+        lines += ["", "95 % intervals in brackets: over seeds where there are several, else the run's own."]
         lines += [
             "",
-            "95 % intervals in brackets: Wilson's for rates, else bootstrap or half-samples.",
+            *(f"- {label}, seed {seed}: {facts(run)}" for label, runs in found.items() for seed, run in runs.items()),
         ]
-        lines += pooled(found)
-        lines += ["", *(f"- {label}: {facts(entry)}" for label, entry in found.items())]
         files.write_text(HERE.parent / study / "table.md", "\n".join(lines) + "\n")
 
 
-def result(study: str, label: str, overrides: list[str]) -> dict:
+def result(study: str, label: str, seed: int, overrides: list[str]) -> dict[str, Any]:
     """The outcome of one run; those of one seed share their samples."""
-    path, name = RESULTS / study / f"{label}.json", f"applications/{study}"
+    path, name = RESULTS / study / f"{label}, seed {seed}.json", f"applications/{study}"
     if not path.exists():
-        subprocess.run(
-            ["genuq", *COMMON, *SHARED[study], f"name={name}", f"study={study}", STAGES, *overrides], check=True
-        )
-        folder = Path("outputs") / name / "apply"
-        files.write_json(path, files.read_json(folder / "application.json"))
+        given = [*COMMON, *SHARED[study], f"name={name}", f"study={study}", STAGES, f"seed={seed}", *overrides]
+        subprocess.run(["genuq", *given], check=True)
+        files.write_json(path, files.read_json(Path("outputs") / name / "apply" / "application.json"))
     return files.read_json(path)
 
 
-def line(label: str, row: dict) -> str:
-    cells = [f"{row[f'{p}value']:.3g} [{row[f'{p}low']:.3g}, {row[f'{p}high']:.3g}]" for p in ("", "control_")]
-    difference = f"{row['difference']:+.3g} [{row['difference_low']:+.3g}, {row['difference_high']:+.3g}]"
-    return f"| {label} | {row['measure'].replace('_', ' ')} | {cells[0]} | {cells[1]} | {difference} | {row['n']} |"
-
-
-def pooled(found: dict[str, dict]) -> list[str]:
-    """Of runs that differ by their seed: what was accepted, how much of it rises at all, and how much is harm."""
-    groups: dict[str, list[dict]] = {}
-    for label, entry in found.items():
-        name, _, seed = label.partition(SEEDED)
-        if seed:
-            groups.setdefault(name, []).append(entry)
-    if not groups:
+def compared(label: str, measure: str, runs: Runs) -> list[str]:
+    """The line of a measure, where any run has it: means over the seeds, and of the differences within them."""
+    rows = {str(seed): row for seed, run in runs.items() for row in run["outcome"] if row["measure"] == measure}
+    if not rows:
         return []
-    lines = ["", "| all seeds | | accepted | success | harm | every attempt succeeds |", "|---|---|---|---|---|---|"]
-    for name, entries in groups.items():
+    ours, control = (
+        {seed: Reading(*(row[f"{side}{end}"] for end in ("value", "low", "high"))) for seed, row in rows.items()}
+        for side in ("", "control_")
+    )
+    cells = [cell(found.mean, found.low, found.high) for found in map(estimate, (ours, control)) if found]
+    if len(rows) > 1:
+        gap = difference(ours, control)[0]
+        cells.append(cell(gap.value, gap.low, gap.high, "+") if gap else "")
+    else:
+        (row,) = rows.values()
+        cells.append(cell(row["difference"], row["difference_low"], row["difference_high"], "+"))
+    return [f"| {label} | {measure.replace('_', ' ')} | {' | '.join(cells)} | {len(rows)} |"]
+
+
+def cell(value: float, low: float | None, high: float | None, sign: str = "") -> str:
+    return f"{value:{sign}.3g} [{low:{sign}.3g}, {high:{sign}.3g}]"
+
+
+def pooled(found: Mapping[str, Runs]) -> list[str]:
+    """Of all seeds together: what was accepted, how much of it rises at all, and how much is harm."""
+    lines = ["| all seeds | | accepted | success | harm | success of all attempts |", "|---|---|---|---|---|---|"]
+    for label, runs in found.items():
         for title, side in (("application", ""), ("control", "control_")):
-            lines.append(f"| {name}, {len(entries)} seeds | {title} | {' | '.join(pooled_side(entries, side))} |")
-    return lines
+            seeds = f", {len(runs)} seeds" if len(runs) > 1 else ""
+            lines.append(f"| {label}{seeds} | {title} | {' | '.join(pooled_side(list(runs.values()), side))} |")
+    return [*lines, "", "Wilson's 95 % intervals in brackets; the last column by the seed.", ""]
 
 
-def pooled_side(entries: list[dict], side: str) -> list[str]:
-    """Accepted of failed; success and harm of accepted; success of all attempts, accepted or not, by the seed."""
-    accepted = [entry["settings"][f"{side}accepted"] for entry in entries]
-    cells = [f"{sum(accepted)} of {sum(entry['settings']['failed'] for entry in entries)}"]
+def pooled_side(runs: list[dict[str, Any]], side: str) -> list[str]:
+    """Accepted of failed; success and harm of accepted; success of all attempts, accepted or not."""
+    accepted = [run["settings"][f"{side}accepted"] for run in runs]
+    cells = [f"{sum(accepted)} of {sum(run['settings']['failed'] for run in runs)}"]
     for measure in ("success", "harm"):
-        found = [counted(entry, measure, side) for entry in entries]
-        if None in found:
+        counts = [counted(run, measure, side) for run in runs]
+        if None in counts:
             cells.append("not known: a run accepted on one side alone")
             continue
-        share = wilson_interval(sum(filter(None, found)), sum(accepted))
-        cells.append(f"{share.value:.3g} [{share.low:.3g}, {share.high:.3g}]")
+        if not sum(accepted):
+            cells.append("")
+            continue
+        share = wilson_interval(sum(filter(None, counts)), sum(accepted))
+        cells.append(cell(share.value, share.low, share.high))
     unruled = [
-        row[f"{side}value"] for entry in entries for row in entry["outcome"] if row["measure"] == "success_without_rule"
+        row[f"{side}value"] for run in runs for row in run["outcome"] if row["measure"] == "success_without_rule"
     ]
-    return [*cells, f"{min(unruled):.3g} to {max(unruled):.3g}"]
+    return [*cells, " to ".join(dict.fromkeys(f"{share:.3g}" for share in (min(unruled), max(unruled))))]
 
 
-def counted(entry: dict, measure: str, side: str) -> int | None:
+def counted(run: dict[str, Any], measure: str, side: str) -> int | None:
     """How many of a run's accepted attempts; a run that accepted nothing on one side has no row of the measure."""
-    accepted = entry["settings"][f"{side}accepted"]
-    for row in entry["outcome"]:
+    accepted = run["settings"][f"{side}accepted"]
+    for row in run["outcome"]:
         if row["measure"] == measure:
             return round(row[f"{side}value"] * accepted)
     return None if accepted else 0
 
 
-def facts(entry: dict) -> str:
+def facts(run: dict[str, Any]) -> str:
     """What a run did, in numbers."""
-    wanted = (
-        "failed",
-        "accepted",
-        "control_accepted",
-        "relative_move",
-        "region_share",
-        "rise",
-        "kept",
-        "samples",
-        "choices",
-    )
-    wanted += ("confirmed", "expected_success", "evaluations", "control_evaluations", "moved_share")
-    found = {key: entry["settings"][key] for key in wanted if entry["settings"].get(key) is not None}
+    found = {key: run["settings"][key] for key in FACTS if run["settings"].get(key) is not None}
     return ", ".join(f"{key.replace('_', ' ')} {value:.3g}" for key, value in found.items())
 
 
