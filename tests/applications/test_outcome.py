@@ -48,7 +48,12 @@ def test_rates_count_only_trials() -> None:
 def test_a_rate_without_trials_is_a_note_not_a_row() -> None:
     rows = Rows()
     rows.rates("success", (np.ones(4), np.ones(4)), (np.ones(4), np.zeros(4)), Replicates(50))
-    assert not rows.found and rows.notes == ["No success: there was no trial."]
+    rows.rates("harm", (np.ones(4), np.zeros(4)), (np.ones(4), np.zeros(4)), Replicates(50))
+    alone = wilson_interval(4, 4)
+    assert not rows.found and rows.notes == [
+        f"No success: there was no trial. The application alone: 1 [{alone.low:.3g}, 1].",
+        "No harm: there was no trial.",
+    ]
 
 
 def test_weights_count_as_copies() -> None:

@@ -9,6 +9,7 @@ import torch
 from application_cases import MODEL, POSTERIOR, SAMPLER, by_brightness, cut, generator
 from torch import Tensor
 
+from genuq.analysis.intervals import wilson_interval
 from genuq.applications import (
     Attempts,
     Decision,
@@ -230,9 +231,18 @@ def test_where_nothing_is_accepted_no_success_is_claimed() -> None:
     none = Decision(ours.best, torch.zeros(10, dtype=torch.bool))
     found = rectification_outcome(attempts, (none, control), by_brightness, None, Replicates(50))
     assert "success" not in {row.measure for row in found.rows}
-    assert found.notes == ["No success: there was no trial.", "No harm: there was no trial."]
-    assert "no share of real improvements can be given" in found.sentence
+    after = by_brightness(chosen(attempts.control, control.best), None).measures["confidence"]
+    gain = (after - by_brightness(attempts.before, None).measures["confidence"])[control.accepted]
+    for measure, count, note in zip(("success", "harm"), ((gain > 0).sum(), (gain < -0.01).sum()), found.notes):
+        share = wilson_interval(int(count), len(gain))
+        alone = f"The control alone: {share.value:.3g} [{share.low:.3g}, {share.high:.3g}]."
+        assert note == f"No {measure}: there was no trial. {alone}"
+    assert len(found.notes) == 2
+    assert "no share of real improvements can be given, as nothing was accepted" in found.sentence
     assert found.row("confidence_gain").ours.value == 0
+    without_control = rectification_outcome(attempts, (control, none), by_brightness, None, Replicates(50))
+    assert "as the control accepted nothing to compare with" in without_control.sentence
+    assert all("The application alone: " in note for note in without_control.notes)
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ class Rows:
             self.found.append(Comparison(measure, defined[0], defined[1], defined[2], n))
         else:
             missing = next(part.reason for part in parts if isinstance(part, Undefined))
-            self.notes.append(f"No {measure}: {missing}.")
+            self.notes.append(f"No {measure}: {missing}." + _alone(parts))
 
     def statistics(self, measure: str, ours: Statistic, control: Statistic, n: int, replicates: Replicates) -> None:
         """Two statistics of the same samples, by the same replicates."""
@@ -146,6 +146,16 @@ class Rows:
         ]
         for place, name in enumerate(SET_METRICS):
             self.add(name, [part[place] for part in parts], count)
+
+
+def _alone(parts: Sequence[Interval | Undefined]) -> str:
+    """What is known of one side, where there is nothing to compare it with."""
+    sides = [
+        f" {who} alone: {part.value:.3g} [{part.low:.3g}, {part.high:.3g}]."
+        for who, part in zip(("The application", "The control"), parts)
+        if isinstance(part, Interval)
+    ]
+    return "".join(sides)
 
 
 def _half_sampled(values_SK: Array, lowest_K: Array, highest_K: Array) -> list[Interval]:

@@ -356,6 +356,7 @@ def _sentence(rows: Rows, settings: dict[str, Any], first: str) -> str:
         success = clause(named["success"], "the control").replace("success is", "the share that really improved is")
         success += f", of all attempts it is {named['success_without_rule'].ours.value:.3g}"
     else:
-        success = "no share of real improvements can be given, as one of the two accepted nothing"
+        nothing = "the control accepted nothing to compare with" if settings["accepted"] else "nothing was accepted"
+        success = f"no share of real improvements can be given, as {nothing}"
     gain = clause(named[f"{first}_gain"], "the control").replace(f"{first} gain", f"the mean gain in {first}")
     return f"{opening}{success}; {gain}."
