@@ -46,6 +46,14 @@ SETTINGS: dict[str, dict[str, tuple[Sequence[int], list[str]]]] = {  # label: se
     "applications": {
         "filter": (FIVE, ["application=filter"]),
         "filter within classes": (FIVE, ["application=filter", "application.per_class=true"]),
+        "filter within classes by PNG size": (
+            FIVE,
+            ["application=filter", "application.per_class=true", "score=complexity"],
+        ),
+        "filter within classes by isotropic weight noise": (
+            FIVE,
+            ["application=filter", "application.per_class=true", "score=isotropic"],
+        ),
         "best of 4": (FIVE, ["application=best_of_n"]),
         "augment": (FIVE, ["application=augment", "application.samples=128", "application.spread=300"]),
         "guide": (FIVE, ["application=guide", "application.samples=256"]),
@@ -86,10 +94,7 @@ def main() -> None:
         for label, runs in found.items():
             lines += [line for name in MEASURES[study] for line in compared(label, name, runs)]
         lines += ["", "95 % intervals in brackets: over seeds where there are several, else the run's own."]
-        lines += [
-            "",
-            *(f"- {label}, seed {seed}: {facts(run)}" for label, runs in found.items() for seed, run in runs.items()),
-        ]
+        lines += ["", *(f"- {label}: {facts(runs)}" for label, runs in found.items())]
         files.write_text(HERE.parent / study / "table.md", "\n".join(lines) + "\n")
 
 
@@ -165,10 +170,15 @@ def counted(run: dict[str, Any], measure: str, side: str) -> int | None:
     return None if accepted else 0
 
 
-def facts(run: dict[str, Any]) -> str:
-    """What a run did, in numbers."""
-    found = {key: run["settings"][key] for key in FACTS if run["settings"].get(key) is not None}
-    return ", ".join(f"{key.replace('_', ' ')} {value:.3g}" for key, value in found.items())
+def facts(runs: Runs) -> str:
+    """What the runs did, in numbers: one where all have the same, else those of the seeds in turn."""
+    told = []
+    for key in FACTS:
+        values = [run["settings"].get(key) for run in runs.values()]
+        written = ["none" if value is None else f"{value:.3g}" for value in values]
+        if set(written) != {"none"}:
+            told.append(f"{key.replace('_', ' ')} {', '.join(written if len(set(written)) > 1 else written[:1])}")
+    return "; ".join(told)
 
 
 if __name__ == "__main__":
