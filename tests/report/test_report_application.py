@@ -5,6 +5,7 @@ import io
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from rich_run import application
 
@@ -90,6 +91,17 @@ def test_pictures_are_in_reading_order_and_hold_their_pixels():
     np.testing.assert_array_equal(decoded, given["after"][1, 0])
 
 
+def test_what_a_rule_took_is_told_below_the_picture():
+    taken = {"accepted": np.array([1, 0, 0], np.uint8), "control_accepted": torch.tensor([True, True, False])}
+    given = examples()
+    rows = page_examples(checked_examples(given | {"control": given["after"]} | taken))
+    names = [[picture.name for picture in row[2:]] for row in rows]
+    assert [row[0] for row in names] == ["After, accepted", "After, refused", "After, refused"]
+    assert [row[1] for row in names] == ["Control, accepted", "Control, accepted", "Control, refused"]
+    assert rows[1][2].alt == "Example 2: after, refused"
+    assert example_sheet(checked_examples(given | taken))[1] == 3
+
+
 def test_the_sheet_has_an_example_a_row():
     given = checked_examples(examples(channels=3))
     images, columns = example_sheet(given)
@@ -127,6 +139,7 @@ def test_no_examples_are_no_pictures():
         ({"after": np.zeros((3, 1, 6, 6))}, "'after' must be uint8"),
         ({"after": np.zeros((2, 1, 6, 6), np.uint8)}, "equal sizes"),
         ({"mask": np.zeros((3, 5, 6), np.uint8)}, "equal sizes"),
+        ({"accepted": np.zeros(2, np.uint8)}, "'accepted' must say one thing of each of 3"),
     ],
 )
 def test_examples_that_do_not_belong_together_are_refused(change, message):

@@ -93,8 +93,14 @@ def test_examples_are_images_with_what_the_judge_says(applied: Path, name: str) 
 def test_rectify_takes_the_least_trusted_and_leaves_the_rest_of_them_alone(applied: Path) -> None:
     scores, _ = files.read_tensors(applied / "run" / "score" / "scores.safetensors")
     examples, _ = files.read_tensors(applied / "rectify" / "apply" / "examples.safetensors")
-    failed = scores["entropy"].argsort(descending=True)[:12]
-    assert examples["index"].tolist() == failed.tolist()
+    failed = scores["entropy"].argsort(descending=True)[:12].tolist()
+    accepted = examples["accepted"].bool()
+    assert 0 < accepted.sum() < 12 and accepted.tolist() == sorted(accepted.tolist(), reverse=True)
+    assert sorted(examples["index"].tolist()) == sorted(failed)
+    for shown in (examples["index"][accepted].tolist(), examples["index"][~accepted].tolist()):
+        assert shown == sorted(shown, key=failed.index)
+    assert int(accepted.sum()) == entry(applied / "rectify")["settings"]["accepted"]
+    assert int(examples["control_accepted"].sum()) == entry(applied / "rectify")["settings"]["control_accepted"]
     outside = ~examples["mask"].bool()
     assert outside.any() and (examples["before"] == examples["after"])[outside].all()
     change = next(row for row in entry(applied / "rectify")["outcome"] if row["measure"] == "change_outside")
@@ -120,7 +126,7 @@ def test_rectify_may_take_those_in_which_the_witnesses_see_least_of_the_class(
     asked_WN = asked(spaces, made, classes)
     failed = asked_WN.sigmoid().log().sum(0).argsort()[:12]
     examples, _ = files.read_tensors(folder / "apply" / "examples.safetensors")
-    assert examples["index"].tolist() == failed.tolist()
+    assert sorted(examples["index"].tolist()) == sorted(failed.tolist())
     found = entry(folder)
     posterior, likelihood = load_posterior(run), run.likelihood
     propagator = default_propagator(run, "trajectory")

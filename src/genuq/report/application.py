@@ -17,8 +17,10 @@ from genuq.report.vocabulary import METRICS
 
 PARTS = ("before", "mask", "after", "control")  # in the order that a reader sees them
 NAMES = {"before": "Before", "mask": "Where", "after": "After", "control": "Control"}
+VERDICTS = {"after": "accepted", "control": "control_accepted"}  # where there was a rule
 ACRONYMS = {"kid": "KID", "auroc": "AUROC"}
 TINT = (232, 78, 42)  # of the pixels inside a mask, over the image before
+KNOWN = (*PARTS, *VERDICTS.values())
 SHOWN = 12  # examples on the page
 SIDE = 128  # of an example on the page, in pixels
 
@@ -70,17 +72,18 @@ def direction_of(measure: str) -> str:
 
 
 def checked_examples(examples: Mapping[str, torch.Tensor | np.ndarray] | None) -> dict[str, np.ndarray]:
-    """Example images as uint8 arrays (E, C, H, W), the mask as (E, 1, H, W), in the order of `PARTS`.
+    """Example images as uint8 arrays (E, C, H, W), the mask as (E, 1, H, W), in the order of `PARTS`, then verdicts.
 
-    A mask may come as (E, H, W), too; where it is not zero, it is inside.
+    A mask may come as (E, H, W), too; where it is not zero, it is inside. `accepted` and `control_accepted` (E,) say
+    which images a rule took.
 
     Raises:
         DataError: a part that is none of `PARTS`, a mask without images, or parts that differ in number or size.
     """
     examples = examples or {}
     for name in examples:
-        if name not in PARTS:
-            raise DataError(f"Examples have no part '{name}'; choose {', '.join(PARTS)}.{did_you_mean(name, PARTS)}")
+        if name not in KNOWN:
+            raise DataError(f"Examples have no part '{name}'; choose {', '.join(KNOWN)}.{did_you_mean(name, KNOWN)}")
     found = {}
     for name in PARTS:
         if name in examples:
@@ -90,7 +93,14 @@ def checked_examples(examples: Mapping[str, torch.Tensor | np.ndarray] | None) -
     shapes = {name: (len(images), *images.shape[2:]) for name, images in found.items()}
     if len(set(shapes.values())) > 1 or ("mask" in found and "before" not in found):
         raise DataError(f"Examples must have 'before' where they have a mask, and equal sizes, but they are {shapes}.")
-    return found
+    return found | {name: _verdicts(name, examples[name], found) for name in VERDICTS.values() if name in examples}
+
+
+def _verdicts(name: str, given: torch.Tensor | np.ndarray, images: Mapping[str, np.ndarray]) -> np.ndarray:
+    taken, count = np.asarray(given), len(next(iter(images.values()), ()))
+    if taken.shape != (count,):
+        raise DataError(f"The examples' '{name}' must say one thing of each of {count}, but it is {taken.shape}.")
+    return taken.astype(bool)
 
 
 def masked(before_ECHW: np.ndarray, mask_E1HW: np.ndarray) -> np.ndarray:
@@ -102,7 +112,8 @@ def masked(before_ECHW: np.ndarray, mask_E1HW: np.ndarray) -> np.ndarray:
 
 def pictures_of(examples: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """What is shown of each part: the mask is the image before with its pixels tinted."""
-    return {name: masked(examples["before"], images) if name == "mask" else images for name, images in examples.items()}
+    parts = {name: examples[name] for name in PARTS if name in examples}
+    return {name: masked(parts["before"], images) if name == "mask" else images for name, images in parts.items()}
 
 
 @dataclass(frozen=True)
@@ -119,13 +130,14 @@ def page_examples(examples: Mapping[str, np.ndarray]) -> list[list[Picture]]:
     """One row of pictures for each of the first examples."""
     shown = {name: shrunk(images[:SHOWN], SIDE) for name, images in pictures_of(examples).items()}
     count = len(next(iter(shown.values()))) if shown else 0
-    return [
-        [
-            Picture(data_uri(images[index]), NAMES[name], f"Example {index + 1}: {NAMES[name].lower()}", _small(images))
-            for name, images in shown.items()
-        ]
-        for index in range(count)
-    ]
+    return [[_picture(examples, name, index, images) for name, images in shown.items()] for index in range(count)]
+
+
+def _picture(examples: Mapping[str, np.ndarray], name: str, index: int, images: np.ndarray) -> Picture:
+    """One part of one example, with what the rule said of it."""
+    taken = examples.get(VERDICTS.get(name, ""))
+    title = NAMES[name] + ("" if taken is None else ", accepted" if taken[index] else ", refused")
+    return Picture(data_uri(images[index]), title, f"Example {index + 1}: {title.lower()}", _small(images))
 
 
 def _small(images: np.ndarray) -> bool:

@@ -48,7 +48,7 @@ def write_report(
         maps: standard deviation of each pixel in shares of the image's range (0 to 1), float (N, H, W), or None;
             `results["maps"]` says how they were made.
         examples: of the application that `results["application"]` tells of: uint8 `before`, `after` and `control`
-            (E, C, H, W), and `mask` (E, H, W), any of them.
+            (E, C, H, W), `mask` (E, H, W), `accepted` and `control_accepted` (E,), any of them.
     Returns:
         The path of index.html.
     Raises:

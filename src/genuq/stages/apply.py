@@ -57,6 +57,7 @@ from genuq.stages.witnesses import asks_witnesses, check_witnesses, jury_of
 
 SETTINGS = {"filter": Filter, "augment": Augmentation, "rectify": Rectification, "guide": Guidance}
 EXAMPLES = 24
+SHOWN = ("before", "after", "control", "accepted", "control_accepted")  # in the report
 Made = tuple[Outcome, dict[str, Tensor]]
 
 
@@ -65,7 +66,8 @@ class Apply(Stage):
 
     The examples, in the order of their scores where the application chose by them, else of their indices: `index`
     (E,), `before`, `after`, `control` (uint8 images, or points), `mask` (E, 1, H, W) where only a region was changed,
-    and of each of the three the judge's first measure, `before_judged` (E,) and so on.
+    and of each of the three the judge's first measure, `before_judged` (E,) and so on. Of a rectification the accepted
+    ones come first, and `accepted` and `control_accepted` (E,) tell them.
 
     Without an application it does nothing and leaves nothing.
     """
@@ -110,11 +112,11 @@ def application_of(run: Run) -> dict[str, Any] | None:
 
 
 def examples_of(run: Run) -> dict[str, Tensor] | None:
-    """The images that the report shows: `before`, `after`, `control` (E, C, H, W), and `mask` (E, H, W) if any."""
+    """What the report shows: `before`, `after`, `control` (E, C, H, W); if any, `mask` (E, H, W) and verdicts (E,)."""
     if run.config.application is None or not run.is_image:
         return None
     tensors, _ = files.read_tensors(run.path(Apply.name) / "examples.safetensors")
-    shown_images = {name: tensors[name] for name in ("before", "after", "control") if name in tensors}
+    shown_images = {name: tensors[name] for name in SHOWN if name in tensors}
     return shown_images | ({"mask": tensors["mask"][:, 0]} if "mask" in tensors else {})
 
 
@@ -274,7 +276,7 @@ def run_augment(known: Known, parts: Path, display: Display) -> Made:
 
 
 def run_rectify(known: Known, parts: Path, display: Display) -> Made:
-    """Examples: failed samples, the best attempt at each, accepted or not (`accepted`), and the control's best."""
+    """Examples: failed samples, the best attempt at each, and the control's best; the accepted ones first."""
     run, classes, likelihood = known.run, known.classes, known.run.likelihood
     given, how, posterior = run.plain("application")["application"], settings_of(run), load_posterior(run)
     assert isinstance(likelihood, Likelihood)
@@ -301,10 +303,12 @@ def run_rectify(known: Known, parts: Path, display: Display) -> Made:
     if verdict:
         facts, notes = facts | verdict.facts, notes + verdict.notes
     outcome = replace(outcome, settings={**outcome.settings, **facts}, notes=notes)
-    ours, control = (chosen(side, d.best) for side, d in zip((made.ours, made.control), decisions))
-    accepted = decisions[0].accepted[:EXAMPLES].to(torch.uint8)
-    images = {"before": made.before, "after": ours, "control": control}
-    return outcome, known.examples(made.index, images, made.region) | {"accepted": accepted}
+    first = (~decisions[0].accepted).int().argsort(stable=True)[:EXAMPLES]
+    ours, control = (chosen(side, d.best)[first] for side, d in zip((made.ours, made.control), decisions))
+    images = {"before": made.before[first], "after": ours, "control": control}
+    taken = (decision.accepted[first].to(torch.uint8) for decision in decisions)
+    verdicts = dict(zip(("accepted", "control_accepted"), taken))
+    return outcome, known.examples(made.index[first], images, made.region[first]) | verdicts
 
 
 def run_guide(known: Known, parts: Path, display: Display) -> Made:
