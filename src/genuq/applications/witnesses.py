@@ -150,8 +150,8 @@ def calibrated_rise(asked_WN: Tensor, classes_N: Tensor, sure: float) -> Calibra
     Args:
         asked_WN: see `asked`; of any images of the model, best of those like the ones to be decided on.
     """
-    counts_2L = sum(_confirmations(asked_WN[:, _some(classes_N == label)]) for label in classes_N.unique())
-    assert isinstance(counts_2L, Tensor)
+    of_classes = [_confirmations(asked_WN[:, _some(classes_N == label)]) for label in classes_N.unique()]
+    counts_2L = torch.stack(of_classes).sum(0)
     found = [
         Calibration(rise, confirmed / trials, _unanimous(confirmed / trials, len(asked_WN)))
         for rise, (confirmed, trials) in zip(RISES.tolist(), counts_2L.T.tolist())

@@ -73,6 +73,7 @@ class Apply(Stage):
     """
 
     name = "apply"
+    version = 2
     inputs = ("score",)
     groups = ("application",)
 
