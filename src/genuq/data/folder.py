@@ -63,7 +63,7 @@ class ImageFolder(Dataset):
             DataError: the file is damaged, or has more than 8 bits per channel.
         """
         channels, size, _ = self.shape
-        with _opened(file) as image:
+        with opened_image(file) as image:
             return transforms.pil_to_tensor(_shrink_and_crop(image.convert(MODES[channels]), size))
 
     def content_digests(self, indices: Tensor) -> Iterable[bytes]:
@@ -145,7 +145,7 @@ def _shrink_and_crop(image: Image.Image, size: int) -> Image.Image:
 def _complaint(file: Path) -> str:
     """What is wrong with an image file, or an empty string."""
     try:
-        with _opened(file) as image:
+        with opened_image(file) as image:
             # a JPEG at an eighth of its size: the whole stream is read, at a fraction of the cost
             image.draft("L", (1, 1))
             image.load()
@@ -155,7 +155,7 @@ def _complaint(file: Path) -> str:
 
 
 @contextlib.contextmanager
-def _opened(file: Path) -> Iterator[Image.Image]:
+def opened_image(file: Path) -> Iterator[Image.Image]:
     """An open image; whatever PIL raises on a damaged file, also while it is used, becomes a DataError."""
     try:
         with Image.open(file) as image:

@@ -228,6 +228,7 @@ class PropagatorConfig:
     name: str = MISSING
     reduce: str = "sum"  # of the pixels' variances to one score: sum, mean, top
     share: float = 0.01  # of the pixels, for top
+    mask: str | None = None  # image file: only its white pixels count
     map_method: str = "draws"  # latent models: draws (decoded) or linear (the decoder's Jacobian)
     map_draws: int = 16
 

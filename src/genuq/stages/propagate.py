@@ -16,12 +16,14 @@ from genuq.propagators.scores import REDUCTIONS
 from genuq.stages.artefacts import StageFolder
 from genuq.stages.dealing import deal
 from genuq.stages.fit import load_posterior
+from genuq.stages.masks import score_mask
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
 from genuq.stages.shards import read_shards
 from genuq.stages.stage import Stage
 
-SHARED = ("name", "reduce", "share", "map_method", "map_draws")  # of all propagators' settings; the rest is its own
+SCORED = ("reduce", "share", "mask")  # of the settings: how the score is made of the variances
+SHARED = ("name", *SCORED, "map_method", "map_draws")  # of all propagators' settings; the rest is its own
 
 
 class Propagate(Stage):
@@ -37,6 +39,12 @@ class Propagate(Stage):
     shared = True
     inputs = ("fit", "sample")
     groups = ("propagator", "sampler")
+
+    def settings(self, run: Run) -> dict[str, Any]:
+        """Another score of the same variances is no reason to propagate again."""
+        found = super().settings(run)
+        asked = found["propagator"] or {}
+        return found | {"propagator": {key: asked[key] for key in asked if key not in SCORED}}
 
     def applies(self, run: Run) -> bool:
         return run.config.propagator is not None
@@ -88,6 +96,7 @@ def check_propagator(run: Run) -> None:
             f"propagator.reduce = '{settings.reduce}', propagator.share = {settings.share}; choose one of "
             f"{', '.join(REDUCTIONS)}, and a share in (0, 1]."
         )
+    score_mask(run)
     require_variance(run, settings.name, "propagator")
     many, made = settings.get("draws"), run.config.posterior.draws
     if many is not None and many > made and posteriors.KINDS[run.config.posterior.name].source == "weights":
@@ -125,7 +134,16 @@ def propagated(run: Run) -> dict[str, Tensor]:
 def propagated_score(run: Run) -> Tensor:
     """The image score of each sample's variances, (N,) float64."""
     settings = run.config.propagator
-    return image_score(propagated(run)["variance"], settings.reduce, share=settings.share)
+    return image_score(propagated(run)["variance"], settings.reduce, score_mask(run), settings.share)
+
+
+def score_settings(run: Run) -> dict[str, Any]:
+    """What the image score depends on, beside the variances; none without a propagator."""
+    settings = run.config.propagator
+    if settings is None:
+        return {}
+    mask = None if settings.mask is None else run.sha256(settings.mask)
+    return {"pixel_score": {"reduce": settings.reduce, "share": settings.share, "mask": mask}}
 
 
 def shown_maps(run: Run) -> Tensor | None:
@@ -143,11 +161,15 @@ def maps_entry(run: Run) -> dict[str, Any] | None:
     settings = run.config.propagator
     if settings is None:
         return None
+    how = f"The weights' variance is that of {run.config.posterior.name.replace('_', ' ')}."
+    mask = score_mask(run)
+    if mask is not None:
+        how += f" The score counts {int(mask.sum())} of {mask.numel()} pixels, those of {settings.mask}."
     return {
         "propagator": settings.name,
         "solver": run.config.sampler.name,
         "unit": "share of the image's range",
         "score_reduce": settings.reduce,
         "evaluations_ratio": 1 + float(propagated(run)["evaluations"].mean()) / run.sampler.evaluations(run.model),
-        "how": f"The weights' variance is that of {run.config.posterior.name.replace('_', ' ')}.",
+        "how": how,
     }

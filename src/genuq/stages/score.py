@@ -14,7 +14,7 @@ from genuq.stages.artefacts import StageFolder
 from genuq.stages.columns import ORACLES, PROPAGATED, WATCHED, columns_of, functional_of, oracle
 from genuq.stages.embed import read_embeddings, read_judged
 from genuq.stages.progress import Display
-from genuq.stages.propagate import propagated_score
+from genuq.stages.propagate import propagated_score, score_settings
 from genuq.stages.run import Run
 from genuq.stages.sample import read_samples, shown
 from genuq.stages.stage import Stage
@@ -33,7 +33,7 @@ class Score(Stage):
     def settings(self, run: Run) -> dict[str, Any]:
         likelihood = run.plain("likelihood")["likelihood"]
         kept = {key: likelihood[key] for key in ("observation_variance", "include_unperturbed")}
-        return super().settings(run) | {"likelihood": kept, "k": run.config.metric.k}
+        return super().settings(run) | {"likelihood": kept, "k": run.config.metric.k} | score_settings(run)
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         samples = read_samples(run)
