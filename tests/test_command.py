@@ -14,8 +14,8 @@ import torch
 
 import genuq
 from genuq import files
-from genuq.stages import app, help
-from genuq.stages.configuration import folder_name
+from genuq.cli import help, main
+from genuq.config.schemas import folder_name
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(genuq.__file__).parent
@@ -38,7 +38,7 @@ def test_the_command_is_installed_under_its_name() -> None:
     from importlib.metadata import entry_points
 
     (script,) = entry_points(group="console_scripts", name="genuq")
-    assert script.value == "genuq.stages.app:main"
+    assert script.value == "genuq.cli.main:main"
 
 
 def test_a_mistake_in_a_sweep_ends_the_command_before_any_job(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_the_wheel_works_outside_the_clone(wheel: Path, tmp_path: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import genuq; assert genuq.__file__.startswith(sys.argv[1])\n"
         "from genuq.stages import configuration; configuration.register()\n"
-        "from genuq.stages.overrides import check_overrides, config_directory\n"
+        "from genuq.config.compose import check_overrides, config_directory\n"
         "check_overrides(['experiment=quickstart']); print(config_directory())\n"
         "genuq.load_reference('flow_matching')"
     )
@@ -146,7 +146,7 @@ def test_help_says_everything_that_one_can_type() -> None:
     assert all(f"\n{file.parent.name}=\n" in said for file in options) and "schema_" not in said
     for file in (ROOT / "conf" / "hydra").glob("*/*.yaml"):
         assert f"\nhydra/{file.parent.name}=\n" in said and f"\n  {file.stem:<{help.COLUMN}} " in said
-    assert all(f"genuq {name} " in said for name in app.COMMANDS)
+    assert all(f"genuq {name} " in said for name in main.COMMANDS)
     scripts = re.findall(r"^(genuq[\w-]*) = ", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert len(scripts) == 4 and all(f"\n  {name} " in said for name in scripts)
     assert max(map(len, said.splitlines())) <= 120

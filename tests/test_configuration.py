@@ -13,9 +13,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from genuq import posteriors, propagators, scores, solvers
+from genuq.config import compose as overrides
+from genuq.config import schemas as configuration
+from genuq.config.compose import check_overrides, config_directory
 from genuq.errors import ConfigurationError
-from genuq.stages import configuration, overrides
-from genuq.stages.overrides import check_overrides, config_directory
 
 CONF = config_directory()
 GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name != "hydra")

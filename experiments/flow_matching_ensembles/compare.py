@@ -16,18 +16,17 @@ from rich.progress import track
 from torch import Tensor
 
 import genuq
-from genuq import extractors, files, solvers
+from genuq import extractors, files, machine, solvers
 from genuq.analysis.correlation import correlation
 from genuq.data import fashion_mnist
 from genuq.models import GenerativeModel, Sampler, sample, to_unit
+from genuq.models.checkpoints import load_classifier, reference_path
 from genuq.posteriors import Posterior, PosthocEnsemble, isotropic_like, swapped
 from genuq.randomness import key
 from genuq.scores import functional, jitter_initial_noise
-from genuq.stages import runtime
-from genuq.stages.checkpoints import load_classifier, reference_path
-from genuq.stages.fine_tuning import anchor, prior_sizes
-from genuq.stages.member_settings import MemberSettings
-from genuq.stages.members import fit_members
+from genuq.training.ensembles import fit_members
+from genuq.training.fine_tuning import anchor, prior_sizes
+from genuq.training.member_settings import MemberSettings
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "reference_checkpoints"))
@@ -42,7 +41,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=512)
     parser.add_argument("--kinds", nargs="+", default=["deep_ensemble", "posthoc_ensemble"])
     options = parser.parse_args()
-    runtime.prepare()
+    machine.prepare()
     model = genuq.load_reference("flow_matching")
     sampler = Sampler(solvers.build("dpm_solver_pp_2m"), STEPS, batch_size=128)
     versions = drawn(model, sampler, options.samples, posteriors(model, options.kinds))

@@ -17,12 +17,11 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 import genuq
-from genuq import data, files, solvers
+from genuq import data, files, machine, solvers
 from genuq.analysis.intervals import Interval, Undefined, bootstrap_interval
 from genuq.models import GenerativeModel, Sampler, evaluating, sample_latents
 from genuq.posteriors import LastLayerPosterior, swapped
 from genuq.propagators import Coherent, Corrected, Paper, Propagator, Trajectory, propagate
-from genuq.stages import runtime
 
 HERE = Path(__file__).parent
 SOLVERS = {"flow_matching": "euler", "ddpm": "ddim", "latent_diffusion": "ddim"}
@@ -36,7 +35,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--models", nargs="+", default=list(SOLVERS))
     options = parser.parse_args()
-    runtime.prepare()
+    machine.prepare()
     parts = [study(name, options.samples, options.draws, options.steps) for name in options.models]
     text = "\n\n".join(parts)
     files.write_text(HERE / "table.md", text + "\n")

@@ -17,10 +17,10 @@ from torch import Tensor
 import genuq
 from genuq import data, extractors, files
 from genuq.applications import calibrated_rise, fit_witness
+from genuq.extractors.judge import classifier_judge
 from genuq.models import sample, to_bytes, to_unit
+from genuq.models.checkpoints import reference_path
 from genuq.solvers import DPMSolverPlusPlus2M
-from genuq.stages.checkpoints import reference_path
-from genuq.stages.judge import classifier_judge
 
 SEED = 24
 SHARES = (0.1, 0.02)  # of the pairs, those with the largest gains

@@ -12,13 +12,12 @@ import torch
 from rich.progress import track
 
 import genuq
-from genuq import files, solvers
+from genuq import files, machine, solvers
 from genuq.data import fashion_mnist
 from genuq.metrics import frechet_distance
 from genuq.models import Sampler, sample, to_bytes
+from genuq.models.checkpoints import load_classifier, reference_path
 from genuq.report import sample_grid
-from genuq.stages import runtime
-from genuq.stages.checkpoints import load_classifier, reference_path
 
 HERE = Path(__file__).parent
 GUIDANCE = {"flow_matching": 1.0, "ddpm": 1.2, "latent_diffusion": 1.4}  # as in conf/model
@@ -30,7 +29,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--models", nargs="+", default=list(GUIDANCE))
     options = parser.parse_args()
-    runtime.prepare()
+    machine.prepare()
     classifier, real_accuracy = load_classifier(reference_path("classifier_fashion_mnist"))
     real = features(classifier, fashion_mnist("test").batch(range(5000))[0])
     head = (

@@ -24,13 +24,13 @@ _PUBLIC = {
     "Sampler": "genuq.models",
     "sample": "genuq.models",
     "fit": "genuq.posteriors",
-    "finetune_ensemble": "genuq.stages.members",
+    "finetune_ensemble": "genuq.training.ensembles",
     "propagate": "genuq.propagators",
     "SemanticLikelihood": "genuq.likelihoods",
     "PixelLikelihood": "genuq.likelihoods",
     "generative_uncertainty": "genuq.scores",
     "regenerate": "genuq.scores",
-    "load_reference": "genuq.stages.checkpoints",
+    "load_reference": "genuq.models.checkpoints",
 }
 
 __all__ = ["__version__", *_PUBLIC]

@@ -9,12 +9,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -128,3 +131,22 @@ def read_rows(path: str | Path, name: str, start: int, stop: int) -> Tensor:
 def sha256(path: str | Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def stat_of(path: Path) -> list[int]:
+    """Size in bytes, and time of the last change in nanoseconds."""
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def plain(value: Any) -> Any:
+    """`value` as strict JSON types: NaN and infinities become None, arrays become lists, paths become text."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (torch.Tensor, np.ndarray, np.generic)):
+        return plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value) if isinstance(value, Path) else value

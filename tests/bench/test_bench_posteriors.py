@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from genuq import files
-from genuq.bench import app
 from genuq.bench import posteriors as benchmark
 from genuq.bench.cases import CASES, Case
+from genuq.cli import bench
 from genuq.errors import ConfigurationError
 from genuq.posteriors import KINDS
 
@@ -26,7 +26,7 @@ KEYS = {
 
 
 def arguments(*words):
-    return app.parser().parse_args(["posteriors", *words])
+    return bench.parser().parse_args(["posteriors", *words])
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from genuq.bench import app
 from genuq.bench import propagators as benchmark
+from genuq.cli import bench
 from genuq.errors import ConfigurationError
 
 KEYS = {
@@ -26,7 +26,7 @@ KEYS = {
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
     path = tmp_path_factory.mktemp("bench") / "records.json"
-    app.main(["propagators", "--quick", "--json", str(path)])
+    bench.main(["propagators", "--quick", "--json", str(path)])
     return json.loads(path.read_text())
 
 
@@ -67,4 +67,4 @@ def test_trajectory_costs_a_few_evaluations_of_one_sample_and_corrected_less_tha
 
 def test_steps_that_are_no_numbers_are_refused():
     with pytest.raises(ConfigurationError, match="--steps ten: give numbers"):
-        benchmark.run(app.parser().parse_args(["propagators", "--steps", "ten"]))
+        benchmark.run(bench.parser().parse_args(["propagators", "--steps", "ten"]))

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from genuq.bench import store
-from genuq.bench.app import parser
+from genuq.cli.bench import parser
 
 
 def test_nested_parts_count_once_and_are_put_back() -> None:

@@ -7,10 +7,10 @@ import csv
 import numpy as np
 import pytest
 
-from genuq.bench.app import parser
 from genuq.bench.tables import SEEDS, make_study, measured, peak_resident, run, table
+from genuq.cli.bench import parser
+from genuq.cli.table import main
 from genuq.errors import GenuqError
-from genuq.studies.tables import main
 
 
 def test_every_run_of_the_made_up_study_is_found(tmp_path):

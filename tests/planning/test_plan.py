@@ -12,17 +12,18 @@ from hydra import compose, initialize_config_dir
 from small_runs import POINTS, copied, launch
 
 from genuq import files
+from genuq.cli import plan as plan_command
+from genuq.config import schemas
+from genuq.config.compose import config_directory
+from genuq.config.sweeps import sweep_of
 from genuq.errors import ConfigurationError
+from genuq.parallel import collectives
 from genuq.planning import calibration, history
-from genuq.planning import command as plan_command
 from genuq.planning.calibration import BUDGET, STEP, Calibration
 from genuq.planning.costs import Piece
 from genuq.planning.history import History
 from genuq.planning.plan import plan_of
 from genuq.planning.planned import Memory
-from genuq.stages import configuration, runtime
-from genuq.stages.overrides import config_directory
-from genuq.stages.sweeps import sweep_of
 
 STAGES = ["train", "posterior", "fit", "sample", "embed", "score", "evaluate"]
 SWEEP = ["likelihood.observation_variance=0.1,0.2", "likelihood.normalise=true,false"]
@@ -36,7 +37,7 @@ class Usage(NamedTuple):
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    configuration.register()
+    schemas.register()
     monkeypatch.chdir(tmp_path)
 
 
@@ -185,7 +186,7 @@ def test_times_come_from_runs_of_the_store_in_proportion(points_run: Path, capsy
 
 def test_runs_of_another_machine_tell_nothing(points_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert History(points_run / "store", Memory()).rates
-    monkeypatch.setattr(runtime, "machine", lambda: "another")
+    monkeypatch.setattr(collectives, "machine", lambda: "another")
     assert not History(points_run / "store", Memory()).rates
     assert history.NEWEST > 0
 

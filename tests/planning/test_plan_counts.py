@@ -10,12 +10,12 @@ import torch
 from small_runs import IMAGES, POINTS, composed, copied, launch, run_of
 
 from genuq.models import GenerativeModel
+from genuq.pipeline.columns import SPENT
+from genuq.pipeline.execute import STAGES
+from genuq.pipeline.stages import train
 from genuq.planning.costs import Work, work_of
 from genuq.planning.planned import PlannedRun
-from genuq.stages import train
-from genuq.stages.columns import SPENT
-from genuq.stages.pipeline import STAGES
-from genuq.stages.shards import read_shards
+from genuq.store.shards import read_shards
 
 FIT = ["posterior.images=60", "posterior.held_out=30", "posterior.draws=2", "stages=[train,fit]"]
 POSTERIORS = {

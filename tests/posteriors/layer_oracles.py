@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 
 from genuq.models import GenerativeModel
-from genuq.posteriors.capture import fisher_gradients, layer_features
+from genuq.posteriors.curvature.capture import fisher_gradients, layer_features
 
 Batch = tuple[Tensor, Tensor, Tensor | None]
 

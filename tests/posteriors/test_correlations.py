@@ -9,9 +9,9 @@ from posterior_oracles import HEADS, head_case, relative_error
 from torch import nn
 
 from genuq.posteriors import ExactLastLayerLaplace, Scale
-from genuq.posteriors import correlations as correlations_module
-from genuq.posteriors.correlations import lag_correlations
-from genuq.posteriors.head import head_of
+from genuq.posteriors.curvature import correlations as correlations_module
+from genuq.posteriors.curvature.correlations import lag_correlations
+from genuq.posteriors.curvature.head import head_of
 
 
 def correlation(features, lag):

@@ -22,7 +22,7 @@ from posterior_oracles import HEADS, NETWORKS, head_case, relative_error
 from torch import nn
 
 from genuq.posteriors import Scale
-from genuq.posteriors.capture import head_features, layer_features, residual_gradients
+from genuq.posteriors.curvature.capture import head_features, layer_features, residual_gradients
 from genuq.posteriors.kfac import KFACLaplace
 
 STRIDED = {

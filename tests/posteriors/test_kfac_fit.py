@@ -9,11 +9,11 @@ from posterior_oracles import network_case, relative_error
 from torch import nn
 
 from genuq.posteriors import Scale, ScaleOptions, fit
-from genuq.posteriors.held_out import ridge_of
+from genuq.posteriors.fitting.held_out import ridge_of
+from genuq.posteriors.fitting.passes import HeldOutPass
+from genuq.posteriors.fitting.regression import RegressionBatch
+from genuq.posteriors.fitting.scale import choose_temperature, maximise_evidence
 from genuq.posteriors.kfac import KFACLaplace
-from genuq.posteriors.passes import HeldOutPass
-from genuq.posteriors.regression import RegressionBatch
-from genuq.posteriors.scale import choose_temperature, maximise_evidence
 from genuq.posteriors.subnetwork import SubnetworkLaplace
 
 KINDS = {

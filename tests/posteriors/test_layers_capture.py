@@ -11,10 +11,10 @@ from torch import nn
 
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel
-from genuq.posteriors.capture import check_layers, fisher_gradients, layer_features, residual_gradients
+from genuq.posteriors.curvature.capture import check_layers, fisher_gradients, layer_features, residual_gradients
+from genuq.posteriors.curvature.layer_choice import choose_layers
+from genuq.posteriors.curvature.layer_geometry import geometry_of
 from genuq.posteriors.kfac import KFACLaplace
-from genuq.posteriors.layer_choice import choose_layers
-from genuq.posteriors.layer_geometry import geometry_of
 
 
 @pytest.mark.parametrize("frozen", [False, True])

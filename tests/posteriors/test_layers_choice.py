@@ -8,7 +8,7 @@ from torch import nn
 
 from genuq.errors import ConfigurationError
 from genuq.networks import UNet
-from genuq.posteriors.layer_choice import choose_layers
+from genuq.posteriors.curvature.layer_choice import choose_layers
 
 
 class Mixed(nn.Module):

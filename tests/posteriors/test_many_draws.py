@@ -9,7 +9,7 @@ from torch import nn
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel
 from genuq.posteriors import ExactLastLayerLaplace, Scale, swapped
-from genuq.posteriors.head import head_of
+from genuq.posteriors.curvature.head import head_of
 from genuq.posteriors.many import ManyDraws
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from genuq.errors import ConfigurationError
 from genuq.posteriors import ExactLastLayerLaplace, Scale, swapped
-from genuq.posteriors.capture import head_features
+from genuq.posteriors.curvature.capture import head_features
 from genuq.posteriors.dataless import MAP
 from genuq.posteriors.dropout import MCDropout
 from genuq.posteriors.kfac import KFACLaplace

@@ -8,14 +8,15 @@ from scipy.stats import norm
 from torch import nn
 
 from genuq.errors import ConfigurationError
-from genuq.posteriors import FitSettings, ScaleOptions, fit, passes, swapped
-from genuq.posteriors.capture import head_features
-from genuq.posteriors.fitting import KINDS
-from genuq.posteriors.held_out import DRAWN_FACTORS, FACTORS, HeldOutSums, PredictiveCurve
+from genuq.posteriors import FitSettings, ScaleOptions, fit, swapped
+from genuq.posteriors.curvature.capture import head_features
+from genuq.posteriors.fitting import passes
+from genuq.posteriors.fitting.fitting import KINDS
+from genuq.posteriors.fitting.held_out import DRAWN_FACTORS, FACTORS, HeldOutSums, PredictiveCurve
+from genuq.posteriors.fitting.passes import CurvaturePass, bins_of, drawn_at
+from genuq.posteriors.fitting.regression import RegressionBatches, keyed_normal, regress
+from genuq.posteriors.fitting.scale import noise_weights
 from genuq.posteriors.last_layer import LastLayerPosterior
-from genuq.posteriors.passes import CurvaturePass, bins_of, drawn_at
-from genuq.posteriors.regression import RegressionBatches, keyed_normal, regress
-from genuq.posteriors.scale import noise_weights
 from genuq.randomness import FITTING, HELD_OUT
 
 BINS = 3

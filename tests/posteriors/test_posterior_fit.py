@@ -22,8 +22,8 @@ from torch.func import functional_call
 from genuq.errors import ConfigurationError, NonFiniteError
 from genuq.models import GenerativeModel
 from genuq.posteriors import ExactLastLayerLaplace, ScaleOptions, build, fit, swapped
-from genuq.posteriors.capture import active_outputs, head_features, residuals_at_head
-from genuq.posteriors.regression import regression_batches
+from genuq.posteriors.curvature.capture import active_outputs, head_features, residuals_at_head
+from genuq.posteriors.fitting.regression import regression_batches
 from genuq.randomness import FITTING, generator
 
 FIXED = ScaleOptions(observation_noise=1.0, prior_precision=1.0, temperature=1.0)

@@ -8,13 +8,8 @@ from torch import nn
 
 from genuq.errors import ConfigurationError
 from genuq.posteriors import DiagonalLaplace, ExactLastLayerLaplace, IsotropicNoise, Scale, ScaleOptions
-from genuq.posteriors.held_out import HeldOutSums
-from genuq.posteriors.scale import (
-    choose_scale,
-    choose_temperature,
-    factor_to_reach,
-    maximise_evidence,
-)
+from genuq.posteriors.fitting.held_out import HeldOutSums
+from genuq.posteriors.fitting.scale import choose_scale, choose_temperature, factor_to_reach, maximise_evidence
 
 INPUTS, OUTPUTS, NOISE = 4, 2, 0.5
 

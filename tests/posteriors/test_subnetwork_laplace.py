@@ -9,7 +9,7 @@ from posterior_oracles import relative_error
 
 from genuq.errors import ArtefactError, ConfigurationError
 from genuq.posteriors import DiagonalLaplace, Scale
-from genuq.posteriors.capture import head_features, layer_features, residual_gradients
+from genuq.posteriors.curvature.capture import head_features, layer_features, residual_gradients
 from genuq.posteriors.subnetwork import SubnetworkLaplace
 
 SCALE = Scale(n_effective=40, observation_noise=0.3, prior_precision=0.7, temperature=2.0)

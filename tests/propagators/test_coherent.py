@@ -8,11 +8,11 @@ from toy_runs import CASES, NETWORKS, fitted, gaussian_run, random_model, rank_c
 
 from genuq.errors import ConfigurationError
 from genuq.models import Sampler, sample_latents
+from genuq.models.checkpoints import load_reference
 from genuq.posteriors import Scale, swapped
 from genuq.posteriors.network_noise import NetworkNoise
 from genuq.propagators import Coherent, Corrected, propagate
 from genuq.solvers import DDPM, DPMSolverPlusPlus2M, Euler, Heun
-from genuq.stages.checkpoints import load_reference
 
 
 @pytest.mark.parametrize("name", CASES)

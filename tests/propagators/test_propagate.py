@@ -10,7 +10,7 @@ from toy_runs import NETWORKS, fitted, random_model
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, Sampler, sample, sample_latents
 from genuq.posteriors import IsotropicNoise, Scale, ScaleOptions, fit, swapped
-from genuq.posteriors.arrangement import Arrangement
+from genuq.posteriors.curvature.arrangement import Arrangement
 from genuq.propagators import PROPAGATORS as PROPAGATORS_BY_NAME
 from genuq.propagators import Coherent, Corrected, Paper, Trajectory, build, grid_times, propagate
 from genuq.solvers import DDPM, DPMSolver2, DPMSolverPlusPlus2M, Euler, Heun

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from genuq.analysis.seeds import Reading
-from genuq.report.study_table import Measure, StudyTable, cells_of
+from genuq.report.study.table import Measure, StudyTable, cells_of
 
 AUROC = Measure("entropy/auroc", "AUROC", "higher")
 FID = Measure("fid", "FID", "lower", 1)

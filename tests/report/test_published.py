@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from genuq.errors import ConfigurationError
-from genuq.report.published import STATUSES, published, published_numbers
+from genuq.report.study.published import STATUSES, published, published_numbers
 
 FACTS = Path(__file__).parents[2].parent / "shared" / "published_numbers.yaml"
 

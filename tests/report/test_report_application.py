@@ -10,7 +10,8 @@ from PIL import Image
 from rich_run import application
 
 from genuq.errors import DataError
-from genuq.report.application import (
+from genuq.report.drawing.document import whisker
+from genuq.report.run.application import (
     checked_examples,
     direction_of,
     example_sheet,
@@ -22,7 +23,6 @@ from genuq.report.application import (
     places_of,
     together,
 )
-from genuq.report.document import whisker
 
 RANDOM = np.random.default_rng(0)
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from browsing import HOSTILE, asked_for, find, opened, prefer, scroll_width
 
-from genuq.report import write_report, writing
-from genuq.report.heat import HeatScale, overlay
+from genuq.report import write_report
+from genuq.report.drawing.heat import HeatScale, overlay
+from genuq.report.run import writing
 
 pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 from selenium.webdriver.common.keys import Keys

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from genuq.errors import DataError
-from genuq.report import heat
-from genuq.report.heat import HeatScale, as_maps, map_scores, overlay, page_heat, palette
+from genuq.report.drawing import heat
+from genuq.report.drawing.heat import HeatScale, as_maps, map_scores, overlay, page_heat, palette
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (6, 1, 5, 4)).astype(np.uint8)

@@ -9,10 +9,10 @@ import pytest
 from matplotlib.colors import to_rgb
 from scipy.optimize import minimize
 
-from genuq.report import plots
-from genuq.report.canvas import Room, figure_of, spread
-from genuq.report.panels import FOREST, forest_room, lines_room
-from genuq.report.style import PALETTE, inline_svg, png, series_of, svg
+from genuq.report.drawing.canvas import Room, figure_of, spread
+from genuq.report.drawing.style import PALETTE, inline_svg, png, series_of, svg
+from genuq.report.run import plots
+from genuq.report.run.panels import FOREST, forest_room, lines_room
 
 SURFACES = {"light": ("#ffffff", "#faf9f6"), "dark": ("#1c2026", "#14171b")}  # as in page.css
 

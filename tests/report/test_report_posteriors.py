@@ -6,10 +6,10 @@ import pytest
 from rich_run import evidence, posteriors, predictive
 
 from genuq.posteriors import KINDS
-from genuq.report import panels
-from genuq.report import posteriors as side_by_side
-from genuq.report.canvas import figure_of
-from genuq.report.vocabulary import BASELINES, CRITERIA, OVER_HEAD, POSTERIORS, glossary_of
+from genuq.report.drawing.canvas import figure_of
+from genuq.report.drawing.vocabulary import BASELINES, CRITERIA, OVER_HEAD, POSTERIORS, glossary_of
+from genuq.report.run import panels
+from genuq.report.run import posteriors as side_by_side
 from genuq.scores import BASELINES as KNOWN_BASELINES
 
 

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from genuq.report import terminal_table
-from genuq.report.tables import samples_csv, summary_markdown, verdict
+from genuq.report.run.tables import samples_csv, summary_markdown, verdict
 
 
 def printed(results, width=80):

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from genuq.report.values import (
+from genuq.files import plain
+from genuq.report.drawing.values import (
     decimals,
     duration,
     interval,
     percent,
-    plain,
     power_of_ten,
     significant,
     spoken,

@@ -14,7 +14,9 @@ from PIL import Image
 from rich_run import make_examples, make_maps, make_rich
 
 from genuq.errors import DataError
-from genuq.report import document, page, write_report, writing
+from genuq.report import write_report
+from genuq.report.drawing import document
+from genuq.report.run import page, writing
 
 HOSTILE = "<script>window.hacked = 1</script>"
 

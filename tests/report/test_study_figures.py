@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from made_table import AUROC, COLUMNS, ROWS, make_table
 
-from genuq.analysis.seeds import Reading
-from genuq.report.canvas import Room, figure_of
-from genuq.report.study_figures import forest, gain, study_figures
-from genuq.report.style import pdf, svg
+from genuq.analysis.seeds import Reading, gain
+from genuq.report.drawing.canvas import Room, figure_of
+from genuq.report.drawing.style import pdf, svg
+from genuq.report.study.figures import forest, study_figures
 
 
 def curve(*gaps: float) -> dict[str, list[float]]:

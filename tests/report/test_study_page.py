@@ -13,9 +13,10 @@ from browsing import HOSTILE
 from made_page import make_study
 from PIL import Image
 
-from genuq.report import study_data, study_page
-from genuq.report.study_data import embedded, samples_data
-from genuq.report.study_verdict import study_headline, study_warnings, verdict_lines, verdict_of
+from genuq.report.study import data as study_data
+from genuq.report.study import page as study_page
+from genuq.report.study.data import embedded, samples_data
+from genuq.report.study.verdict import study_headline, study_warnings, verdict_lines, verdict_of
 
 
 @pytest.fixture(scope="module")

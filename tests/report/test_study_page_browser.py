@@ -8,7 +8,7 @@ import pytest
 from browsing import HOSTILE, asked_for, find, opened, prefer, scroll_width
 from made_page import make_study
 
-from genuq.report.study_page import render
+from genuq.report.study.page import render
 
 pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 from selenium.webdriver.common.action_chains import ActionChains

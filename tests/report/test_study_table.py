@@ -10,8 +10,8 @@ from made_table import AUROC, COLUMNS, FID, READINGS, ROWS, make_table, of_seeds
 from scipy import stats
 
 from genuq.analysis.seeds import Reading
-from genuq.report.study_table import Measure, cell_of, cells_of
-from genuq.report.vocabulary import measure_of
+from genuq.report.drawing.vocabulary import measure_of
+from genuq.report.study.table import Measure, cell_of, cells_of
 
 
 def marks(readings: list[dict], better: str | None = "higher") -> list[str]:

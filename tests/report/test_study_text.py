@@ -12,10 +12,10 @@ import pytest
 from made_table import AUROC, FID, ROWS, make_table
 
 from genuq.analysis.seeds import Reading
-from genuq.report.latex import ESCAPES, escaped, table_latex
-from genuq.report.published import published, published_numbers
-from genuq.report.study_text import table_csv, table_markdown
-from genuq.report.study_words import places_of
+from genuq.report.study.latex import ESCAPES, escaped, table_latex
+from genuq.report.study.published import published, published_numbers
+from genuq.report.study.text import table_csv, table_markdown
+from genuq.report.study.words import places_of
 
 NASTY = r"50% of $x_1$ & {a} #1 ~ ^ \ <b> | `c` “d” -- e"
 

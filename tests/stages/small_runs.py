@@ -11,11 +11,12 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from genuq.stages import configuration, runtime
-from genuq.stages.app import execute
-from genuq.stages.overrides import config_directory
-from genuq.stages.pipeline import opened
-from genuq.stages.run import Run
+from genuq import machine
+from genuq.cli.main import execute
+from genuq.config import schemas
+from genuq.config.compose import config_directory
+from genuq.pipeline.execute import opened
+from genuq.pipeline.run import Run
 
 COMMON = ["device=cpu", "seed=3"]
 EVALUATION = [
@@ -72,7 +73,7 @@ IMAGES = [
 @functools.cache
 def chosen(*groups: str) -> DictConfig:
     """The configuration under a choice of options; composed once, as it takes a third of a second."""
-    configuration.register()
+    schemas.register()
     with initialize_config_dir(str(config_directory()), version_base="1.3"):
         return compose("config", overrides=list(groups))
 
@@ -90,7 +91,7 @@ def composed(*overrides: str) -> DictConfig:
 
 def launch(folder: Path, *overrides: str) -> None:
     """The run as the command makes it, in this process; its store lies in its own folder unless another is given."""
-    runtime.prepare()
+    machine.prepare()
     execute(composed(f"store={folder}/store", *overrides), folder, "genuq " + " ".join(overrides))
 
 

@@ -11,10 +11,10 @@ from small_runs import IMAGES, POINTS, composed, launch
 
 from genuq import files, models
 from genuq.errors import CheckpointError, ConfigurationError, DataError, GenuqError, NonFiniteError
-from genuq.stages import preflight
-from genuq.stages.checkpoints import save_model
-from genuq.stages.run import Run
-from genuq.stages.stage import Stage
+from genuq.models.checkpoints import save_model
+from genuq.pipeline import preflight
+from genuq.pipeline.run import Run
+from genuq.pipeline.stage import Stage
 
 
 @pytest.fixture(autouse=True)

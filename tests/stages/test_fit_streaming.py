@@ -14,12 +14,13 @@ from genuq import files
 from genuq.data import as_dataset
 from genuq.errors import ArtefactError
 from genuq.models import GenerativeModel
+from genuq.parallel.collectives import Share
+from genuq.parallel.hardware import Hardware
 from genuq.posteriors import FitSettings, ScaleOptions, fit_by
-from genuq.posteriors.fitting import FitResult, in_this_process
-from genuq.posteriors.passes import HeldOutPass, Pass
-from genuq.posteriors.regression import RegressionBatches
-from genuq.stages.streaming import Share, StreamingPass, stream
-from genuq.stages.trainer import Hardware
+from genuq.posteriors.fitting.fitting import FitResult, in_this_process
+from genuq.posteriors.fitting.passes import HeldOutPass, Pass
+from genuq.posteriors.fitting.regression import RegressionBatches
+from genuq.training.streaming import StreamingPass, stream
 
 
 class Small(nn.Module):
@@ -147,8 +148,8 @@ from genuq import files
 from genuq.data import as_dataset
 from genuq.posteriors import fit_by
 from genuq.stages import runtime
-from genuq.stages.streaming import StreamingPass, stream
-from genuq.stages.trainer import Hardware
+from genuq.training.streaming import StreamingPass, stream
+from genuq.training.trainer import Hardware
 
 runtime.prepare()
 for name, settings in SETTINGS.items():

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from genuq.applications import Attempts, Space, calibrated_rise, decide, fit_witness
-from genuq.stages.witnesses import Jury
+from genuq.pipeline.stages.witnesses import Jury
 
 SAMPLES, FAILED, CANDIDATES = 200, 30, 4
 

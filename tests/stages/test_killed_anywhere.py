@@ -16,7 +16,7 @@ import pytest
 from small_runs import POINTS, launch
 
 from genuq import files
-from genuq.stages.store import Store
+from genuq.store.store import Store
 
 STAGES = "stages=[train,fit,sample,propagate,embed,score,evaluate,apply,report]"
 RUN = [

@@ -14,10 +14,10 @@ from omegaconf import DictConfig
 from small_runs import POINTS
 from test_many_processes import command
 
+from genuq.config import plugins
+from genuq.config.compose import check_overrides, config_directory
 from genuq.errors import ConfigurationError
-from genuq.stages import plugins
-from genuq.stages.overrides import check_overrides, config_directory
-from genuq.stages.records import read_records
+from genuq.store.records import read_records
 
 pytestmark = pytest.mark.filterwarnings("ignore:(?s).*validated against ConfigStore schema")
 ROOT = Path(__file__).parents[2]
@@ -128,7 +128,7 @@ def test_every_launcher_can_be_composed_and_has_its_extra(path: Path) -> None:
 def test_no_launcher_is_loaded_by_a_plain_run() -> None:
     """The composition of a run touches none of them; what Hydra itself scans imports neither joblib nor submitit."""
     code = (
-        "import sys; from genuq.stages.overrides import check_overrides; from genuq.stages import app\n"
+        "import sys; from genuq.config.compose import check_overrides; from genuq.stages import app\n"
         "check_overrides([]); print({'submitit', 'optuna', 'ray', 'joblib', 'lightning'} & set(sys.modules))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=True)

@@ -31,7 +31,7 @@ def test_without_a_logger_nothing_is_logged(tmp_path: Path) -> None:
 
 
 def test_wandb_is_not_imported_unless_it_is_asked_for() -> None:
-    program = "import sys, genuq.stages.pipeline; sys.exit('wandb' in sys.modules)"
+    program = "import sys, genuq.pipeline.execute; sys.exit('wandb' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 

@@ -17,13 +17,13 @@ from small_runs import POINTS, composed, copied, launch, run_of
 
 from genuq import files
 from genuq.errors import ConfigurationError, ProcessError
-from genuq.stages import processes, runtime
-from genuq.stages import sample as sampling
-from genuq.stages.embed import read_embeddings
-from genuq.stages.pipeline import execute
-from genuq.stages.propagate import propagated
-from genuq.stages.run import Run
-from genuq.stages.sample import read_samples
+from genuq.parallel import collectives, workers
+from genuq.pipeline.execute import execute
+from genuq.pipeline.run import Run
+from genuq.pipeline.stages import sample as sampling
+from genuq.pipeline.stages.embed import read_embeddings
+from genuq.pipeline.stages.propagate import propagated
+from genuq.pipeline.stages.sample import read_samples
 
 TWO = ["trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu"]
 SMALL_BATCHES = ["posterior.batch_size=20", "propagator=trajectory"]  # five in the curvature's pass
@@ -51,7 +51,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Co
 def command_line(*overrides: str) -> list[str]:
     """The command `genuq`. The last of repeated keys counts; Hydra wants every key once."""
     last = {text.split("=")[0]: text for text in overrides}
-    return [sys.executable, "-c", "from genuq.stages.app import main; main()", *last.values()]
+    return [sys.executable, "-c", "from genuq.cli.main import main; main()", *last.values()]
 
 
 def command(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
@@ -104,7 +104,7 @@ def test_a_process_that_is_killed_ends_the_job_and_the_same_command_goes_on(
     folder = copied(alone / "seed=0", tmp_path / "run")
     without_samples(folder)
     others: list[subprocess.Popen[str]] = []
-    start, one_shard = processes.start, sampling.one_shard
+    start, one_shard = workers.start, sampling.one_shard
 
     def remembered(rank: int, task: str) -> subprocess.Popen[str]:
         others.append(start(rank, task))
@@ -116,7 +116,7 @@ def test_a_process_that_is_killed_ends_the_job_and_the_same_command_goes_on(
 
     before = dict(os.environ)
     with monkeypatch.context() as patched:
-        patched.setattr(processes, "start", remembered)
+        patched.setattr(workers, "start", remembered)
         patched.setattr(sampling, "one_shard", killing)
         with pytest.raises(ProcessError, match=r"process 1 of 2 was killed by signal 9\. Run the same command again"):
             launch(folder, *POINTS, *SMALL_BATCHES, STAGES, *TWO, "seed=0")
@@ -204,21 +204,21 @@ def same_sweeps(alone: Path, root: Path) -> None:
 
 
 def test_one_process_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "connector", lambda run: pytest.fail("connected"))
+    monkeypatch.setattr(workers, "connector", lambda run: pytest.fail("connected"))
     checked: list[bool] = []
-    with processes.together(Run(composed(*POINTS), tmp_path, "genuq"), lambda: checked.append(True)):
+    with workers.together(Run(composed(*POINTS), tmp_path, "genuq"), lambda: checked.append(True)):
         assert checked
-        assert runtime.agree(3) == 3 and runtime.totals({"a": 1.5}) == {"a": 1.5}
+        assert collectives.agree(3) == 3 and collectives.totals({"a": 1.5}) == {"a": 1.5}
 
 
 def test_what_another_process_reports_is_told_by_its_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The further process fails at once: its task names a stage that does not exist."""
-    start = processes.start
-    monkeypatch.setattr(processes, "start", lambda rank, task: start(rank, task.replace("gaussian", "gausian")))
+    start = workers.start
+    monkeypatch.setattr(workers, "start", lambda rank, task: start(rank, task.replace("gaussian", "gausian")))
     broken = composed(*POINTS, *TWO, f"store={tmp_path}/store")
-    monkeypatch.setattr(processes, "failed", lambda other: other.wait() != 0)
+    monkeypatch.setattr(workers, "failed", lambda other: other.wait() != 0)
     with pytest.raises(ProcessError, match=r"process 1 of 2 ended with status 1, see its error above"):
         execute(broken, tmp_path, "genuq")
     assert "error in process 1: " in capfd.readouterr().err
@@ -228,14 +228,14 @@ def test_a_process_that_waits_for_the_dead_is_ended(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     ends: list[int] = []
-    monkeypatch.setattr(processes.os, "_exit", ends.append)
-    monkeypatch.setattr(processes, "GRACE", 0.0)
-    left = processes.threading.Event()
-    processes.watch(SimpleNamespace(wait=lambda: -9, returncode=-9), "process 1 of 2", left)
+    monkeypatch.setattr(workers.os, "_exit", ends.append)
+    monkeypatch.setattr(workers, "GRACE", 0.0)
+    left = workers.threading.Event()
+    workers.watch(SimpleNamespace(wait=lambda: -9, returncode=-9), "process 1 of 2", left)
     assert ends == [1] and "process 1 of 2 was killed by signal 9" in capfd.readouterr().err
     left.set()
-    processes.watch(SimpleNamespace(wait=lambda: -9, returncode=-9), "process 1 of 2", left)
-    processes.watch(SimpleNamespace(wait=lambda: 0, returncode=0), "process 1 of 2", processes.threading.Event())
+    workers.watch(SimpleNamespace(wait=lambda: -9, returncode=-9), "process 1 of 2", left)
+    workers.watch(SimpleNamespace(wait=lambda: 0, returncode=0), "process 1 of 2", workers.threading.Event())
     assert ends == [1]
 
 
@@ -243,4 +243,4 @@ def test_a_process_that_waits_for_the_dead_is_ended(
 def test_devices_that_are_not_there_are_refused_by_their_key(tmp_path: Path) -> None:
     run = Run(composed(*POINTS, "trainer.devices=2", "trainer.accelerator=gpu"), tmp_path, "genuq")
     with pytest.raises(ConfigurationError, match=r"trainer\.accelerator = 'gpu' with trainer\.devices = 2"):
-        processes.connector(run)
+        workers.connector(run)

@@ -8,8 +8,8 @@ import torch
 import genuq
 from genuq.data import fashion_mnist
 from genuq.posteriors import MembersPosterior, swapped
-from genuq.stages.member_settings import MemberSettings
-from genuq.stages.members import fit_members, residual_variance
+from genuq.training.ensembles import fit_members, residual_variance
+from genuq.training.member_settings import MemberSettings
 
 NAME = "flow_matching_fashion_mnist"
 

@@ -17,18 +17,18 @@ from genuq import files
 from genuq.data import as_dataset, gaussian_mixture
 from genuq.errors import ArtefactError, CheckpointError, ConfigurationError, NonFiniteError
 from genuq.models import GenerativeModel, VAEAutoencoder
+from genuq.models.checkpoints import load_model, save_model
 from genuq.networks import MLP, VAE
+from genuq.parallel.hardware import Hardware
 from genuq.posteriors import Posterior
 from genuq.posteriors.members import DeepEnsemble
 from genuq.posteriors.swag import Swag
-from genuq.stages import members
-from genuq.stages.batches import StepBatches
-from genuq.stages.checkpoints import load_model, save_model
-from genuq.stages.fine_tuning import AnchoredTraining, anchor, anchored_loss, prior_sizes, target_noise, working_copy
-from genuq.stages.member_settings import MemberSettings
-from genuq.stages.members import finetune_ensemble, fit_members, residual_variance
-from genuq.stages.trainer import Hardware
-from genuq.stages.training import GenerativeTraining, Optimisation
+from genuq.training import ensembles
+from genuq.training.batches import StepBatches
+from genuq.training.ensembles import finetune_ensemble, fit_members, residual_variance
+from genuq.training.fine_tuning import AnchoredTraining, anchor, anchored_loss, prior_sizes, target_noise, working_copy
+from genuq.training.member_settings import MemberSettings
+from genuq.training.modules import GenerativeTraining, Optimisation
 
 CPU = Hardware("cpu", checkpoint_every=2)
 SMALL: dict[str, Any] = {"members": 2, "steps": 5, "batch_size": 16, "learning_rate": 1e-2, "hardware": CPU}
@@ -277,7 +277,7 @@ def test_a_member_of_a_deep_ensemble_is_the_training_of_its_own_seed(tmp_path: P
     model = GenerativeModel(fresh(), (2,))
     optimisation = settings("deep_ensemble", seed=12, class_dropout=0.0).optimisation
     training = GenerativeTraining(model, points(), optimisation)
-    members.complete(training, CPU)
+    ensembles.complete(training, CPU)
     for name, value in posterior.draw(1).items():
         assert torch.equal(value, training.averaged.get_parameter(name).half().float())
     again = load_model(tmp_path / "member-1.safetensors")[0]  # a checkpoint like any other
@@ -323,9 +323,9 @@ def test_swag_takes_its_snapshots_at_a_constant_rate(monkeypatch: pytest.MonkeyP
         update(self, weights)
 
     monkeypatch.setattr(Swag, "update", spied)
-    rate = members.SnapshotTraining.rate
+    rate = ensembles.SnapshotTraining.rate
     monkeypatch.setattr(
-        members.SnapshotTraining, "rate", lambda self, step: rates.append(rate(self, step)) or rates[-1]
+        ensembles.SnapshotTraining, "rate", lambda self, step: rates.append(rate(self, step)) or rates[-1]
     )
     posterior = made("swag", members=4, steps=8, rank=3)
     assert isinstance(posterior, Swag) and posterior.n_seen == 4 and posterior.rank == 3

@@ -15,10 +15,11 @@ from genuq import data, files
 from genuq.applications import APPLICATIONS, Filter, Space, asked, attempt, calibrated_rise, fit_witness
 from genuq.errors import ArtefactError, ConfigurationError
 from genuq.models import to_unit
-from genuq.stages import apply, preflight
-from genuq.stages.fit import load_posterior
-from genuq.stages.propagate import default_propagator
-from genuq.stages.run import Run
+from genuq.pipeline import preflight
+from genuq.pipeline.posteriors import load_posterior
+from genuq.pipeline.run import Run
+from genuq.pipeline.stages import applications, apply
+from genuq.pipeline.stages.propagate import default_propagator
 
 APPLYING = "stages=[train,judge,fit,sample,embed,score,evaluate,apply]"
 REPORTING = APPLYING.replace("apply", "apply,report")
@@ -130,7 +131,7 @@ def test_rectify_may_take_those_in_which_the_witnesses_see_least_of_the_class(
     found = entry(folder)
     posterior, likelihood = load_posterior(run), run.likelihood
     propagator = default_propagator(run, "trajectory")
-    how, indices = apply.settings_of(run), failed.tolist()
+    how, indices = applications.settings_of(run), failed.tolist()
     made = attempt(run.model, posterior, likelihood, run.sampler, indices, how, 5, propagator, run.config.seed)
     asked_of_all = torch.cat([asked_WN, asked(spaces, made.ours, classes[failed]).flatten(1)], 1)
     promised = calibrated_rise(asked_of_all, torch.cat([classes, classes[failed].repeat_interleave(2)]), 0.9)

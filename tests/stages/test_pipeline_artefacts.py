@@ -12,7 +12,7 @@ from small_runs import IMAGES, POINTS, copied, launch
 
 from genuq import files
 from genuq.errors import ArtefactError
-from genuq.stages.checkpoints import load_classifier, load_model
+from genuq.models.checkpoints import load_classifier, load_model
 
 ARTEFACTS = {
     "train": {"model.safetensors"},

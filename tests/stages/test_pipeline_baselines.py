@@ -11,10 +11,10 @@ from small_runs import IMAGES, POINTS, composed, copied, launch, run_of
 from genuq import files
 from genuq.errors import ConfigurationError
 from genuq.models import sample
+from genuq.pipeline import preflight
+from genuq.pipeline.columns import watchers
+from genuq.pipeline.run import Run
 from genuq.scores import BASELINES, SCORES, watch
-from genuq.stages import preflight
-from genuq.stages.columns import watchers
-from genuq.stages.run import Run
 
 BESIDE = [
     "score=entropy_beside_baselines",

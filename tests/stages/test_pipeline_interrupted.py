@@ -16,8 +16,8 @@ import torch
 from small_runs import POINTS, copied, launch
 
 from genuq.errors import ArtefactError, CheckpointError
-from genuq.stages import sample as sampling_stage
-from genuq.stages.batches import StepBatches, TrainingBatch
+from genuq.pipeline.stages import sample as sampling_stage
+from genuq.training.batches import StepBatches, TrainingBatch
 
 TRAINING = [*POINTS, "stages=[train]", "trainer.steps=9", "trainer.checkpoint_every=2"]
 MODEL = "train/model.safetensors"

@@ -9,9 +9,9 @@ from small_runs import POINTS, composed, copied, launch, run_of
 
 from genuq import files, posteriors
 from genuq.errors import ConfigurationError
-from genuq.stages.pipeline import preflight  # registers the stages
-from genuq.stages.run import Run
-from genuq.stages.sample import read_samples
+from genuq.pipeline.execute import preflight  # registers the stages
+from genuq.pipeline.run import Run
+from genuq.pipeline.stages.sample import read_samples
 
 SMALL = ["posterior.images=60", "posterior.held_out=30"]
 OPTIONS = {

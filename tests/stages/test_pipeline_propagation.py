@@ -12,11 +12,11 @@ from small_runs import IMAGES, POINTS, composed, copied, launch
 
 from genuq import files
 from genuq.errors import ArtefactError, ConfigurationError
+from genuq.pipeline.execute import preflight  # registers the stages
+from genuq.pipeline.masks import score_mask
+from genuq.pipeline.run import Run
+from genuq.pipeline.stages.propagate import Propagate
 from genuq.propagators import image_score
-from genuq.stages.masks import score_mask
-from genuq.stages.pipeline import preflight  # registers the stages
-from genuq.stages.propagate import Propagate
-from genuq.stages.run import Run
 
 STAGES = "stages=[train,judge,fit,sample,propagate,embed,score,evaluate,report]"
 

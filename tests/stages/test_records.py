@@ -9,7 +9,7 @@ import math
 import pytest
 
 from genuq.errors import ArtefactError, ConfigurationError
-from genuq.stages.records import RunRecord, read_records, studies_in, write_record
+from genuq.store.records import RunRecord, read_records, studies_in, write_record
 
 RECORD = RunRecord(
     study="posteriors",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from genuq.stages.evaluate import sample_columns, sample_table
+from genuq.pipeline.stages.evaluate import sample_columns, sample_table
 
 SAMPLES = {"index": torch.tensor([0, 1, 2]), "class": torch.tensor([1, 0, 1]), "image": torch.zeros(3, 1, 2, 2)}
 SCORES = {

@@ -11,12 +11,12 @@ from small_runs import POINTS, composed, copied, run_of
 from test_many_processes import command
 
 from genuq import files
+from genuq.config.compose import check_overrides, tried
+from genuq.config.search import Search, search_of
 from genuq.errors import ArtefactError, ConfigurationError, SearchError
-from genuq.stages.objective import check_objective, value_of
-from genuq.stages.overrides import check_overrides, tried
-from genuq.stages.records import read_records
-from genuq.stages.run import Run
-from genuq.stages.search import Search, search_of
+from genuq.pipeline.objective import check_objective, value_of
+from genuq.pipeline.run import Run
+from genuq.store.records import read_records
 
 pytestmark = pytest.mark.filterwarnings("ignore:(?s).*validated against ConfigStore schema")
 SEARCH = [*POINTS, "hydra/sweeper=search", "objective=entropy/auroc"]

@@ -15,10 +15,9 @@ from torch import Tensor
 
 from genuq import files, models
 from genuq.errors import ConfigurationError
-from genuq.stages import sharding
-from genuq.stages.run import Run
-from genuq.stages.train import hardware_of
-from genuq.stages.trainer import check_trainer
+from genuq.parallel import fsdp
+from genuq.pipeline.run import Run, hardware_of
+from genuq.training.trainer import check_trainer
 
 TRAINING = [
     *POINTS,
@@ -35,7 +34,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path[:0] = sys.argv[2:]
 import test_sharding as t
-from genuq.stages.batches import StepBatches
+from genuq.training.batches import StepBatches
 
 item = StepBatches.__getitem__
 StepBatches.__getitem__ = lambda self, step: os.kill(os.getpid(), signal.SIGKILL) if step == 7 else item(self, step)
@@ -117,4 +116,4 @@ def test_what_the_trainer_cannot_do_is_refused(overrides: list[str], said: str) 
 def test_a_torch_that_cannot_divide_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch.distributed.fsdp", None)
     with pytest.raises(ConfigurationError, match=r"trainer\.strategy = 'fsdp' needs torch 2\.6"):
-        sharding.sharder()
+        fsdp.sharder()

@@ -9,7 +9,7 @@ import torch
 
 from genuq import files
 from genuq.errors import ArtefactError
-from genuq.stages.shards import Shards, read_shards
+from genuq.store.shards import Shards, read_shards
 
 
 @pytest.fixture

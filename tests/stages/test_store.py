@@ -16,12 +16,13 @@ import pytest
 from small_runs import POINTS, copied, launch
 
 from genuq import files
+from genuq.cli import store as store_command
 from genuq.errors import ArtefactError, ConfigurationError, StorageError
-from genuq.stages import artefacts, store_command
-from genuq.stages.artefacts import StageFolder, fingerprint
-from genuq.stages.records import read_records
-from genuq.stages.space import is_full_disk
-from genuq.stages.store import Store
+from genuq.store import artefact as artefacts
+from genuq.store.artefact import StageFolder, fingerprint
+from genuq.store.disk import is_full_disk
+from genuq.store.records import read_records
+from genuq.store.store import Store
 
 STAGES = ["train", "fit", "sample", "embed", "score", "evaluate"]
 ALL_STAGES = "stages=[train,fit,sample,propagate,embed,score,evaluate,apply,report]"

@@ -13,13 +13,14 @@ import pytest
 from small_runs import IMAGES, composed
 
 from genuq import files
-from genuq.stages import finished, pipeline
-from genuq.stages.finished import is_finished, stamp_path
-from genuq.stages.job import Job
-from genuq.stages.overrides import jobs
-from genuq.stages.records import read_records
-from genuq.stages.store import Store
-from genuq.stages.sweeps import sweep_of
+from genuq.config import finished
+from genuq.config.compose import jobs
+from genuq.config.finished import is_finished, stamp_path
+from genuq.config.job import Job
+from genuq.config.sweeps import sweep_of
+from genuq.pipeline import execute
+from genuq.store.records import read_records
+from genuq.store.store import Store
 
 POSTERIORS = "posterior=exact_laplace,kfac"
 
@@ -69,7 +70,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory, image_root: Path) -> Path:
     """A sweep's job that came to its end, up to its samples, with weights from a file."""
     root = tmp_path_factory.mktemp("ended")
     trained = [*IMAGES, f"data.root={image_root}", f"store={root}/store", "stages=[train]"]
-    pipeline.execute(composed(*trained), made(root / "trained"), "genuq")
+    execute.execute(composed(*trained), made(root / "trained"), "genuq")
     shutil.copy(root / "trained" / "train" / "model.safetensors", root / "weights.safetensors")
     overrides = [
         *trained[:-1],
@@ -77,7 +78,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory, image_root: Path) -> Path:
         f"model.checkpoint={root}/weights.safetensors",
     ]
     job = Job(name="seed=3", sweep=root / "sweep", overrides=("seed=3",))
-    pipeline.execute(composed(*overrides), made(root / "sweep" / "seed=3"), "genuq -m seed=3", job=job)
+    execute.execute(composed(*overrides), made(root / "sweep" / "seed=3"), "genuq -m seed=3", job=job)
     return root
 
 

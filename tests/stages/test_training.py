@@ -15,8 +15,8 @@ from genuq.data import as_dataset, gaussian_mixture
 from genuq.errors import NonFiniteError
 from genuq.models import GenerativeModel, VAEAutoencoder
 from genuq.networks import MLP, VAE, Classifier
-from genuq.stages.batches import StepBatches, TrainingBatch, step_noise
-from genuq.stages.training import (
+from genuq.training.batches import StepBatches, TrainingBatch, step_noise
+from genuq.training.modules import (
     AutoencoderTraining,
     ClassifierTraining,
     GenerativeTraining,

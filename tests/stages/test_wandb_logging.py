@@ -21,12 +21,12 @@ from wandb_server import synced
 
 from genuq import files
 from genuq.models import to_bytes
-from genuq.stages.records import read_records
-from genuq.stages.run import Run
-from genuq.stages.shards import read_shards
-from genuq.stages.training import GenerativeTraining
-from genuq.stages.wandb_logging import wandb_id
+from genuq.pipeline.run import Run
+from genuq.store.records import read_records
+from genuq.store.shards import read_shards
 from genuq.studies.dashboard_content import board_of, sections
+from genuq.tracking.wandb_run import wandb_id
+from genuq.training.modules import GenerativeTraining
 
 STAGES = ["train", "judge", "fit", "sample", "propagate", "embed", "score", "evaluate", "apply", "report"]
 WANDB = ["logger=wandb", "logger.samples=7", "logger.project=uncertain"]

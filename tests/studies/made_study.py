@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 
 from genuq import files
-from genuq.stages.records import RunRecord, write_record
+from genuq.store.records import RunRecord, write_record
 
 FRACTIONS = [1.0, 0.9, 0.8, 0.7, 0.6, 0.5]
 LABELS = {"entropy": "Generative uncertainty", "jitter": "Initial-noise jitter"}

@@ -17,9 +17,9 @@ import wandb_workspaces.workspaces.interface as workspaces_interface
 import wandb_workspaces.workspaces.internal as workspaces_internal
 import yaml
 
+from genuq.cli.dashboard import main
 from genuq.errors import ConfigurationError
-from genuq.stages.records import RunRecord, write_record
-from genuq.studies.dashboard import main
+from genuq.store.records import RunRecord, write_record
 from genuq.studies.dashboard_content import Board, board_of, report_of, sections, table, workspace_of
 
 LINES = [

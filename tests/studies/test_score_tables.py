@@ -10,7 +10,7 @@ import torch
 
 from genuq import files
 from genuq.bench.tables import measured
-from genuq.studies.tables import main
+from genuq.cli.table import main
 
 
 def make_scores(path, count: int, others: int = 2):

@@ -10,7 +10,7 @@ import yaml
 from made_study import COMMAND, declare, make_runs, record
 
 from genuq.errors import ArtefactError, ConfigurationError
-from genuq.stages.records import record_path, write_record
+from genuq.store.records import record_path, write_record
 from genuq.studies.declaration import KEYS, read_study
 from genuq.studies.grid import comparable, matched, parsed
 

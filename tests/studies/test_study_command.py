@@ -12,16 +12,17 @@ import pytest
 from small_runs import IMAGES, POINTS, composed, run_of
 
 from genuq import files
+from genuq.cli import main as app
+from genuq.cli.study import main
+from genuq.config.job import Job
 from genuq.errors import ArtefactError, ConfigurationError
 from genuq.models import to_bytes
-from genuq.report.study_page import render
-from genuq.stages import app
-from genuq.stages.job import Job
-from genuq.stages.records import RunRecord, read_records, write_record
-from genuq.stages.sample import read_samples
+from genuq.pipeline.stages.sample import read_samples
+from genuq.report.study.page import render
+from genuq.store.records import RunRecord, read_records, write_record
 from genuq.studies import page as study
 from genuq.studies.declaration import read_study
-from genuq.studies.page import build_study, evenly, evenly_by_realism, keys_of, main, with_samples
+from genuq.studies.page import build_study, evenly, evenly_by_realism, keys_of, with_samples
 
 SWEPT = (
     ("posterior=exact_laplace", "seed=3"),

@@ -11,9 +11,9 @@ import pytest
 from made_study import COMMAND, LIKELIHOODS, MODELS, POSTERIORS, declare, make_runs, numbers, record
 from scipy import stats
 
-from genuq.stages.records import record_path, write_record
+from genuq.cli.table import main
+from genuq.store.records import record_path, write_record
 from genuq.studies.collect import scores_of
-from genuq.studies.tables import main
 
 FIGURES = ["figure-entropy-auroc", "figure-fid", "figure-retention-fid"]
 

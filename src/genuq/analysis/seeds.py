@@ -6,7 +6,7 @@ A seed is one whole run. Intervals over seeds are Student's, for the mean of nor
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -123,3 +123,28 @@ def _from_intervals(ours: Estimate | None, other: Estimate | None) -> Interval |
     below = math.hypot(ours.mean - ours.low, other.high - other.mean)
     above = math.hypot(ours.high - ours.mean, other.mean - other.low)
     return Interval(gap, gap - below, gap + above)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A metric against the fraction kept, less that of as many samples at random, over seeds."""
+
+    fraction: tuple[float, ...]
+    over_seeds: tuple[Estimate, ...]
+
+
+def gain(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Gain | None:
+    """What filtering by a score changes against random choice, over the seeds whose curves have the same fractions.
+
+    Args:
+        curves: by seed, an entry of the evaluation's `curves`.
+    """
+    fractions = {tuple(curve["fraction"]) for curve in curves.values()}
+    if len(fractions) != 1:
+        return None
+    (fraction,) = fractions
+    gaps = {seed: np.subtract(curve["value"], curve["random_value"]) for seed, curve in curves.items()}
+    found = [
+        estimate({seed: Reading(float(gap[place])) for seed, gap in gaps.items()}) for place in range(len(fraction))
+    ]
+    return Gain(fraction, tuple(entry for entry in found if entry is not None))

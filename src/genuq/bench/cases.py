@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from genuq.models import GenerativeModel
 from genuq.networks import UNet
-from genuq.posteriors.regression import RegressionBatch
+from genuq.posteriors.fitting.regression import RegressionBatch
 
 OUTPUTS = 3
 

@@ -24,10 +24,10 @@ from genuq.data import as_dataset
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.models import GenerativeModel
 from genuq.posteriors import KINDS, CurvaturePosterior, FitSettings, LastLayerPosterior, Posterior, Scale
-from genuq.posteriors.fitting import empty_posterior
-from genuq.posteriors.layers import LayersPosterior
-from genuq.posteriors.passes import CurvaturePass
-from genuq.posteriors.regression import RegressionBatch
+from genuq.posteriors.curvature.layers import LayersPosterior
+from genuq.posteriors.fitting.fitting import empty_posterior
+from genuq.posteriors.fitting.passes import CurvaturePass
+from genuq.posteriors.fitting.regression import RegressionBatch
 
 HELP = "cost of fitting, drawing and predictive variances, for every posterior"
 

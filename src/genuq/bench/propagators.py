@@ -21,11 +21,11 @@ from genuq.bench.gaussian import GaussianCase, gaussian_case, random_rotation
 from genuq.bench.timing import Work, interleaved, ratio
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, Sampler, StageRecord, sample, sample_latents
+from genuq.models.checkpoints import load_reference
 from genuq.posteriors import Posterior, fit
 from genuq.processes import FlowMatching, Process, VariancePreserving
 from genuq.propagators import Coherent, Corrected, Paper, Propagation, Propagator, Trajectory, propagate
 from genuq.solvers import DDIM, DDPM, DPMSolver2, DPMSolverPlusPlus2M, Euler, Heun, Solver
-from genuq.stages.checkpoints import load_reference
 
 HELP = "accuracy of every propagator in an exact case, and its cost on the shipped model"
 

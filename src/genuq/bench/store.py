@@ -21,12 +21,13 @@ from hydra import compose, initialize_config_dir
 from rich.console import Console
 
 from genuq import files
-from genuq.stages import configuration, pipeline
-from genuq.stages.artefacts import StageFolder
-from genuq.stages.overrides import config_directory
-from genuq.stages.progress import Display
-from genuq.stages.run import Run
-from genuq.stages.stage import Stage
+from genuq.config import schemas
+from genuq.config.compose import config_directory
+from genuq.display import Display
+from genuq.pipeline import execute
+from genuq.pipeline.run import Run
+from genuq.pipeline.stage import Stage
+from genuq.store.artefact import StageFolder
 
 HELP = "share of a run's time that the store takes"
 Record = dict[str, Any]
@@ -36,8 +37,8 @@ PARTS: tuple[tuple[Any, str], ...] = (
     (StageFolder, "complete"),
     (StageFolder, "verify"),
     (Run, "link"),
-    (pipeline, "record_of"),
-    (pipeline, "write_record"),
+    (execute, "record_of"),
+    (execute, "write_record"),
     (filelock.FileLock, "acquire"),
     (files, "_sort_metadata"),
     (os, "fsync"),
@@ -62,7 +63,7 @@ def run(arguments: argparse.Namespace) -> list[Record]:
             "logger=none",
             *(() if samples >= 512 else ("metric.bootstrap=20", "metric.half_samples=4", "metric.random_repeats=3")),
         ]
-        configuration.register()
+        schemas.register()
         with initialize_config_dir(str(config_directory()), version_base="1.3"):
             config = compose("config", overrides=overrides)
         (folder / "run").mkdir()
@@ -82,7 +83,7 @@ def measured(config: Any, folder: Path) -> Record:
     display = Display(Console(file=io.StringIO()))
     started = time.perf_counter()
     with counting(PARTS) as spent:
-        pipeline.execute(config, folder, "genuq-bench store", display)
+        execute.execute(config, folder, "genuq-bench store", display)
     seconds = time.perf_counter() - started
     return {"seconds": seconds, "store_seconds": spent(), "share": spent() / seconds}
 

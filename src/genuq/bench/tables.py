@@ -23,8 +23,8 @@ import yaml
 
 from genuq import files
 from genuq.errors import GenuqError
-from genuq.report.values import decimals
-from genuq.stages.records import RunRecord, write_record
+from genuq.report.drawing.values import decimals
+from genuq.store.records import RunRecord, write_record
 
 HELP = "time and memory of tabulating a study, and of filtering and drawing a score table"
 Record = dict[str, Any]

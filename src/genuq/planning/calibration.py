@@ -17,17 +17,18 @@ from torch import Tensor
 from genuq import posteriors
 from genuq.analysis.subsets import SubsetJudge
 from genuq.errors import GenuqError
+from genuq.extractors.judge import Judge
 from genuq.models import GenerativeModel, VAEAutoencoder
+from genuq.pipeline.posteriors import settings_of, sized_by_exact
+from genuq.pipeline.run import hardware_of
+from genuq.pipeline.stages.train import optimisation_of
 from genuq.planning import footprint
 from genuq.planning.costs import Piece, fit_evaluations
 from genuq.planning.planned import PlannedRun
 from genuq.posteriors import KFACLaplace
-from genuq.posteriors.fitting import in_this_process
-from genuq.stages.fit import settings_of, sized_by_exact
-from genuq.stages.judge import Judge
-from genuq.stages.train import hardware_of, optimisation_of
-from genuq.stages.trainer import complete
-from genuq.stages.training import AutoencoderTraining, ClassifierTraining, GenerativeTraining, Training
+from genuq.posteriors.fitting.fitting import in_this_process
+from genuq.training.modules import AutoencoderTraining, ClassifierTraining, GenerativeTraining, Training
+from genuq.training.trainer import complete
 
 BUDGET = 20.0  # seconds of all measurements
 LONGEST = 3.0  # seconds of one

@@ -11,16 +11,16 @@ from genuq import posteriors
 from genuq.analysis.bins import most_bins
 from genuq.analysis.retention import descending_fractions
 from genuq.models import Autoencoder, VAEAutoencoder
+from genuq.pipeline.columns import columns_of
+from genuq.pipeline.posteriors import OWN, lender, of_members, settings_of, sized_by_exact
+from genuq.pipeline.stages.applications import EXAMPLES
+from genuq.pipeline.stages.members import member_settings, reference_name
+from genuq.pipeline.stages.witnesses import asks_witnesses
 from genuq.planning import footprint
 from genuq.planning.counting import application_count, propagated_count, watched_counts
 from genuq.planning.planned import PlannedRun
 from genuq.posteriors import CurvaturePosterior, ExactLastLayerLaplace, FitSettings
-from genuq.posteriors.held_out import DRAWN_FACTORS, FACTORS
-from genuq.stages.apply import EXAMPLES
-from genuq.stages.columns import columns_of
-from genuq.stages.fit import OWN, lender, of_members, settings_of, sized_by_exact
-from genuq.stages.run_members import member_settings, reference_name
-from genuq.stages.witnesses import asks_witnesses
+from genuq.posteriors.fitting.held_out import DRAWN_FACTORS, FACTORS
 
 RESIDUAL_IMAGES = 1024  # of `members.residual_variance`
 TEST_IMAGES = 2048  # of `train.test_loss`

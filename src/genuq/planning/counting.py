@@ -18,14 +18,14 @@ from genuq.applications import attempt, augment, guide
 from genuq.extractors import FromCallable
 from genuq.likelihoods import Likelihood
 from genuq.models import GenerativeModel, Sampler, metered
+from genuq.pipeline.columns import watched_settings, watchers
+from genuq.pipeline.stages.applications import settings_of as application_settings
+from genuq.pipeline.stages.propagate import SHARED, default_propagator, propagator_of
 from genuq.planning.planned import PlannedRun
 from genuq.posteriors import IsotropicNoise, NetworkNoise, Posterior, Scale
-from genuq.posteriors.head import head_of
+from genuq.posteriors.curvature.head import head_of
 from genuq.propagators import propagate
 from genuq.scores import watch
-from genuq.stages.apply import settings_of as application_settings
-from genuq.stages.columns import watched_settings, watchers
-from genuq.stages.propagate import SHARED, default_propagator, propagator_of
 
 SIDE = 16  # pixels of the small image
 ANSWER = 0.1  # of the small network, times its input: no variance may vanish

@@ -15,15 +15,15 @@ from torch import Tensor, nn
 from genuq import posteriors
 from genuq.models import head_candidates
 from genuq.networks import Classifier
+from genuq.pipeline.columns import SPENT, WATCHED, columns_of, watched_settings
+from genuq.pipeline.posteriors import NOISES, OPTIONS, lender, of_members, sized
+from genuq.pipeline.stages.embed import JUDGED
+from genuq.pipeline.stages.members import member_settings, reference_name
+from genuq.pipeline.stages.sample import draws_of, jitters
 from genuq.planning.planned import PlannedRun
 from genuq.posteriors import PosthocEnsemble
 from genuq.posteriors.low_rank import weight_name
-from genuq.stages.columns import SPENT, WATCHED, columns_of, watched_settings
-from genuq.stages.embed import JUDGED
-from genuq.stages.fit import NOISES, OPTIONS, lender, of_members, sized
-from genuq.stages.member_settings import MemberSettings
-from genuq.stages.run_members import member_settings, reference_name
-from genuq.stages.sample import draws_of, jitters
+from genuq.training.member_settings import MemberSettings
 
 Shapes = dict[str, tuple[str, tuple[int, ...]]]  # of tensors: safetensors' name of the type, and the shape
 WIDTHS = {"F64": 8, "I64": 8, "F32": 4, "F16": 2, "BF16": 2, "I32": 4, "I8": 1, "U8": 1, "BOOL": 1}

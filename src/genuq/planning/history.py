@@ -11,13 +11,12 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from genuq import files
+from genuq import files, machine
 from genuq.errors import GenuqError
 from genuq.planning.costs import WORKS, Work, work_of
 from genuq.planning.planned import Memory, PlannedRun
-from genuq.stages import runtime
-from genuq.stages.artefacts import MANIFEST, StageFolder, fingerprint
-from genuq.stages.records import RUNS, RunRecord, read_record
+from genuq.store.artefact import MANIFEST, StageFolder, fingerprint
+from genuq.store.records import RUNS, RunRecord, read_record
 
 NEWEST = 30  # runs that are looked at
 SPREAD = 0.3  # of a single artefact's time
@@ -71,7 +70,7 @@ class History:
         for name, manifest in manifests.items():
             run.artefacts[name] = StageFolder(store / record.artefacts[name], manifest["made_from"])
         for name, manifest in manifests.items():
-            if manifest["fingerprint"] in self._seen or manifest.get("machine") != runtime.machine():
+            if manifest["fingerprint"] in self._seen or manifest.get("machine") != machine.machine():
                 continue
             self._seen.add(manifest["fingerprint"])
             work = work_of(run, name)

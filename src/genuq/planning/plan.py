@@ -10,21 +10,21 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from genuq.config.compose import configurations
+from genuq.config.job import Job
+from genuq.config.schemas import folder_name
+from genuq.config.sweeps import Sweep, sweep_of
 from genuq.errors import ConfigurationError, GenuqError
+from genuq.pipeline import preflight
+from genuq.pipeline.execute import STAGES
 from genuq.planning.calibration import Calibration
 from genuq.planning.costs import Piece, Work, work_of
 from genuq.planning.history import Estimate, History
 from genuq.planning.planned import Memory, PlannedRun
-from genuq.stages import preflight
-from genuq.stages.artefacts import StageFolder
-from genuq.stages.configuration import folder_name
-from genuq.stages.job import Job
-from genuq.stages.overrides import configurations
-from genuq.stages.pipeline import STAGES
-from genuq.stages.shards import PATTERN
-from genuq.stages.space import free_bytes
-from genuq.stages.store import size_of
-from genuq.stages.sweeps import Sweep, sweep_of
+from genuq.store.artefact import StageFolder
+from genuq.store.disk import free_bytes
+from genuq.store.shards import PATTERN
+from genuq.store.store import size_of
 
 MEASURED, RULE = (0.6, 1.7), (0.3, 3.0)  # range of a time over its estimate, measured or by a rule
 ORDER = ("train", "judge", "posterior", "fit", "sample", "propagate", "embed", "score", "evaluate", "apply", "report")

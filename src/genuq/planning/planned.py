@@ -13,9 +13,9 @@ from genuq import models
 from genuq.data import Dataset
 from genuq.errors import GenuqError
 from genuq.extractors import Extractor
+from genuq.extractors.judge import Judge
 from genuq.models import GenerativeModel
-from genuq.stages.judge import Judge
-from genuq.stages.run import Run
+from genuq.pipeline.run import Run
 
 
 @dataclass

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError
 from genuq.posteriors.base import Posterior, Scale
-from genuq.posteriors.head import for_variances
+from genuq.posteriors.curvature.head import for_variances
 from genuq.posteriors.last_layer import LastLayerPosterior
 
 

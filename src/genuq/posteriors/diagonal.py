@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.posteriors.base import Scale
-from genuq.posteriors.head import for_variances
+from genuq.posteriors.curvature.head import for_variances
 from genuq.posteriors.last_layer import LastLayerPosterior
 
 IMAGES_AT_ONCE = 4  # in float64, beside the features

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel
 from genuq.models.generative import evaluating, head_candidates
+from genuq.posteriors.curvature.layer_choice import choose_layers
+from genuq.posteriors.curvature.layers import qualified
 from genuq.posteriors.dataless import DatalessPosterior
-from genuq.posteriors.layer_choice import choose_layers
-from genuq.posteriors.layers import qualified
 from genuq.randomness import WEIGHTS, generator
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)

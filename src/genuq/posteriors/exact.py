@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError
 from genuq.posteriors.base import Scale
-from genuq.posteriors.head import for_variances
+from genuq.posteriors.curvature.head import for_variances
 from genuq.posteriors.last_layer import LastLayerPosterior
 
 VALUES_AT_ONCE = 2**24  # features, or maps of variances, at a time, whatever the batch

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.models.generative import find_head
 from genuq.posteriors.base import Scale
-from genuq.posteriors.head import Head, for_variances
-from genuq.posteriors.layer_choice import ALL
-from genuq.posteriors.layers import LayersPosterior, require_proper
+from genuq.posteriors.curvature.head import Head, for_variances
+from genuq.posteriors.curvature.layer_choice import ALL
+from genuq.posteriors.curvature.layers import LayersPosterior, require_proper
 
 APPROXIMATIONS = ("expand", "reduce")
 ROWS_AT_ONCE = 144  # of the input's eigenvectors, so that K maps per image never stand in memory together

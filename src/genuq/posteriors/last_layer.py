@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError
 from genuq.posteriors.base import CurvaturePosterior
-from genuq.posteriors.head import head_of
+from genuq.posteriors.curvature.head import head_of
 from genuq.randomness import WEIGHTS, generator
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from genuq.models import GenerativeModel
-from genuq.posteriors.arrangement import Arrangement
-from genuq.posteriors.capture import head_features
+from genuq.posteriors.curvature.arrangement import Arrangement
+from genuq.posteriors.curvature.capture import head_features
 from genuq.posteriors.last_layer import LastLayerPosterior
 
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.posteriors.base import Posterior
+from genuq.posteriors.curvature.layer_choice import ALL, matching
+from genuq.posteriors.curvature.layers import qualified
 from genuq.posteriors.dataless import DatalessPosterior
-from genuq.posteriors.layer_choice import ALL, matching
-from genuq.posteriors.layers import qualified
 from genuq.randomness import WEIGHTS, generator
 
 

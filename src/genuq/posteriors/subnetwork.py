@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError
 from genuq.posteriors.base import Scale
-from genuq.posteriors.layer_choice import ALL
-from genuq.posteriors.layers import LayersPosterior, require_proper
+from genuq.posteriors.curvature.layer_choice import ALL
+from genuq.posteriors.curvature.layers import LayersPosterior, require_proper
 from genuq.randomness import SUBSET, generator
 
 

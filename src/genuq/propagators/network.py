@@ -13,8 +13,8 @@ from torch.func import functional_call
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, StageRecord
 from genuq.posteriors import Posterior, swapped
-from genuq.posteriors.arrangement import Arrangement
-from genuq.posteriors.head import head_of
+from genuq.posteriors.curvature.arrangement import Arrangement
+from genuq.posteriors.curvature.head import head_of
 from genuq.propagators.derivatives import METHODS, along, difference_step, forward_mode
 
 

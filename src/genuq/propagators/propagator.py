@@ -13,7 +13,7 @@ from torch import Tensor
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, StageRecord
 from genuq.posteriors import Posterior
-from genuq.posteriors.head import head_of
+from genuq.posteriors.curvature.head import head_of
 from genuq.propagators.network import FollowedNetwork
 from genuq.randomness import generators, key, normal
 from genuq.solvers import Stage

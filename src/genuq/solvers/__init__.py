@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from genuq.errors import ConfigurationError, did_you_mean
+from genuq.solvers.affine import Solver, Stage, apply, evaluations, grid
 from genuq.solvers.first_order import DDIM, DDPM, Euler
 from genuq.solvers.second_order import DPMSolver2, DPMSolverPlusPlus2M, Heun
-from genuq.solvers.stage import Solver, Stage, apply, evaluations, grid
 
 SOLVERS: dict[str, type[Solver]] = {
     solver.name: solver for solver in (DDPM, DDIM, Euler, Heun, DPMSolver2, DPMSolverPlusPlus2M)

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from genuq.errors import ConfigurationError
 from genuq.processes import Process
-from genuq.solvers.stage import Point, Solver, Stage, linear_in_hats
+from genuq.solvers.affine import Point, Solver, Stage, linear_in_hats
 
 
 class DDIM(Solver):

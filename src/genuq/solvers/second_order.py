@@ -9,8 +9,8 @@ from itertools import pairwise
 import torch
 
 from genuq.processes import Process
+from genuq.solvers.affine import Point, Solver, Stage, linear_in_hats, points
 from genuq.solvers.first_order import ddim_stage, euler_stage, velocity_weights
-from genuq.solvers.stage import Point, Solver, Stage, linear_in_hats, points
 
 
 class Heun(Solver):

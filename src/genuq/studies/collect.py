@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from genuq import files
-from genuq.analysis.seeds import UNBOUNDED, Reading, Readings
+from genuq.analysis.seeds import UNBOUNDED, Reading, Readings, gain
 from genuq.errors import ConfigurationError, did_you_mean
-from genuq.report.study_figures import Curves, gain
-from genuq.report.study_table import Measure, Place, Row, StudyTable, cells_of
-from genuq.report.values import present
-from genuq.report.vocabulary import measure_of
-from genuq.stages.records import RunRecord, studies_in
+from genuq.report.drawing.values import present
+from genuq.report.drawing.vocabulary import measure_of
+from genuq.report.study.figures import Curves
+from genuq.report.study.table import Measure, Place, Row, StudyTable, cells_of
+from genuq.store.records import RunRecord, studies_in
 from genuq.studies.declaration import SCORE, Study, Wanted
 from genuq.studies.grid import Matched
 

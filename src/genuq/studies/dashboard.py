@@ -5,10 +5,7 @@ The study's runs must have been logged with logger=wandb, and uploaded if they w
 
 from __future__ import annotations
 
-import argparse
-import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +13,10 @@ import yaml
 
 from genuq import files
 from genuq.errors import ConfigurationError, GenuqError, did_you_mean
-from genuq.report.study_text import table_markdown
-from genuq.stages.app import complain
-from genuq.stages.records import RUNS, RunRecord, read_records, studies_in
+from genuq.report.study.text import table_markdown
+from genuq.store.records import RUNS, RunRecord, read_records, studies_in
 from genuq.studies.collect import table_of
-from genuq.studies.dashboard_content import Board, board_of, report_of, workspace_of
+from genuq.studies.dashboard_content import Board, report_of, workspace_of
 from genuq.studies.declaration import FILE, read_study
 from genuq.studies.grid import matched
 
@@ -29,39 +25,6 @@ ACCOUNT = (
     "Log in with `wandb login`, or set WANDB_API_KEY, where there is a network; --dry-run prints what would be "
     "written and needs neither."
 )
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point."""
-    chosen = parser().parse_args(arguments)
-    try:
-        require_package()
-        study, records, table = read(chosen.study, chosen.store)
-        known = chosen.entity or entity_of(records) or os.environ.get("WANDB_ENTITY")
-        board = board_of(study, records, known or YOURS, chosen.project, table)
-        if chosen.dry_run:
-            print(specification(board), end="")
-        else:
-            board = board if known else replace(board, entity=default_entity())
-            print("\n".join(written(board, chosen.store).values()))
-    except GenuqError as error:
-        complain(error)
-        return 2
-    return 0
-
-
-def parser() -> argparse.ArgumentParser:
-    whole = argparse.ArgumentParser(
-        "genuq-dashboard",
-        description=f"{__doc__} {ACCOUNT}",
-        epilog="Offline runs are uploaded with `wandb sync FOLDER/logs/wandb/offline-run-*`, FOLDER being a run's.",
-    )
-    whole.add_argument("study", metavar="STUDY", help="name of the study, or its folder with a study.yaml")
-    whole.add_argument("--store", type=Path, default=Path("outputs/store"), help="of its runs (default: %(default)s)")
-    whole.add_argument("--entity", help="owner of the project (default: that of the runs, or yours)")
-    whole.add_argument("--project", help="of the runs (default: the one that they were logged to)")
-    whole.add_argument("--dry-run", action="store_true", help="print what would be written, as YAML")
-    return whole
 
 
 def read(study: str, store: Path) -> tuple[str, list[RunRecord], str]:

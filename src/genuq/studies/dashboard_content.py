@@ -13,11 +13,11 @@ from functools import cached_property
 from typing import Any
 
 from genuq.errors import ConfigurationError
-from genuq.report.values import decimals, interval
-from genuq.report.vocabulary import METRICS, TARGETS
-from genuq.stages.artefacts import fingerprint
-from genuq.stages.records import RunRecord
-from genuq.stages.wandb_names import AT_RANDOM, FRACTION, KEPT, SAMPLES, SECONDS, STEP, loss_of
+from genuq.report.drawing.values import decimals, interval
+from genuq.report.drawing.vocabulary import METRICS, TARGETS
+from genuq.store.artefact import fingerprint
+from genuq.store.records import RunRecord
+from genuq.tracking.wandb_names import AT_RANDOM, FRACTION, KEPT, SAMPLES, SECONDS, STEP, loss_of
 
 POSTERIOR = "posterior.name"
 NEUTRAL = ("seed", "name", "study", "store", "stages", "device", "logger", "trainer", "experiment")  # no settings

@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from genuq.errors import ConfigurationError, did_you_mean
-from genuq.report.published import Published, published
-from genuq.report.study_table import Row
+from genuq.report.study.published import Published, published
+from genuq.report.study.table import Row
 from genuq.studies.grid import Job, expected_jobs, parsed, words_of
 
 FILE = "study.yaml"

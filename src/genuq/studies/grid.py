@@ -13,10 +13,10 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from genuq.config.compose import jobs
 from genuq.errors import ArtefactError, ConfigurationError, did_you_mean
-from genuq.report.study_table import Row
-from genuq.stages.overrides import jobs
-from genuq.stages.records import RunRecord, record_path
+from genuq.report.study.table import Row
+from genuq.store.records import RunRecord, record_path
 
 # Settings for `is_neutral`.
 NEUTRAL = ("device", "name", "study", "store", "logger", "trainer.accelerator", "trainer.devices", "trainer.strategy")

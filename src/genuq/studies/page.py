@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import math
 import os
-import shlex
 import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,48 +15,20 @@ import numpy as np
 import genuq
 from genuq import files
 from genuq.errors import ConfigurationError, did_you_mean
+from genuq.files import plain
 from genuq.models import to_bytes
-from genuq.report import study_page
-from genuq.report.study_verdict import named, own_row
-from genuq.report.values import plain, present, words
-from genuq.stages.records import RunRecord, read_records, studies_in
-from genuq.stages.shards import Shards
+from genuq.report.drawing.values import present, words
+from genuq.report.study.verdict import named, own_row
+from genuq.store.records import RunRecord, read_records, studies_in
+from genuq.store.shards import Shards
 from genuq.studies import grid
-from genuq.studies.declaration import FILE, Study, read_study
+from genuq.studies.declaration import Study
 
 STORE, STUDIES = Path("outputs/store"), Path("outputs/studies")
 RUNS_WITH_SAMPLES = 24  # whose samples the page holds; all others have only their numbers and curves
 SAMPLES = 512  # of one run
 ELSEWHERE = ("seed", "stages")  # the seed has a column of its own, and stages change no result
 ABSENT_AT_MOST = 1.0  # combinations that are not there, for each that is; with more it was not meant as a grid
-
-
-def main(arguments: list[str]) -> int:
-    """Write the page and say where; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="genuq study",
-        description="Write one self-contained HTML page of all runs of a study: a table to sort and filter, the "
-        "retention curves of all methods, and score against realism with the samples' images.",
-        epilog=f"A folder's {FILE} says the study's question and which runs it asks for; the page then tells what is "
-        "not there, and leaves out what was not asked for.",
-    )
-    parser.add_argument(
-        "study",
-        metavar="STUDY",
-        help=f"its name, as given to its runs (study=NAME; else the sweep's name), or its folder with a {FILE}",
-    )
-    parser.add_argument("--store", type=Path, default=STORE, help="where the artefacts lie (default: %(default)s)")
-    parser.add_argument("--out", type=Path, help=f"the file to write (default: {STUDIES}/NAME/index.html)")
-    given = parser.parse_args(arguments)
-    declared = read_study(given.study) if (Path(given.study) / FILE).is_file() else None
-    name = declared.name if declared else given.study
-    out = given.out or STUDIES / name / "index.html"
-    study = build_study(given.store, name, out.parent, declared)
-    study["page_command"] = shlex.join(["genuq", "study", *arguments])
-    page = study_page.render(study)
-    files.write_text(out, page)
-    print(f"{len(study['runs']):,} runs, {len(page.encode()) / 1e6:.1f} MB. Open {out}")
-    return 0
 
 
 def build_study(

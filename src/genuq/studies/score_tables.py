@@ -22,10 +22,10 @@ from genuq.analysis.intervals import Interval
 from genuq.analysis.kept_means import KeptMeans, kept_means
 from genuq.analysis.retention import FRACTIONS
 from genuq.errors import ArtefactError, ConfigurationError, did_you_mean
-from genuq.report.score_table import score_figures
-from genuq.report.study_words import places_of
-from genuq.report.style import pdf, svg
-from genuq.report.values import decimals, interval, significant, spoken
+from genuq.report.drawing.style import pdf, svg
+from genuq.report.drawing.values import decimals, interval, significant, spoken
+from genuq.report.study.score_table import score_figures
+from genuq.report.study.words import places_of
 
 DEFAULT = "entropy"
 PREFIX = "score_"  # of a score's column beside what the judge says

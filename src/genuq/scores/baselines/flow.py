@@ -26,7 +26,7 @@ from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, Sampler, StageRecord
 from genuq.scores.baselines.watching import StepWatcher, Watcher, Window
 from genuq.solvers import Euler
-from genuq.solvers.stage import Point, linear_in_hats, points
+from genuq.solvers.affine import Point, linear_in_hats, points
 
 Predict = Callable[[Tensor, float], Tensor]
 

@@ -1,0 +1,1 @@
+"""The command `genuq` and its sub-commands."""

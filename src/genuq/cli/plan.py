@@ -1,0 +1,202 @@
+"""The command `genuq plan`: what a run or a sweep will take, before it starts."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import shlex
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from genuq.cli.console import duration, in_units
+from genuq.planning.history import Estimate
+from genuq.planning.plan import Disk, Needed, Plan, plan_of
+
+DESCRIPTION = """Takes the same overrides as genuq and makes nothing: it composes every job, and prints for each stage
+which artefacts the store has and which will be made, with their network evaluations, time and disk; each artefact is
+counted once, however many jobs need it. The exit status is 1 where a job would stop before it starts, or where the disk
+is too small."""
+NOTES = """An evaluation is one sample through the model's network, guidance takes two; passes backwards are counted for
+themselves. Times are estimates for this machine: from artefacts of the same kind that runs in the store made here, else
+from a calibration of at most about 20 seconds, else by a rule; the range in brackets is what to expect. Images are not
+read through: the run itself does that first."""
+
+OWN_FLAGS = ("--json", "--no-calibration")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The exit status.
+
+    Raises:
+        GenuqError: overrides that do not exist.
+    """
+    chosen = parser().parse_intermixed_args(arguments)  # -m may stand between the overrides
+    typed = [argument for argument in arguments if argument not in OWN_FLAGS]
+    console = Console(stderr=chosen.json)
+    with saying(console, "composing the jobs"):
+        plan = plan_of(chosen.overrides, chosen.multirun, shlex.join([Path(sys.argv[0]).name, *typed]))
+    with saying(console, "looking at the store's runs") as say:
+        plan.estimate(not chosen.no_calibration, lambda what: say(f"measuring on this machine: {what}"))
+    if chosen.json:
+        json.dump(as_data(plan), sys.stdout, indent=2)
+        print()
+    else:
+        show(plan, Console())
+    return 0 if all(disk.fits for disk in plan.disks()) and not any(job.error for job in plan.jobs) else 1
+
+
+def parser() -> argparse.ArgumentParser:
+    whole = argparse.ArgumentParser("genuq plan", description=DESCRIPTION, epilog=NOTES)
+    whole.add_argument("overrides", nargs="*", help="those of genuq: group=option, group.key=value")
+    whole.add_argument("-m", "--multirun", action="store_true", help="a sweep, as with genuq -m")
+    whole.add_argument("--json", action="store_true", help="the same as data")
+    whole.add_argument("--no-calibration", action="store_true", help="measure nothing: times from the store alone")
+    return whole
+
+
+@contextlib.contextmanager
+def saying(console: Console, what: str) -> Iterator[Callable[[str], None]]:
+    """A line that says what is being done, where the output is a terminal."""
+    with console.status(what) as status:
+        yield status.update
+
+
+# As data
+
+
+def as_data(plan: Plan) -> dict[str, Any]:
+    """The plan as plain data."""
+    stages = {stage: stage_row(plan, stage) for stage in plan.stages}
+    return {
+        "jobs": [{"name": job.name, "error": job.error} for job in plan.jobs],
+        "stages": stages,
+        "total": {
+            **{key: sum(row[key] for row in stages.values()) for key in ("needed", "exist", "to_make")},
+            **{key: sum(row[key] for row in stages.values()) for key in ("evaluations", "backward", "bytes")},
+            "seconds": time_of(plan, plan.to_make),
+        },
+        "disks": [
+            {"store": str(d.store), "needed": d.needed, "peak": d.peak, "free": d.free, "fits": d.fits}
+            for d in plan.disks()
+        ],
+        "not_measured": plan.failures,
+    }
+
+
+def stage_row(plan: Plan, stage: str) -> dict[str, Any]:
+    every = plan.of_stage(stage)
+    new = [one for one in every if not one.exists]
+    purposes: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for one in new:
+        for purpose, (forward, backward) in one.work.evaluations.items():
+            purposes[purpose][0] += one.left * forward
+            purposes[purpose][1] += one.left * backward
+    return {
+        "needed": len(every),
+        "exist": len(every) - len(new),
+        "to_make": len(new),
+        "jobs": sum(one.jobs for one in every),
+        "evaluations": sum(forward for forward, _ in purposes.values()),
+        "backward": sum(backward for _, backward in purposes.values()),
+        "purposes": {name: {"evaluations": a, "backward": b} for name, (a, b) in purposes.items()},
+        "seconds": time_of(plan, new),
+        "bytes": sum(one.bytes for one in new),
+        "artefacts": [
+            {"name": one.name, "path": str(one.folder.path), "exists": one.exists, "jobs": one.jobs} for one in every
+        ],
+    }
+
+
+def time_of(plan: Plan, artefacts: Sequence[Needed]) -> dict[str, Any]:
+    """The sum of their times; `unknown` counts those that nothing tells."""
+    found: list[Estimate] = [plan.estimates[one.folder.path] for one in artefacts]
+    known = [one for one in found if one.seconds is not None]
+    return {
+        "value": sum(one.seconds or 0.0 for one in known),
+        "low": sum(one.low for one in known),
+        "high": sum(one.high for one in known),
+        "unknown": len(found) - len(known),
+        "how": sorted({one.how for one in found}),
+    }
+
+
+# As a table
+
+HEADINGS = ("stage", "needed", "exist", "to make", "evaluations", "backward", "time", "range", "disk", "times from")
+WORDS = ("stage", "times from")
+NARROWEST = 120  # columns of a line, where the output is no terminal
+
+
+def show(plan: Plan, console: Console) -> None:
+    if not console.is_terminal:
+        console.width = max(console.width, NARROWEST)
+    data = as_data(plan)
+    table = Table(box=None, pad_edge=False)
+    for heading in HEADINGS:
+        table.add_column(heading, justify="left" if heading in WORDS else "right", no_wrap=heading != "times from")
+    for stage, row in data["stages"].items():
+        table.add_row(stage, *cells(row), ", ".join(row["seconds"]["how"]))
+    table.add_row("all", *cells(data["total"]))
+    planned = sum(job.error is None for job in plan.jobs)
+    console.print(f"{planned} of {len(plan.jobs)} jobs" if planned < len(plan.jobs) else jobs_in_words(planned))
+    console.print(table)
+    for disk in plan.disks():
+        console.print(disk_in_words(disk), highlight=False, soft_wrap=True)
+    for name, reason in plan.failures.items():
+        console.print(f"could not be measured: {name} ({reason})", highlight=False, soft_wrap=True, markup=False)
+    for reason, names in errors(plan).items():
+        which = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        console.print(f"would stop before it starts: {which}: {reason}", highlight=False, soft_wrap=True, markup=False)
+
+
+def jobs_in_words(count: int) -> str:
+    return f"{count} job" if count == 1 else f"{count} jobs"
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    """Of a row, in the order of the headings."""
+    counts = [str(row[key]) for key in ("needed", "exist", "to_make")]
+    amounts = [in_thousands(row[key]) for key in ("evaluations", "backward")]
+    return [*counts, *amounts, *time_in_words(row["seconds"]), in_units(row["bytes"]) if row["to_make"] else ""]
+
+
+def in_thousands(count: float) -> str:
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count:.0f}" if count else ""
+
+
+def time_in_words(time: dict[str, Any]) -> tuple[str, str]:
+    """An estimated time, and its range."""
+    unknown = "unknown" if time["unknown"] else ""
+    if not time["value"]:
+        return unknown, ""
+    more = f" + {unknown}" if unknown else ""
+    return f"~ {duration(time['value'])}{more}", f"{duration(time['low'])} to {duration(time['high'])}"
+
+
+def disk_in_words(disk: Disk) -> str:
+    if disk.fits:
+        return f"disk: at most {in_units(disk.peak)} more, {in_units(disk.free)} free in {disk.store}"
+    return (
+        f"does not fit: needs {in_units(disk.peak)}, {in_units(disk.free)} free: {disk.store}. Free some space "
+        "(`genuq store prune` lists what no run needs any more), choose another disk (store=PATH), or ask for less "
+        "(sampler.samples, posterior.draws, score.controls)."
+    )
+
+
+def errors(plan: Plan) -> dict[str, list[str]]:
+    """The jobs that would stop, by reason."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for job in plan.jobs:
+        if job.error:
+            found[job.error].append(job.name)
+    return found

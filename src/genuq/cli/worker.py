@@ -1,0 +1,36 @@
+"""A further process of a job, started by the first one."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from genuq import machine
+from genuq.errors import GenuqError
+from genuq.parallel.workers import number
+
+
+def main() -> None:
+    """A further process: works along on what standard input says, until the job ends or standard input does."""
+    from genuq.pipeline import execute
+
+    task = json.loads(sys.stdin.readline())
+    threading.Thread(target=end_with_input, daemon=True).start()
+    machine.prepare()
+    try:
+        execute.execute(OmegaConf.create(task["config"]), Path(task["folder"]), task["command"])
+    except GenuqError as error:
+        sys.exit(f"error in process {number()}: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def end_with_input() -> None:
+    while os.read(0, 1):  # not sys.stdin: its lock would be held while the interpreter ends
+        pass
+    os._exit(1)

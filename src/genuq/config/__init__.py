@@ -1,0 +1,1 @@
+"""What the user typed: schemas, composition, sweeps, searches, and what was finished before."""

@@ -1,0 +1,50 @@
+"""The number that a search is about, `objective`, of a finished run: one of the record's numbers."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from genuq import files
+from genuq.analysis.numbers import numbers_of
+from genuq.analysis.subsets import METRICS
+from genuq.errors import ArtefactError, ConfigurationError, did_you_mean
+from genuq.pipeline.columns import columns_of
+from genuq.pipeline.run import Run
+
+MEASURES = ("auroc", "ause", "spearman", "evaluations", *(f"{metric}_gain" for metric in METRICS))  # of a column
+OF_ALL_SAMPLES = (*METRICS, "sample_accuracy")
+
+
+def check_objective(run: Run) -> None:
+    """Raise ConfigurationError for an objective that no evaluation of this run can have."""
+    name = run.config.objective
+    if name is None:
+        return
+    if "evaluate" not in run.config.stages:
+        raise ConfigurationError(f"objective = '{name}' is a number of the evaluation: add the stage evaluate.")
+    columns = columns_of(run)
+    known = [*OF_ALL_SAMPLES, *(f"{column}/{measure}" for column in columns for measure in MEASURES)]
+    if name not in known:
+        near = did_you_mean(name, known).split(" Known:")[0]
+        raise ConfigurationError(
+            f"objective = '{name}' is no number of this run's evaluation.{near} Known: {', '.join(OF_ALL_SAMPLES)}, "
+            f"and COLUMN/MEASURE of the columns {', '.join(columns)} and the measures {', '.join(MEASURES)}."
+        )
+
+
+def value_of(config: DictConfig, folder: Path) -> float | None:
+    """The objective of the finished run in `folder`; None where none is asked for.
+
+    Raises:
+        ArtefactError: it could not be computed, and a search must not take anything else for it.
+    """
+    name = config.objective
+    if name is None:
+        return None
+    numbers = numbers_of(files.read_json(folder / "evaluate" / "evaluation.json"))
+    if not math.isfinite(value := numbers.get(name, math.nan)):
+        raise ArtefactError(f"objective = '{name}' could not be computed for {folder}; it has {', '.join(numbers)}.")
+    return value

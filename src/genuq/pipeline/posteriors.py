@@ -1,0 +1,148 @@
+"""The posteriors of a run: their names, settings and files, and what is checked of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from genuq import posteriors
+from genuq.errors import ConfigurationError, did_you_mean
+from genuq.pipeline.run import Run
+from genuq.posteriors import (
+    ChosenScale,
+    FitResult,
+    FitSettings,
+    IsotropicNoise,
+    NetworkNoise,
+    Posterior,
+    ScaleOptions,
+)
+from genuq.posteriors.fitting.held_out import HeldOutSums
+from genuq.scores import SCORES
+
+FITTED = "posterior.safetensors"
+OWN = "draws"  # what the run's own posterior is called among all of them
+RESERVED = {OWN, "posterior", "unperturbed", "image", "index", "class", "real", *SCORES}
+NOISES = (IsotropicNoise.kind, NetworkNoise.kind)  # posteriors that know no data
+OPTIONS = (
+    "convention",
+    "layers",
+    "approximation",
+    "fraction",
+    "weights",
+    "subset_seed",
+    "rate",
+)  # of the posteriors' constructors
+
+
+def posterior_path(folder: Path, name: str) -> Path:
+    return folder / f"{'posterior' if name == OWN else name}.safetensors"
+
+
+def in_order(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The posteriors' names, those that take their size from another one last."""
+    return sorted(settings, key=lambda name: settings[name]["match"] is not None)
+
+
+def of_members(settings: Mapping[str, Any]) -> bool:
+    """Whether a posterior is fitted to whole sets of weights."""
+    return posteriors.KINDS[settings["name"]].source == "weights"
+
+
+def sized_by_exact(settings: Mapping[str, Any]) -> bool:
+    """Whether this is isotropic noise on the head whose size is left to the exact posterior."""
+    return settings["name"] == IsotropicNoise.kind and not sized(settings)
+
+
+def sized(settings: Mapping[str, Any]) -> bool:
+    """Whether the configuration itself says how large weight noise is."""
+    return settings["prior_precision"] is not None or settings["relative_perturbation"] is not None
+
+
+def lender(settings: Mapping[str, Any]) -> str | None:
+    """The posterior whose size this one takes; the configuration calls the run's own `posterior`."""
+    return OWN if settings["match"] == "posterior" else settings["match"]
+
+
+def settings_of(run: Run, name: str) -> FitSettings:
+    """The fit of one posterior as the configuration has it."""
+    settings = run.posteriors()[name]
+    return FitSettings(
+        kind=settings["name"],
+        seed=run.config.seed,
+        scale=scale_options(settings),
+        options={key: settings[key] for key in OPTIONS if settings[key] is not None},
+        **{key: settings[key] for key in ("images", "held_out", "repeats", "batch_size", "time_bins", "fisher_draws")},
+    )
+
+
+def scale_options(settings: Mapping[str, Any]) -> ScaleOptions:
+    return ScaleOptions(**{key: settings[key] for key in ScaleOptions.__dataclass_fields__})
+
+
+def key_of(name: str) -> str:
+    """Where the configuration has the posterior called `name`."""
+    return "posterior" if name == OWN else f"beside.{name}"
+
+
+def check_posteriors(run: Run) -> None:
+    """Raise ConfigurationError for kinds that do not exist, or sizes to be taken from none of the run's posteriors."""
+    for name in run.config.beside:
+        if name in RESERVED:
+            raise ConfigurationError(f"beside.{name}: this name means something else; choose another.")
+    settings = run.posteriors()
+    for name, entry in settings.items():
+        key = key_of(name)
+        if entry["name"] not in posteriors.KINDS:
+            raise ConfigurationError(
+                f"{key}.name: '{entry['name']}' does not exist.{did_you_mean(entry['name'], posteriors.KINDS)}"
+            )
+        check_size(settings, name)
+        scale_options(entry)
+
+
+def check_size(settings: Mapping[str, Mapping[str, Any]], name: str) -> None:
+    """Raise ConfigurationError for noise without a size, or with one that its lender cannot give."""
+    entry, key, other = settings[name], key_of(name), lender(settings[name])
+    if other is None:
+        if entry["name"] == NetworkNoise.kind and not sized(entry):
+            raise ConfigurationError(
+                f"{key}: isotropic noise has no likelihood to choose its size from: set {key}.match, "
+                f"{key}.prior_precision or {key}.relative_perturbation."
+            )
+        return
+    if entry["name"] not in NOISES:
+        raise ConfigurationError(
+            f"{key}.match = '{entry['match']}', but '{entry['name']}' has a size of its own; only "
+            f"{' and '.join(NOISES)} take another's. Leave it null."
+        )
+    if other not in settings or settings[other]["match"] is not None:
+        lenders = [known for known in settings if known != OWN and settings[known]["match"] is None]
+        raise ConfigurationError(
+            f"{key}.match: '{entry['match']}' is no posterior of this run that could lend its size."
+            + did_you_mean(other, ["posterior", *lenders])
+        )
+    if entry["name"] == IsotropicNoise.kind and posteriors.KINDS[settings[other]["name"]].scope != "head":
+        raise ConfigurationError(
+            f"{key}.match: '{entry['match']}' moves other layers than the head too. Use isotropic_network."
+        )
+
+
+def is_control(settings: Mapping[str, Any]) -> bool:
+    """Whether a posterior is none: weight noise that knows no data."""
+    return settings["name"] in NOISES
+
+
+def matched(other: Posterior, run: Run, kind: str, source: str) -> FitResult:
+    """Isotropic noise that moves the weights as much as another fitted posterior."""
+    noise = posteriors.isotropic_like(other, run.model.network, kind)
+    how = {key: f"that of {source}" for key in ("n_effective", "observation_noise")}
+    how |= {"temperature": "one: no likelihood takes part", "prior_precision": f"gives the noise the size of {source}"}
+    chosen = ChosenScale(noise.require_final(), how, evidence=None, criterion="match")
+    return FitResult(noise, chosen, HeldOutSums(inputs=0), seconds=0.0, forward_seconds=0.0)
+
+
+def load_posterior(run: Run, name: str = OWN) -> Posterior:
+    """A fitted posterior of the run."""
+    return posteriors.load(posterior_path(run.path("fit"), name), run.model)

@@ -1,0 +1,121 @@
+"""Everything that can be known to be wrong before the first long work starts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from genuq import solvers
+from genuq.analysis import EvaluationSettings, check_independence
+from genuq.analysis.retention import descending_fractions, require_samples
+from genuq.errors import ConfigurationError, did_you_mean
+from genuq.pipeline.columns import check_columns, check_watchers
+from genuq.pipeline.objective import check_objective
+from genuq.pipeline.posteriors import check_posteriors, key_of, of_members, settings_of
+from genuq.pipeline.run import Run
+from genuq.pipeline.stage import STAGES
+from genuq.pipeline.stages import evaluate
+from genuq.pipeline.stages.apply import applied, check_application
+from genuq.pipeline.stages.evaluate import scoring_space
+from genuq.pipeline.stages.members import check_members
+from genuq.pipeline.stages.propagate import check_propagator
+from genuq.pipeline.tracker import check_logger
+from genuq.scores import CONTROLS, SCORES
+from genuq.training.trainer import check_trainer
+
+
+def check(run: Run) -> None:
+    """Build what the asked stages need and check it against each other, and read every image.
+
+    Raises:
+        GenuqError: whatever is wrong, with the key to change.
+    """
+    check_settings(run)
+    check_data(run)
+
+
+def check_settings(run: Run) -> None:
+    """All but whether every image can be read, which takes a while where there are many."""
+    check_names(run)
+    check_logger(run)
+    check_trainer(run.config.trainer)
+    stages = set(run.config.stages)
+    if stages & {"train", "fit", "sample"}:
+        run.sampler.check(run.architecture)
+        check_watchers(run, run.architecture)
+    if "fit" in stages:
+        check_fit(run)
+    if "sample" in stages:
+        check_draws(run)
+    if stages & {"embed", "score", "evaluate"} or applied(run):
+        check_evaluation(run)
+    check_objective(run)
+    if run.config.propagator is not None:
+        check_propagator(run)
+    if applied(run):
+        check_application(run)
+
+
+def check_data(run: Run) -> None:
+    """Every image that the stages need can be read: a broken test image would only be noticed after the training."""
+    stages = set(run.config.stages)
+    if stages & {"train", "judge", "fit"}:
+        run.training_set.verify()
+    if stages & {"train", "judge", "embed", "evaluate"} or applied(run):
+        run.test_set.verify()
+
+
+def check_fit(run: Run) -> None:
+    for name, settings in run.posteriors().items():
+        if of_members(settings):
+            check_members(run, settings, key_of(name))
+        elif settings["match"] is None:
+            settings_of(run, name).check(run.training_set, key_of(name))
+
+
+def check_names(run: Run) -> None:
+    """Names that no schema can check: stages, posterior, functionals, controls, solver."""
+    known: dict[str, tuple[Iterable[str], Collection[str]]] = {
+        "stages": (run.config.stages, STAGES),
+        "score.name": ([run.config.score.name], SCORES),
+        "score.also": (run.config.score.also, SCORES),
+        "score.controls": (run.config.score.controls, CONTROLS),
+        "sampler.name": ([run.config.sampler.name], solvers.SOLVERS),
+    }
+    for key, (names, candidates) in known.items():
+        for name in names:
+            if name not in candidates:
+                raise ConfigurationError(f"{key}: '{name}' does not exist.{did_you_mean(name, candidates)}")
+    check_posteriors(run)
+
+
+def check_draws(run: Run) -> None:
+    for key, value, least in (
+        *((f"{key_of(name)}.draws", settings["draws"], 2) for name, settings in run.posteriors().items()),
+        ("sampler.samples", run.config.sampler.samples, 1),
+        ("sampler.batch_size", run.config.sampler.batch_size, 1),
+    ):
+        if value < least:
+            raise ConfigurationError(f"{key} = {value}; at least {least} needed.")
+    check_columns(run)
+    if run.config.sampler.steps < 1:
+        raise ConfigurationError(f"sampler.steps = {run.config.sampler.steps}; at least 1 is needed.")
+
+
+def check_evaluation(run: Run) -> None:
+    """The likelihood and the judge exist and differ; enough samples for k."""
+    settings: EvaluationSettings = evaluate.settings_of(run)
+    if (run.config.metric.extractor == "points") == run.is_image:
+        raise ConfigurationError(
+            f"metric.extractor = '{run.config.metric.extractor}' cannot judge {run.training_set.name}: "
+            f"choose {'an extractor of images' if run.is_image else 'metric=points'}."
+        )
+    space = scoring_space(run)
+    if not ("judge" in run.config.stages and run.config.metric.extractor == "classifier"):
+        check_independence(space, run.judge.name, run.config.metric.allow_shared_extractor)
+    require_samples(run.config.sampler.samples, settings.k, descending_fractions(settings.fractions)[-1])
+    reference = min(run.config.metric.reference_images, len(run.test_set))
+    if reference <= settings.k:
+        raise ConfigurationError(
+            f"metric.k = {settings.k} neighbours need more than {reference} real test images. Lower metric.k, or raise "
+            f"metric.reference_images ({run.test_set.name} has {len(run.test_set)})."
+        )

@@ -1,0 +1,46 @@
+"""What is kept of a run for its study, gathered from its artefacts."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from genuq import files
+from genuq.analysis.numbers import numbers_of
+from genuq.pipeline.run import Run
+from genuq.pipeline.stage import STAGES
+from genuq.store.artefact import fingerprint
+from genuq.store.records import RunRecord
+
+NEUTRAL = ("report",)  # stages that change none of a run's numbers
+
+
+def record_of(run: Run) -> RunRecord:
+    """The record of a run as far as it has come; without results as long as it is not evaluated.
+
+    A run has one from its start: what it needs is not pruned while it works, nor after it was killed.
+    """
+    for name, stage in STAGES.items():
+        if name in run.config.stages and stage.applies(run):
+            stage.folder(run)
+    made = {name: folder for name, folder in run.artefacts.items() if folder.is_current()}
+    identity = {name: folder.fingerprint for name, folder in run.artefacts.items() if name not in NEUTRAL}
+    return RunRecord(
+        study=run.study,
+        name=run.job.name or run.config.name,
+        id=fingerprint(identity)[:16],
+        command=run.command,
+        overrides=run.job.overrides,
+        choices=dict(run.job.choices),
+        config=run.plain(),
+        artefacts={name: str(folder.path.relative_to(run.store)) for name, folder in run.artefacts.items()},
+        seconds={name: folder.manifest()["seconds"] for name, folder in made.items()},
+        results=results_of(run) if "evaluate" in made else {},
+        folder=os.path.relpath(run.folder.absolute(), run.store),
+    )
+
+
+def results_of(run: Run) -> dict[str, Any]:
+    evaluation = files.read_json(run.path("evaluate") / "evaluation.json")
+    summary, judge = evaluation["summary"], evaluation["judge"]
+    return {"summary": summary, "judge": judge, "numbers": numbers_of(evaluation)}

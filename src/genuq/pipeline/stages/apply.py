@@ -1,0 +1,131 @@
+"""The stage that uses the uncertainty: one of the applications on the run's samples, beside its control."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from genuq import files
+from genuq.applications import (
+    APPLICATIONS,
+    candidate_groups,
+    cut_time,
+)
+from genuq.display import Display
+from genuq.errors import ConfigurationError, did_you_mean
+from genuq.files import plain
+from genuq.pipeline.run import Run
+from genuq.pipeline.stage import Stage
+from genuq.pipeline.stages.applications import MAKERS, SETTINGS, Known, settings_of
+from genuq.pipeline.stages.propagate import default_propagator, require_variance
+from genuq.pipeline.stages.witnesses import check_witnesses
+from genuq.store.artefact import StageFolder
+
+SHOWN = ("before", "after", "control", "accepted", "control_accepted")  # in the report
+
+
+class Apply(Stage):
+    """Leaves application.json (the part `application` of the results), application.md, and examples.safetensors.
+
+    The examples, in the order of their scores where the application chose by them, else of their indices: `index`
+    (E,), `before`, `after`, `control` (uint8 images, or points), `mask` (E, 1, H, W) where only a region was changed,
+    and of each of the three the judge's first measure, `before_judged` (E,) and so on. Of a rectification the accepted
+    ones come first, and `accepted` and `control_accepted` (E,) tell them.
+
+    Without an application it does nothing and leaves nothing.
+    """
+
+    name = "apply"
+    version = 2
+    inputs = ("score",)
+    groups = ("application",)
+
+    def settings(self, run: Run) -> dict[str, Any]:
+        metric = run.plain("metric")["metric"]
+        kept = {key: metric[key] for key in ("k", "bootstrap", "half_samples", "random_repeats")}
+        return super().settings(run) | {"metric": kept}
+
+    def applies(self, run: Run) -> bool:
+        return run.config.application is not None
+
+    def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
+        known = Known(run)
+        outcome, examples = MAKERS[run.config.application.name](known, folder.path / "parts", display)
+        files.write_tensors(folder.path / "examples.safetensors", examples)
+        entry = outcome.as_dict()
+        entry["settings"] = run.plain("application")["application"] | entry["settings"]
+        entry["judge"] = run.judge.name
+        entry["examples"] = {"file": f"{self.name}/examples.safetensors", "count": len(examples["index"])}
+        files.write_json(folder.path / "application.json", plain(entry))
+        files.write_text(folder.path / "application.md", as_markdown(run, entry))
+        shutil.rmtree(folder.path / "parts", ignore_errors=True)
+        display.say(outcome.sentence)
+        return {"sentence": outcome.sentence}
+
+
+def applied(run: Run) -> bool:
+    """Whether this run uses the uncertainty in some application."""
+    return run.config.application is not None and Apply.name in run.config.stages
+
+
+def application_of(run: Run) -> dict[str, Any] | None:
+    """What the stage has left, for the report; None without an application."""
+    if run.config.application is None:
+        return None
+    return files.read_json(run.path(Apply.name) / "application.json")
+
+
+def examples_of(run: Run) -> dict[str, Tensor] | None:
+    """What the report shows: `before`, `after`, `control` (E, C, H, W); if any, `mask` (E, H, W) and verdicts (E,)."""
+    if run.config.application is None or not run.is_image:
+        return None
+    tensors, _ = files.read_tensors(run.path(Apply.name) / "examples.safetensors")
+    shown_images = {name: tensors[name] for name in SHOWN if name in tensors}
+    return shown_images | ({"mask": tensors["mask"][:, 0]} if "mask" in tensors else {})
+
+
+def check_application(run: Run) -> None:
+    """Raise ConfigurationError for what can be known to be wrong before any long work."""
+    given = run.plain("application")["application"]
+    name = given.get("name")
+    if name not in APPLICATIONS:
+        raise ConfigurationError(f"application.name = '{name}' does not exist.{did_you_mean(str(name), APPLICATIONS)}")
+    if name in ("rectify", "guide") and not run.is_image:
+        raise ConfigurationError(
+            f"application={name} needs images, not {run.training_set.name}: choose filter, best_of_n or augment."
+        )
+    if name in SETTINGS:
+        settings_of(run)
+    if name == "rectify":
+        if not 0 < given["failed"] <= 1:
+            raise ConfigurationError(f"application.failed = {given['failed']}; it must lie in (0, 1].")
+        check_witnesses(run, given)
+    if name in ("augment", "guide") and not 1 <= given["samples"] <= run.config.sampler.samples:
+        raise ConfigurationError(
+            f"application.samples = {given['samples']}; the run has sampler.samples = {run.config.sampler.samples}."
+        )
+    model = run.architecture
+    if name == "best_of_n":
+        count = run.config.sampler.samples
+        candidate_groups(count, given["n"], run.sampler.classes_of(model, range(count)))
+    if "propagator" in given:
+        require_variance(run, default_propagator(run, given["propagator"]).name, "application.propagator")
+        cut_time(model, run.sampler, given["cut"])
+
+
+def as_markdown(run: Run, entry: Mapping[str, Any]) -> str:
+    """Command, sentence, table, notes."""
+    lines = [f"`{run.command}`", "", entry["sentence"], "", "| measure | value | control | difference | n |"]
+    lines.append("|---|---|---|---|---|")
+    for row in entry["outcome"]:
+        cells = [
+            f"{row[f'{part}value']:.4g} [{row[f'{part}low']:.4g}, {row[f'{part}high']:.4g}]"
+            for part in ("", "control_")
+        ]
+        cells.append(f"{row['difference']:+.4g} [{row['difference_low']:+.4g}, {row['difference_high']:+.4g}]")
+        lines.append(f"| {row['measure'].replace('_', ' ')} | {' | '.join(cells)} | {row['n']} |")
+    lines += ["", f"95 % intervals in brackets. Judge: {entry['judge']}.", *entry["notes"]]
+    return "\n".join(lines) + "\n"

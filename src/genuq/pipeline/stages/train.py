@@ -1,0 +1,155 @@
+"""The stages that train: the model, with its autoencoder where that is ours; and the classifier that judges."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import RichProgressBar
+
+from genuq import models
+from genuq.display import Display
+from genuq.models import GenerativeModel, VAEAutoencoder
+from genuq.models.checkpoints import load_model, save_classifier, save_model
+from genuq.networks import Classifier
+from genuq.parallel import fsdp
+from genuq.pipeline.run import Run, hardware_of
+from genuq.pipeline.stage import Stage
+from genuq.posteriors.fitting.regression import regression_batches
+from genuq.randomness import HELD_OUT
+from genuq.store.artefact import StageFolder
+from genuq.tracking.loggers import lightning_logger
+from genuq.training.modules import AutoencoderTraining, ClassifierTraining, GenerativeTraining, Optimisation, Training
+from genuq.training.trainer import complete
+
+
+class Train(Stage):
+    """Leaves model.safetensors: EMA weights in float16, the description, and the configuration, data and final loss."""
+
+    name = "train"
+    shared = True
+    groups = ("data", "model", "network", "trainer")
+
+    def settings(self, run: Run) -> dict[str, Any]:
+        settings = super().settings(run)
+        for key in ("checkpoint", "head"):
+            settings["model"].pop(key)
+        start = settings["trainer"]["start_from"]
+        settings["trainer"]["start_from"] = None if start is None else run.sha256(start)
+        for key in ("accelerator", "devices", "num_nodes", "strategy", "checkpoint_every"):
+            settings["trainer"].pop(key)
+        return settings
+
+    def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
+        model = self.trained(run, folder, display)
+        notes: dict[str, Any] = {
+            "data": run.training_set.name,
+            "data_fingerprint": run.training_set.fingerprint,
+            "test_loss": test_loss(run, model),
+            "configuration": run.plain("seed", "data", "model", "network", "trainer"),
+        }
+        save_model(folder.path / "model.safetensors", model.cpu(), run.description(), notes)
+        for part in ("model", "autoencoder"):  # what a killed training would have gone on from
+            shutil.rmtree(folder.path / part, ignore_errors=True)
+        return notes
+
+    def assist(self, run: Run, display: Display) -> None:
+        self.trained(run, self.folder(run), display)
+
+    def trained(self, run: Run, folder: StageFolder, display: Display) -> GenerativeModel:
+        """The model with averaged weights; its autoencoder, where that is ours, is trained first."""
+        lightning.seed_everything(run.config.seed, verbose=False)
+        model, optimisation = self.initial(run), optimisation_of(run, run.config.trainer.steps)
+        if isinstance(model.autoencoder, VAEAutoencoder) and run.config.trainer.start_from is None:
+            vae = AutoencoderTraining(
+                model.autoencoder, run.training_set, optimisation_of(run, run.config.trainer.autoencoder_steps)
+            )
+            fit(run, self.name, vae, folder.path / "autoencoder", display)
+            vae.measure_scale()
+        training = GenerativeTraining(model, run.training_set, optimisation)
+        fit(run, self.name, training, folder.path / "model", display)
+        if run.config.trainer.strategy == fsdp.STRATEGY:
+            model.network = models.build(run.description()).network  # whole
+            model.cpu()
+        model.network.load_state_dict(fsdp.whole(training.averaged.state_dict()))
+        return model
+
+    def initial(self, run: Run) -> GenerativeModel:
+        """A fresh model, or one with the weights of another whose network is the same; the rest may differ."""
+        model, source = models.build(run.description()), run.config.trainer.start_from
+        if source is not None:
+            models.load_weights(model, load_model(source)[0].state_dict(), str(source))
+        return model
+
+
+class TrainJudge(Stage):
+    """Leaves judge.safetensors: the judging classifier, with its accuracy on real test images."""
+
+    name = "judge"
+    shared = True
+    groups = ("data", "trainer")
+
+    def settings(self, run: Run) -> dict[str, Any]:
+        trainer = run.plain("trainer")["trainer"]
+        kept = ("judge_steps", "batch_size", "learning_rate", "weight_decay", "precision")
+        return run.plain("seed", "data") | {"trainer": {key: trainer[key] for key in kept}}
+
+    def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
+        training = self.trained(run, folder, display)
+        accuracy = training.accuracy(run.test_set)
+        save_classifier(folder.path / "judge.safetensors", training.classifier.cpu(), self.options(run), accuracy)
+        shutil.rmtree(folder.path / "judge", ignore_errors=True)
+        display.say(f"the judge finds the class of {accuracy:.1%} of the real test images")
+        return {"real_test_accuracy": accuracy}
+
+    def assist(self, run: Run, display: Display) -> None:
+        self.trained(run, self.folder(run), display)
+
+    def options(self, run: Run) -> dict[str, Any]:
+        return {"shape": list(run.training_set.shape), "num_classes": run.training_set.num_classes}
+
+    def trained(self, run: Run, folder: StageFolder, display: Display) -> ClassifierTraining:
+        lightning.seed_everything(run.config.seed, verbose=False)
+        optimisation = optimisation_of(run, run.config.trainer.judge_steps)
+        training = ClassifierTraining(Classifier(**self.options(run)), run.training_set, optimisation)
+        fit(run, self.name, training, folder.path / "judge", display)
+        return training
+
+
+@torch.no_grad()
+def test_loss(run: Run, model: GenerativeModel, images: int = 2048) -> float:
+    """Mean squared error of the averaged weights' prediction on real test images, at stratified times."""
+    indices = range(min(images, len(run.test_set)))
+    model.eval()
+    squared = [
+        (model(batch.x, batch.t, batch.y) - batch.target).square().flatten(1).mean(1)
+        for batch in regression_batches(model, run.test_set, indices, 256, run.config.seed, HELD_OUT)
+    ]
+    return float(torch.cat(squared).mean())
+
+
+def optimisation_of(run: Run, steps: int) -> Optimisation:
+    settings = run.config.trainer
+    return Optimisation(
+        steps=steps,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        warmup_steps=min(settings.warmup_steps, max(1, steps // 5)),
+        weight_decay=settings.weight_decay,
+        ema_decay=settings.ema_decay,
+        class_dropout=settings.class_dropout,
+        seed=run.config.seed,
+    )
+
+
+def fit(run: Run, stage: str, module: Training, folder: Path, display: Display) -> None:
+    """Train to the end what `folder` is called after, from the last checkpoint in it if there is one."""
+    what = folder.name
+    display.say(f"training the {what}: {module.optimisation.steps} steps of {module.optimisation.batch_size}")
+    logger = lightning_logger(run, stage, what, display)
+    shards = isinstance(module, GenerativeTraining)
+    complete(module, hardware_of(run, shards), folder, logger, [RichProgressBar(leave=True)])

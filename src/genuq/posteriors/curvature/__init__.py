@@ -1,0 +1,1 @@
+"""Curvature of the loss: layers and their geometry, what enters and leaves them, and the sums."""

@@ -1,0 +1,1 @@
+"""Fitting a posterior: passes over the data, held-out images, the choice of the scale."""

@@ -1,0 +1,348 @@
+"""Fitting a posterior by streaming images through the frozen network, and choosing its scale."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genuq.data import Dataset, as_dataset
+from genuq.errors import ArtefactError, ConfigurationError, did_you_mean
+from genuq.files import read_tensors
+from genuq.models import GenerativeModel, evaluating
+from genuq.posteriors.base import CurvaturePosterior, Posterior
+from genuq.posteriors.control import IsotropicNoise
+from genuq.posteriors.curvature.capture import active_outputs, check_layers
+from genuq.posteriors.curvature.layer_choice import require_untied
+from genuq.posteriors.curvature.layers import LayersPosterior
+from genuq.posteriors.dataless import MAP
+from genuq.posteriors.diagonal import DiagonalLaplace
+from genuq.posteriors.dropout import MCDropout, fed_by_dropout
+from genuq.posteriors.exact import ExactLastLayerLaplace
+from genuq.posteriors.fitting.held_out import HeldOutSums
+from genuq.posteriors.fitting.passes import CurvaturePass, HeldOutPass, Pass, PredictivePass
+from genuq.posteriors.fitting.regression import RegressionBatches, regress
+from genuq.posteriors.fitting.scale import (
+    ChosenScale,
+    ScaleOptions,
+    by_prediction,
+    choose_scale,
+    isotropic_prior,
+    noise_weights,
+)
+from genuq.posteriors.kfac import KFACLaplace
+from genuq.posteriors.members import DeepEnsemble, PosthocEnsemble
+from genuq.posteriors.network_noise import NetworkNoise
+from genuq.posteriors.subnetwork import SubnetworkLaplace
+from genuq.posteriors.swag import Swag
+from genuq.randomness import FITTING, HELD_OUT, generator
+
+Progress = Callable[[int, int], None]
+_KINDS: tuple[type[Posterior], ...] = (
+    ExactLastLayerLaplace,
+    DiagonalLaplace,
+    KFACLaplace,
+    SubnetworkLaplace,
+    MCDropout,
+    MAP,
+    IsotropicNoise,
+    NetworkNoise,
+    DeepEnsemble,
+    PosthocEnsemble,
+    Swag,
+)
+KINDS: dict[str, type[Posterior]] = {kind.kind: kind for kind in _KINDS}
+
+# Does one pass over all batches, in this process or in many; the name identifies it within the fit.
+Runner = Callable[[Pass, RegressionBatches, str], None]
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How to fit a posterior.
+
+    Attributes:
+        kind: a name of `KINDS`.
+        images: for the curvature; the first ones of a seeded permutation.
+        held_out: for the noise variance, the temperature and the predictive criterion; never among the former. May be
+            0 where nothing has to be learnt from them.
+        repeats: how many (t, eps) each image gets, times stratified over all.
+        batch_size: rows at a time.
+        time_bins: of the noise variance over t; 1 means one variance. More need a posterior over the head.
+        fisher_draws: Monte-Carlo draws for each row, for posteriors over several layers.
+        predictive_draws: weight draws for the predictive criterion, where the variance has no closed form.
+        seed: keys the permutation, times, noise and draws.
+        scale: entries of the scale to fix by hand.
+        options: of the posterior, for instance `convention`.
+    """
+
+    kind: str = "exact_laplace"
+    images: int = 4096
+    held_out: int = 512
+    repeats: int = 1
+    batch_size: int = 128
+    time_bins: int = 1
+    fisher_draws: int = 1
+    predictive_draws: int = 4
+    seed: int = 0
+    scale: ScaleOptions = field(default_factory=ScaleOptions)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def streams(self) -> bool:
+        """Whether the kind is fitted to a stream of images; of others only a forward pass is tried."""
+        return kind_of(self.kind).source == "images"
+
+    @property
+    def fitting_images(self) -> int:
+        return self.images if self.streams else 1
+
+    @property
+    def total_images(self) -> int:
+        return self.fitting_images + self.held_out
+
+    @property
+    def rows(self) -> int:
+        """Rows of all passes, for the progress."""
+        held_out_passes = 2 if self.scale.criterion == "predictive" else 1
+        return self.repeats * (self.images * self.streams + self.held_out * held_out_passes)
+
+    def check(self, dataset: Dataset, key: str = "posterior") -> None:
+        """Raise ConfigurationError for counts that cannot work, naming the key (`key` is where the settings stand)."""
+        least = {
+            "images": (self.fitting_images, 1),
+            "held_out": (self.held_out, int(self.scale.needs_held_out)),
+            **{name: (getattr(self, name), 1) for name in ("batch_size", "repeats", "time_bins", "fisher_draws")},
+        }
+        for name, (value, lowest) in least.items():
+            if value < lowest:
+                raise ConfigurationError(f"{key}.{name} = {value}; it must be at least {lowest}.")
+        if self.fitting_images + self.held_out > len(dataset):
+            asked = f"{key}.images + {key}.held_out" if self.streams else f"{key}.held_out"
+            raise ConfigurationError(
+                f"{asked} = {self.total_images}, but {dataset.name} has {len(dataset)}. Lower them."
+            )
+        if self.time_bins > 1 and not self.held_out:
+            raise ConfigurationError(f"{key}.time_bins = {self.time_bins} needs held-out images: raise {key}.held_out.")
+
+    def permutation(self, dataset: Dataset) -> tuple[list[int], list[int]]:
+        """(fitting images, held-out images)."""
+        source = generator(self.seed, 0, "fitting order")
+        order = torch.randperm(len(dataset), generator=source)[: self.total_images].tolist()
+        return order[: self.fitting_images], order[self.fitting_images :]
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A finalised posterior, the scale's reasons, and what the fit cost.
+
+    Attributes:
+        seconds: of the whole pass over the fitting images.
+        forward_seconds: of the network's forward passes in it.
+    """
+
+    posterior: Posterior
+    chosen: ChosenScale
+    held_out: HeldOutSums
+    seconds: float
+    forward_seconds: float
+
+
+def build(name: str, model: GenerativeModel, active: Tensor | None = None, **options: Any) -> Posterior:
+    """An empty posterior called `name` over the model's head or network, as its kind wants.
+
+    Args:
+        active: for posteriors over the head, its output channels that reach the prediction.
+
+    Raises:
+        ConfigurationError: no posterior has this name, or it takes no such option.
+    """
+    kind = kind_of(name)
+    try:
+        if kind.scope == "head":
+            return kind(model.head, active, **options)  # type: ignore[call-arg]
+        if options.get("layers") in ("head", ["head"]):
+            options["layers"] = [model.head_name]
+        return kind(model.network, **options)
+    except TypeError as error:
+        raise ConfigurationError(f"posterior '{name}' cannot be built from {sorted(options)}: {error}.") from error
+
+
+def kind_of(name: str) -> type[Posterior]:
+    """The kind of posterior called `name`.
+
+    Raises:
+        ConfigurationError: none has this name.
+    """
+    if name not in KINDS:
+        raise ConfigurationError(f"posterior.name = '{name}' is not a posterior." + did_you_mean(name, KINDS))
+    return KINDS[name]
+
+
+def isotropic_like(posterior: Posterior, network: nn.Module, kind: str | None = None) -> Posterior:
+    """Isotropic weight noise on what a finalised posterior moves, of the same size: its control.
+
+    Args:
+        network: the whole network that the posterior moves, or moves a part of.
+        kind: `isotropic` (over the head) or `isotropic_network` (every parameter tensor its own size); None takes
+            the one that fits.
+
+    Raises:
+        ConfigurationError: noise on the head alone for a posterior that moves more.
+    """
+    if kind == IsotropicNoise.kind or (kind is None and posterior.scope == "head"):
+        return IsotropicNoise.matched_to(posterior)
+    noise = NetworkNoise(network).matched_to(posterior)
+    return noise.finalise(replace(posterior.require_final(), temperature=1.0))
+
+
+def load(path: str | Path, model: GenerativeModel) -> Posterior:
+    """A saved posterior of any kind, for the model that it was fitted to.
+
+    Raises:
+        ArtefactError: truncated, of another format or kind, or fitted to other weights.
+    """
+    name = read_tensors(path)[1].get("kind", "")
+    if name not in KINDS:
+        raise ArtefactError(f"{path} holds no posterior that this genuq knows (kind '{name}'). Fit it again.")
+    return KINDS[name].load(path, model.head if KINDS[name].scope == "head" else model.network)
+
+
+def fit(
+    model: GenerativeModel,
+    training_data: Dataset | Tensor,
+    kind: str = "exact_laplace",
+    images: int = 4096,
+    held_out: int = 512,
+    batch_size: int = 128,
+    seed: int = 0,
+    scale: ScaleOptions | None = None,
+    repeats: int = 1,
+    time_bins: int = 1,
+    fisher_draws: int = 1,
+    progress: Progress | None = None,
+    **options: Any,
+) -> FitResult:
+    """Fit a posterior to a model that genuq may never have seen, and choose its scale.
+
+    Args:
+        model: the model, trained.
+        training_data: what it was trained on, a data set or a tensor (`genuq.data.as_dataset`).
+        progress: called with (rows done, rows in all).
+        kind, images, held_out, batch_size, seed, scale, repeats, time_bins, fisher_draws: see `FitSettings`.
+        options: of the posterior, for instance `convention`.
+
+    Raises:
+        ConfigurationError: an unsuitable head, a scale that cannot be chosen, or more images asked for than there are.
+        NonFiniteError: NaN or infinite weights or activations.
+    """
+    settings = FitSettings(
+        kind=kind,
+        images=images,
+        held_out=held_out,
+        repeats=repeats,
+        batch_size=batch_size,
+        time_bins=time_bins,
+        fisher_draws=fisher_draws,
+        seed=seed,
+        scale=scale or ScaleOptions(),
+        options=options,
+    )
+    return fit_by(in_this_process(model, progress), model, as_dataset(training_data), settings)
+
+
+def in_this_process(model: GenerativeModel, progress: Progress | None) -> Runner:
+    """A runner without a trainer: every batch in turn."""
+    done = 0
+
+    def run(part: Pass, batches: RegressionBatches, name: str) -> None:
+        nonlocal done
+        for number in range(len(batches)):
+            part.add(model, regress(model, batches[number]))
+            done += batches.rows_in(number)
+            if progress:
+                progress(done, batches.total)
+
+    return run
+
+
+def fit_by(run: Runner, model: GenerativeModel, dataset: Dataset, settings: FitSettings) -> FitResult:
+    """The passes of a fit in their order, each done by `run`: curvature, held-out images, predictive density."""
+    if kind_of(settings.kind).source == "weights":
+        raise ConfigurationError(
+            f"posterior '{settings.kind}' is made of whole sets of weights, not fitted to a stream of images: use "
+            "genuq.finetune_ensemble, or update an empty one with each member's weights."
+        )
+    settings.check(dataset)
+    model.check_weights()
+    if settings.kind == IsotropicNoise.kind:
+        isotropic_prior(settings.scale)  # refuses now what could not be chosen after the pass over the images
+    with evaluating(model):
+        return _fit(run, model, dataset, settings)
+
+
+def _fit(run: Runner, model: GenerativeModel, dataset: Dataset, settings: FitSettings) -> FitResult:
+    fitting, held_out = settings.permutation(dataset)
+    empty = empty_posterior(model, dataset, fitting, settings)
+    batches = _batches(model, dataset, settings)
+    posterior, curvature, seconds = empty(), None, 0.0
+    if isinstance(posterior, CurvaturePosterior):
+        curvature = CurvaturePass(empty, settings.time_bins, settings.seed, settings.fisher_draws)  # type: ignore[arg-type]
+        started = time.perf_counter()
+        run(curvature, batches(fitting, FITTING), "curvature")
+        seconds = time.perf_counter() - started
+        posterior = curvature.posteriors[0]
+    judged = HeldOutPass(posterior, settings.time_bins, settings.seed)
+    run(judged, batches(held_out, HELD_OUT), "held-out")
+    if curvature is not None and settings.time_bins > 1:
+        noise = settings.scale.observation_noise or judged.held_out.residual_variance
+        posterior = curvature.combined(noise_weights(judged.held_out, noise))
+    chosen = choose_scale(posterior, judged.held_out, len(dataset), settings.scale)
+    if settings.scale.criterion == "predictive":
+        noise_T = torch.tensor(chosen.noise_profile or [chosen.scale.observation_noise], dtype=torch.float64)
+        predicted = PredictivePass(posterior.finalise(chosen.scale), noise_T, settings.predictive_draws, settings.seed)
+        run(predicted, batches(held_out, HELD_OUT), "predictive")
+        chosen = by_prediction(chosen, predicted.predictive)
+    forward = curvature.forward_seconds if curvature else 0.0
+    return FitResult(posterior.finalise(chosen.scale), chosen, judged.held_out, seconds, forward)
+
+
+def empty_posterior(
+    model: GenerativeModel, dataset: Dataset, images: Sequence[int], settings: FitSettings
+) -> Callable[[], Posterior]:
+    """Makes empty posteriors of the kind asked for. What is wrong with it is raised here, after one forward pass."""
+    kind, active, options = kind_of(settings.kind), None, dict(settings.options)
+    if kind.scope == "network" and settings.time_bins > 1:
+        raise ConfigurationError(
+            f"posterior.time_bins = {settings.time_bins}, but '{settings.kind}' cannot weight its sums by time: set 1."
+        )
+    batches = RegressionBatches(dataset, images[:2], model.latent_shape, 2, settings.seed, FITTING)
+    first = regress(model, batches[0])
+    if kind.scope == "head":
+        require_untied(model.network, model.head_name, "model.head")
+        active = active_outputs(model, first.x, first.t, first.y)
+    if kind is MCDropout and not options:
+        options["rates"] = fed_by_dropout(model, first.x, first.t, first.y)
+    empty = functools.partial(build, settings.kind, model, active, **options)
+    if issubclass(kind, LayersPosterior):
+        check_layers(model, empty().layer_names, first.x, first.t, first.y)  # type: ignore[attr-defined]
+    return empty
+
+
+def _batches(
+    model: GenerativeModel, dataset: Dataset, settings: FitSettings
+) -> Callable[[Sequence[int], str], RegressionBatches]:
+
+    def make(images: Sequence[int], stream: str) -> RegressionBatches:
+        size, seed, repeats = settings.batch_size, settings.seed, settings.repeats
+        made = RegressionBatches(dataset, images, model.latent_shape, size, seed, stream, repeats)
+        made.total = settings.rows
+        return made
+
+    return make

@@ -1,0 +1,253 @@
+"""The passes of a fit over data: each adds batches to sums that may be stored, restored and added over processes."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from genuq.errors import require_finite
+from genuq.models import GenerativeModel
+from genuq.posteriors.base import CurvaturePosterior, Posterior
+from genuq.posteriors.curvature.capture import (
+    fisher_gradients,
+    head_features,
+    layer_features,
+    residual_gradients,
+    residuals_at_head,
+)
+from genuq.posteriors.curvature.layers import LayersPosterior
+from genuq.posteriors.fitting.held_out import DRAWN_FACTORS, FACTORS, HeldOutSums, PredictiveCurve, ridge_of
+from genuq.posteriors.fitting.regression import RegressionBatch, keyed_normal
+from genuq.posteriors.last_layer import LastLayerPosterior
+from genuq.posteriors.swap import swapped
+from genuq.randomness import FISHER
+
+BYTES_KEPT = 2**30  # of weight draws, by the predictive criterion
+
+
+class Pass(Protocol):
+    """What accumulates over batches. `sums` of two shards of the batches add up to those of both."""
+
+    def add(self, model: GenerativeModel, batch: RegressionBatch) -> None: ...
+
+    def sums(self) -> dict[str, Tensor]: ...
+
+    def restore(self, sums: Mapping[str, Tensor]) -> None: ...
+
+
+def bins_of(t_B: Tensor, bins: int) -> Tensor:
+    """The bin of each time in [0, 1], of `bins` equal ones."""
+    return (t_B * bins).long().clamp(0, bins - 1).cpu()
+
+
+@contextlib.contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Outside autocast, where sums belong."""
+    with torch.autocast(device.type, enabled=False):
+        yield
+
+
+class CurvaturePass:
+    """Sums of the curvature, one posterior for each bin of time.
+
+    Args:
+        empty: makes an empty posterior.
+        bins: T; more than one only for posteriors over the head, whose sums may be weighted afterwards.
+        seed: keys the Monte-Carlo Fisher's draws.
+        fisher_draws: of the prediction's noise for each row.
+    """
+
+    def __init__(
+        self, empty: Callable[[], CurvaturePosterior], bins: int = 1, seed: int = 0, fisher_draws: int = 1
+    ) -> None:
+        self.posteriors = [empty() for _ in range(bins)]
+        self.seed, self.fisher_draws = seed, fisher_draws
+        self.forward_seconds = 0.0
+
+    def add(self, model: GenerativeModel, batch: RegressionBatch) -> None:
+        if isinstance(self.posteriors[0], LastLayerPosterior):
+            self._add_head(model, batch)
+        else:
+            self._add_layers(model, batch)
+
+    def _add_head(self, model: GenerativeModel, batch: RegressionBatch) -> None:
+        started = time.perf_counter()
+        prediction, features, output = head_features(model, batch.x, batch.t, batch.y)
+        require_finite(features, f"the input of model.head = '{model.head_name}'", "Check the weights and the data.")
+        self.forward_seconds += time.perf_counter() - started  # after the check, which waits for the device
+        with full_precision(features.device):
+            residuals = None
+            if self.posteriors[0].needs == "residuals":
+                _, residuals = residuals_at_head(prediction, batch.target, output)
+            if len(self.posteriors) == 1:
+                self.posteriors[0].update(features, residuals)
+                return
+            bin_B = bins_of(batch.t, len(self.posteriors))
+            for number in bin_B.unique().tolist():
+                rows_B = (bin_B == number).to(features.device)
+                self.posteriors[number].update(features[rows_B], None if residuals is None else residuals[rows_B])
+
+    def _add_layers(self, model: GenerativeModel, batch: RegressionBatch) -> None:
+        (posterior,) = self.posteriors
+        assert isinstance(posterior, LayersPosterior)
+        started = time.perf_counter()
+        prediction, inputs, outputs = layer_features(model, posterior.layer_names, batch.x, batch.t, batch.y)
+        for name, value in inputs.items():
+            require_finite(value, f"the input of layer '{name}'", "Check the weights and the data.")
+        self.forward_seconds += time.perf_counter() - started
+        numbers = [fisher_numbers(batch, prediction, self.seed, draw) for draw in range(self.fisher_draws)]
+        gradients = fisher_gradients(prediction, outputs, torch.stack(numbers))
+        with full_precision(prediction.device):
+            posterior.update(inputs, gradients)
+
+    def sums(self) -> dict[str, Tensor]:
+        found = {
+            f"{number}/{name}": value
+            for number, posterior in enumerate(self.posteriors)
+            for name, value in posterior.sums().items()
+        }
+        counts = [float(posterior.n_seen) for posterior in self.posteriors]
+        return found | {"n_seen": torch.tensor(counts, dtype=torch.float64)}
+
+    def restore(self, sums: Mapping[str, Tensor]) -> None:
+        for number, posterior in enumerate(self.posteriors):
+            own = {name: sums[f"{number}/{name}"] for name in posterior.sums()}
+            posterior.restore(own, round(float(sums["n_seen"][number])))
+
+    def combined(self, weights_T: Tensor) -> CurvaturePosterior:
+        """One posterior with the curvature of bin T multiplied by its weight."""
+        first, *others = self.posteriors
+        if not others:
+            return first
+        total = {
+            name: sum(weight * posterior.sums()[name] for weight, posterior in zip(weights_T, self.posteriors))
+            for name in first.sums()
+        }
+        first.restore(total, sum(posterior.n_seen for posterior in self.posteriors))
+        return first
+
+
+class HeldOutPass:
+    """Residual variances, and how the gradients of whole images vary.
+
+    Args:
+        posterior: with its curvature summed.
+        bins: T, of time.
+        seed: keys the standard normal residuals that the real ones are compared with.
+    """
+
+    def __init__(self, posterior: Posterior, bins: int = 1, seed: int = 0) -> None:
+        self.posterior, self.seed = posterior, seed
+        self.held_out = HeldOutSums(posterior.head.inputs if isinstance(posterior, LastLayerPosterior) else 0, bins)
+
+    def add(self, model: GenerativeModel, batch: RegressionBatch) -> None:
+        bin_B = bins_of(batch.t, self.held_out.bins)
+        if isinstance(self.posterior, LastLayerPosterior):
+            prediction, features, output = head_features(model, batch.x, batch.t, batch.y)
+            with full_precision(features.device):
+                residual, at_head = residuals_at_head(prediction, batch.target, output)
+                self.held_out.update(self.posterior, features, residual, at_head, bin_B)
+            return
+        if isinstance(self.posterior, LayersPosterior):
+            names = self.posterior.layer_names
+            prediction, inputs, outputs = layer_features(model, names, batch.x, batch.t, batch.y)
+            residual, gradients = residual_gradients(prediction, batch.target, outputs)
+            normal = fisher_gradients(prediction, outputs, fisher_numbers(batch, prediction, self.seed, 0))
+            ridge = ridge_of(self.posterior)
+            with full_precision(prediction.device):
+                self.held_out.add_residuals(residual, bin_B)
+                self.held_out.mahalanobis += self.posterior.mahalanobis(inputs, gradients, ridge)
+                self.held_out.expected += self.posterior.mahalanobis(inputs, normal, ridge)
+            return
+        with torch.no_grad():
+            prediction = model(batch.x, batch.t, batch.y)
+        self.held_out.add_residuals(prediction - batch.target, bin_B)
+
+    def sums(self) -> dict[str, Tensor]:
+        return self.held_out.sums()
+
+    def restore(self, sums: Mapping[str, Tensor]) -> None:
+        self.held_out.restore(sums)
+
+
+class PredictivePass:
+    """The held-out predictive density over factors of the covariance of a finalised posterior.
+
+    Over the head in closed form; elsewhere with the draws of every factor, as predictions are not linear in them.
+
+    Args:
+        noise_T: s^2 of each bin of time.
+        draws: weight draws of each factor, where the variance has no closed form. They are kept from batch to batch
+            while they are small, else drawn again: draw m is the same each time.
+    """
+
+    def __init__(self, posterior: Posterior, noise_T: Tensor, draws: int = 4, seed: int = 0) -> None:
+        self.posterior, self.noise_T, self.draws, self.seed = posterior, noise_T, draws, seed
+        over_head = isinstance(posterior, LastLayerPosterior)
+        self.predictive = PredictiveCurve(FACTORS if over_head else DRAWN_FACTORS)
+        size = sum(value.numel() * value.element_size() for value in posterior.covered().values())
+        self._keeps = size * draws * len(DRAWN_FACTORS) <= BYTES_KEPT
+        self._kept: dict[float, list[dict[str, Tensor]]] = {}
+
+    def add(self, model: GenerativeModel, batch: RegressionBatch) -> None:
+        noise_B = self.noise_T[bins_of(batch.t, len(self.noise_T))]
+        if isinstance(self.posterior, LastLayerPosterior):
+            prediction, features, output = head_features(model, batch.x, batch.t, batch.y)
+            with full_precision(features.device):
+                _, at_head = residuals_at_head(prediction, batch.target, output)
+                variance = self.posterior.predictive_variance(features)
+            self.predictive.update(
+                active_channels(at_head, self.posterior), active_channels(variance, self.posterior), noise_B
+            )
+            return
+        with torch.no_grad():
+            prediction = model(batch.x, batch.t, batch.y).double()
+            deviations = [
+                torch.stack([self._predicted(model, batch, values) - prediction for values in self._drawn(factor)])
+                for factor in self.predictive.factors_G.tolist()
+            ]
+        self.predictive.update_drawn(prediction - batch.target, torch.stack(deviations), noise_B)
+
+    def _drawn(self, factor: float) -> list[dict[str, Tensor]]:
+        if factor in self._kept:
+            return self._kept[factor]
+        draws = drawn_at(self.posterior, factor, self.draws, self.seed)
+        if self._keeps:
+            self._kept[factor] = draws
+        return draws
+
+    def _predicted(self, model: GenerativeModel, batch: RegressionBatch, values: Mapping[str, Tensor]) -> Tensor:
+        with swapped(self.posterior.module, values):
+            return model(batch.x, batch.t, batch.y).double()
+
+    def sums(self) -> dict[str, Tensor]:
+        return self.predictive.sums()
+
+    def restore(self, sums: Mapping[str, Tensor]) -> None:
+        self.predictive.restore(sums)
+
+
+def drawn_at(posterior: Posterior, factor: float, draws: int, seed: int) -> list[dict[str, Tensor]]:
+    """Weight draws with the covariance multiplied; the posterior keeps its scale."""
+    scale = posterior.require_final()
+    try:
+        posterior.rescaled(prior_precision=scale.prior_precision / factor, temperature=scale.temperature * factor)
+        return [posterior.draw(index, seed) for index in range(draws)]
+    finally:
+        posterior.finalise(scale)
+
+
+def active_channels(at_head: Tensor, posterior: LastLayerPosterior) -> Tensor:
+    """The channels that the sampler uses, of a map in the layout of the head's output."""
+    chosen = posterior.active_O.nonzero().flatten().to(at_head.device)
+    return at_head.index_select(posterior.head.channel_axis, chosen)
+
+
+def fisher_numbers(batch: RegressionBatch, prediction: Tensor, seed: int, draw: int) -> Tensor:
+    """Standard normal numbers in the shape of the prediction, keyed by image: one Monte-Carlo draw of the Fisher."""
+    return keyed_normal(batch, prediction.shape[1:], seed, f"{FISHER}/{draw}").to(prediction)

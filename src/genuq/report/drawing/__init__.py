@@ -1,0 +1,1 @@
+"""Drawing: colours, curves, pictures, numbers and words, for every page."""

@@ -1,0 +1,279 @@
+"""What the report's words mean: names and directions of the metrics, and a glossary of one sentence each."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from genuq.analysis.seeds import UNBOUNDED
+
+SHARE, POSITIVE = (0.0, 1.0), (0.0, math.inf)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Name of a metric, the direction in which it is better, and the smallest and largest value it can have."""
+
+    label: str
+    lower_is_better: bool
+    bounds: tuple[float, float] = UNBOUNDED
+
+    @property
+    def direction(self) -> str:
+        return "lower is better" if self.lower_is_better else "higher is better"
+
+
+METRICS = {
+    "fid": Metric("FID", True, POSITIVE),
+    "precision": Metric("Precision", False, SHARE),
+    "recall": Metric("Recall", False, SHARE),
+    "density": Metric("Density", False, POSITIVE),
+    "coverage": Metric("Coverage", False, SHARE),
+}
+MEASURES = {  # of a score, in the records of runs
+    "auroc": Metric("AUROC", False, SHARE),
+    "ause": Metric("AUSE", True),
+    "evaluations": Metric("Evaluations", True),
+    "spearman": Metric("Spearman", True, (-1.0, 1.0)),  # with what is good: realism, confidence, membership
+}
+OF_ALL_SAMPLES = {"sample_accuracy": Metric("Accuracy of the samples", False, SHARE)}
+TARGETS = {"confidence": "Confidence", "realism": "Realism", "membership": "Membership"}
+STATISTICS = {"spearman": "Spearman", "kendall": "Kendall", "partial_spearman": "Partial Spearman"}
+
+KINDS = {"score": "Scores", "baseline": "Baselines", "control": "Controls", "oracle": "Oracles"}
+CRITERIA = {
+    "evidence": "highest log marginal likelihood",
+    "predictive": "highest held-out predictive density",
+    "perturbation": "relative perturbation asked for",
+    "given": "given",
+    "match": "as large as another posterior",
+    "members": "spread of its members",
+}
+POSTERIORS = {
+    "exact_laplace": (
+        "Exact Laplace",
+        "A Gaussian over the last layer's weights with the whole curvature of the loss, no approximation in between.",
+    ),
+    "diagonal_laplace": (
+        "Diagonal Laplace",
+        "A Gaussian over the last layer's weights that keeps each weight's own curvature and forgets all pairs.",
+    ),
+    "kfac": (
+        "KFAC Laplace",
+        "A Gaussian over the weights of chosen layers; each layer's curvature is a Kronecker product of what enters it "
+        "and the gradients that leave it.",
+    ),
+    "subnetwork_laplace": (
+        "Subnetwork Laplace",
+        "A Gaussian over a random part of the network's weights; the others stay as trained.",
+    ),
+    "mc_dropout": (
+        "MC dropout",
+        "Inputs of the layers are switched off at random, with one mask for the whole of a weight draw.",
+    ),
+    "map": ("Trained weights alone", "No posterior: every draw is the trained network itself."),
+    "deep_ensemble": (
+        "Deep ensemble",
+        "Networks trained anew from different random starts; each is one weight draw.",
+    ),
+    "posthoc_ensemble": (
+        "Post-hoc ensemble",
+        "Short fine-tunings of the trained network, each towards its own randomly perturbed targets and prior.",
+    ),
+    "swag": (
+        "SWAG",
+        "A Gaussian fitted to snapshots of the weights while the training goes on at a constant rate.",
+    ),
+    "isotropic": (
+        "Isotropic noise",
+        "A control: noise of one size in all weights of the last layer, which knows no data.",
+    ),
+    "isotropic_network": (
+        "Isotropic noise, network",
+        "A control: noise in the weights of the whole network, which knows no data; "
+        "it can be given the size of another posterior in each parameter.",
+    ),
+}
+BASELINES = {
+    "aleatoric": (
+        "Aleatoric variance (AU)",
+        "How much the predicted noise varies when the estimate of the clean image is noised again on the way.",
+    ),
+    "trajectory_variance": (
+        "Trajectory variance",
+        "How much the estimate of the clean image changes over the steps of the sampler.",
+    ),
+    "divergence": ("Flow divergence", "How much the flow expands around the sample, summed along its trajectory."),
+    "likelihood": (
+        "Negative log-likelihood",
+        "How improbable the sample is under the model's own flow; measured by solving the flow backwards.",
+    ),
+}
+OVER_HEAD = ("exact_laplace", "diagonal_laplace", "isotropic")
+
+GLOSSARY = {
+    "uncertainty": (
+        "Generative uncertainty",
+        "How much a sample changes when other plausible weights of the model regenerate it from the same noise; "
+        "measured as the entropy of the sample's features over the weight draws.",
+    ),
+    "draw": (
+        "Weight draw",
+        "One set of weights drawn at random from the posterior; every sample is regenerated with it, all else equal.",
+    ),
+    "posterior": (
+        "Posterior",
+        "The distribution of network weights that the training data leave plausible, centred on the trained weights.",
+    ),
+    "unperturbed": ("Unperturbed sample", "The sample that the trained weights make; the only one a user would see."),
+    "score": ("Score", "A number for each sample; the higher it is, the less the sample should be trusted."),
+    "control": (
+        "Control",
+        "A score with no Bayesian content, such as chance, image complexity or injected noise; "
+        "a claim about uncertainty holds only if the score beats the controls.",
+    ),
+    "baseline": (
+        "Baseline",
+        "A score from the literature that is read off the sampler's own run, without a posterior.",
+    ),
+    "oracle": (
+        "Oracle",
+        "A score that sees the real data it is judged by; an upper reference, never a competitor.",
+    ),
+    "fid": (
+        "FID",
+        "Fréchet distance between the features of generated and of real images; lower is better, "
+        "and it can be compared only at equal sample size and with the same extractor.",
+    ),
+    "precision": ("Precision", "The share of generated samples that lie inside the manifold of the real images."),
+    "recall": ("Recall", "The share of real images that lie inside the manifold of the generated samples: diversity."),
+    "density": ("Density", "Like precision, but counts how many real neighbourhoods contain each generated sample."),
+    "coverage": ("Coverage", "The share of real images whose neighbourhood contains at least one generated sample."),
+    "retention": (
+        "Retention curve",
+        "A metric of the samples that remain when the least trusted ones are removed, against the fraction kept.",
+    ),
+    "random": (
+        "Random, equal N",
+        "The same metric when as many samples are removed at random; the band is its 95 % interval.",
+    ),
+    "gain": (
+        "Gain",
+        "The area between a score's retention curve and the random one, signed so that positive is better.",
+    ),
+    "bins": ("Quantile bins", "The samples cut into groups of equal size, from the lowest score to the highest."),
+    "confidence": ("Confidence", "The probability that the judge's classifier gives to the sample's class."),
+    "membership": (
+        "Membership",
+        "Whether the sample lies inside the manifold of the real images: "
+        "closer to some real image than that image's own k-th nearest real neighbour.",
+    ),
+    "realism": (
+        "Realism",
+        "How far inside the manifold of the real images a sample lies; at 1 or more it is a member.",
+    ),
+    "complexity": ("Complexity", "How hard the image is to compress; simple images look certain to many scores."),
+    "spearman": (
+        "Spearman correlation",
+        "Agreement of two rankings, from −1 (reversed) through 0 (unrelated) to 1 (the same).",
+    ),
+    "kendall": ("Kendall correlation", "Agreement of two rankings, counted over pairs of samples; from −1 to 1."),
+    "partial_spearman": (
+        "Partial Spearman",
+        "The Spearman correlation that is left when class and image complexity are accounted for.",
+    ),
+    "auroc": (
+        "AUROC",
+        "The probability that a bad sample has a higher score than a good one; 0.5 is chance and 1 is perfect.",
+    ),
+    "ause": (
+        "AUSE",
+        "Area between the error curve of removing samples by score and that of removing the truly worst first; "
+        "0 is perfect.",
+    ),
+    "interval": ("95 % interval", "The range that the number takes when the samples are drawn again with replacement."),
+    "judge": (
+        "Judge",
+        "The feature extractor and classifier that measure quality; it must not be the one that makes the score.",
+    ),
+    "extractor": ("Extractor", "A network that turns an image into a vector of features in which images are compared."),
+    "n_effective": ("Effective data", "The number of training images that the posterior counts as evidence."),
+    "n_seen": ("Images seen", "The number of images whose curvature was summed when the posterior was fitted."),
+    "observation_noise": (
+        "Observation noise",
+        "Variance s² of what the network cannot predict; the smaller, the narrower the posterior.",
+    ),
+    "prior_precision": (
+        "Prior precision",
+        "How strongly the prior holds each weight in place; the larger, the narrower the posterior.",
+    ),
+    "temperature": ("Temperature", "Divides the weight of the data; 1 is Bayes' rule, and the lower, the narrower."),
+    "relative_perturbation": (
+        "Relative perturbation",
+        "Mean size of a weight draw's change, as a fraction of the size of the trained weights.",
+    ),
+    "criterion": (
+        "Size of the draws",
+        "What decided how far the draws move the weights: a criterion on data, or a size that was given.",
+    ),
+    "evidence": (
+        "Log marginal likelihood",
+        "How probable the data are when the weights are averaged out; its highest value chooses the prior precision.",
+    ),
+    "predictive": (
+        "Held-out predictive density",
+        "How probable held-out images are under the posterior's predictions; "
+        "its highest value chooses a factor of the covariance.",
+    ),
+    "noise_profile": (
+        "Noise profile",
+        "Observation noise in equal bins of time t, from the image at 0 to pure noise at 1.",
+    ),
+    "pixel_map": (
+        "Pixel map",
+        "Standard deviation that weight uncertainty gives each pixel of a sample, as a share of the image's range.",
+    ),
+    "propagator": (
+        "Propagator",
+        "What carries the weights' variance along the sampler's steps to the pixels, while the image stays as it is.",
+    ),
+    "evaluations": (
+        "Evaluations",
+        "Calls of the network for one sample; the cost that does not depend on the machine.",
+    ),
+}
+
+
+def glossary_of(results: dict) -> dict[str, tuple[str, str]]:
+    """The words of a run: all that are general, and the posteriors and baselines that it has."""
+    entries = [*(results.get("posteriors") or []), results.get("posterior") or {}, *results["scores"]]
+    present = {entry.get("name") for entry in entries}
+    return {
+        key: words
+        for key, words in {**GLOSSARY, **POSTERIORS, **BASELINES}.items()
+        if key in GLOSSARY or key in present
+    }
+
+
+def measure_of(name: str) -> Metric | None:
+    """What is known of a number of a run by its name, `entropy/auroc`, `entropy/fid_gain`, `fid`, `seconds/fit`."""
+    of, _, last = name.rpartition("/")
+    if of == "seconds":
+        return Metric(f"Seconds of {last}", True, POSITIVE)
+    if last.endswith("_gain") and last.removesuffix("_gain") in METRICS:
+        return Metric(f"{METRICS[last.removesuffix('_gain')].label} gain", False)
+    return (METRICS | MEASURES | OF_ALL_SAMPLES).get(last)
+
+
+def metrics_in(results: dict, part: str) -> list[str]:
+    """Names of the metrics that any score has under `part` (`curves`, `gains` or `bins`), known ones first."""
+    found = {metric for score in results["scores"] for metric in score.get(part) or {}}
+    return [name for name in METRICS if name in found] + sorted(found - set(METRICS))
+
+
+def metric_label(metric: str) -> str:
+    return METRICS[metric].label if metric in METRICS else metric
+
+
+def direction(metric: str) -> str:
+    return METRICS[metric].direction if metric in METRICS else ""

@@ -1,0 +1,170 @@
+"""The page of a run: what its template needs, gathered from the results."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import yaml
+
+from genuq.report.drawing import document, values, vocabulary
+from genuq.report.drawing.document import headline, short
+from genuq.report.drawing.heat import HeatScale, gradient, heat_unit, page_heat, reduction_words
+from genuq.report.drawing.pictures import SAMPLE_BYTES, Sprites, page_sprites
+from genuq.report.drawing.style import series_of
+from genuq.report.run import application, panels, plots, posteriors
+from genuq.report.run.tables import verdict
+
+PAGE_SAMPLES = 2048  # more would make the page slow; it then shows an even selection of the ranking, with both ends
+FEW_SAMPLES = 512  # so few may take the room of as many
+SCRIPTS = (
+    "basics.js",
+    "data.js",
+    "sheets.js",
+    "painting.js",
+    "heat.js",
+    "gallery.js",
+    "detail.js",
+    "common.js",
+    "page.js",
+)
+HELPERS = {
+    "posteriors_in": posteriors.posteriors_in,
+    "posterior_name": posteriors.posterior_name,
+    "criterion_words": posteriors.criterion_words,
+    "fid_of_draws": posteriors.fid_of_draws,
+    "outcome_rows": application.outcome_rows,
+    "together": application.together,
+    "places_of": application.places_of,
+    "direction_of": application.direction_of,
+    "measure_name": application.measure_name,
+    "heat_unit": heat_unit,
+    "heat_gradient": gradient,
+    "reduction_words": reduction_words,
+    "correlation": plots.correlation,
+    "metric_label": vocabulary.metric_label,
+    "metrics_in": vocabulary.metrics_in,
+    "targets_in": plots.targets_in,
+    "OVER_HEAD": vocabulary.OVER_HEAD,
+}
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples and their draws, as images (uint8) or as points in the plane (float).
+
+    Attributes:
+        finals: (N, C, H, W) or (N, 2).
+        draws: (N, M, C, H, W) or (N, M, 2).
+        maps: (N, H, W), standard deviations in shares of the images' range, or None.
+    """
+
+    finals: np.ndarray
+    draws: np.ndarray
+    maps: np.ndarray | None = None
+
+    @property
+    def are_points(self) -> bool:
+        return self.finals.ndim == 2
+
+    def at(self, chosen: np.ndarray) -> Samples:
+        return Samples(self.finals[chosen], self.draws[chosen], None if self.maps is None else self.maps[chosen])
+
+
+def render_page(results: dict, samples: Samples, examples: Mapping[str, np.ndarray] | None = None) -> str:
+    """The whole of index.html.
+
+    Args:
+        results: strict JSON types (see `values.plain`).
+        samples: rows in the order of `results["samples"]["rows"]`.
+        examples: of the application, as `application.checked_examples` gives them.
+    """
+    shown = selection(results, PAGE_SAMPLES)
+    heat = None if samples.maps is None else HeatScale.of(samples.maps)
+    images, embedded = _embedded(samples.at(shown), heat, results)
+    opening, grounds = headline(results["summary"].get("sentence"))
+    context = HELPERS | {
+        "results": results,
+        "first": "samples",
+        "headline": opening,
+        "grounds": grounds,
+        "series": series_of(results),
+        "verdict": verdict(results)[0],
+        "verdict_colour": verdict(results)[1],
+        "warnings": all_warnings(results),
+        "points": samples.are_points,
+        "heat": heat,
+        "total": len(samples.finals),
+        "shown": len(shown),
+        "images": images,
+        "examples": application.page_examples(examples or {}),
+        "data": page_data(results, shown) | embedded,
+        "retention": panels.retention(results),
+        "bins": panels.bins(results),
+        "forest": panels.forest(results),
+        "quality": panels.quality(results),
+        "scales": [panels.scale(entry, number) for number, entry in enumerate(posteriors.posteriors_in(results))],
+        "provenance": plots.provenance(results),
+        "configuration": yaml.safe_dump(results.get("config") or {}, sort_keys=False, allow_unicode=True),
+        "glossary": vocabulary.glossary_of(results),
+    }
+    return document.render("index.html.j2", context, SCRIPTS, ("page.css",))
+
+
+def all_warnings(results: dict) -> list[str]:
+    """Every warning of the run once, those about the judge's independence first."""
+    judge = results.get("judge") or {}
+    shared = "The judge is the encoder that makes the score: its verdict on that score does not count."
+    found = [shared] if judge.get("independent") is False else []
+    found += [*(judge.get("warnings") or []), *(results.get("warnings") or [])]
+    return list(dict.fromkeys(str(text) for text in found))
+
+
+def selection(results: dict, limit: int) -> np.ndarray:
+    """Indices of the samples that the page shows: all, or `limit` of them evenly along the first score's ranking."""
+    columns, rows = results["samples"]["columns"], results["samples"]["rows"]
+    if len(rows) <= limit:
+        return np.arange(len(rows))
+    column = columns.index(f"score_{results['scores'][0]['name']}")
+    ranking = np.argsort([row[column] if values.present(row[column]) else math.inf for row in rows], kind="stable")
+    return np.sort(ranking[np.round(np.linspace(0, len(rows) - 1, limit)).astype(int)])
+
+
+def page_data(results: dict, shown: np.ndarray) -> dict[str, Any]:
+    """The numbers that the page's script reads."""
+    series = [
+        {"name": entry.name, "label": entry.label, "kind": entry.kind, "colour": entry.variable}
+        for entry in series_of(results)
+    ]
+    rows = [[short(value) for value in results["samples"]["rows"][index]] for index in shown]
+    curves = [
+        {metric: _rounded(curve) for metric, curve in (score.get("curves") or {}).items()}
+        for score in results["scores"]
+    ]
+    classes = (results.get("data") or {}).get("class_names") or []
+    columns = results["samples"]["columns"]
+    kinds = vocabulary.KINDS
+    return {"series": series, "kinds": kinds, "columns": columns, "rows": rows, "classes": classes, "curves": curves}
+
+
+def _rounded(curve: dict[str, list]) -> dict[str, list]:
+    return {key: [short(value) for value in row] for key, row in curve.items()}
+
+
+def _embedded(samples: Samples, heat: HeatScale | None, results: dict) -> tuple[dict[str, Sprites], dict[str, Any]]:
+    """Sprite sheets (none for points), and where the script finds each sample, draw and map."""
+    many = samples.draws.shape[1]
+    if samples.are_points:
+        points = {"samples": samples.finals.round(4).tolist(), "draws": samples.draws.round(4).tolist()}
+        return {}, {"draws": many, "points": points}
+    groups = {"samples": samples.finals, "draws": samples.draws.reshape(-1, *samples.draws.shape[2:])}
+    embedded: dict[str, Any] = {"draws": many}
+    if samples.maps is not None and heat is not None:
+        groups["maps"] = heat.levels(samples.maps)
+        embedded["heat"] = page_heat(samples.maps, results)
+    packed = page_sprites(list(groups.values()), SAMPLE_BYTES * max(FEW_SAMPLES, len(samples.finals)))
+    images = dict(zip(groups, packed))
+    return images, embedded | {"sprites": {name: sheets.layout() for name, sheets in images.items()}}

@@ -1,0 +1,1 @@
+"""The page, tables and figures of many runs."""

@@ -1,0 +1,1 @@
+"""Training networks, judges and ensembles with Lightning; nothing here knows Hydra."""

@@ -1,0 +1,117 @@
+"""How the members of an ensemble are made, as plain data that is checked."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from genuq.errors import ConfigurationError, did_you_mean
+from genuq.models.checkpoints import reference_members
+from genuq.parallel.hardware import Hardware
+from genuq.training.modules import Optimisation
+
+KINDS = ("deep_ensemble", "posthoc_ensemble", "swag")
+
+
+@dataclass(frozen=True)
+class MemberSettings:
+    """How members are made.
+
+    Attributes:
+        kind: one of `KINDS`.
+        members: K; of swag, the snapshots.
+        checkpoints: finished members in place of a training: files, a pattern (`outputs/*/train/model.safetensors`, in
+            the order of their names), or `reference` for those shipped with genuq.
+        steps, batch_size, learning_rate, warmup_steps, weight_decay, ema_decay, class_dropout: as in `Optimisation`;
+            of each member, of swag the whole run.
+        rank: posthoc_ensemble: of the low-rank differences, None for full weights; swag: snapshots that are kept.
+        prior_relative_size: standard deviation of the prior over the root mean square of each tensor.
+        perturb_targets: see `AnchoredTraining`.
+        n_effective: data that the likelihood counts; None: the size of the training set.
+        observation_noise: s^2; None: the trained network's mean squared error on training images.
+        bits, gaussian: see `PosthocEnsemble`.
+        temperature: of the finished posterior.
+        seed: keys everything; member k of a deep ensemble is the training of seed + k.
+        hardware: where Lightning trains.
+    """
+
+    kind: str = "posthoc_ensemble"
+    members: int = 5
+    checkpoints: str | Sequence[str | Path] | None = None
+    steps: int = 150
+    batch_size: int = 128
+    learning_rate: float = 3e-4
+    warmup_steps: int = 20
+    weight_decay: float = 0.0
+    ema_decay: float = 0.999
+    class_dropout: float = 0.1
+    rank: int | None = None
+    prior_relative_size: float = 0.02
+    perturb_targets: bool = True
+    n_effective: float | None = None
+    observation_noise: float | None = None
+    bits: int = 16
+    gaussian: bool = False
+    temperature: float = 1.0
+    seed: int = 0
+    hardware: Hardware = field(default_factory=Hardware)
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ConfigurationError(f"posterior.name = '{self.kind}' has no members.{did_you_mean(self.kind, KINDS)}")
+        few = 2 if self.kind == "swag" else 1
+        for name, lowest in {"members": few, "rank": few, "steps": 1, "batch_size": 1}.items():
+            value = getattr(self, name)
+            if value is not None and value < lowest:
+                raise ConfigurationError(f"posterior.{name} = {value}; it must be at least {lowest}.")
+        for name in ("learning_rate", "prior_relative_size"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ConfigurationError(f"posterior.{name} = {getattr(self, name)}; it must be positive.")
+        if self.kind == "swag" and self.steps < self.members:
+            raise ConfigurationError(
+                f"posterior.members = {self.members} snapshots need as many steps; posterior.steps = {self.steps}."
+            )
+
+    @property
+    def optimisation(self) -> Optimisation:
+        shared = {part.name: getattr(self, part.name) for part in fields(Optimisation)}
+        return Optimisation(**shared | {"warmup_steps": min(self.warmup_steps, max(1, self.steps // 5))})
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What trained members depend on, as plain data."""
+        hardware = {"precision": self.hardware.precision, "gradient_clip": self.hardware.gradient_clip}
+        afterwards = ("checkpoints", "temperature", "gaussian")
+        return {key: value for key, value in asdict(self).items() if key not in afterwards} | {"hardware": hardware}
+
+    def given(self, reference: str) -> list[Path]:
+        """Files of finished members that `checkpoints` names; none where they are to be made.
+
+        Args:
+            reference: name of the reference model, whose members may be shipped.
+
+        Raises:
+            ConfigurationError: no file matches, or none is shipped for this model.
+        """
+        chosen = self.checkpoints
+        if chosen is None:
+            return []
+        if chosen == "reference":
+            return reference_members(reference, self.kind)
+        if not isinstance(chosen, str):
+            return [Path(path) for path in chosen]
+        paths = sorted(map(Path, glob.glob(str(Path(chosen).expanduser()))))
+        if not paths:
+            raise ConfigurationError(f"posterior.checkpoints = '{chosen}' matches no file.")
+        return paths
+
+    def count(self, reference: str) -> int | None:
+        """How many different draws there will be, None for any number; known before any work."""
+        if self.kind == "swag" or self.gaussian:
+            return None
+        if self.checkpoints is None:
+            return self.members
+        return len(self.given(reference)) if self.kind == "deep_ensemble" else None

@@ -1,0 +1,135 @@
+"""Running a training to its end with Lightning, on any hardware, from where it was killed."""
+
+from __future__ import annotations
+
+import warnings
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from genuq import files, machine
+from genuq.config.schemas import TrainerConfig
+from genuq.errors import CheckpointError, ConfigurationError, did_you_mean
+from genuq.parallel import fsdp
+from genuq.parallel.hardware import Hardware
+from genuq.training.modules import Training
+
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true", fsdp.STRATEGY)
+
+
+def complete(
+    module: Training,
+    hardware: Hardware,
+    folder: Path | None = None,
+    logger: Any = False,
+    callbacks: Sequence[lightning.Callback] = (),
+) -> None:
+    """Train to the last step, from the checkpoint in `folder` if there is one.
+
+    Args:
+        folder: for `last.ckpt`; without one nothing is written, and a killed training starts anew.
+
+    Raises:
+        CheckpointError: the checkpoint is truncated or was altered.
+        NonFiniteError: the loss became NaN or infinite.
+    """
+    machine.quieten_lightning()
+    last = None if folder is None else folder / "last.ckpt"
+    resumes = last is not None and last.exists()
+    if last is not None and resumes:
+        require_whole(last)
+    keep = [] if folder is None else [_keeping_last(folder, hardware.checkpoint_every)]
+    trainer = lightning.Trainer(
+        max_steps=module.optimisation.steps,
+        max_epochs=-1,
+        accelerator=hardware.accelerator,
+        devices=hardware.devices,
+        num_nodes=hardware.num_nodes,
+        strategy=fsdp.strategy() if hardware.strategy == fsdp.STRATEGY else hardware.strategy,
+        precision=hardware.precision,
+        gradient_clip_val=hardware.gradient_clip,
+        logger=logger,
+        callbacks=[*keep, *callbacks],
+        plugins=[WholeCheckpoints()],
+        enable_checkpointing=folder is not None,
+        enable_progress_bar=any(isinstance(part, lightning.pytorch.callbacks.ProgressBar) for part in callbacks),
+        use_distributed_sampler=False,
+        enable_model_summary=False,
+        log_every_n_steps=20,
+    )
+    with warnings.catch_warnings():
+        # a resumed loader starts at its step by itself, short trainings are no mistake, nor is a frozen autoencoder
+        mistaken = "num_workers|not resumable|logging interval|is not empty|in eval mode|returned a view tensor"
+        warnings.filterwarnings("ignore", message=f".*({mistaken}).*")
+        trainer.fit(module, ckpt_path=str(last) if resumes else None, weights_only=True)
+
+
+def for_one_pass(where: Hardware, precision: Any) -> lightning.Trainer:
+    """A trainer that shows and keeps nothing, for one pass over data that are dealt to the processes already."""
+    machine.quieten_lightning()
+    return lightning.Trainer(
+        accelerator=where.accelerator,
+        devices=where.devices,
+        num_nodes=where.num_nodes,
+        strategy=where.strategy,
+        precision=precision,
+        logger=False,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        inference_mode=False,  # some passes need gradients at the layers' outputs
+    )
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints that appear whole or not at all: Lightning's own go through the system's temporary folder, and on
+    another disk than that they are copied into their place.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        with files.replacing(path) as temporary:
+            torch.save(checkpoint, temporary)
+
+
+def _keeping_last(folder: Path, every: int) -> ModelCheckpoint:
+    return ModelCheckpoint(folder, "last", every_n_train_steps=every, enable_version_counter=False, save_last=False)
+
+
+def require_whole(checkpoint: Path) -> None:
+    """Raise CheckpointError for a truncated or altered checkpoint of a training, which is a zip archive."""
+    try:
+        with zipfile.ZipFile(checkpoint) as archive:
+            broken = archive.testzip()
+    except zipfile.BadZipFile:
+        broken = "its directory"
+    if broken:
+        raise CheckpointError(
+            f"{checkpoint} is truncated or was altered ({broken} is broken). Delete it and run the same command again."
+        )
+
+
+def check_trainer(settings: TrainerConfig) -> None:
+    """Raise ConfigurationError for a strategy, or a precision with it, that this trainer does not know."""
+    if settings.strategy not in STRATEGIES:
+        raise ConfigurationError(
+            f"trainer.strategy = '{settings.strategy}' is not known here.{did_you_mean(settings.strategy, STRATEGIES)}"
+        )
+    if settings.strategy == fsdp.STRATEGY:
+        fsdp.sharder()
+        if settings.precision not in fsdp.PRECISIONS:
+            raise ConfigurationError(
+                f"trainer.precision = '{settings.precision}' cannot be had with trainer.strategy = "
+                f"'{fsdp.STRATEGY}'; choose {', '.join(fsdp.PRECISIONS)}."
+            )
+    if (settings.devices < 1 and settings.devices != -1) or settings.num_nodes < 1:
+        raise ConfigurationError(
+            f"trainer.devices = {settings.devices}, trainer.num_nodes = {settings.num_nodes}: at least one process on "
+            "one machine is needed (devices: -1 for all GPUs)."
+        )
