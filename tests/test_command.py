@@ -128,7 +128,7 @@ def test_the_wheel_works_outside_the_clone(wheel: Path, tmp_path: Path) -> None:
         archive.extractall(tmp_path / "site")
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import genuq; assert genuq.__file__.startswith(sys.argv[1])\n"
-        "from genuq.stages import configuration; configuration.register()\n"
+        "from genuq.config import schemas; schemas.register()\n"
         "from genuq.config.compose import check_overrides, config_directory\n"
         "check_overrides(['experiment=quickstart']); print(config_directory())\n"
         "genuq.load_reference('flow_matching')"

@@ -147,7 +147,7 @@ from test_fit_streaming import SETTINGS, in_double, problem
 from genuq import files
 from genuq.data import as_dataset
 from genuq.posteriors import fit_by
-from genuq.stages import runtime
+from genuq.parallel import collectives
 from genuq.training.streaming import StreamingPass, stream
 from genuq.training.trainer import Hardware
 

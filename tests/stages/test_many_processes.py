@@ -18,6 +18,7 @@ from small_runs import POINTS, composed, copied, launch, run_of
 from genuq import files
 from genuq.errors import ConfigurationError, ProcessError
 from genuq.parallel import collectives, workers
+from genuq.parallel.hardware import Hardware
 from genuq.pipeline.execute import execute
 from genuq.pipeline.run import Run
 from genuq.pipeline.stages import sample as sampling
@@ -203,10 +204,10 @@ def same_sweeps(alone: Path, root: Path) -> None:
         same_results(opened(alone / seed, seed), opened(job, seed, f"store={root}/outputs/store"))
 
 
-def test_one_process_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "connector", lambda run: pytest.fail("connected"))
+def test_one_process_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "connector", lambda hardware: pytest.fail("connected"))
     checked: list[bool] = []
-    with workers.together(Run(composed(*POINTS), tmp_path, "genuq"), lambda: checked.append(True)):
+    with workers.connected_processes(Hardware(), "task", lambda: checked.append(True)):
         assert checked
         assert collectives.agree(3) == 3 and collectives.totals({"a": 1.5}) == {"a": 1.5}
 
@@ -240,7 +241,6 @@ def test_a_process_that_waits_for_the_dead_is_ended(
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")
-def test_devices_that_are_not_there_are_refused_by_their_key(tmp_path: Path) -> None:
-    run = Run(composed(*POINTS, "trainer.devices=2", "trainer.accelerator=gpu"), tmp_path, "genuq")
+def test_devices_that_are_not_there_are_refused_by_their_key() -> None:
     with pytest.raises(ConfigurationError, match=r"trainer\.accelerator = 'gpu' with trainer\.devices = 2"):
-        workers.connector(run)
+        workers.connector(Hardware(devices=2, accelerator="gpu"))

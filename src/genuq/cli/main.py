@@ -136,11 +136,12 @@ def execute(config: DictConfig, folder: Path, command: str, origin: Job | None =
         GenuqError: what is wrong with the configuration, the data or an artefact.
     """
     from genuq.pipeline import execute as pipeline  # imports torch and lightning: after the check of the overrides
+    from genuq.tracking.loggers import Loggers
 
     OmegaConf.resolve(config)
     folder.mkdir(parents=True, exist_ok=True)
     files.write_text(folder / "config.yaml", OmegaConf.to_yaml(config))
-    pipeline.execute(config, folder, command, job=origin)
+    pipeline.execute(config, folder, command, job=origin, tracker=Loggers())
 
 
 def command_line() -> str:

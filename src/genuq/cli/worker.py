@@ -13,17 +13,17 @@ from omegaconf import OmegaConf
 from genuq import machine
 from genuq.errors import GenuqError
 from genuq.parallel.workers import number
+from genuq.pipeline import execute
+from genuq.tracking.loggers import Loggers
 
 
 def main() -> None:
     """A further process: works along on what standard input says, until the job ends or standard input does."""
-    from genuq.pipeline import execute
-
     task = json.loads(sys.stdin.readline())
     threading.Thread(target=end_with_input, daemon=True).start()
     machine.prepare()
     try:
-        execute.execute(OmegaConf.create(task["config"]), Path(task["folder"]), task["command"])
+        execute.execute(OmegaConf.create(task["config"]), Path(task["folder"]), task["command"], tracker=Loggers())
     except GenuqError as error:
         sys.exit(f"error in process {number()}: {error}")
     except KeyboardInterrupt:
@@ -34,3 +34,7 @@ def end_with_input() -> None:
     while os.read(0, 1):  # not sys.stdin: its lock would be held while the interpreter ends
         pass
     os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

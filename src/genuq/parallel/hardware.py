@@ -24,3 +24,8 @@ class Hardware:
     gradient_clip: float = 1.0
     checkpoint_every: int = 100
     num_nodes: int = 1
+
+    @property
+    def several(self) -> bool:
+        """Whether more than one process is asked for, or a strategy that connects them."""
+        return self.devices != 1 or self.num_nodes != 1 or self.strategy != "auto"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import datetime
-import json
 import os
 import signal
 import subprocess
@@ -19,11 +18,8 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from genuq.cli.worker import main
 from genuq.errors import ConfigurationError, GenuqError, ProcessError
-from genuq.pipeline.run import Run
+from genuq.parallel.hardware import Hardware
 
 PATIENCE = datetime.timedelta(days=7)  # of processes for each other: the first one does some stages alone
 GRACE = 60.0  # seconds that the first process has to notice that another one died
@@ -32,26 +28,28 @@ RANK = "LOCAL_RANK"  # set in every process of several: Lightning's word for its
 
 
 @contextlib.contextmanager
-def together(run: Run, check: Callable[[], object]) -> Iterator[None]:
+def connected_processes(hardware: Hardware, task: str, check: Callable[[], object]) -> Iterator[None]:
     """Within it, all processes that the trainer asks for are connected; nothing happens where it asks for one.
 
     Args:
+        hardware: the processes asked for.
+        task: one line of text, from which a further process knows what to work along on.
         check: called before any process is started.
 
     Raises:
         ConfigurationError: devices that this machine has not.
         ProcessError: another process died.
     """
-    if not asks_for_several(run):
+    if not hardware.several:
         check()
         yield
         return
-    fabric = connector(run)
+    fabric = connector(hardware)
     environment: Any = fabric.strategy.cluster_environment
     if environment.creates_processes_externally:
         with ending_on_errors():
             join(fabric)
-            if not was_started():
+            if not is_worker():
                 check()
             yield
             fabric.barrier()  # what the first one makes last is there for all
@@ -64,7 +62,7 @@ def together(run: Run, check: Callable[[], object]) -> Iterator[None]:
         "MASTER_PORT": str(environment.main_port),
         **threads(fabric),
     }
-    with changed_environment(variables), started(run, fabric.strategy.num_processes), connected(run):
+    with changed_environment(variables), started(task, fabric.strategy.num_processes), connected(hardware):
         yield
 
 
@@ -97,32 +95,26 @@ def number() -> int:
     return processes.get_rank() if processes.is_initialized() else int(os.environ.get(RANK, "0"))
 
 
-def asks_for_several(run: Run) -> bool:
-    settings = run.config.trainer
-    return settings.devices != 1 or settings.num_nodes != 1 or settings.strategy != "auto"
-
-
-def was_started() -> bool:
+def is_worker() -> bool:
     """Whether this process was started by another one of ours, to work along."""
     return STARTED in os.environ
 
 
-def connector(run: Run) -> Any:
+def connector(hardware: Hardware) -> Any:
     """Lightning's view of the processes; its `launch` connects them."""
     from lightning.fabric import Fabric  # slow to import
     from lightning.fabric.strategies import DDPStrategy
 
-    settings = run.config.trainer
     try:
         return Fabric(
-            accelerator=settings.accelerator,
-            devices=settings.devices,
-            num_nodes=settings.num_nodes,
+            accelerator=hardware.accelerator,
+            devices=hardware.devices,
+            num_nodes=hardware.num_nodes,
             strategy=DDPStrategy(timeout=PATIENCE),
         )
     except Exception as error:  # of a class of Lightning's own that is no part of its interface
         raise ConfigurationError(
-            f"trainer.accelerator = '{settings.accelerator}' with trainer.devices = {settings.devices}: {error}"
+            f"trainer.accelerator = '{hardware.accelerator}' with trainer.devices = {hardware.devices}: {error}"
         ) from error
 
 
@@ -150,10 +142,10 @@ def changed_environment(variables: dict[str, str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def connected(run: Run) -> Iterator[None]:
+def connected(hardware: Hardware) -> Iterator[None]:
     import torch.distributed
 
-    fabric = connector(run)
+    fabric = connector(hardware)
     fabric.launch()
     fabric.barrier()
     try:
@@ -164,9 +156,8 @@ def connected(run: Run) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def started(run: Run, count: int) -> Iterator[None]:
+def started(task: str, count: int) -> Iterator[None]:
     """The further processes of this machine, `count` with this one; none outlives the block."""
-    task = json.dumps({"config": OmegaConf.to_yaml(run.config), "folder": str(run.folder), "command": run.command})
     others = [start(rank, task) for rank in range(1, count)]
     left = threading.Event()
     for rank, other in enumerate(others, 1):
@@ -194,7 +185,7 @@ def started(run: Run, count: int) -> Iterator[None]:
 def start(rank: int, task: str) -> subprocess.Popen[str]:
     """A process that works along; it ends when its standard input does, and so with this one."""
     other = subprocess.Popen(
-        [sys.executable, "-P", "-m", "genuq.parallel.workers"],
+        [sys.executable, "-P", "-m", "genuq.cli.worker"],
         env=os.environ | {RANK: str(rank), STARTED: "1"},
         stdin=subprocess.PIPE,
         text=True,
@@ -225,7 +216,3 @@ def watch(other: subprocess.Popen[str], name: str, left: threading.Event) -> Non
     if other.wait() != 0 and not left.wait(GRACE):
         print(f"error: {message(name, other)}", file=sys.stderr, flush=True)
         os._exit(1)
-
-
-if __name__ == "__main__":
-    main()

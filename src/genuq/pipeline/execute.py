@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from genuq.config import finished
@@ -13,7 +14,7 @@ from genuq.display import Display
 from genuq.parallel import collectives, workers
 from genuq.pipeline import preflight
 from genuq.pipeline.recording import record_of
-from genuq.pipeline.run import Run
+from genuq.pipeline.run import Run, hardware_of
 from genuq.pipeline.stage import STAGES, register
 from genuq.pipeline.stages.apply import Apply
 from genuq.pipeline.stages.embed import Embed
@@ -24,6 +25,7 @@ from genuq.pipeline.stages.report import Report
 from genuq.pipeline.stages.sample import Sample
 from genuq.pipeline.stages.score import Score
 from genuq.pipeline.stages.train import Train, TrainJudge
+from genuq.pipeline.tracker import NoTracker, Tracker
 from genuq.store.records import write_record
 
 for _stage in (Train, TrainJudge, Fit, Sample, Propagate, Embed, Score, Evaluate, Apply, Report):
@@ -39,20 +41,27 @@ def opened(config: DictConfig, folder: Path, command: str = "genuq") -> Run:
 
 
 def execute(
-    config: DictConfig, folder: Path, command: str, display: Display | None = None, job: Job | None = None
+    config: DictConfig,
+    folder: Path,
+    command: str,
+    display: Display | None = None,
+    job: Job | None = None,
+    tracker: Tracker | None = None,
 ) -> Run:
     """Check everything, then run the stages named by `config.stages`, in the order of the pipeline.
 
     The study's record of the run is written at the end, and the stamp by which a sweep knows that it is finished.
     """
-    quiet = workers.was_started() or not collectives.is_first_process()
-    run, display = Run(config, folder, command, job or Job()), display or Display(Console(quiet=quiet))
+    quiet = workers.is_worker() or not collectives.is_first_process()
+    run = Run(config, folder, command, job or Job(), tracker=tracker or NoTracker())
+    display = display or Display(Console(quiet=quiet))
+    task = json.dumps({"config": OmegaConf.to_yaml(config), "folder": str(folder), "command": command})
 
     def check() -> None:
         with display.busy("checking the configuration, the data and the weights"):
             preflight.check(run)
 
-    with workers.together(run, check):
+    with workers.connected_processes(hardware_of(run), task, check):
         first = collectives.is_first_process()
         if first:
             write_record(run.store, record_of(run))

@@ -11,7 +11,7 @@ from genuq.errors import ConfigurationError, did_you_mean
 from genuq.pipeline.columns import check_columns, check_watchers
 from genuq.pipeline.objective import check_objective
 from genuq.pipeline.posteriors import check_posteriors, key_of, of_members, settings_of
-from genuq.pipeline.run import Run
+from genuq.pipeline.run import Run, hardware_of
 from genuq.pipeline.stage import STAGES
 from genuq.pipeline.stages import evaluate
 from genuq.pipeline.stages.apply import applied, check_application
@@ -37,7 +37,7 @@ def check_settings(run: Run) -> None:
     """All but whether every image can be read, which takes a while where there are many."""
     check_names(run)
     check_logger(run)
-    check_trainer(run.config.trainer)
+    check_trainer(hardware_of(run, shards=True))
     stages = set(run.config.stages)
     if stages & {"train", "fit", "sample"}:
         run.sampler.check(run.architecture)

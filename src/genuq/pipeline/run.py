@@ -24,6 +24,7 @@ from genuq.models import GenerativeModel, Sampler, find_head
 from genuq.models.checkpoints import load_model, reference_path
 from genuq.parallel import fsdp
 from genuq.parallel.hardware import Hardware
+from genuq.pipeline.tracker import NoTracker, Tracker
 from genuq.store.artefact import StageFolder
 
 
@@ -38,6 +39,7 @@ class Run:
         job: where the configuration comes from.
         artefacts: those of the stages, once they were asked for.
         verified: stages whose artefacts were read through and found whole.
+        tracker: looks on.
         read: size and time of change of the files outside the store that the artefacts depend on.
     """
 
@@ -48,6 +50,7 @@ class Run:
     artefacts: dict[str, StageFolder] = field(default_factory=dict)
     verified: set[str] = field(default_factory=set)
     read: dict[str, list[int]] = field(default_factory=dict)
+    tracker: Tracker = field(default_factory=NoTracker)
 
     @property
     def store(self) -> Path:

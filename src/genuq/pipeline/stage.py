@@ -14,7 +14,6 @@ from genuq.parallel import collectives
 from genuq.pipeline.run import Run
 from genuq.store.artefact import MANIFEST, StageFolder
 from genuq.store.disk import reporting_full_disk
-from genuq.tracking import loggers
 
 
 class Stage(ABC):
@@ -92,7 +91,7 @@ class Stage(ABC):
         if made(folder, lambda: self.make(run, folder, display), self.name, display):
             folder.verify(thoroughly=False)
             display.say(f"{self.name}: already done, reused")
-        loggers.observe(run, self.name, folder, display)
+        run.tracker.observe(run, self.name, folder, display)
 
     def make(self, run: Run, folder: StageFolder, display: Display) -> None:
         self.require_inputs(run)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from lightning.pytorch.loggers import CSVLogger, Logger
+from typing import Any
+
+from lightning.pytorch.loggers import CSVLogger
 
 from genuq import files
 from genuq.display import Display
@@ -11,26 +13,28 @@ from genuq.store.artefact import StageFolder
 from genuq.tracking.numbers import evaluation_numbers
 
 
-def lightning_logger(run: Run, stage: str, part: str, display: Display) -> Logger | bool:
-    """The logger of one training, of which a stage may have several."""
-    name = run.config.logger.name
-    if name == "csv":
-        return CSVLogger(run.folder / "logs", name=f"train-{part}", version="")
-    if name == "wandb":
-        from genuq.tracking import wandb_run  # only whoever asks for wandb needs it
+class Loggers:
+    """The tracker that `logger=csv|wandb|none` asks for."""
 
-        return wandb_run.training_logger(run, stage, part, display)
-    return False
+    def training_logger(self, run: Run, stage: str, part: str, display: Display) -> Any:
+        """Lightning's logger of one training, of which a stage may have several; False for none."""
+        name = run.config.logger.name
+        if name == "csv":
+            return CSVLogger(run.folder / "logs", name=f"train-{part}", version="")
+        if name == "wandb":
+            from genuq.tracking import wandb_run  # only whoever asks for wandb needs it
 
+            return wandb_run.training_logger(run, stage, part, display)
+        return False
 
-def observe(run: Run, stage: str, folder: StageFolder, display: Display) -> None:
-    """Log a finished stage, whether it was made now or found."""
-    name = run.config.logger.name
-    if name == "csv" and stage == "evaluate":
-        numbers = evaluation_numbers(run, files.read_json(folder.path / "evaluation.json"))
-        lines = [f"{name},{value!r}" for name, value in numbers.items()]
-        files.write_text(run.folder / "logs" / "evaluation.csv", "\n".join(["name,value", *lines]) + "\n")
-    elif name == "wandb":
-        from genuq.tracking import wandb_run
+    def observe(self, run: Run, stage: str, folder: StageFolder, display: Display) -> None:
+        """Log a finished stage, whether it was made now or found."""
+        name = run.config.logger.name
+        if name == "csv" and stage == "evaluate":
+            numbers = evaluation_numbers(run, files.read_json(folder.path / "evaluation.json"))
+            lines = [f"{name},{value!r}" for name, value in numbers.items()]
+            files.write_text(run.folder / "logs" / "evaluation.csv", "\n".join(["name,value", *lines]) + "\n")
+        elif name == "wandb":
+            from genuq.tracking import wandb_run  # only whoever asks for wandb needs it
 
-        wandb_run.observe(run, stage, folder, display)
+            wandb_run.observe(run, stage, folder, display)

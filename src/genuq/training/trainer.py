@@ -14,7 +14,6 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from genuq import files, machine
-from genuq.config.schemas import TrainerConfig
 from genuq.errors import CheckpointError, ConfigurationError, did_you_mean
 from genuq.parallel import fsdp
 from genuq.parallel.hardware import Hardware
@@ -115,7 +114,7 @@ def require_whole(checkpoint: Path) -> None:
         )
 
 
-def check_trainer(settings: TrainerConfig) -> None:
+def check_trainer(settings: Hardware) -> None:
     """Raise ConfigurationError for a strategy, or a precision with it, that this trainer does not know."""
     if settings.strategy not in STRATEGIES:
         raise ConfigurationError(

@@ -22,7 +22,6 @@ from genuq.pipeline.stage import Stage
 from genuq.posteriors.fitting.regression import regression_batches
 from genuq.randomness import HELD_OUT
 from genuq.store.artefact import StageFolder
-from genuq.tracking.loggers import lightning_logger
 from genuq.training.modules import AutoencoderTraining, ClassifierTraining, GenerativeTraining, Optimisation, Training
 from genuq.training.trainer import complete
 
@@ -150,6 +149,6 @@ def fit(run: Run, stage: str, module: Training, folder: Path, display: Display) 
     """Train to the end what `folder` is called after, from the last checkpoint in it if there is one."""
     what = folder.name
     display.say(f"training the {what}: {module.optimisation.steps} steps of {module.optimisation.batch_size}")
-    logger = lightning_logger(run, stage, what, display)
+    logger = run.tracker.training_logger(run, stage, what, display)
     shards = isinstance(module, GenerativeTraining)
     complete(module, hardware_of(run, shards), folder, logger, [RichProgressBar(leave=True)])
