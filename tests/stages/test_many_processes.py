@@ -141,12 +141,12 @@ from pathlib import Path
 sys.path[:0] = sys.argv[2:]
 import test_many_processes as t
 
-def start(rank, task, start=t.processes.start):
+def start(rank, task, start=t.workers.start):
     other = start(rank, task)
     print(other.pid, flush=True)
     return other
 
-t.processes.start = start
+t.workers.start = start
 t.sampling.one_shard = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
 t.launch(Path(sys.argv[1]), *t.POINTS, *t.SMALL_BATCHES, t.STAGES, *t.TWO, "seed=0")
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -13,7 +12,7 @@ from genuq.errors import ArtefactError
 from genuq.parallel import collectives
 from genuq.pipeline.run import Run
 from genuq.store.artefact import MANIFEST, StageFolder
-from genuq.store.disk import reporting_full_disk
+from genuq.store.once import make_once
 
 
 class Stage(ABC):
@@ -24,7 +23,7 @@ class Stage(ABC):
         version: raised whenever the stage's results change for the same inputs.
         inputs: stages whose artefacts it reads; see `needs`.
         groups: parts of the configuration that its result depends on.
-        shared: whether all processes work on it, each in `assist`.
+        shared: whether all processes of the run do its work together; else the first does, and the others wait.
     """
 
     name: ClassVar[str]
@@ -51,11 +50,10 @@ class Stage(ABC):
 
     @abstractmethod
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
-        """Make the artefacts; returns notes for the manifest."""
+        """Make the artefact; returns the notes for its manifest.
 
-    def assist(self, run: Run, display: Display) -> None:
-        """What the further processes of a shared stage do: they work along."""
-        return
+        All processes of the run are here where the stage is `shared`; what only one may do, the first one does.
+        """
 
     def folder(self, run: Run) -> StageFolder:
         """The stage's artefact in this run, whose fingerprint covers its settings and everything upstream."""
@@ -85,28 +83,19 @@ class Stage(ABC):
         )
 
     def execute(self, run: Run, display: Display) -> None:
-        """Make the artefact unless it is there, and leave a link to it in the run's folder."""
-        folder = self.folder(run)
-        run.link(self.name)
-        if made(folder, lambda: self.make(run, folder, display), self.name, display):
-            folder.verify(thoroughly=False)
-            display.say(f"{self.name}: already done, reused")
-        run.tracker.observe(run, self.name, folder, display)
+        """Make the artefact unless it is there, and leave a link to it in the run's folder; in all processes alike."""
+        folder, first = self.folder(run), collectives.is_first_process()
+        if first:
+            run.link(self.name)
 
-    def make(self, run: Run, folder: StageFolder, display: Display) -> None:
-        self.require_inputs(run)
-        started = time.perf_counter()
-        with reporting_full_disk(folder.path):
-            notes = self.work(run, folder, display)
-            seconds = time.perf_counter() - started
-            folder.complete(seconds, notes)
-        display.say(f"{self.name}: {seconds:.1f} s")
+        def work() -> Mapping[str, Any]:
+            if first:
+                self.require_inputs(run)
+            return self.work(run, folder, display)
 
-    def work_along(self, run: Run, display: Display) -> None:
-        """What `execute` is in the further processes: in step with it, also through the stages that are not shared."""
-        self.folder(run)  # known from here on, as in the first process
-        if not was_made() and self.shared:
-            self.assist(run, display)
+        make_once(folder, work, self.name, display, self.shared)
+        if first:
+            run.tracker.observe(run, self.name, folder, display)
 
 
 STAGES: dict[str, Stage] = {}
@@ -115,34 +104,6 @@ STAGES: dict[str, Stage] = {}
 def register(stage: type[Stage]) -> None:
     """Add a stage to the pipeline, in the order of registration."""
     STAGES[stage.name] = stage()
-
-
-def made(folder: StageFolder, make: Any, name: str, display: Display) -> bool:
-    """Make an artefact, in the first process, unless it was there already; says whether it was.
-
-    No two processes that share the store make it at once: the later one waits, and finds it. All processes of one run
-    go the same way, whatever happens on the disk meanwhile.
-    """
-
-    def waiting() -> None:
-        display.say(f"{name}: another run is making it; waiting")
-        collectives.agree("waiting")
-
-    if folder.is_current():
-        return collectives.agree(True)
-    with folder.exclusively(waiting):
-        if collectives.agree(folder.is_current()):
-            return True
-        folder.path.mkdir(parents=True, exist_ok=True)
-        make()
-    return False
-
-
-def was_made() -> bool:
-    """In a further process, while the first one is in `made`: whether the artefact was there already."""
-    while (answer := collectives.agree(None)) == "waiting":
-        pass
-    return answer
 
 
 def checkpoint_identity(run: Run) -> str:

@@ -26,7 +26,7 @@ from genuq.planning import footprint
 from genuq.planning.costs import Piece, fit_evaluations
 from genuq.planning.planned import PlannedRun
 from genuq.posteriors import KFACLaplace
-from genuq.posteriors.fitting.fitting import in_this_process
+from genuq.posteriors.fitting.runner import PassRunner
 from genuq.training.modules import AutoencoderTraining, ClassifierTraining, GenerativeTraining, Training
 from genuq.training.trainer import complete
 
@@ -245,7 +245,7 @@ def decompositions(run: PlannedRun, name: str) -> float:
 
 def timed_fit(model: GenerativeModel, run: PlannedRun, settings: posteriors.FitSettings) -> float:
     started = time.perf_counter()
-    posteriors.fit_by(in_this_process(model, None), model, run.training_set, settings)
+    posteriors.fit_by(PassRunner(model).run, model, run.training_set, settings)
     return time.perf_counter() - started
 
 

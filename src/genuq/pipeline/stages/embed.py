@@ -11,6 +11,7 @@ from torch import Tensor
 from genuq import data, files
 from genuq.display import Display
 from genuq.models import to_bytes, to_unit
+from genuq.parallel import collectives
 from genuq.pipeline.columns import columns_of, is_version
 from genuq.pipeline.run import Run
 from genuq.pipeline.sharded import deal
@@ -55,21 +56,19 @@ class Embed(Stage):
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         real = folder.path / REAL
-        if not real.exists():
+        if collectives.is_first_process() and not real.exists():
             reference = reference_images(run)
             with display.bar("embedding real images", len(reference)) as advance:
                 features = run.judge.embed(reference, batch_size=256, progress=advance)
             files.write_tensors(real, {"real": features})
-        self.assist(run, display)
-        return {"likelihood": run.likelihood.name, "judge": run.judge.name}
 
-    def assist(self, run: Run, display: Display) -> None:
         def make(indices: list[int], advance: Callable[[int], None]) -> dict[str, Tensor]:
             tensors = one_shard(run, run.path("sample") / shard_name(indices[0], indices[-1] + 1))
             advance(len(indices))
             return tensors
 
-        deal(run, self.folder(run), make, display, "embedding")
+        deal(run, folder, make, display, "embedding")
+        return {"likelihood": run.likelihood.name, "judge": run.judge.name}
 
 
 def one_shard(run: Run, samples_path: Path) -> dict[str, Tensor]:

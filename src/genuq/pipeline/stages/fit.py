@@ -13,6 +13,7 @@ from typing import Any
 
 from genuq import files, posteriors
 from genuq.display import Display
+from genuq.parallel import collectives
 from genuq.pipeline.posteriors import (
     FITTED,
     in_order,
@@ -23,18 +24,18 @@ from genuq.pipeline.posteriors import (
     settings_of,
     sized_by_exact,
 )
-from genuq.pipeline.run import Run, hardware_of
-from genuq.pipeline.stage import Stage, checkpoint_identity, made, was_made
+from genuq.pipeline.run import Run
+from genuq.pipeline.stage import Stage, checkpoint_identity
 from genuq.pipeline.stages.members import members_identity, run_members
 from genuq.posteriors import (
     ChosenScale,
     ExactLastLayerLaplace,
     FitResult,
 )
-from genuq.posteriors.fitting.fitting import Runner
 from genuq.posteriors.fitting.held_out import HeldOutSums
+from genuq.posteriors.fitting.runner import PassRunner
 from genuq.store.artefact import StageFolder, fingerprint
-from genuq.training.streaming import StreamingPass, stream
+from genuq.store.once import make_once
 
 FITTING_VERSION = 4  # raised whenever a fit gives another posterior from the same settings
 
@@ -60,19 +61,12 @@ class Fit(Stage):
         summaries = {}
         for name in in_order(run.posteriors()):
             part = fitting(run, name)
-            if made(part, partial(fit_one, run, name, part, display), f"posterior {name}", display):
-                part.verify()
-                display.say(f"posterior {name}: already fitted, reused")
-            gather(part.path, folder.path, name)
+            work = partial(fit_one, run, name, part.path, display)
+            make_once(part, work, f"posterior {name}", display, shared=True, thoroughly=True)
+            if collectives.is_first_process():
+                gather(part.path, folder.path, name)
             summaries[name] = part.notes()
         return {"posteriors": summaries}
-
-    def assist(self, run: Run, display: Display) -> None:
-        """Fit along: the sums of all processes are added within the passes."""
-        for name in in_order(run.posteriors()):
-            part = fitting(run, name)
-            if not was_made() and run.posteriors()[name]["match"] is None:
-                fitted_posterior(run, name, part.path, display)
 
 
 def fitting(run: Run, name: str) -> StageFolder:
@@ -100,12 +94,13 @@ def fitting_identity(run: Run, name: str) -> dict[str, Any]:
     }
 
 
-def fit_one(run: Run, name: str, part: StageFolder, display: Display) -> None:
-    started = time.perf_counter()
-    fitted = fitted_posterior(run, name, part.path, display)
-    fitted.posterior.save(part.path / FITTED)
-    shutil.rmtree(part.path / "passes", ignore_errors=True)
-    part.complete(time.perf_counter() - started, summary_of(fitted))
+def fit_one(run: Run, name: str, folder: Path, display: Display) -> dict[str, Any]:
+    """Fit one posterior in all processes; the first one writes it. Returns its summary."""
+    fitted = fitted_posterior(run, name, folder, display)
+    if collectives.is_first_process():
+        fitted.posterior.save(folder / FITTED)
+        shutil.rmtree(folder / "passes", ignore_errors=True)
+    return summary_of(fitted)
 
 
 def gather(part: Path, folder: Path, name: str) -> None:
@@ -138,8 +133,9 @@ def fitted_posterior(run: Run, name: str, folder: Path, display: Display) -> Fit
     if sized_by_exact(settings):
         fit_settings = replace(fit_settings, kind=ExactLastLayerLaplace.kind)
     with display.bar(f"fitting {settings['name']}", fit_settings.rows) as advance:
-        run_pass = runner(run, folder / "passes", fingerprint(settings), advance)
-        fitted = posteriors.fit_by(run_pass, run.model, run.training_set, fit_settings)
+        precision = run.config.trainer.precision
+        runner = PassRunner(run.model, folder / "passes", fingerprint(settings), precision, advance)
+        fitted = posteriors.fit_by(runner.run, run.model, run.training_set, fit_settings)
     if not sized_by_exact(settings):
         return fitted
     noise = matched(fitted.posterior, run, settings["name"], "the exact last-layer posterior")
@@ -159,16 +155,6 @@ def from_members(run: Run, settings: Mapping[str, Any], folder: Path, display: D
     }
     chosen = ChosenScale(posterior.require_final(), how, evidence=None, criterion="members")
     return FitResult(posterior, chosen, HeldOutSums(inputs=0), time.perf_counter() - started, forward_seconds=0.0)
-
-
-def runner(run: Run, folder: Path, identity: str, advance: Any) -> Runner:
-    """Does a pass through Lightning, on the trainer's devices."""
-    where = replace(hardware_of(run), accelerator=run.device.type)
-
-    def run_pass(part: Any, batches: Any, name: str) -> None:
-        stream(StreamingPass(run.model, part, batches, folder, name, identity, advance), where)
-
-    return run_pass
 
 
 def summary_of(fitted: FitResult) -> dict[str, Any]:

@@ -50,11 +50,8 @@ class Propagate(Stage):
         return run.config.propagator is not None
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
-        self.assist(run, display)
+        deal(run, folder, partial(one_shard, run, load_posterior(run)), display, "propagating")
         return {"propagator": run.config.propagator.name}
-
-    def assist(self, run: Run, display: Display) -> None:
-        deal(run, self.folder(run), partial(one_shard, run, load_posterior(run)), display, "propagating")
 
 
 def one_shard(

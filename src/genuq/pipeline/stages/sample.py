@@ -56,20 +56,6 @@ class Sample(Stage):
         }
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
-        drawn, seconds, made = self.sampled(run, folder, display)
-        return {  # the cost is that of the samples made now: an interrupted run left no times
-            "seconds_per_sample": {key: value / max(1, made) for key, value in seconds.items()},
-            "evaluations_per_sample": run.sampler.evaluations(run.model),
-            "relative_perturbation": {name: posterior.relative_perturbation() for name, posterior in drawn.items()},
-        }
-
-    def assist(self, run: Run, display: Display) -> None:
-        self.sampled(run, self.folder(run), display)
-
-    def sampled(
-        self, run: Run, folder: StageFolder, display: Display
-    ) -> tuple[dict[str, Posterior], dict[str, float], int]:
-        """Make what is missing; (what was drawn from, the seconds of all processes, samples made now)."""
         drawn = {name: load_posterior(run, name) for name in run.posteriors()}
         if "isotropic" in columns_of(run):
             drawn["isotropic"] = isotropic_like(drawn[OWN], run.model.network)
@@ -80,7 +66,12 @@ class Sample(Stage):
             return one_shard(run, drawn, indices, advance, seconds)
 
         made = deal(run, folder, make, display, "sampling", passes)
-        return drawn, collectives.totals(seconds), made
+        of_all = collectives.totals(seconds)
+        return {  # the cost is that of the samples made now: an interrupted run left no times
+            "seconds_per_sample": {key: value / max(1, made) for key, value in of_all.items()},
+            "evaluations_per_sample": run.sampler.evaluations(run.model),
+            "relative_perturbation": {name: posterior.relative_perturbation() for name, posterior in drawn.items()},
+        }
 
 
 def draws_of(run: Run, name: str) -> int:

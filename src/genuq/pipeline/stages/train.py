@@ -16,7 +16,7 @@ from genuq.display import Display
 from genuq.models import GenerativeModel, VAEAutoencoder
 from genuq.models.checkpoints import load_model, save_classifier, save_model
 from genuq.networks import Classifier
-from genuq.parallel import fsdp
+from genuq.parallel import collectives, fsdp
 from genuq.pipeline.run import Run, hardware_of
 from genuq.pipeline.stage import Stage
 from genuq.posteriors.fitting.regression import regression_batches
@@ -45,6 +45,10 @@ class Train(Stage):
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         model = self.trained(run, folder, display)
+        return self.kept(run, folder, model) if collectives.is_first_process() else {}
+
+    def kept(self, run: Run, folder: StageFolder, model: GenerativeModel) -> dict[str, Any]:
+        """Write the trained model; returns the notes of it."""
         notes: dict[str, Any] = {
             "data": run.training_set.name,
             "data_fingerprint": run.training_set.fingerprint,
@@ -55,9 +59,6 @@ class Train(Stage):
         for part in ("model", "autoencoder"):  # what a killed training would have gone on from
             shutil.rmtree(folder.path / part, ignore_errors=True)
         return notes
-
-    def assist(self, run: Run, display: Display) -> None:
-        self.trained(run, self.folder(run), display)
 
     def trained(self, run: Run, folder: StageFolder, display: Display) -> GenerativeModel:
         """The model with averaged weights; its autoencoder, where that is ours, is trained first."""
@@ -99,14 +100,15 @@ class TrainJudge(Stage):
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         training = self.trained(run, folder, display)
+        return self.kept(run, folder, training, display) if collectives.is_first_process() else {}
+
+    def kept(self, run: Run, folder: StageFolder, training: ClassifierTraining, display: Display) -> dict[str, Any]:
+        """Write the trained classifier; returns the notes of it."""
         accuracy = training.accuracy(run.test_set)
         save_classifier(folder.path / "judge.safetensors", training.classifier.cpu(), self.options(run), accuracy)
         shutil.rmtree(folder.path / "judge", ignore_errors=True)
         display.say(f"the judge finds the class of {accuracy:.1%} of the real test images")
         return {"real_test_accuracy": accuracy}
-
-    def assist(self, run: Run, display: Display) -> None:
-        self.trained(run, self.folder(run), display)
 
     def options(self, run: Run) -> dict[str, Any]:
         return {"shape": list(run.training_set.shape), "num_classes": run.training_set.num_classes}

@@ -28,6 +28,7 @@ from genuq.posteriors.exact import ExactLastLayerLaplace
 from genuq.posteriors.fitting.held_out import HeldOutSums
 from genuq.posteriors.fitting.passes import CurvaturePass, HeldOutPass, Pass, PredictivePass
 from genuq.posteriors.fitting.regression import RegressionBatches, regress
+from genuq.posteriors.fitting.runner import PassRunner
 from genuq.posteriors.fitting.scale import (
     ChosenScale,
     ScaleOptions,
@@ -254,22 +255,21 @@ def fit(
         scale=scale or ScaleOptions(),
         options=options,
     )
-    return fit_by(in_this_process(model, progress), model, as_dataset(training_data), settings)
+    runner = PassRunner(model, advance=counting(progress, settings.rows))
+    return fit_by(runner.run, model, as_dataset(training_data), settings)
 
 
-def in_this_process(model: GenerativeModel, progress: Progress | None) -> Runner:
-    """A runner without a trainer: every batch in turn."""
+def counting(progress: Progress | None, total: int) -> Callable[[int], None]:
+    """Adds up the rows that it is called with, and passes on (rows done, rows in all)."""
     done = 0
 
-    def run(part: Pass, batches: RegressionBatches, name: str) -> None:
+    def advance(rows: int) -> None:
         nonlocal done
-        for number in range(len(batches)):
-            part.add(model, regress(model, batches[number]))
-            done += batches.rows_in(number)
-            if progress:
-                progress(done, batches.total)
+        done += rows
+        if progress:
+            progress(done, total)
 
-    return run
+    return advance
 
 
 def fit_by(run: Runner, model: GenerativeModel, dataset: Dataset, settings: FitSettings) -> FitResult:
