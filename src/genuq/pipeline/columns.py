@@ -14,7 +14,7 @@ from genuq.analysis import ScoredSamples
 from genuq.errors import ConfigurationError
 from genuq.metrics import rarity, realism
 from genuq.models import GenerativeModel
-from genuq.pipeline.posteriors import OWN, is_control
+from genuq.pipeline.posteriors import MAIN_POSTERIOR, is_control
 from genuq.pipeline.run import Run
 from genuq.scores import BASELINES, FUNCTIONALS, SCORES, Entry, Watcher, entry, watch
 from genuq.store.shards import Shards
@@ -31,22 +31,22 @@ OPTIONS = {  # of a baseline, by the key of the configuration
 }
 
 
-def columns_of(run: Run) -> list[str]:
+def score_columns(run: Run) -> list[str]:
     """Names of all columns: the run's own score first, then by kind."""
     score = run.config.score
     pixels = [] if run.config.propagator is None else [PROPAGATED]
-    names = dict.fromkeys([score.name, *score.also, *pixels, *beside(run), *score.controls, "realism"])
+    names = dict.fromkeys([score.name, *score.also, *pixels, *other_posteriors(run), *score.controls, "realism"])
     return sorted(names, key=lambda name: -1 if name == score.name else KINDS.index(entry_of(run, name).kind))
 
 
-def beside(run: Run) -> list[str]:
+def other_posteriors(run: Run) -> list[str]:
     """Names of the posteriors beside the run's own."""
-    return [name for name in run.posteriors() if name != OWN]
+    return [name for name in run.posteriors() if name != MAIN_POSTERIOR]
 
 
 def entry_of(run: Run, name: str) -> Entry:
     """What is known of a column; that of a posterior beside the run's own is the functional of its draws."""
-    if name not in beside(run):
+    if name not in other_posteriors(run):
         return SCORES[name]
     label = f"{SCORES[functional_of(run)].label}: {name.replace('_', ' ').replace('posthoc', 'post-hoc')}"
     return Entry(label, "control" if is_control(run.posteriors()[name]) else "score", "draws")
@@ -82,7 +82,7 @@ def check_watchers(run: Run, model: GenerativeModel) -> None:
 def watched_settings(run: Run) -> dict[str, dict[str, Any]]:
     """The baselines that watch the sampler, with their options."""
     found = {}
-    for name in columns_of(run):
+    for name in score_columns(run):
         if name in BASELINES:
             chosen = {option: run.config.score[key] for key, option in OPTIONS[name].items()}
             found[name] = {k: tuple(v) if k == "window" else v for k, v in chosen.items() if v is not None}
@@ -97,10 +97,10 @@ def watched(run: Run, indices: Sequence[int], progress: Callable[[int], None]) -
     """The unperturbed samples as `image`, with the columns of what watched them and of what it cost."""
     found = watch(run.model, run.sampler, indices, watchers(run), progress)
     scores = {f"{WATCHED}{name}": values for name, values in found.scores.items()}
-    return {"image": found.samples, **scores, **spent(found.evaluations, len(indices))}
+    return {"image": found.samples, **scores, **evaluation_counts(found.evaluations, len(indices))}
 
 
-def spent(evaluations: Mapping[str, float], samples: int) -> dict[str, Tensor]:
+def evaluation_counts(evaluations: Mapping[str, float], samples: int) -> dict[str, Tensor]:
     """Measured evaluations of one sample as columns (N,)."""
     return {f"{SPENT}{name}": torch.full((samples,), value, dtype=torch.float64) for name, value in evaluations.items()}
 
@@ -123,13 +123,13 @@ def cost(run: Run, name: str, samples: Mapping[str, Tensor]) -> float:
     """Network evaluations of one sample that a score took beside those of sampling, as counted."""
     if name == PROPAGATED:
         return float(Shards(run.path("propagate")).read("evaluations").mean())
-    column = samples.get(f"{SPENT}{OWN if name in FUNCTIONALS else name}")
+    column = samples.get(f"{SPENT}{MAIN_POSTERIOR if name in FUNCTIONALS else name}")
     return 0.0 if column is None else float(column.mean())
 
 
 def scored_samples(run: Run, columns: Mapping[str, Tensor], samples: Mapping[str, Tensor]) -> dict[str, ScoredSamples]:
     """The columns with what a reader needs to know of them, the run's own score first."""
-    entries = {name: entry_of(run, name) for name in columns_of(run)}
+    entries = {name: entry_of(run, name) for name in score_columns(run)}
     return {
         name: ScoredSamples(columns[name], known.label, known.kind, cost(run, name, samples))
         for name, known in entries.items()

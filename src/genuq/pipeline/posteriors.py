@@ -22,8 +22,8 @@ from genuq.posteriors.fitting.held_out import HeldOutSums
 from genuq.scores import SCORES
 
 FITTED = "posterior.safetensors"
-OWN = "draws"  # what the run's own posterior is called among all of them
-RESERVED = {OWN, "posterior", "unperturbed", "image", "index", "class", "real", *SCORES}
+MAIN_POSTERIOR = "draws"  # what the run's own posterior is called among all of them
+RESERVED = {MAIN_POSTERIOR, "posterior", "unperturbed", "image", "index", "class", "real", *SCORES}
 NOISES = (IsotropicNoise.kind, NetworkNoise.kind)  # posteriors that know no data
 OPTIONS = (
     "convention",
@@ -37,7 +37,7 @@ OPTIONS = (
 
 
 def posterior_path(folder: Path, name: str) -> Path:
-    return folder / f"{'posterior' if name == OWN else name}.safetensors"
+    return folder / f"{'posterior' if name == MAIN_POSTERIOR else name}.safetensors"
 
 
 def in_order(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -50,19 +50,19 @@ def of_members(settings: Mapping[str, Any]) -> bool:
     return posteriors.KINDS[settings["name"]].source == "weights"
 
 
-def sized_by_exact(settings: Mapping[str, Any]) -> bool:
+def size_from_exact(settings: Mapping[str, Any]) -> bool:
     """Whether this is isotropic noise on the head whose size is left to the exact posterior."""
-    return settings["name"] == IsotropicNoise.kind and not sized(settings)
+    return settings["name"] == IsotropicNoise.kind and not has_size(settings)
 
 
-def sized(settings: Mapping[str, Any]) -> bool:
+def has_size(settings: Mapping[str, Any]) -> bool:
     """Whether the configuration itself says how large weight noise is."""
     return settings["prior_precision"] is not None or settings["relative_perturbation"] is not None
 
 
-def lender(settings: Mapping[str, Any]) -> str | None:
+def size_source(settings: Mapping[str, Any]) -> str | None:
     """The posterior whose size this one takes; the configuration calls the run's own `posterior`."""
-    return OWN if settings["match"] == "posterior" else settings["match"]
+    return MAIN_POSTERIOR if settings["match"] == "posterior" else settings["match"]
 
 
 def settings_of(run: Run, name: str) -> FitSettings:
@@ -83,7 +83,7 @@ def scale_options(settings: Mapping[str, Any]) -> ScaleOptions:
 
 def key_of(name: str) -> str:
     """Where the configuration has the posterior called `name`."""
-    return "posterior" if name == OWN else f"beside.{name}"
+    return "posterior" if name == MAIN_POSTERIOR else f"beside.{name}"
 
 
 def check_posteriors(run: Run) -> None:
@@ -104,9 +104,9 @@ def check_posteriors(run: Run) -> None:
 
 def check_size(settings: Mapping[str, Mapping[str, Any]], name: str) -> None:
     """Raise ConfigurationError for noise without a size, or with one that its lender cannot give."""
-    entry, key, other = settings[name], key_of(name), lender(settings[name])
+    entry, key, other = settings[name], key_of(name), size_source(settings[name])
     if other is None:
-        if entry["name"] == NetworkNoise.kind and not sized(entry):
+        if entry["name"] == NetworkNoise.kind and not has_size(entry):
             raise ConfigurationError(
                 f"{key}: isotropic noise has no likelihood to choose its size from: set {key}.match, "
                 f"{key}.prior_precision or {key}.relative_perturbation."
@@ -118,7 +118,7 @@ def check_size(settings: Mapping[str, Mapping[str, Any]], name: str) -> None:
             f"{' and '.join(NOISES)} take another's. Leave it null."
         )
     if other not in settings or settings[other]["match"] is not None:
-        lenders = [known for known in settings if known != OWN and settings[known]["match"] is None]
+        lenders = [known for known in settings if known != MAIN_POSTERIOR and settings[known]["match"] is None]
         raise ConfigurationError(
             f"{key}.match: '{entry['match']}' is no posterior of this run that could lend its size."
             + did_you_mean(other, ["posterior", *lenders])
@@ -134,7 +134,7 @@ def is_control(settings: Mapping[str, Any]) -> bool:
     return settings["name"] in NOISES
 
 
-def matched(other: Posterior, run: Run, kind: str, source: str) -> FitResult:
+def take_size(other: Posterior, run: Run, kind: str, source: str) -> FitResult:
     """Isotropic noise that moves the weights as much as another fitted posterior."""
     noise = posteriors.isotropic_like(other, run.model.network, kind)
     how = {key: f"that of {source}" for key in ("n_effective", "observation_noise")}
@@ -143,6 +143,6 @@ def matched(other: Posterior, run: Run, kind: str, source: str) -> FitResult:
     return FitResult(noise, chosen, HeldOutSums(inputs=0), seconds=0.0, forward_seconds=0.0)
 
 
-def load_posterior(run: Run, name: str = OWN) -> Posterior:
+def load_posterior(run: Run, name: str = MAIN_POSTERIOR) -> Posterior:
     """A fitted posterior of the run."""
     return posteriors.load(posterior_path(run.path("fit"), name), run.model)

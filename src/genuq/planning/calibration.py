@@ -19,7 +19,7 @@ from genuq.analysis.subsets import SubsetJudge
 from genuq.errors import GenuqError
 from genuq.extractors.judge import Judge
 from genuq.models import GenerativeModel, VAEAutoencoder
-from genuq.pipeline.posteriors import settings_of, sized_by_exact
+from genuq.pipeline.posteriors import settings_of, size_from_exact
 from genuq.pipeline.run import hardware_of
 from genuq.pipeline.stages.train import optimisation_of
 from genuq.planning import footprint
@@ -226,7 +226,7 @@ def fit_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> floa
 def fit_of(run: PlannedRun, name: str) -> tuple[posteriors.FitSettings, str, bool]:
     """(settings of the fit, the kind of posterior, whether the exact one is fitted to lend its size)."""
     entry = run.posteriors()[name]
-    settings, by_exact = settings_of(run, name), sized_by_exact(entry)
+    settings, by_exact = settings_of(run, name), size_from_exact(entry)
     return replace(settings, kind="exact_laplace") if by_exact else settings, entry["name"], by_exact
 
 

@@ -11,8 +11,8 @@ from genuq import posteriors
 from genuq.analysis.bins import most_bins
 from genuq.analysis.retention import descending_fractions
 from genuq.models import Autoencoder, VAEAutoencoder
-from genuq.pipeline.columns import columns_of
-from genuq.pipeline.posteriors import OWN, lender, of_members, settings_of, sized_by_exact
+from genuq.pipeline.columns import score_columns
+from genuq.pipeline.posteriors import MAIN_POSTERIOR, of_members, settings_of, size_from_exact, size_source
 from genuq.pipeline.stages.applications import EXAMPLES
 from genuq.pipeline.stages.members import member_settings, reference_name
 from genuq.pipeline.stages.witnesses import asks_witnesses
@@ -44,7 +44,7 @@ class Piece:
     kind: str
     amount: float
     batch: int = 1
-    name: str = OWN
+    name: str = MAIN_POSTERIOR
 
 
 @dataclass(frozen=True)
@@ -147,12 +147,12 @@ def of_posterior(run: PlannedRun, name: str) -> Work:
     notes = 600 + _curves(entry)
     size += footprint.of_manifest(run.artefacts[f"posterior.{name}"].identity, 1 + (entry["members"] or 0), notes)
     kind, like = entry["name"], run.network_like() | {"posterior": entry["name"], "layers": entry["layers"]}
-    if lender(entry) is not None:
+    if size_source(entry) is not None:
         return Work({}, [], like, 1.0, size)
     if of_members(entry):
         return _of_members(run, entry, like, size, passing)
     settings = settings_of(run, name)
-    found = fit_evaluations(settings, kind, sized_by_exact(entry))
+    found = fit_evaluations(settings, kind, size_from_exact(entry))
     like |= {"batch": settings.batch_size, "criterion": settings.scale.criterion, "draws": settings.fisher_draws}
     amount = sum(map(sum, found.values()))
     return Work(found, [Piece("fit", 1.0, settings.batch_size, name)], like, amount, size, passing)
@@ -268,7 +268,7 @@ def of_embed(run: PlannedRun) -> Work:
 
 def of_score(run: PlannedRun) -> Work:
     """Rule: two tenths of a millisecond for each number."""
-    count, columns = run.config.sampler.samples, columns_of(run)
+    count, columns = run.config.sampler.samples, score_columns(run)
     like = {"columns": columns, "dimension": run.likelihood.dimension, "draws": footprint.embedded(run)}
     rule = Piece("rule", 0.1 + 2e-4 * count * len(columns))
     return Work({}, [rule], like, count, footprint.of_scores(run) + _manifest(run, "score", 1))
@@ -277,7 +277,7 @@ def of_score(run: PlannedRun) -> Work:
 def of_evaluate(run: PlannedRun) -> Work:
     """Thousands of parts of the samples are judged, and correlations resampled; the latter by a rule."""
     metric = run.plain("metric")["metric"]
-    columns, count = columns_of(run), run.config.sampler.samples
+    columns, count = score_columns(run), run.config.sampler.samples
     resampled = ("fractions", "bins", "bootstrap", "half_samples", "random_repeats", "per_class", "k")
     like = {"metric": {key: metric[key] for key in resampled}, "dimension": footprint.judge_dimension(run)}
     size = footprint.of_evaluation(run) + _manifest(run, "evaluate", 2, 600)
@@ -296,7 +296,7 @@ def judgements(run: PlannedRun) -> int:
     studies = 2 if metric.per_class and run.blank.num_classes else 1
     bins = min(metric.bins, most_bins(run.config.sampler.samples, metric.k))
     shared = studies * (1 + halves + (metric.random_repeats + halves) * cuts)
-    return shared + len(columns_of(run)) * (1 + halves) * (studies * cuts + bins)
+    return shared + len(score_columns(run)) * (1 + halves) * (studies * cuts + bins)
 
 
 def of_apply(run: PlannedRun) -> Work:
@@ -328,7 +328,7 @@ def witnessed(run: PlannedRun, settings: Mapping[str, Any], worked: int) -> int:
 
 def of_report(run: PlannedRun) -> Work:
     """Rule: three seconds for the plots and the page."""
-    like = {"image": run.is_image, "columns": len(columns_of(run))}
+    like = {"image": run.is_image, "columns": len(score_columns(run))}
     size = footprint.of_report(run) + _manifest(run, "report", 16)
     return Work({}, [Piece("rule", 3.0)], like, 1.0, size)
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from genuq import posteriors
 from genuq.models import head_candidates
 from genuq.networks import Classifier
-from genuq.pipeline.columns import SPENT, WATCHED, columns_of, watched_settings
-from genuq.pipeline.posteriors import NOISES, OPTIONS, lender, of_members, sized
+from genuq.pipeline.columns import SPENT, WATCHED, score_columns, watched_settings
+from genuq.pipeline.posteriors import NOISES, OPTIONS, has_size, of_members, size_source
 from genuq.pipeline.stages.embed import JUDGED
 from genuq.pipeline.stages.members import member_settings, reference_name
 from genuq.pipeline.stages.sample import draws_of, jitters
@@ -87,7 +87,7 @@ def of_shards(run: PlannedRun, shapes: Mapping[str, tuple[str, tuple[int, ...]]]
 
 def versions(run: PlannedRun) -> dict[str, int]:
     """M of every set of versions that the sampler makes beside the unperturbed samples, by name."""
-    names = [*run.posteriors(), *(["isotropic"] if "isotropic" in columns_of(run) else [])]
+    names = [*run.posteriors(), *(["isotropic"] if "isotropic" in score_columns(run) else [])]
     return {name: draws_of(run, name) for name in (*names, *(["jitter"] if jitters(run) else []))}
 
 
@@ -122,7 +122,7 @@ def of_propagation(run: PlannedRun) -> int:
 
 def embedded(run: PlannedRun) -> dict[str, int]:
     """How many images of each sample the likelihood embeds, by the name of their set."""
-    noise = {"direct_noise": run.config.posterior.draws} if "direct_noise" in columns_of(run) else {}
+    noise = {"direct_noise": run.config.posterior.draws} if "direct_noise" in score_columns(run) else {}
     return versions(run) | noise
 
 
@@ -150,19 +150,19 @@ def of_embeddings(run: PlannedRun) -> int:
 
 
 def of_scores(run: PlannedRun) -> int:
-    return of_safetensors({name: ("F64", (run.config.sampler.samples,)) for name in columns_of(run)})
+    return of_safetensors({name: ("F64", (run.config.sampler.samples,)) for name in score_columns(run)})
 
 
 def of_evaluation(run: PlannedRun) -> int:
     """By a rule: a row of the table for each sample, twice, and curves, bins and intervals of each score."""
-    metric, columns = run.config.metric, len(columns_of(run))
+    metric, columns = run.config.metric, len(score_columns(run))
     rows = run.config.sampler.samples * ((columns + 9) * NUMBER + (columns + JUDGED_COLUMNS) * 8)
     return 1500 + rows + columns * (4000 + 5 * NUMBER * (7 * len(metric.fractions) + 4 * metric.bins))
 
 
 def of_report(run: PlannedRun) -> int:
     """By a rule: page and plots grow with the scores; the evaluation is there again, and its table."""
-    columns = len(columns_of(run))
+    columns = len(score_columns(run))
     table = 15 * run.config.sampler.samples * columns
     return 250_000 + 140_000 * columns + round(1.3 * of_evaluation(run)) + table
 
@@ -202,14 +202,14 @@ def of_posterior(run: PlannedRun, name: str) -> tuple[int, int]:
 def _of_curvature(run: PlannedRun, entry: Mapping[str, Any]) -> tuple[int, int]:
     model = run.architecture
     options = {key: entry[key] for key in OPTIONS if entry[key] is not None}
-    if entry["name"] in NOISES and lender(entry) is None and not sized(entry):
+    if entry["name"] in NOISES and size_source(entry) is None and not has_size(entry):
         options = {}
     if entry["name"] == "mc_dropout" and not options:
         options = {"layers": ["head"], "rate": 0.5}  # keeps names and rates alone
     key = ["posterior shapes", run.description(), entry["name"], options]
     shapes: Shapes = run.memory(key, lambda: _posterior_shapes(model, entry["name"], options))
     own = of_safetensors(shapes, {"kind": " " * 600})
-    streamed = posteriors.KINDS[entry["name"]].source == "images" and lender(entry) is None
+    streamed = posteriors.KINDS[entry["name"]].source == "images" and size_source(entry) is None
     head = posteriors.KINDS[entry["name"]].scope == "head"
     inputs = model.head.weight[0].numel() + (model.head.bias is not None)  # type: ignore[index]
     held_out = 8 * inputs**2 * entry["time_bins"] if head else 0

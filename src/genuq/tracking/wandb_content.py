@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from genuq import files
-from genuq.pipeline.posteriors import OWN
+from genuq.pipeline.posteriors import MAIN_POSTERIOR
 from genuq.pipeline.run import Run
 from genuq.pipeline.stages.propagate import shown_maps
 from genuq.pipeline.stages.sample import shown, with_deviations
@@ -94,7 +94,7 @@ def in_bins(values: Sequence[float]) -> tuple[list[float], list[float]]:
 
 
 def label(name: str) -> str:
-    return "posterior" if name == OWN else name
+    return "posterior" if name == MAIN_POSTERIOR else name
 
 
 def normalised(xs: Sequence[float], ys: Sequence[float]) -> tuple[list[float], list[float]]:
@@ -267,7 +267,9 @@ def pictures_of(run: Run, chosen: np.ndarray) -> dict[str, list[Any]]:
     columns = {"image": thumbnails(as_pixels(shown(run, samples["image"]), 4, "Samples"))[:, None]}
     for name in run.posteriors():
         draws_NMCHW = as_pixels(shown(run, samples[name]), 5, "Draws")
-        columns["draws" if name == OWN else f"draws_{name}"] = np.stack([thumbnails(draws) for draws in draws_NMCHW])
+        columns["draws" if name == MAIN_POSTERIOR else f"draws_{name}"] = np.stack(
+            [thumbnails(draws) for draws in draws_NMCHW]
+        )
     if (heat := heat_of(run, samples["image"], chosen)) is not None:
         columns["map"] = thumbnails(heat)[:, None]
     return {

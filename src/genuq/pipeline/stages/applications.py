@@ -46,7 +46,7 @@ from genuq.pipeline.run import Run
 from genuq.pipeline.stages.embed import read_judged
 from genuq.pipeline.stages.propagate import default_propagator
 from genuq.pipeline.stages.sample import read_samples, shown
-from genuq.pipeline.stages.witnesses import asks_witnesses, jury_of
+from genuq.pipeline.stages.witnesses import asks_witnesses, witness_panel
 
 SETTINGS = {"filter": Filter, "augment": Augmentation, "rectify": Rectification, "guide": Guidance}
 EXAMPLES = 24
@@ -65,7 +65,7 @@ def settings_of(run: Run) -> Any:
     return kind(**{key: tuple(value) if key == "window" else value for key, value in options.items()})
 
 
-class Known:
+class FinishedRun:
     """What the applications share of a finished run: samples, scores, and the judge."""
 
     def __init__(self, run: Run) -> None:
@@ -118,55 +118,55 @@ class Known:
         return found if mask is None else found | {"mask": mask[:EXAMPLES].to(torch.uint8)}
 
 
-def run_filter(known: Known, parts: Path, display: Display) -> Made:
+def run_filter(finished: FinishedRun, parts: Path, display: Display) -> Made:
     """Examples: the samples of highest score, which were dropped, beside those of lowest score, and any."""
-    rule, metric = settings_of(known.run), known.run.config.metric
+    rule, metric = settings_of(finished.run), finished.run.config.metric
     with display.busy("filtering"):
         outcome = filter_outcome(
             rule,
-            known.score,
-            known.judgement,
-            known.judged["real"],
+            finished.score,
+            finished.judgement,
+            finished.judged["real"],
             metric.k,
-            known.classes,
-            known.replicates,
+            finished.classes,
+            finished.replicates,
             metric.half_samples,
             metric.random_repeats,
         )
-    kept = torch.as_tensor(rule.keep(known.score, known.classes))
-    dropped = torch.ones(len(known.score), dtype=torch.bool).index_fill(0, kept, False).nonzero().flatten()
-    best, worst = (rows[known.score[rows].argsort()] for rows in (kept, dropped))
+    kept = torch.as_tensor(rule.keep(finished.score, finished.classes))
+    dropped = torch.ones(len(finished.score), dtype=torch.bool).index_fill(0, kept, False).nonzero().flatten()
+    best, worst = (rows[finished.score[rows].argsort()] for rows in (kept, dropped))
     shown_rows = min(EXAMPLES, len(best), len(worst))
-    images = known.samples["image"]
+    images = finished.samples["image"]
     pairs = {"before": images[worst.flip(0)[:shown_rows]], "after": images[best[:shown_rows]]}
     index = worst.flip(0)[:shown_rows]
-    return outcome, _of_rows(known, index, pairs | {"control": images[:shown_rows]}, best[:shown_rows])
+    return outcome, _of_rows(finished, index, pairs | {"control": images[:shown_rows]}, best[:shown_rows])
 
 
-def _of_rows(known: Known, index: Tensor, images: Mapping[str, Tensor], after: Tensor) -> dict[str, Tensor]:
+def _of_rows(finished: FinishedRun, index: Tensor, images: Mapping[str, Tensor], after: Tensor) -> dict[str, Tensor]:
     """Examples whose `after` is another sample, `after_index`; each is judged by its own class."""
-    judged, first = known.judgement.measures, known.judgement.primary
+    judged, first = finished.judgement.measures, finished.judgement.primary
     rows = {"before": index, "after": after, "control": torch.arange(len(index))}
     values = {f"{name}_judged": judged[first][rows[name]].double() for name in rows}
-    return {"index": index, "after_index": after, **{k: shown(known.run, v) for k, v in images.items()}, **values}
+    return {"index": index, "after_index": after, **{k: shown(finished.run, v) for k, v in images.items()}, **values}
 
 
-def run_best_of_n(known: Known, parts: Path, display: Display) -> Made:
+def run_best_of_n(finished: FinishedRun, parts: Path, display: Display) -> Made:
     """Examples: the candidate of highest score, the chosen one, and the first of each group."""
-    n = known.run.config.application.n
-    outcome = best_of_n_outcome(n, known.score, known.judgement, known.classes, known.replicates)
-    groups = candidate_groups(len(known.score), n, known.classes)[:EXAMPLES]
-    best, worst = (torch.as_tensor(best_of(sign * known.score, groups)) for sign in (1, -1))
-    images, judged = known.samples["image"], known.judgement
+    n = finished.run.config.application.n
+    outcome = best_of_n_outcome(n, finished.score, finished.judgement, finished.classes, finished.replicates)
+    groups = candidate_groups(len(finished.score), n, finished.classes)[:EXAMPLES]
+    best, worst = (torch.as_tensor(best_of(sign * finished.score, groups)) for sign in (1, -1))
+    images, judged = finished.samples["image"], finished.judgement
     rows = {"before": worst, "after": best, "control": torch.as_tensor(groups[:, 0])}
     values = {f"{name}_judged": judged.measures[judged.primary][which].double() for name, which in rows.items()}
-    pictures = {name: shown(known.run, images[which]) for name, which in rows.items()}
+    pictures = {name: shown(finished.run, images[which]) for name, which in rows.items()}
     return outcome, {"index": worst, "after_index": best, **pictures, **values}
 
 
-def run_augment(known: Known, parts: Path, display: Display) -> Made:
+def run_augment(finished: FinishedRun, parts: Path, display: Display) -> Made:
     """Examples: a sample, its first new one, and the control's."""
-    run = known.run
+    run = finished.run
     how, posterior = settings_of(run), load_posterior(run)
     propagator = default_propagator(run, run.config.application.propagator)
 
@@ -174,21 +174,21 @@ def run_augment(known: Known, parts: Path, display: Display) -> Made:
         return augment(run.model, posterior, run.sampler, indices, how, propagator, run.config.seed)
 
     made = Augmented(**in_parts(run, parts, list(range(run.config.application.samples)), Augmented, make, display))
-    outcome = augmentation_outcome(made, known.judge, known.classes_at(made.index), known.replicates)
+    outcome = augmentation_outcome(made, finished.judge, finished.classes_at(made.index), finished.replicates)
     images = {"before": made.before, "after": made.ours[:, 0], "control": made.control[:, 0]}
-    return outcome, known.examples(made.index, images)
+    return outcome, finished.examples(made.index, images)
 
 
-def run_rectify(known: Known, parts: Path, display: Display) -> Made:
+def run_rectify(finished: FinishedRun, parts: Path, display: Display) -> Made:
     """Examples: failed samples, the best attempt at each, and the control's best; the accepted ones first."""
-    run, classes, likelihood = known.run, known.classes, known.run.likelihood
+    run, classes, likelihood = finished.run, finished.classes, finished.run.likelihood
     given, how, posterior = run.plain("application")["application"], settings_of(run), load_posterior(run)
     assert isinstance(likelihood, Likelihood)
-    jury = None
+    panel = None
     if asks_witnesses(given):
         assert classes is not None
-        jury = jury_of(run, given, known.samples["image"], classes, display)
-    doubt = jury.doubt if jury and given["failed_by"] == "witnesses" else known.score
+        panel = witness_panel(run, given, finished.samples["image"], classes, display)
+    doubt = panel.doubt if panel and given["failed_by"] == "witnesses" else finished.score
     count = max(1, round(given["failed"] * len(doubt)))
     failed = doubt.argsort(descending=True, stable=True)[:count].tolist()
     propagator, draws = default_propagator(run, given["propagator"]), run.config.posterior.draws
@@ -197,13 +197,15 @@ def run_rectify(known: Known, parts: Path, display: Display) -> Made:
         return attempt(run.model, posterior, likelihood, run.sampler, indices, how, draws, propagator, run.config.seed)
 
     made = Attempts(**in_parts(run, parts, failed, Attempts, make, display))
-    verdict = jury.verdict(made) if jury and how.asks else None
+    verdict = panel.verdict(made) if panel and how.asks else None
     evidence = [verdict.evidence] if verdict else []
     if how.scores:
         evidence.append(score_evidence(made, likelihood, functional_of(run), how.margin))
     decisions = decide(evidence)
-    outcome = rectification_outcome(made, decisions, known.judge, known.classes_at(made.index), known.replicates)
-    facts, notes = jury.facts if jury else {}, list(outcome.notes)
+    outcome = rectification_outcome(
+        made, decisions, finished.judge, finished.classes_at(made.index), finished.replicates
+    )
+    facts, notes = panel.facts if panel else {}, list(outcome.notes)
     if verdict:
         facts, notes = facts | verdict.facts, notes + verdict.notes
     outcome = replace(outcome, settings={**outcome.settings, **facts}, notes=notes)
@@ -212,25 +214,25 @@ def run_rectify(known: Known, parts: Path, display: Display) -> Made:
     images = {"before": made.before[first], "after": ours, "control": control}
     taken = (decision.accepted[first].to(torch.uint8) for decision in decisions)
     verdicts = dict(zip(("accepted", "control_accepted"), taken))
-    return outcome, known.examples(made.index[first], images, made.region[first]) | verdicts
+    return outcome, finished.examples(made.index[first], images, made.region[first]) | verdicts
 
 
-def run_guide(known: Known, parts: Path, display: Display) -> Made:
+def run_guide(finished: FinishedRun, parts: Path, display: Display) -> Made:
     """Examples: the plain sample, the guided one, the control, and the pixels that were moved at any step."""
-    run, how = known.run, settings_of(known.run)
+    run, how = finished.run, settings_of(finished.run)
 
     def make(indices: list[int]) -> Guided:
         return guide(run.model, run.sampler, indices, how)
 
     made = Guided(**in_parts(run, parts, list(range(run.config.application.samples)), Guided, make, display))
-    metric, classes = run.config.metric, known.classes_at(made.index)
-    real = known.judged["real"]
-    outcome = guidance_outcome(made, known.judge, classes, real, metric.k, known.replicates, metric.half_samples)
+    metric, classes = run.config.metric, finished.classes_at(made.index)
+    real = finished.judged["real"]
+    outcome = guidance_outcome(made, finished.judge, classes, real, metric.k, finished.replicates, metric.half_samples)
     images = {"before": made.before, "after": made.ours, "control": made.control}
-    return outcome, known.examples(made.index, images, made.region)
+    return outcome, finished.examples(made.index, images, made.region)
 
 
-MAKERS: dict[str, Callable[[Known, Path, Display], Made]] = {
+MAKERS: dict[str, Callable[[FinishedRun, Path, Display], Made]] = {
     "filter": run_filter,
     "best_of_n": run_best_of_n,
     "augment": run_augment,

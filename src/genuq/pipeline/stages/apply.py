@@ -19,7 +19,7 @@ from genuq.errors import ConfigurationError, did_you_mean
 from genuq.files import plain
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import Stage
-from genuq.pipeline.stages.applications import MAKERS, SETTINGS, Known, settings_of
+from genuq.pipeline.stages.applications import MAKERS, SETTINGS, FinishedRun, settings_of
 from genuq.pipeline.stages.propagate import default_propagator, require_variance
 from genuq.pipeline.stages.witnesses import check_witnesses
 from genuq.store.artefact import StageFolder
@@ -52,8 +52,8 @@ class Apply(Stage):
         return run.config.application is not None
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
-        known = Known(run)
-        outcome, examples = MAKERS[run.config.application.name](known, folder.path / "parts", display)
+        finished = FinishedRun(run)
+        outcome, examples = MAKERS[run.config.application.name](finished, folder.path / "parts", display)
         files.write_tensors(folder.path / "examples.safetensors", examples)
         entry = outcome.as_dict()
         entry["settings"] = run.plain("application")["application"] | entry["settings"]
@@ -89,8 +89,8 @@ def examples_of(run: Run) -> dict[str, Tensor] | None:
 
 def check_application(run: Run) -> None:
     """Raise ConfigurationError for what can be known to be wrong before any long work."""
-    given = run.plain("application")["application"]
-    name = given.get("name")
+    settings = run.plain("application")["application"]
+    name = settings.get("name")
     if name not in APPLICATIONS:
         raise ConfigurationError(f"application.name = '{name}' does not exist.{did_you_mean(str(name), APPLICATIONS)}")
     if name in ("rectify", "guide") and not run.is_image:
@@ -100,20 +100,20 @@ def check_application(run: Run) -> None:
     if name in SETTINGS:
         settings_of(run)
     if name == "rectify":
-        if not 0 < given["failed"] <= 1:
-            raise ConfigurationError(f"application.failed = {given['failed']}; it must lie in (0, 1].")
-        check_witnesses(run, given)
-    if name in ("augment", "guide") and not 1 <= given["samples"] <= run.config.sampler.samples:
+        if not 0 < settings["failed"] <= 1:
+            raise ConfigurationError(f"application.failed = {settings['failed']}; it must lie in (0, 1].")
+        check_witnesses(run, settings)
+    if name in ("augment", "guide") and not 1 <= settings["samples"] <= run.config.sampler.samples:
         raise ConfigurationError(
-            f"application.samples = {given['samples']}; the run has sampler.samples = {run.config.sampler.samples}."
+            f"application.samples = {settings['samples']}; the run has sampler.samples = {run.config.sampler.samples}."
         )
     model = run.architecture
     if name == "best_of_n":
         count = run.config.sampler.samples
-        candidate_groups(count, given["n"], run.sampler.classes_of(model, range(count)))
-    if "propagator" in given:
-        require_variance(run, default_propagator(run, given["propagator"]).name, "application.propagator")
-        cut_time(model, run.sampler, given["cut"])
+        candidate_groups(count, settings["n"], run.sampler.classes_of(model, range(count)))
+    if "propagator" in settings:
+        require_variance(run, default_propagator(run, settings["propagator"]).name, "application.propagator")
+        cut_time(model, run.sampler, settings["cut"])
 
 
 def as_markdown(run: Run, entry: Mapping[str, Any]) -> str:

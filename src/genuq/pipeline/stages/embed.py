@@ -12,7 +12,7 @@ from genuq import data, files
 from genuq.display import Display
 from genuq.models import to_bytes, to_unit
 from genuq.parallel import collectives
-from genuq.pipeline.columns import columns_of, is_version
+from genuq.pipeline.columns import is_version, score_columns
 from genuq.pipeline.run import Run
 from genuq.pipeline.sharded import deal
 from genuq.pipeline.stage import STAGES, Stage
@@ -45,7 +45,7 @@ class Embed(Stage):
         likelihood = run.plain("likelihood")["likelihood"]
         for key in ("batch_size", "observation_variance", "include_unperturbed"):
             likelihood.pop(key)
-        noise = "direct_noise" in columns_of(run)
+        noise = "direct_noise" in score_columns(run)
         return {
             "seed": run.config.seed,
             "data": run.plain("data")["data"],
@@ -113,7 +113,7 @@ def versions_to_score(run: Run, samples: Mapping[str, Tensor]) -> dict[str, Tens
     versions = {
         name: to_unit(tensor) if run.is_image else tensor for name, tensor in samples.items() if is_version(name)
     }
-    if "direct_noise" in columns_of(run):
+    if "direct_noise" in score_columns(run):
         versions["direct_noise"] = direct_noise(
             versions["image"],
             run.config.posterior.draws,

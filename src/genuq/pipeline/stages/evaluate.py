@@ -143,9 +143,9 @@ def sample_columns(
     samples: Mapping[str, Tensor], scores: Mapping[str, Tensor], facts: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """What is known of each sample as (N,) columns: index, class (-1: none), every score, and what the judge says."""
-    told = {"member" if name == "membership" else name: facts[name] for name in JUDGED if name in facts}
+    judged = {"member" if name == "membership" else name: facts[name] for name in JUDGED if name in facts}
     scored = {f"score_{name}": values for name, values in scores.items()}
-    columns: dict[str, Tensor] = {"index": samples["index"], "class": samples["class"], **scored, **told}
+    columns: dict[str, Tensor] = {"index": samples["index"], "class": samples["class"], **scored, **judged}
     return {name: values.long() if name in WHOLE else values.double() for name, values in columns.items()}
 
 

@@ -17,12 +17,12 @@ from genuq.parallel import collectives
 from genuq.pipeline.posteriors import (
     FITTED,
     in_order,
-    lender,
-    matched,
     of_members,
     posterior_path,
     settings_of,
-    sized_by_exact,
+    size_from_exact,
+    size_source,
+    take_size,
 )
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import Stage, checkpoint_identity
@@ -82,7 +82,7 @@ def fitting_identity(run: Run, name: str) -> dict[str, Any]:
     settings = {key: value for key, value in entry.items() if key not in ("draws", "batch_size", "match")}
     if of_members(entry):
         settings["members"] = members_identity(run, entry)
-    other = lender(entry)
+    other = size_source(entry)
     return {
         "stage": "posterior",
         "version": FITTING_VERSION,
@@ -124,21 +124,21 @@ def same_file(source: Path, target: Path) -> None:
 def fitted_posterior(run: Run, name: str, folder: Path, display: Display) -> FitResult:
     """Fit the posterior called `name`, or give it the size of another that is fitted already."""
     settings = run.posteriors()[name]
-    if (other := lender(settings)) is not None:
+    if (other := size_source(settings)) is not None:
         lent = posteriors.load(fitting(run, other).path / FITTED, run.model)
-        return matched(lent, run, settings["name"], f"'{settings['match']}'")
+        return take_size(lent, run, settings["name"], f"'{settings['match']}'")
     if of_members(settings):
         return from_members(run, settings, folder / "members", display)
     fit_settings = settings_of(run, name)
-    if sized_by_exact(settings):
+    if size_from_exact(settings):
         fit_settings = replace(fit_settings, kind=ExactLastLayerLaplace.kind)
     with display.bar(f"fitting {settings['name']}", fit_settings.rows) as advance:
         precision = run.config.trainer.precision
         runner = PassRunner(run.model, folder / "passes", fingerprint(settings), precision, advance)
         fitted = posteriors.fit_by(runner.run, run.model, run.training_set, fit_settings)
-    if not sized_by_exact(settings):
+    if not size_from_exact(settings):
         return fitted
-    noise = matched(fitted.posterior, run, settings["name"], "the exact last-layer posterior")
+    noise = take_size(fitted.posterior, run, settings["name"], "the exact last-layer posterior")
     return replace(fitted, posterior=noise.posterior, chosen=noise.chosen)
 
 

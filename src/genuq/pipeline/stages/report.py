@@ -13,7 +13,7 @@ import torch
 import genuq
 from genuq import files
 from genuq.display import Display
-from genuq.pipeline.posteriors import OWN
+from genuq.pipeline.posteriors import MAIN_POSTERIOR
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import STAGES, Stage
 from genuq.pipeline.stages.apply import application_of, examples_of
@@ -130,7 +130,7 @@ def posterior_entry(run: Run, name: str, notes: Mapping[str, Any], quality: Mapp
     per_sample, count = notes["sample"]["seconds_per_sample"], run.config.sampler.samples
     return {
         "name": settings["name"],
-        "label": settings["name"] if name == OWN else name,
+        "label": settings["name"] if name == MAIN_POSTERIOR else name,
         "head": run.model.head_name,
         "draws": settings["draws"],
         "scale": fitted["scale"],

@@ -15,8 +15,8 @@ from torch import Tensor
 from genuq.display import Display
 from genuq.models import metered, sample, to_bytes
 from genuq.parallel import collectives
-from genuq.pipeline.columns import columns_of, is_version, spent, watched, watched_settings
-from genuq.pipeline.posteriors import OWN, load_posterior
+from genuq.pipeline.columns import evaluation_counts, is_version, score_columns, watched, watched_settings
+from genuq.pipeline.posteriors import MAIN_POSTERIOR, load_posterior
 from genuq.pipeline.run import Run
 from genuq.pipeline.sharded import deal
 from genuq.pipeline.stage import Stage, checkpoint_identity
@@ -45,7 +45,7 @@ class Sample(Stage):
 
     def settings(self, run: Run) -> dict[str, Any]:
         settings = super().settings(run)
-        controls = [name for name in RESAMPLING_CONTROLS if name in columns_of(run)]
+        controls = [name for name in RESAMPLING_CONTROLS if name in score_columns(run)]
         jitter = {"jitter_size": run.config.score.jitter_size} if "jitter" in controls else {}
         return settings | {
             "checkpoint": checkpoint_identity(run),
@@ -57,8 +57,8 @@ class Sample(Stage):
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         drawn = {name: load_posterior(run, name) for name in run.posteriors()}
-        if "isotropic" in columns_of(run):
-            drawn["isotropic"] = isotropic_like(drawn[OWN], run.model.network)
+        if "isotropic" in score_columns(run):
+            drawn["isotropic"] = isotropic_like(drawn[MAIN_POSTERIOR], run.model.network)
         passes = 1 + sum(draws_of(run, name) for name in (*drawn, *("jitter",) * jitters(run)))
         seconds = dict.fromkeys(("unperturbed", *drawn), 0.0)
 
@@ -77,11 +77,11 @@ class Sample(Stage):
 def draws_of(run: Run, name: str) -> int:
     """M of a posterior, or of a control, which has as many as the run's own posterior."""
     settings = run.posteriors()
-    return settings.get(name, settings[OWN])["draws"]
+    return settings.get(name, settings[MAIN_POSTERIOR])["draws"]
 
 
 def jitters(run: Run) -> bool:
-    return "jitter" in columns_of(run)
+    return "jitter" in score_columns(run)
 
 
 def one_shard(
@@ -112,7 +112,7 @@ def one_shard(
         "index": torch.tensor(indices),
         "class": torch.full((len(indices),), -1) if classes is None else classes,
         **unperturbed,
-        **spent(meter.per_sample(len(indices)), len(indices)),
+        **evaluation_counts(meter.per_sample(len(indices)), len(indices)),
         **{name: (tensor - unperturbed["image"][:, None]).half() for name, tensor in versions.items()},
     }
 

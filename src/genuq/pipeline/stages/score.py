@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genuq import files
 from genuq.display import Display
-from genuq.pipeline.columns import ORACLES, PROPAGATED, WATCHED, columns_of, functional_of, oracle
+from genuq.pipeline.columns import ORACLES, PROPAGATED, WATCHED, functional_of, oracle, score_columns
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import Stage
 from genuq.pipeline.stages.embed import read_embeddings, read_judged
@@ -41,7 +41,7 @@ class Score(Stage):
         draws_NMD = with_unperturbed(run, embeddings, "draws")
         variance = run.likelihood.observation_variance(draws_NMD)
         columns = {}
-        for name in columns_of(run):
+        for name in score_columns(run):
             if name in FUNCTIONALS:
                 columns[name] = functional(name)(draws_NMD, variance.value)
             elif name == PROPAGATED:

@@ -35,16 +35,16 @@ SCORING = "scoring"  # the likelihood's own space
 FAILED_BY = ("score", "witnesses")
 
 
-def asks_witnesses(given: Mapping[str, Any]) -> bool:
-    return given["failed_by"] == "witnesses" or given["rule"] != "score"
+def asks_witnesses(settings: Mapping[str, Any]) -> bool:
+    return settings["failed_by"] == "witnesses" or settings["rule"] != "score"
 
 
-def check_witnesses(run: Run, given: Mapping[str, Any]) -> None:
+def check_witnesses(run: Run, settings: Mapping[str, Any]) -> None:
     """Raise ConfigurationError for settings of witnesses that cannot work; where none are asked, none are checked."""
-    require_known("failed_by", given["failed_by"], FAILED_BY)
-    if not asks_witnesses(given):
+    require_known("failed_by", settings["failed_by"], FAILED_BY)
+    if not asks_witnesses(settings):
         return
-    rise, count = given["rise"], len(given["witnesses"])
+    rise, count = settings["rise"], len(settings["witnesses"])
     if not run.config.model.class_conditional:
         raise ConfigurationError(
             "application.rule = witnesses asks whether a sample shows its class, but the model knows none. Set "
@@ -52,17 +52,17 @@ def check_witnesses(run: Run, given: Mapping[str, Any]) -> None:
         )
     if rise is not None and not rise > 0:
         raise ConfigurationError(f"application.rise = {rise}; it must be above 0, or null to be calibrated.")
-    if not 0.5 <= given["sure"] < 1:
-        raise ConfigurationError(f"application.sure = {given['sure']}; it must lie in [0.5, 1).")
-    least = 2 if rise is None and given["rule"] != "score" else 1
+    if not 0.5 <= settings["sure"] < 1:
+        raise ConfigurationError(f"application.sure = {settings['sure']}; it must lie in [0.5, 1).")
+    least = 2 if rise is None and settings["rule"] != "score" else 1
     if count < least:
         raise ConfigurationError(
             f"application.witnesses names {count}; at least {least} needed"
             + (", as they judge each other where application.rise is null." if least == 2 else ".")
         )
-    if given["witness_images"] < 2:
-        raise ConfigurationError(f"application.witness_images = {given['witness_images']}; at least 2 are needed.")
-    check_spaces(run, given["witnesses"])
+    if settings["witness_images"] < 2:
+        raise ConfigurationError(f"application.witness_images = {settings['witness_images']}; at least 2 are needed.")
+    check_spaces(run, settings["witnesses"])
 
 
 def check_spaces(run: Run, names: list[str]) -> None:
@@ -70,7 +70,7 @@ def check_spaces(run: Run, names: list[str]) -> None:
     judged = None if run.config.metric.extractor == "classifier" else run.judge.name
     seen: dict[str, str] = {}
     for name in names:
-        space, _ = way_into(run, name)
+        space, _ = feature_map(run, name)
         if space in seen:
             raise ConfigurationError(
                 f"application.witnesses: '{name}' and '{seen[space]}' are the same space ({space}). Name each once, "
@@ -84,7 +84,7 @@ def check_spaces(run: Run, names: list[str]) -> None:
         seen[space] = name
 
 
-def way_into(run: Run, name: str) -> tuple[str, Callable[[Tensor], Tensor]]:
+def feature_map(run: Run, name: str) -> tuple[str, Callable[[Tensor], Tensor]]:
     """(the space's own name, images in [-1, 1] to features) of a witness."""
     if name == SCORING:
         likelihood = run.likelihood
@@ -98,20 +98,20 @@ def way_into(run: Run, name: str) -> tuple[str, Callable[[Tensor], Tensor]]:
 
 
 @dataclass(frozen=True)
-class Jury:
+class WitnessPanel:
     """The witnesses of a run, and what they say of its samples.
 
     Attributes:
         spaces: a witness in each.
         classes: (N,) asked for.
         asked_WN: log-odds of them, to each witness.
-        given: the settings of the application.
+        settings: the settings of the application.
     """
 
     spaces: list[Space]
     classes: Tensor
     asked_WN: Tensor
-    given: Mapping[str, Any]
+    settings: Mapping[str, Any]
 
     @property
     def doubt(self) -> Tensor:
@@ -123,25 +123,25 @@ class Jury:
         return {"witness_accuracy": {space.name: space.witness.accuracy for space in self.spaces}}
 
     def verdict(self, attempts: Attempts) -> Verdict:
-        said = statements(attempts, self.spaces, self.classes[attempts.index])
-        if self.given["rise"] is not None:
-            return Verdict(witness_evidence(said, self.given["rise"]), {}, [])
-        found = self.calibrated(attempts, said)
-        facts = {"rise": found.rise, "confirmed": found.confirmed, "expected_success": found.sure}
-        return Verdict(witness_evidence(said, found.rise), facts, self.notes_on(found))
+        answers = statements(attempts, self.spaces, self.classes[attempts.index])
+        if self.settings["rise"] is not None:
+            return Verdict(witness_evidence(answers, self.settings["rise"]), {}, [])
+        calibration = self.calibrated(attempts, answers)
+        facts = {"rise": calibration.rise, "confirmed": calibration.confirmed, "expected_success": calibration.sure}
+        return Verdict(witness_evidence(answers, calibration.rise), facts, self.notes_on(calibration))
 
-    def calibrated(self, attempts: Attempts, said: Statements) -> Calibration:
+    def calibrated(self, attempts: Attempts, answers: Statements) -> Calibration:
         """On the samples and the attempts at them: the rule decides on images of both kinds."""
-        classes = self.classes[attempts.index].repeat_interleave(said.ours.shape[2])
-        asked_WN = torch.cat([self.asked_WN, said.ours.flatten(1)], 1)
-        return calibrated_rise(asked_WN, torch.cat([self.classes, classes]), self.given["sure"])
+        classes = self.classes[attempts.index].repeat_interleave(answers.ours.shape[2])
+        asked_WN = torch.cat([self.asked_WN, answers.ours.flatten(1)], 1)
+        return calibrated_rise(asked_WN, torch.cat([self.classes, classes]), self.settings["sure"])
 
-    def notes_on(self, found: Calibration) -> list[str]:
-        if math.isfinite(found.rise):
+    def notes_on(self, calibration: Calibration) -> list[str]:
+        if math.isfinite(calibration.rise):
             return []
         return [
-            f"No rise of the witnesses promises {self.given['sure']:.0%} real improvements on these samples (at most "
-            f"{found.sure:.0%}), so that nothing is accepted. More samples, witnesses or witness_images may help."
+            f"No rise of the witnesses promises {self.settings['sure']:.0%} real improvements on these samples (at most "
+            f"{calibration.sure:.0%}), so that nothing is accepted. More samples, witnesses or witness_images may help."
         ]
 
 
@@ -153,13 +153,15 @@ class Verdict(NamedTuple):
     notes: list[str]
 
 
-def jury_of(run: Run, given: Mapping[str, Any], images: Tensor, classes: Tensor, display: Display) -> Jury:
+def witness_panel(
+    run: Run, settings: Mapping[str, Any], images: Tensor, classes: Tensor, display: Display
+) -> WitnessPanel:
     """Witnesses that learn from a seeded subset of the training images, asked about the run's samples."""
-    chosen = data.subset(run.training_set, min(given["witness_images"], len(run.training_set)), run.config.seed)
+    chosen = data.subset(run.training_set, min(settings["witness_images"], len(run.training_set)), run.config.seed)
     real, labels = chosen.batch(range(len(chosen)))
     spaces = []
-    for name in given["witnesses"]:
+    for name in settings["witnesses"]:
         with display.busy(f"witness in {name}"):
-            _, embed = way_into(run, name)
+            _, embed = feature_map(run, name)
             spaces.append(Space(name, embed, fit_witness(embed(real), labels, run.training_set.num_classes)))
-    return Jury(spaces, classes, asked(spaces, images, classes), given)
+    return WitnessPanel(spaces, classes, asked(spaces, images, classes), settings)
