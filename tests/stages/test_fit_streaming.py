@@ -1,4 +1,4 @@
-"""A fit's passes, resumed and shared by processes: the sums of an uninterrupted fit in one process, whatever happened in between."""
+"""A fit's passes: the sums of an uninterrupted fit in one process, whatever happened in between."""
 
 import itertools
 import subprocess

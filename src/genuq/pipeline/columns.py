@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from genuq.analysis import ScoredSamples
 from genuq.errors import ConfigurationError
 from genuq.metrics import rarity, realism
-from genuq.models import GenerativeModel
+from genuq.models import GenerativeModel, Sampler
+from genuq.pipeline.configured import build_sampler, is_image
 from genuq.pipeline.posteriors import MAIN_POSTERIOR, is_control
 from genuq.pipeline.run import Run
 from genuq.scores import BASELINES, FUNCTIONALS, SCORES, Entry, Watcher, entry, watch
@@ -65,7 +66,7 @@ def check_columns(run: Run) -> None:
         ("score.controls", run.config.score.controls),
     ):
         for name in names:
-            if entry(name, key).needs_images and not run.is_image:
+            if entry(name, key).needs_images and not is_image(run):
                 raise ConfigurationError(f"{key}: '{name}' needs images; remove it for points.")
             if name == PROPAGATED and run.config.propagator is None:
                 raise ConfigurationError(
@@ -75,29 +76,42 @@ def check_columns(run: Run) -> None:
 
 def check_watchers(run: Run, model: GenerativeModel) -> None:
     """Raise ConfigurationError for options with which a baseline cannot watch this sampler."""
-    for build in watchers(run).values():
-        build(model, run.sampler, [0])
+    for build in watchers(watched_settings(run)).values():
+        build(model, build_sampler(run), [0])
 
 
 def watched_settings(run: Run) -> dict[str, dict[str, Any]]:
     """The baselines that watch the sampler, with their options."""
-    found = {}
+    settings = {}
     for name in score_columns(run):
         if name in BASELINES:
             chosen = {option: run.config.score[key] for key, option in OPTIONS[name].items()}
-            found[name] = {k: tuple(v) if k == "window" else v for k, v in chosen.items() if v is not None}
-    return found
+            settings[name] = {k: tuple(v) if k == "window" else v for k, v in chosen.items() if v is not None}
+    return settings
 
 
-def watchers(run: Run) -> dict[str, Callable[..., Watcher]]:
-    return {name: partial(BASELINES[name], **options) for name, options in watched_settings(run).items()}
+def watchers(baselines: Mapping[str, Mapping[str, Any]]) -> dict[str, Callable[..., Watcher]]:
+    """What watches the sampler, from `watched_settings`."""
+    return {name: partial(BASELINES[name], **options) for name, options in baselines.items()}
 
 
-def watched(run: Run, indices: Sequence[int], progress: Callable[[int], None]) -> dict[str, Tensor]:
-    """The unperturbed samples as `image`, with the columns of what watched them and of what it cost."""
-    found = watch(run.model, run.sampler, indices, watchers(run), progress)
-    scores = {f"{WATCHED}{name}": values for name, values in found.scores.items()}
-    return {"image": found.samples, **scores, **evaluation_counts(found.evaluations, len(indices))}
+def watched(
+    model: GenerativeModel,
+    sampler: Sampler,
+    indices: Sequence[int],
+    baselines: Mapping[str, Mapping[str, Any]],
+    progress: Callable[[int], None],
+) -> dict[str, Tensor]:
+    """The unperturbed samples as `image`, with the columns of what watched them and of what it cost.
+
+    Args:
+        indices: of the samples.
+        baselines: of `watched_settings`.
+        progress: called with the passes done.
+    """
+    record = watch(model, sampler, indices, watchers(baselines), progress)
+    scores = {f"{WATCHED}{name}": values for name, values in record.scores.items()}
+    return {"image": record.samples, **scores, **evaluation_counts(record.evaluations, len(indices))}
 
 
 def evaluation_counts(evaluations: Mapping[str, float], samples: int) -> dict[str, Tensor]:
@@ -110,27 +124,24 @@ def is_version(name: str) -> bool:
     return name not in ("index", "class") and not name.startswith((WATCHED, SPENT))
 
 
-def oracle(run: Run, name: str, judged: Mapping[str, Tensor]) -> Tensor:
+def oracle(name: str, judged: Mapping[str, Tensor], k: int) -> Tensor:
     """What filtering with real data at hand would do, in the judge's space: minus realism, or rarity.
 
     Off the manifold, where rarity is not defined, a sample counts as rarer than all others.
     """
-    real, fake, k = judged["real"], judged["image"], run.config.metric.k
+    real, fake = judged["real"], judged["image"]
     return -realism(real, fake, k).double() if name == "realism" else rarity(real, fake, k).nan_to_num(math.inf)
 
 
-def cost(run: Run, name: str, samples: Mapping[str, Tensor]) -> float:
-    """Network evaluations of one sample that a score took beside those of sampling, as counted."""
+def cost(name: str, samples: Mapping[str, Tensor], propagated: Path | None) -> float:
+    """Network evaluations of one sample that a score took beside those of sampling, as counted.
+
+    Args:
+        samples: of the sample stage.
+        propagated: artefact of the propagation, where there is one.
+    """
     if name == PROPAGATED:
-        return float(Shards(run.path("propagate")).read("evaluations").mean())
+        assert propagated is not None
+        return float(Shards(propagated).read("evaluations").mean())
     column = samples.get(f"{SPENT}{MAIN_POSTERIOR if name in FUNCTIONALS else name}")
     return 0.0 if column is None else float(column.mean())
-
-
-def scored_samples(run: Run, columns: Mapping[str, Tensor], samples: Mapping[str, Tensor]) -> dict[str, ScoredSamples]:
-    """The columns with what a reader needs to know of them, the run's own score first."""
-    entries = {name: entry_of(run, name) for name in score_columns(run)}
-    return {
-        name: ScoredSamples(columns[name], known.label, known.kind, cost(run, name, samples))
-        for name, known in entries.items()
-    }

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from genuq import posteriors
 from genuq.errors import ConfigurationError, did_you_mean
+from genuq.models import GenerativeModel
 from genuq.pipeline.run import Run
 from genuq.posteriors import (
     ChosenScale,
@@ -18,6 +22,7 @@ from genuq.posteriors import (
     Posterior,
     ScaleOptions,
 )
+from genuq.posteriors.curvature.layers import LayersPosterior
 from genuq.posteriors.fitting.held_out import HeldOutSums
 from genuq.scores import SCORES
 
@@ -66,15 +71,25 @@ def size_source(settings: Mapping[str, Any]) -> str | None:
 
 
 def settings_of(run: Run, name: str) -> FitSettings:
-    """The fit of one posterior as the configuration has it."""
+    """The fit of one posterior as the configuration has it, without what its kind does not know."""
     settings = run.posteriors()[name]
+    kind = posteriors.KINDS[settings["name"]]
+    read = ["held_out", "repeats", "batch_size", "time_bins"]
+    read += ["images"] if kind.source == "images" else []
+    read += ["fisher_draws"] if issubclass(kind, LayersPosterior) else []
     return FitSettings(
         kind=settings["name"],
         seed=run.config.seed,
         scale=scale_options(settings),
-        options={key: settings[key] for key in OPTIONS if settings[key] is not None},
-        **{key: settings[key] for key in ("images", "held_out", "repeats", "batch_size", "time_bins", "fisher_draws")},
+        options={key: settings[key] for key in own_options(settings["name"]) if settings[key] is not None},
+        **{key: settings[key] for key in read},
     )
+
+
+def own_options(kind: str) -> list[str]:
+    """The keys of the configuration that this kind's constructor takes."""
+    known = inspect.signature(posteriors.KINDS[kind]).parameters
+    return [key for key in OPTIONS if key in known]
 
 
 def scale_options(settings: Mapping[str, Any]) -> ScaleOptions:
@@ -98,12 +113,24 @@ def check_posteriors(run: Run) -> None:
             raise ConfigurationError(
                 f"{key}.name: '{entry['name']}' does not exist.{did_you_mean(entry['name'], posteriors.KINDS)}"
             )
+        check_options(entry, key)
         check_size(settings, name)
         scale_options(entry)
 
 
+def check_options(entry: Mapping[str, Any], key: str) -> None:
+    """Raise ConfigurationError for an option that this kind of posterior does not have."""
+    known = own_options(entry["name"])
+    for option in OPTIONS:
+        if entry[option] is not None and option not in known and not of_members(entry):
+            has = f"it has {', '.join(known)}" if known else "it has none"
+            raise ConfigurationError(
+                f"{key}.{option} = {entry[option]}: '{entry['name']}' has no such option ({has}). Leave it null."
+            )
+
+
 def check_size(settings: Mapping[str, Mapping[str, Any]], name: str) -> None:
-    """Raise ConfigurationError for noise without a size, or with one that its lender cannot give."""
+    """Raise ConfigurationError for noise without a size, or with one that the other cannot give."""
     entry, key, other = settings[name], key_of(name), size_source(settings[name])
     if other is None:
         if entry["name"] == NetworkNoise.kind and not has_size(entry):
@@ -118,10 +145,10 @@ def check_size(settings: Mapping[str, Mapping[str, Any]], name: str) -> None:
             f"{' and '.join(NOISES)} take another's. Leave it null."
         )
     if other not in settings or settings[other]["match"] is not None:
-        lenders = [known for known in settings if known != MAIN_POSTERIOR and settings[known]["match"] is None]
+        sources = [known for known in settings if known != MAIN_POSTERIOR and settings[known]["match"] is None]
         raise ConfigurationError(
             f"{key}.match: '{entry['match']}' is no posterior of this run that could lend its size."
-            + did_you_mean(other, ["posterior", *lenders])
+            + did_you_mean(other, ["posterior", *sources])
         )
     if entry["name"] == IsotropicNoise.kind and posteriors.KINDS[settings[other]["name"]].scope != "head":
         raise ConfigurationError(
@@ -134,15 +161,27 @@ def is_control(settings: Mapping[str, Any]) -> bool:
     return settings["name"] in NOISES
 
 
-def take_size(other: Posterior, run: Run, kind: str, source: str) -> FitResult:
-    """Isotropic noise that moves the weights as much as another fitted posterior."""
-    noise = posteriors.isotropic_like(other, run.model.network, kind)
+def take_size(other: Posterior, network: nn.Module, kind: str, source: str) -> FitResult:
+    """Isotropic noise that moves the weights as much as another fitted posterior.
+
+    Args:
+        network: of the model.
+        kind: of the noise.
+        source: what the other is called in reasons.
+    """
+    noise = posteriors.isotropic_like(other, network, kind)
     how = {key: f"that of {source}" for key in ("n_effective", "observation_noise")}
     how |= {"temperature": "one: no likelihood takes part", "prior_precision": f"gives the noise the size of {source}"}
     chosen = ChosenScale(noise.require_final(), how, evidence=None, criterion="match")
     return FitResult(noise, chosen, HeldOutSums(inputs=0), seconds=0.0, forward_seconds=0.0)
 
 
-def load_posterior(run: Run, name: str = MAIN_POSTERIOR) -> Posterior:
-    """A fitted posterior of the run."""
-    return posteriors.load(posterior_path(run.path("fit"), name), run.model)
+def load_posterior(fit: Path, model: GenerativeModel, name: str = MAIN_POSTERIOR) -> Posterior:
+    """A fitted posterior.
+
+    Args:
+        fit: artefact of the stage that fits.
+        model: that it was fitted to.
+        name: of its draws.
+    """
+    return posteriors.load(posterior_path(fit, name), model)

@@ -11,7 +11,7 @@ from torch import Tensor
 from genuq import files
 from genuq.display import Display
 from genuq.parallel import collectives
-from genuq.pipeline.run import Run
+from genuq.pipeline.parts import SamplerInputs
 from genuq.store.artefact import StageFolder
 from genuq.store.shards import shard_name
 
@@ -26,10 +26,11 @@ class Shard(NamedTuple):
     path: Path
 
 
-def deal(run: Run, folder: StageFolder, make: Make, display: Display, what: str, passes: int = 1) -> int:
+def deal(sampler: SamplerInputs, folder: StageFolder, make: Make, display: Display, what: str, passes: int = 1) -> int:
     """Make the shards that `folder` still lacks, in all processes of the run; each returns when all shards are there.
 
     Args:
+        sampler: how many samples there are, and in one shard.
         make: given indices and a function to call with the passes done, the tensors of these samples.
         what: is done, for the progress bar.
         passes: of one sample.
@@ -40,11 +41,11 @@ def deal(run: Run, folder: StageFolder, make: Make, display: Display, what: str,
     Raises:
         ArtefactError: a finished shard is broken.
     """
-    total = run.config.sampler.samples
-    missing = collectives.agree([Shard(indices, path) for indices, path, done in shards(run, folder.path) if not done])
+    all_shards = shards(sampler.samples, sampler.batch_size, folder.path)
+    missing = collectives.agree([Shard(indices, path) for indices, path, finished in all_shards if not finished])
     count = sum(len(shard.indices) for shard in missing)
-    with display.bar(what, total * passes) as advance:
-        advance((total - count) * passes)
+    with display.bar(what, sampler.samples * passes) as advance:
+        advance((sampler.samples - count) * passes)
         if missing:
             make_shards(missing, make, {"fingerprint": folder.fingerprint}, advance)
     return count
@@ -69,13 +70,16 @@ def make_shards(
     collectives.wait_for_all()
 
 
-def shards(run: Run, folder: Path) -> Iterator[tuple[list[int], Path, bool]]:
+def shards(total: int, size: int, folder: Path) -> Iterator[tuple[list[int], Path, bool]]:
     """The sample indices of each shard, its file in `folder`, and whether that is finished.
+
+    Args:
+        total: samples.
+        size: of a shard.
 
     Raises:
         ArtefactError: a finished shard is broken; it is named here, not used.
     """
-    total, size = run.config.sampler.samples, run.config.sampler.batch_size
     for start in range(0, total, size):
         stop = min(start + size, total)
         path = folder / shard_name(start, stop)

@@ -16,6 +16,15 @@ from genuq import posteriors
 from genuq.models import head_candidates
 from genuq.networks import Classifier
 from genuq.pipeline.columns import SPENT, WATCHED, score_columns, watched_settings
+from genuq.pipeline.configured import (
+    architecture_of,
+    build_likelihood,
+    description_of,
+    open_judge,
+    test_set,
+    training_set,
+    untrained_model,
+)
 from genuq.pipeline.posteriors import NOISES, OPTIONS, has_size, of_members, size_source
 from genuq.pipeline.stages.embed import JUDGED
 from genuq.pipeline.stages.members import member_settings, reference_name
@@ -92,7 +101,7 @@ def versions(run: PlannedRun) -> dict[str, int]:
 
 
 def of_samples(run: PlannedRun) -> int:
-    watched, shape = list(watched_settings(run)), tuple(run.training_set.shape)
+    watched, shape = list(watched_settings(run)), tuple(training_set(run).shape)
     spent = ("sampling", *watched, *versions(run))
     return of_shards(
         run,
@@ -109,7 +118,7 @@ def of_samples(run: PlannedRun) -> int:
 
 
 def of_propagation(run: PlannedRun) -> int:
-    latents, shape = tuple(run.blank.latent_shape), tuple(run.training_set.shape)
+    latents, shape = tuple(untrained_model(run).latent_shape), tuple(training_set(run).shape)
     shapes = {
         "index": ("I64", ()),
         "mean": ("F32", latents),
@@ -130,19 +139,19 @@ def judge_dimension(run: PlannedRun) -> int:
     """D of the judge; a classifier that is still to be trained has its architecture's."""
     if run.config.metric.extractor == "classifier" and "judge" in run.config.stages:
         return int(classifier(run).logits.in_features)
-    return run.judge.dimension
+    return open_judge(run).dimension
 
 
 def classifier(run: PlannedRun) -> Classifier:
-    return Classifier(tuple(run.training_set.shape), run.training_set.num_classes)
+    return Classifier(tuple(training_set(run).shape), training_set(run).num_classes)
 
 
 def reference_count(run: PlannedRun) -> int:
-    return min(run.config.metric.reference_images, len(run.test_set))
+    return min(run.config.metric.reference_images, len(test_set(run)))
 
 
 def of_embeddings(run: PlannedRun) -> int:
-    scored, judged = run.likelihood.dimension, judge_dimension(run)
+    scored, judged = build_likelihood(run).dimension, judge_dimension(run)
     shapes: Shapes = {"image": ("F32", (scored,)), f"{JUDGED}image": ("F32", (judged,))}
     shapes |= {name: ("F32", (draws, scored)) for name, draws in embedded(run).items()}
     shapes |= {f"{JUDGED}{name}": ("F32", (draws_of(run, name), judged)) for name in run.posteriors()}
@@ -200,13 +209,13 @@ def of_posterior(run: PlannedRun, name: str) -> tuple[int, int]:
 
 
 def _of_curvature(run: PlannedRun, entry: Mapping[str, Any]) -> tuple[int, int]:
-    model = run.architecture
+    model = architecture_of(run)
     options = {key: entry[key] for key in OPTIONS if entry[key] is not None}
     if entry["name"] in NOISES and size_source(entry) is None and not has_size(entry):
         options = {}
     if entry["name"] == "mc_dropout" and not options:
         options = {"layers": ["head"], "rate": 0.5}  # keeps names and rates alone
-    key = ["posterior shapes", run.description(), entry["name"], options]
+    key = ["posterior shapes", description_of(run), entry["name"], options]
     shapes: Shapes = run.memory(key, lambda: _posterior_shapes(model, entry["name"], options))
     own = of_safetensors(shapes, {"kind": " " * 600})
     streamed = posteriors.KINDS[entry["name"]].source == "images" and size_source(entry) is None
@@ -224,16 +233,16 @@ def _posterior_shapes(model: Any, name: str, options: Mapping[str, Any]) -> Shap
 def of_members_posterior(run: PlannedRun, entry: Mapping[str, Any]) -> tuple[int, int]:
     settings = member_settings(run, entry)
     given = settings.given(reference_name(run))
-    network = run.architecture.network
+    network = architecture_of(run).network
     if given:
         return _of_given(settings, network, given), 0
     one = of_safetensors(_member_shapes(settings, network), {"kind": " " * 600})
     averaged = [network] if settings.kind == "deep_ensemble" else []
-    held = [run.architecture, *averaged]
+    held = [architecture_of(run), *averaged]
     training = of_training(held, network, settings.steps, settings.hardware.checkpoint_every)
     if settings.kind == "swag":
         return 2 * one, training + one
-    kept = of_weights(run.architecture, 300) if settings.kind == "deep_ensemble" else one
+    kept = of_weights(architecture_of(run), 300) if settings.kind == "deep_ensemble" else one
     return settings.members * (kept + one), training
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from genuq import files
+from genuq.pipeline.configured import is_image
 from genuq.pipeline.posteriors import MAIN_POSTERIOR
 from genuq.pipeline.run import Run
 from genuq.pipeline.stages.propagate import shown_maps
@@ -158,9 +159,9 @@ def fit_content(run: Run, folder: Path, notes: Mapping[str, Any]) -> Content:
 
 
 def sample_content(run: Run, folder: Path, notes: Mapping[str, Any]) -> Content:
-    if not run.is_image:
+    if not is_image(run):
         return Content()
-    return Content(once={"sheets/samples": sheet(shown(run, Shards(folder).read("image", 0, SHEET)))})
+    return Content(once={"sheets/samples": sheet(shown(Shards(folder).read("image", 0, SHEET), are_images=True))})
 
 
 def propagate_content(run: Run, folder: Path, notes: Mapping[str, Any]) -> Content:
@@ -225,9 +226,9 @@ def versions_of(run: Run, chosen: np.ndarray, *names: str) -> dict[str, torch.Te
 def heat_of(run: Run, images: torch.Tensor, chosen: np.ndarray) -> np.ndarray | None:
     """Maps of the chosen samples as heat over them, uint8 (N, 3, H, W), on the scale of all; None if there are none."""
     known = run.artefacts.get("propagate")
-    if known is None or not known.is_current() or (found := shown_maps(run)) is None:
+    if known is None or not known.is_current() or not is_image(run) or (found := shown_maps(known.path)) is None:
         return None
-    under = as_pixels(shown(run, images), 4, "Samples")
+    under = as_pixels(shown(images, are_images=True), 4, "Samples")
     return overlay(under, HeatScale.of(found.numpy()).levels(as_maps(found[torch.from_numpy(chosen)], under)))
 
 
@@ -246,7 +247,7 @@ def sample_table(run: Run, samples: Mapping[str, Any]) -> Any:
     ranked = np.argsort(-scores, kind="stable")
     ranks = evenly(len(rows), run.config.logger.samples)
     chosen = ranked[ranks]
-    pictures = pictures_of(run, chosen) if run.is_image else coordinates_of(run, chosen)
+    pictures = pictures_of(run, chosen) if is_image(run) else coordinates_of(run, chosen)
     data = [
         [rank + 1, *(column[place] for column in pictures.values()), *rows[n]]
         for place, (rank, n) in enumerate(zip(ranks.tolist(), chosen.tolist()))
@@ -264,9 +265,9 @@ def pictures_of(run: Run, chosen: np.ndarray) -> dict[str, list[Any]]:
     import wandb
 
     samples = versions_of(run, chosen, *run.posteriors())
-    columns = {"image": thumbnails(as_pixels(shown(run, samples["image"]), 4, "Samples"))[:, None]}
+    columns = {"image": thumbnails(as_pixels(shown(samples["image"], are_images=True), 4, "Samples"))[:, None]}
     for name in run.posteriors():
-        draws_NMCHW = as_pixels(shown(run, samples[name]), 5, "Draws")
+        draws_NMCHW = as_pixels(shown(samples[name], are_images=True), 5, "Draws")
         columns["draws" if name == MAIN_POSTERIOR else f"draws_{name}"] = np.stack(
             [thumbnails(draws) for draws in draws_NMCHW]
         )

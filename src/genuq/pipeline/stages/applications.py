@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,19 +38,71 @@ from genuq.applications import (
     score_evidence,
 )
 from genuq.display import Display
+from genuq.identity import neutral
 from genuq.likelihoods import Likelihood
 from genuq.metrics import realism
-from genuq.pipeline.columns import functional_of
+from genuq.pipeline.parts import JudgeInputs, ModelInputs, SamplerInputs
 from genuq.pipeline.posteriors import load_posterior
 from genuq.pipeline.run import Run
 from genuq.pipeline.stages.embed import read_judged
 from genuq.pipeline.stages.propagate import default_propagator
 from genuq.pipeline.stages.sample import read_samples, shown
-from genuq.pipeline.stages.witnesses import asks_witnesses, witness_panel
+from genuq.pipeline.stages.score import DrawScoring, read_scores
+from genuq.pipeline.stages.witnesses import WitnessInputs, witness_panel
+from genuq.store.upstream import Upstream
 
 SETTINGS = {"filter": Filter, "augment": Augmentation, "rectify": Rectification, "guide": Guidance}
 EXAMPLES = 24
 Made = tuple[Outcome, dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class ApplyInputs:
+    """What the outcome of an application depends on.
+
+    Attributes:
+        name: of the application.
+        how: its settings as the library takes them; None where all are `options`.
+        options: the rest of them.
+        witnesses: that it asks, if any.
+        main: name of the run's own score.
+        drawn: how draws are scored.
+        draws: M of the main posterior.
+        bootstrap: replicates of the intervals.
+        half_samples, random_repeats: of the curves; None where the application draws none.
+        shown_settings: all of its settings as configured, for the reader.
+        command: that the reader may repeat.
+    """
+
+    seed: int
+    model: ModelInputs
+    fit: Upstream
+    sample: Upstream
+    embed: Upstream
+    score: Upstream
+    sampler: SamplerInputs
+    judge: JudgeInputs
+    name: str
+    how: Any
+    options: Mapping[str, Any]
+    witnesses: WitnessInputs | None
+    main: str
+    drawn: DrawScoring
+    draws: int
+    neighbours: int
+    bootstrap: int
+    half_samples: int | None
+    random_repeats: int | None
+    shown_settings: Mapping[str, Any] = neutral()
+    command: str = neutral()
+
+    @property
+    def are_images(self) -> bool:
+        return len(self.drawn.likelihood.shape) == 3
+
+    def shown(self, samples: Tensor) -> Tensor:
+        """Samples as a person sees them."""
+        return shown(samples, self.are_images)
 
 
 def settings_of(run: Run) -> Any:
@@ -59,29 +111,30 @@ def settings_of(run: Run) -> Any:
     Raises:
         ConfigurationError: an application that does not exist, or values that cannot work.
     """
-    given = run.plain("application")["application"]
-    kind = SETTINGS[given["name"]]
-    options = {field.name: given[field.name] for field in fields(kind)}
+    settings = run.plain("application")["application"]
+    kind = SETTINGS[settings["name"]]
+    options = {field.name: settings[field.name] for field in fields(kind)}
     return kind(**{key: tuple(value) if key == "window" else value for key, value in options.items()})
 
 
 class FinishedRun:
     """What the applications share of a finished run: samples, scores, and the judge."""
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self.samples = read_samples(run)
-        columns, _ = files.read_tensors(run.path("score") / "scores.safetensors")
-        self.score = columns[run.config.score.name]
-        self.judged = read_judged(run)
-        self.replicates = Replicates(run.config.metric.bootstrap, run.config.seed)
+    def __init__(self, inputs: ApplyInputs) -> None:
+        self.inputs = inputs
+        self.samples = read_samples(inputs.sample.path)
+        self.score = read_scores(inputs.score.path)[inputs.main]
+        self.judged = read_judged(inputs.embed.path)
+        self.replicates = Replicates(inputs.bootstrap, inputs.seed)
         conditional = bool((self.samples["class"] >= 0).all())
         self.classes = self.samples["class"] if conditional else None
 
     @property
     def judge(self) -> Judge:
+        """Says of any samples what it thinks of them."""
+
         def judged(samples: Tensor, classes: Tensor | None) -> Judgement:
-            features = self.run.judge.embed(shown(self.run, samples), batch_size=256)
+            features = self.inputs.judge.open().embed(self.inputs.shown(samples), batch_size=256)
             return Judgement(features, self.measures(samples, features, classes))
 
         return judged
@@ -94,15 +147,16 @@ class FinishedRun:
 
     def measures(self, samples: Tensor, features: Tensor, classes: Tensor | None) -> dict[str, Tensor]:
         """What the judge can say, the most telling first: confidence and class, the truth, realism."""
-        judge, found = self.run.judge, {}
+        judge = self.inputs.judge.open()
+        measures = {}
         if judge.probabilities is not None and classes is not None:
             probabilities = judge.probabilities(features)
-            found["confidence"] = probabilities.gather(1, classes[:, None])[:, 0]
-            found["accuracy"] = (probabilities.argmax(1) == classes).double()
+            measures["confidence"] = probabilities.gather(1, classes[:, None])[:, 0]
+            measures["accuracy"] = (probabilities.argmax(1) == classes).double()
         if judge.truth is not None:
-            found["good"] = 1 - judge.truth(samples).double()
-        found["realism"] = realism(self.judged["real"], features, self.run.config.metric.k)
-        return found
+            measures["good"] = 1 - judge.truth(samples).double()
+        measures["realism"] = realism(self.judged["real"], features, self.inputs.neighbours)
+        return measures
 
     def classes_at(self, index: Tensor) -> Tensor | None:
         return None if self.classes is None else self.classes[index]
@@ -110,28 +164,29 @@ class FinishedRun:
     def examples(self, index: Tensor, images: Mapping[str, Tensor], mask: Tensor | None = None) -> dict[str, Tensor]:
         """The first examples as a person sees them, each with the judge's first measure."""
         index, classes = index[:EXAMPLES], self.classes_at(index[:EXAMPLES])
-        found = {"index": index}
+        examples = {"index": index}
         for name, tensor in images.items():
             judged = self.judge(tensor[:EXAMPLES], classes)
-            found[name] = shown(self.run, tensor[:EXAMPLES])
-            found[f"{name}_judged"] = judged.measures[judged.primary].double()
-        return found if mask is None else found | {"mask": mask[:EXAMPLES].to(torch.uint8)}
+            examples[name] = self.inputs.shown(tensor[:EXAMPLES])
+            examples[f"{name}_judged"] = judged.measures[judged.primary].double()
+        return examples if mask is None else examples | {"mask": mask[:EXAMPLES].to(torch.uint8)}
 
 
 def run_filter(finished: FinishedRun, parts: Path, display: Display) -> Made:
     """Examples: the samples of highest score, which were dropped, beside those of lowest score, and any."""
-    rule, metric = settings_of(finished.run), finished.run.config.metric
+    inputs = finished.inputs
+    rule = inputs.how
     with display.busy("filtering"):
         outcome = filter_outcome(
             rule,
             finished.score,
             finished.judgement,
             finished.judged["real"],
-            metric.k,
+            inputs.neighbours,
             finished.classes,
             finished.replicates,
-            metric.half_samples,
-            metric.random_repeats,
+            inputs.half_samples,
+            inputs.random_repeats,
         )
     kept = torch.as_tensor(rule.keep(finished.score, finished.classes))
     dropped = torch.ones(len(finished.score), dtype=torch.bool).index_fill(0, kept, False).nonzero().flatten()
@@ -148,32 +203,33 @@ def _of_rows(finished: FinishedRun, index: Tensor, images: Mapping[str, Tensor],
     judged, first = finished.judgement.measures, finished.judgement.primary
     rows = {"before": index, "after": after, "control": torch.arange(len(index))}
     values = {f"{name}_judged": judged[first][rows[name]].double() for name in rows}
-    return {"index": index, "after_index": after, **{k: shown(finished.run, v) for k, v in images.items()}, **values}
+    return {"index": index, "after_index": after, **{k: finished.inputs.shown(v) for k, v in images.items()}, **values}
 
 
 def run_best_of_n(finished: FinishedRun, parts: Path, display: Display) -> Made:
     """Examples: the candidate of highest score, the chosen one, and the first of each group."""
-    n = finished.run.config.application.n
+    n = finished.inputs.options["n"]
     outcome = best_of_n_outcome(n, finished.score, finished.judgement, finished.classes, finished.replicates)
     groups = candidate_groups(len(finished.score), n, finished.classes)[:EXAMPLES]
     best, worst = (torch.as_tensor(best_of(sign * finished.score, groups)) for sign in (1, -1))
     images, judged = finished.samples["image"], finished.judgement
     rows = {"before": worst, "after": best, "control": torch.as_tensor(groups[:, 0])}
     values = {f"{name}_judged": judged.measures[judged.primary][which].double() for name, which in rows.items()}
-    pictures = {name: shown(finished.run, images[which]) for name, which in rows.items()}
+    pictures = {name: finished.inputs.shown(images[which]) for name, which in rows.items()}
     return outcome, {"index": worst, "after_index": best, **pictures, **values}
 
 
 def run_augment(finished: FinishedRun, parts: Path, display: Display) -> Made:
     """Examples: a sample, its first new one, and the control's."""
-    run = finished.run
-    how, posterior = settings_of(run), load_posterior(run)
-    propagator = default_propagator(run, run.config.application.propagator)
+    inputs = finished.inputs
+    model, sampler, options = inputs.model.open(), inputs.sampler.build(), inputs.options
+    posterior = load_posterior(inputs.fit.path, model)
+    propagator = default_propagator(options["propagator"], inputs.draws)
 
     def make(indices: list[int]) -> Augmented:
-        return augment(run.model, posterior, run.sampler, indices, how, propagator, run.config.seed)
+        return augment(model, posterior, sampler, indices, inputs.how, propagator, inputs.seed)
 
-    made = Augmented(**in_parts(run, parts, list(range(run.config.application.samples)), Augmented, make, display))
+    made = Augmented(**in_parts(inputs, parts, list(range(options["samples"])), Augmented, make, display))
     outcome = augmentation_outcome(made, finished.judge, finished.classes_at(made.index), finished.replicates)
     images = {"before": made.before, "after": made.ours[:, 0], "control": made.control[:, 0]}
     return outcome, finished.examples(made.index, images)
@@ -181,26 +237,27 @@ def run_augment(finished: FinishedRun, parts: Path, display: Display) -> Made:
 
 def run_rectify(finished: FinishedRun, parts: Path, display: Display) -> Made:
     """Examples: failed samples, the best attempt at each, and the control's best; the accepted ones first."""
-    run, classes, likelihood = finished.run, finished.classes, finished.run.likelihood
-    given, how, posterior = run.plain("application")["application"], settings_of(run), load_posterior(run)
+    inputs, classes = finished.inputs, finished.classes
+    model, sampler, how = inputs.model.open(), inputs.sampler.build(), inputs.how
+    likelihood, posterior = inputs.drawn.open(), load_posterior(inputs.fit.path, model)
     assert isinstance(likelihood, Likelihood)
     panel = None
-    if asks_witnesses(given):
+    if inputs.witnesses is not None:
         assert classes is not None
-        panel = witness_panel(run, given, finished.samples["image"], classes, display)
-    doubt = panel.doubt if panel and given["failed_by"] == "witnesses" else finished.score
-    count = max(1, round(given["failed"] * len(doubt)))
+        panel = witness_panel(inputs.witnesses, finished.samples["image"], classes, display)
+    doubt = panel.doubt if panel and inputs.options["failed_by"] == "witnesses" else finished.score
+    count = max(1, round(inputs.options["failed"] * len(doubt)))
     failed = doubt.argsort(descending=True, stable=True)[:count].tolist()
-    propagator, draws = default_propagator(run, given["propagator"]), run.config.posterior.draws
+    propagator = default_propagator(inputs.options["propagator"], inputs.draws)
 
     def make(indices: list[int]) -> Attempts:
-        return attempt(run.model, posterior, likelihood, run.sampler, indices, how, draws, propagator, run.config.seed)
+        return attempt(model, posterior, likelihood, sampler, indices, how, inputs.draws, propagator, inputs.seed)
 
-    made = Attempts(**in_parts(run, parts, failed, Attempts, make, display))
+    made = Attempts(**in_parts(inputs, parts, failed, Attempts, make, display))
     verdict = panel.verdict(made) if panel and how.asks else None
     evidence = [verdict.evidence] if verdict else []
     if how.scores:
-        evidence.append(score_evidence(made, likelihood, functional_of(run), how.margin))
+        evidence.append(score_evidence(made, likelihood, inputs.drawn.functional, how.margin))
     decisions = decide(evidence)
     outcome = rectification_outcome(
         made, decisions, finished.judge, finished.classes_at(made.index), finished.replicates
@@ -219,15 +276,18 @@ def run_rectify(finished: FinishedRun, parts: Path, display: Display) -> Made:
 
 def run_guide(finished: FinishedRun, parts: Path, display: Display) -> Made:
     """Examples: the plain sample, the guided one, the control, and the pixels that were moved at any step."""
-    run, how = finished.run, settings_of(finished.run)
+    inputs = finished.inputs
+    model, sampler = inputs.model.open(), inputs.sampler.build()
 
     def make(indices: list[int]) -> Guided:
-        return guide(run.model, run.sampler, indices, how)
+        return guide(model, sampler, indices, inputs.how)
 
-    made = Guided(**in_parts(run, parts, list(range(run.config.application.samples)), Guided, make, display))
-    metric, classes = run.config.metric, finished.classes_at(made.index)
-    real = finished.judged["real"]
-    outcome = guidance_outcome(made, finished.judge, classes, real, metric.k, finished.replicates, metric.half_samples)
+    made = Guided(**in_parts(inputs, parts, list(range(inputs.options["samples"])), Guided, make, display))
+    classes, real = finished.classes_at(made.index), finished.judged["real"]
+    assert inputs.half_samples is not None
+    outcome = guidance_outcome(
+        made, finished.judge, classes, real, inputs.neighbours, finished.replicates, inputs.half_samples
+    )
     images = {"before": made.before, "after": made.ours, "control": made.control}
     return outcome, finished.examples(made.index, images, made.region)
 
@@ -242,16 +302,21 @@ MAKERS: dict[str, Callable[[FinishedRun, Path, Display], Made]] = {
 
 
 def in_parts(
-    run: Run, folder: Path, indices: Sequence[int], kind: type, make: Callable[[list[int]], Any], display: Display
+    inputs: ApplyInputs,
+    folder: Path,
+    indices: Sequence[int],
+    kind: type,
+    make: Callable[[list[int]], Any],
+    display: Display,
 ) -> dict[str, Tensor]:
     """The fields of `kind` for all the samples, a batch at a time; finished batches of a killed run are found again."""
     made = []
-    with display.bar(f"application {run.config.application.name}", len(indices)) as advance:
-        for start, batch in batches(indices, run.config.sampler.batch_size):
+    with display.bar(f"application {inputs.name}", len(indices)) as advance:
+        for start, batch in batches(indices, inputs.sampler.batch_size):
             path = folder / f"part-{start:07d}.safetensors"
             if not path.exists():
-                found = make(batch)
-                files.write_tensors(path, {field.name: getattr(found, field.name) for field in fields(kind)})
+                result = make(batch)
+                files.write_tensors(path, {field.name: getattr(result, field.name) for field in fields(kind)})
             made.append(files.read_tensors(path)[0])
             advance(len(batch))
     return {field.name: torch.cat([part[field.name] for part in made]) for field in fields(kind)}

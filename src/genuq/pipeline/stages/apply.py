@@ -4,30 +4,38 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from genuq import files
-from genuq.applications import (
-    APPLICATIONS,
-    candidate_groups,
-    cut_time,
-)
+from genuq.applications import APPLICATIONS, Rectification, candidate_groups, cut_time
 from genuq.display import Display
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.files import plain
+from genuq.pipeline.configured import (
+    architecture_of,
+    build_sampler,
+    is_image,
+    judge_inputs,
+    model_inputs,
+    sampler_inputs,
+    training_set,
+)
 from genuq.pipeline.run import Run
-from genuq.pipeline.stage import Stage
-from genuq.pipeline.stages.applications import MAKERS, SETTINGS, FinishedRun, settings_of
+from genuq.pipeline.stage import Stage, upstream
+from genuq.pipeline.stages.applications import MAKERS, SETTINGS, ApplyInputs, FinishedRun, settings_of
 from genuq.pipeline.stages.propagate import default_propagator, require_variance
-from genuq.pipeline.stages.witnesses import check_witnesses
+from genuq.pipeline.stages.score import draw_scoring
+from genuq.pipeline.stages.witnesses import OF_WITNESSES, check_witnesses, witness_inputs
 from genuq.store.artefact import StageFolder
 
 SHOWN = ("before", "after", "control", "accepted", "control_accepted")  # in the report
 
 
-class Apply(Stage):
+class Apply(Stage[ApplyInputs]):
     """Leaves application.json (the part `application` of the results), application.md, and examples.safetensors.
 
     The examples, in the order of their scores where the application chose by them, else of their indices: `index`
@@ -39,31 +47,60 @@ class Apply(Stage):
     """
 
     name = "apply"
-    version = 2
-    inputs = ("score",)
-    groups = ("application",)
+    version = 3
 
-    def settings(self, run: Run) -> dict[str, Any]:
-        metric = run.plain("metric")["metric"]
-        kept = {key: metric[key] for key in ("k", "bootstrap", "half_samples", "random_repeats")}
-        return super().settings(run) | {"metric": kept}
+    def inputs(self, run: Run) -> ApplyInputs:
+        return apply_inputs(run)
 
     def applies(self, run: Run) -> bool:
         return run.config.application is not None
 
-    def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
-        finished = FinishedRun(run)
-        outcome, examples = MAKERS[run.config.application.name](finished, folder.path / "parts", display)
+    def work(self, inputs: ApplyInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
+        finished = FinishedRun(inputs)
+        outcome, examples = MAKERS[inputs.name](finished, folder.path / "parts", display)
         files.write_tensors(folder.path / "examples.safetensors", examples)
         entry = outcome.as_dict()
-        entry["settings"] = run.plain("application")["application"] | entry["settings"]
-        entry["judge"] = run.judge.name
+        entry["settings"] = dict(inputs.shown_settings) | entry["settings"]
+        entry["judge"] = inputs.judge.open().name
         entry["examples"] = {"file": f"{self.name}/examples.safetensors", "count": len(examples["index"])}
         files.write_json(folder.path / "application.json", plain(entry))
-        files.write_text(folder.path / "application.md", as_markdown(run, entry))
+        files.write_text(folder.path / "application.md", as_markdown(inputs.command, entry))
         shutil.rmtree(folder.path / "parts", ignore_errors=True)
         display.say(outcome.sentence)
         return {"sentence": outcome.sentence}
+
+
+def apply_inputs(run: Run) -> ApplyInputs:
+    """What the run's application depends on; of its settings those that it reads."""
+    settings, metric = run.plain("application")["application"], run.config.metric
+    name = settings["name"]
+    how = settings_of(run) if name in SETTINGS else None
+    if isinstance(how, Rectification) and not how.scores:
+        how = replace(how, margin=Rectification.margin)
+    own = set() if how is None else {part.name for part in fields(how)}
+    return ApplyInputs(
+        seed=run.config.seed,
+        model=model_inputs(run),
+        fit=upstream(run, "fit"),
+        sample=upstream(run, "sample"),
+        embed=upstream(run, "embed"),
+        score=upstream(run, "score"),
+        sampler=sampler_inputs(run),
+        judge=judge_inputs(run),
+        name=name,
+        how=how,
+        options={key: value for key, value in settings.items() if key not in {*own, *OF_WITNESSES, "name"}},
+        witnesses=witness_inputs(run, settings) if name == "rectify" else None,
+        main=run.config.score.name,
+        drawn=draw_scoring(run),
+        draws=run.config.posterior.draws,
+        neighbours=metric.k,
+        bootstrap=metric.bootstrap,
+        half_samples=metric.half_samples if name in ("filter", "guide") else None,
+        random_repeats=metric.random_repeats if name == "filter" else None,
+        shown_settings=settings,
+        command=run.command,
+    )
 
 
 def applied(run: Run) -> bool:
@@ -71,18 +108,14 @@ def applied(run: Run) -> bool:
     return run.config.application is not None and Apply.name in run.config.stages
 
 
-def application_of(run: Run) -> dict[str, Any] | None:
-    """What the stage has left, for the report; None without an application."""
-    if run.config.application is None:
-        return None
-    return files.read_json(run.path(Apply.name) / "application.json")
+def read_application(folder: Path) -> dict[str, Any]:
+    """What the stage has left, for the report."""
+    return files.read_json(folder / "application.json")
 
 
-def examples_of(run: Run) -> dict[str, Tensor] | None:
+def read_examples(folder: Path) -> dict[str, Tensor]:
     """What the report shows: `before`, `after`, `control` (E, C, H, W); if any, `mask` (E, H, W) and verdicts (E,)."""
-    if run.config.application is None or not run.is_image:
-        return None
-    tensors, _ = files.read_tensors(run.path(Apply.name) / "examples.safetensors")
+    tensors, _ = files.read_tensors(folder / "examples.safetensors")
     shown_images = {name: tensors[name] for name in SHOWN if name in tensors}
     return shown_images | ({"mask": tensors["mask"][:, 0]} if "mask" in tensors else {})
 
@@ -93,9 +126,9 @@ def check_application(run: Run) -> None:
     name = settings.get("name")
     if name not in APPLICATIONS:
         raise ConfigurationError(f"application.name = '{name}' does not exist.{did_you_mean(str(name), APPLICATIONS)}")
-    if name in ("rectify", "guide") and not run.is_image:
+    if name in ("rectify", "guide") and not is_image(run):
         raise ConfigurationError(
-            f"application={name} needs images, not {run.training_set.name}: choose filter, best_of_n or augment."
+            f"application={name} needs images, not {training_set(run).name}: choose filter, best_of_n or augment."
         )
     if name in SETTINGS:
         settings_of(run)
@@ -107,18 +140,19 @@ def check_application(run: Run) -> None:
         raise ConfigurationError(
             f"application.samples = {settings['samples']}; the run has sampler.samples = {run.config.sampler.samples}."
         )
-    model = run.architecture
+    model = architecture_of(run)
     if name == "best_of_n":
         count = run.config.sampler.samples
-        candidate_groups(count, settings["n"], run.sampler.classes_of(model, range(count)))
+        candidate_groups(count, settings["n"], build_sampler(run).classes_of(model, range(count)))
     if "propagator" in settings:
-        require_variance(run, default_propagator(run, settings["propagator"]).name, "application.propagator")
-        cut_time(model, run.sampler, settings["cut"])
+        propagator = default_propagator(settings["propagator"], run.config.posterior.draws)
+        require_variance(run, propagator.name, "application.propagator")
+        cut_time(model, build_sampler(run), settings["cut"])
 
 
-def as_markdown(run: Run, entry: Mapping[str, Any]) -> str:
+def as_markdown(command: str, entry: Mapping[str, Any]) -> str:
     """Command, sentence, table, notes."""
-    lines = [f"`{run.command}`", "", entry["sentence"], "", "| measure | value | control | difference | n |"]
+    lines = [f"`{command}`", "", entry["sentence"], "", "| measure | value | control | difference | n |"]
     lines.append("|---|---|---|---|---|")
     for row in entry["outcome"]:
         cells = [

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,21 +13,59 @@ from torch import Tensor
 from genuq import posteriors, propagators
 from genuq.display import Display
 from genuq.errors import ConfigurationError
-from genuq.pipeline.masks import score_mask
+from genuq.identity import neutral
+from genuq.models import GenerativeModel, Sampler
+from genuq.pipeline.configured import (
+    architecture_of,
+    build_sampler,
+    description_of,
+    model_inputs,
+    sampler_inputs,
+)
+from genuq.pipeline.masks import mask_of, score_mask
+from genuq.pipeline.parts import ModelInputs, PartInputs, SamplerInputs
 from genuq.pipeline.posteriors import load_posterior
 from genuq.pipeline.run import Run
 from genuq.pipeline.sharded import deal
-from genuq.pipeline.stage import Stage
+from genuq.pipeline.stage import Stage, upstream
+from genuq.posteriors import Posterior
 from genuq.propagators import Propagator, image_score, pixel_map, propagate
 from genuq.propagators.scores import REDUCTIONS
 from genuq.store.artefact import StageFolder
 from genuq.store.shards import read_shards
+from genuq.store.upstream import FileContent, Upstream
 
-SCORED = ("reduce", "share", "mask")  # of the settings: how the score is made of the variances
-SHARED = ("name", *SCORED, "map_method", "map_draws")  # of all propagators' settings; the rest is its own
+SHARED = ("name", "reduce", "share", "mask", "map_method", "map_draws")  # of all propagators; the rest is its own
 
 
-class Propagate(Stage):
+@dataclass(frozen=True)
+class DecodedMap:
+    """How the latents' variance becomes that of pixels.
+
+    Attributes:
+        method, draws: as in `genuq.propagators.pixel_map`.
+    """
+
+    method: str
+    draws: int
+
+
+@dataclass(frozen=True)
+class PropagateInputs:
+    """What propagated variances depend on.
+
+    Attributes:
+        decoded_map: of latent models; the pixels of others are what is propagated.
+    """
+
+    model: ModelInputs
+    fit: Upstream
+    sampler: SamplerInputs
+    propagator: PartInputs
+    decoded_map: DecodedMap | None
+
+
+class Propagate(Stage[PropagateInputs]):
     """Leaves shard-START-STOP.safetensors: index, mean and variance of the final latents, the network evaluations that
     each sample took beside those of sampling, and the map of each image (standard deviations in its units, [-1, 1];
     absent where variances are negative).
@@ -35,54 +74,69 @@ class Propagate(Stage):
     """
 
     name = "propagate"
-    version = 2
+    version = 3
     shared = True
-    inputs = ("fit", "sample")
-    groups = ("propagator", "sampler")
 
-    def settings(self, run: Run) -> dict[str, Any]:
-        """Another score of the same variances is no reason to propagate again."""
-        found = super().settings(run)
-        asked = found["propagator"] or {}
-        return found | {"propagator": {key: asked[key] for key in asked if key not in SCORED}}
+    def inputs(self, run: Run) -> PropagateInputs:
+        settings = run.config.propagator
+        latent = description_of(run)["autoencoder"] is not None
+        return PropagateInputs(
+            model=model_inputs(run),
+            fit=upstream(run, "fit"),
+            sampler=sampler_inputs(run),
+            propagator=propagator_inputs(run),
+            decoded_map=DecodedMap(settings.map_method, settings.map_draws) if latent else None,
+        )
 
     def applies(self, run: Run) -> bool:
         return run.config.propagator is not None
 
-    def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
-        deal(run, folder, partial(one_shard, run, load_posterior(run)), display, "propagating")
-        return {"propagator": run.config.propagator.name}
+    def work(self, inputs: PropagateInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
+        model, sampler = inputs.model.open(), inputs.sampler.build()
+        posterior = load_posterior(inputs.fit.path, model)
+
+        def make(indices: list[int], advance: Callable[[int], None]) -> dict[str, Tensor]:
+            tensors = one_shard(inputs, model, posterior, sampler, indices)
+            advance(len(indices))
+            return tensors
+
+        deal(inputs.sampler, folder, make, display, "propagating")
+        return {"propagator": inputs.propagator.name}
 
 
 def one_shard(
-    run: Run, posterior: posteriors.Posterior, indices: list[int], advance: Callable[[int], None]
+    inputs: PropagateInputs, model: GenerativeModel, posterior: Posterior, sampler: Sampler, indices: list[int]
 ) -> dict[str, Tensor]:
-    settings, seed = run.config.propagator, run.config.seed
-    found = propagate(run.model, posterior, run.sampler, indices, propagator_of(run), seed)
+    """Mean, variance, evaluations and map of the samples `indices`."""
+    propagator = propagators.build(inputs.propagator.name, **inputs.propagator.options)
+    result = propagate(model, posterior, sampler, indices, propagator, sampler.seed)
     tensors = {
         "index": torch.tensor(indices),
-        "mean": found.mean.float(),
-        "variance": found.variance,
-        "evaluations": torch.full((len(indices),), found.evaluations - found.plain_evaluations, dtype=torch.float64),
+        "mean": result.mean.float(),
+        "variance": result.variance,
+        "evaluations": torch.full((len(indices),), result.evaluations - result.plain_evaluations, dtype=torch.float64),
     }
-    if bool((found.variance >= 0).all()):
-        deviation = pixel_map(
-            run.model, found.mean, found.variance, settings.map_method, settings.map_draws, seed, indices
-        )
+    if bool((result.variance >= 0).all()):
+        how = {} if inputs.decoded_map is None else vars(inputs.decoded_map)
+        deviation = pixel_map(model, result.mean, result.variance, **how, seed=sampler.seed, indices=indices)
         tensors["map"] = deviation.float()
-    advance(len(indices))
     return tensors
 
 
+def propagator_inputs(run: Run) -> PartInputs:
+    """The run's propagator, with the options that are its own."""
+    settings = run.plain("propagator")["propagator"]
+    return PartInputs(settings["name"], {key: value for key, value in settings.items() if key not in SHARED})
+
+
 def propagator_of(run: Run) -> Propagator:
-    """The configured propagator.
+    """The run's propagator.
 
     Raises:
         ConfigurationError: options that it does not take, or that cannot work.
     """
-    settings = run.plain("propagator")["propagator"]
-    options = {key: value for key, value in settings.items() if key not in SHARED}
-    return propagators.build(settings["name"], **options)
+    part = propagator_inputs(run)
+    return propagators.build(part.name, **part.options)
 
 
 def check_propagator(run: Run) -> None:
@@ -101,15 +155,15 @@ def check_propagator(run: Run) -> None:
             f"propagator.draws = {many}, but the run's {run.config.posterior.name} is asked for {made}: lower "
             "propagator.draws, or raise posterior.draws."
         )
-    model, kind = run.architecture, posteriors.KINDS[run.config.posterior.name]
+    model, kind = architecture_of(run), posteriors.KINDS[run.config.posterior.name]
     if kind.scope == "head":  # what the propagator asks of the stages, asked before there is a posterior
         stand_in = posteriors.IsotropicNoise(model.head).finalise(posteriors.Scale(1.0, 1.0, 1.0))
-        propagator_of(run).check(model, stand_in, run.sampler.stages(model))
+        propagator_of(run).check(model, stand_in, build_sampler(run).stages(model))
 
 
-def default_propagator(run: Run, name: str) -> Propagator:
-    """A propagator with its defaults; one that follows draws follows those of the run."""
-    return propagators.build(name, **({"draws": run.config.posterior.draws} if name == "coherent" else {}))
+def default_propagator(name: str, draws: int) -> Propagator:
+    """A propagator with its defaults; one that follows draws follows `draws` of them."""
+    return propagators.build(name, **({"draws": draws} if name == "coherent" else {}))
 
 
 def require_variance(run: Run, name: str, key: str) -> None:
@@ -123,50 +177,68 @@ def require_variance(run: Run, name: str, key: str) -> None:
         )
 
 
-def propagated(run: Run) -> dict[str, Tensor]:
+@dataclass(frozen=True)
+class PixelScoreInputs:
+    """How propagated variances become one number for each sample.
+
+    Attributes:
+        propagate: the variances.
+        reduce: of the pixels: sum, mean, top.
+        share: of the pixels, for top.
+        mask: image file, whose white pixels count; None: all do.
+        model: whose latents and images a mask may have the size of; None without one.
+        mask_name: what the configuration calls the file.
+    """
+
+    propagate: Upstream
+    reduce: str
+    share: float | None
+    mask: FileContent | None
+    model: ModelInputs | None
+    mask_name: str | None = neutral()
+
+    def mask_1hw(self) -> Tensor | None:
+        """bool, on the latents; None where all count."""
+        if self.mask is None or self.model is None:
+            return None
+        model = self.model.open()
+        return mask_of(self.mask.path, tuple(model.latent_shape), tuple(model.shape))
+
+    def score(self) -> Tensor:
+        """(N,) float64."""
+        mask = self.mask_1hw()
+        share = {} if self.share is None else {"share": self.share}
+        return image_score(propagated(self.propagate.path)["variance"], self.reduce, mask, **share)
+
+
+def pixel_score_inputs(run: Run) -> PixelScoreInputs | None:
+    """How the run scores by propagated variances; None without a propagator."""
+    settings = run.config.propagator
+    if settings is None:
+        return None
+    mask = settings.mask
+    return PixelScoreInputs(
+        propagate=upstream(run, Propagate.name),
+        reduce=settings.reduce,
+        share=settings.share if settings.reduce == "top" else None,
+        mask=None if mask is None else FileContent(run.sha256(mask), Path(mask).expanduser()),
+        model=None if mask is None else model_inputs(run),
+        mask_name=mask,
+    )
+
+
+def propagated(folder: Path) -> dict[str, Tensor]:
     """What the finished stage knows of every sample; no map where some variances are negative."""
-    return read_shards(run.path(Propagate.name))
+    return read_shards(folder)
 
 
-def propagated_score(run: Run) -> Tensor:
-    """The image score of each sample's variances, (N,) float64."""
-    settings = run.config.propagator
-    return image_score(propagated(run)["variance"], settings.reduce, score_mask(run), settings.share)
+def shown_maps(folder: Path) -> Tensor | None:
+    """Standard deviation of each pixel in shares of the image's range, (N, H, W): root mean square over colours.
 
-
-def score_settings(run: Run) -> dict[str, Any]:
-    """What the image score depends on, beside the variances; none without a propagator."""
-    settings = run.config.propagator
-    if settings is None:
-        return {}
-    mask = None if settings.mask is None else run.sha256(settings.mask)
-    return {"pixel_score": {"reduce": settings.reduce, "share": settings.share, "mask": mask}}
-
-
-def shown_maps(run: Run) -> Tensor | None:
-    """Standard deviation of each pixel in shares of the image's range, (N, H, W): root mean square over colours."""
-    if run.config.propagator is None or not run.is_image:
+    Args:
+        folder: artefact of the propagation of images; None of its shards has a map where some variances are negative.
+    """
+    result = propagated(folder)
+    if "map" not in result:
         return None
-    found = propagated(run)
-    if "map" not in found:
-        return None
-    return found["map"].double().square().mean(1).sqrt().float() / 2
-
-
-def maps_entry(run: Run) -> dict[str, Any] | None:
-    """What the report says of the maps; None without a propagator."""
-    settings = run.config.propagator
-    if settings is None:
-        return None
-    how = f"The weights' variance is that of {run.config.posterior.name.replace('_', ' ')}."
-    mask = score_mask(run)
-    if mask is not None:
-        how += f" The score counts {int(mask.sum())} of {mask.numel()} pixels, those of {settings.mask}."
-    return {
-        "propagator": settings.name,
-        "solver": run.config.sampler.name,
-        "unit": "share of the image's range",
-        "score_reduce": settings.reduce,
-        "evaluations_ratio": 1 + float(propagated(run)["evaluations"].mean()) / run.sampler.evaluations(run.model),
-        "how": how,
-    }
+    return result["map"].double().square().mean(1).sqrt().float() / 2

@@ -7,107 +7,139 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from genuq.display import Display
-from genuq.models import metered, sample, to_bytes
+from genuq.models import GenerativeModel, Sampler, metered, sample, to_bytes
 from genuq.parallel import collectives
 from genuq.pipeline.columns import evaluation_counts, is_version, score_columns, watched, watched_settings
+from genuq.pipeline.configured import model_inputs, sampler_inputs
+from genuq.pipeline.parts import ModelInputs, SamplerInputs
 from genuq.pipeline.posteriors import MAIN_POSTERIOR, load_posterior
 from genuq.pipeline.run import Run
 from genuq.pipeline.sharded import deal
-from genuq.pipeline.stage import Stage, checkpoint_identity
+from genuq.pipeline.stage import Stage, upstream
 from genuq.posteriors import Posterior, isotropic_like
 from genuq.scores import jitter_initial_noise, regenerate
 from genuq.store.artefact import StageFolder
 from genuq.store.shards import read_shards
+from genuq.store.upstream import Upstream
 
-RESAMPLING_CONTROLS = ("jitter", "isotropic")
+JITTER, ISOTROPIC = "jitter", "isotropic"  # the controls that sample again
 
 
-class Sample(Stage):
-    """Leaves shard-START-STOP.safetensors: index, class (-1 for none), image, draws, those of the posteriors beside
-    the run's own by their names, and the resampling controls; the scores of the trajectories; and the network
-    evaluations that were counted for each of these.
+@dataclass(frozen=True)
+class SampleInputs:
+    """What samples depend on.
+
+    Attributes:
+        draws: of each posterior, by the name of its draws.
+        isotropic: whether isotropic noise of the main posterior's size is drawn from too.
+        jitter_size: of the initial noise's jitter, relative to it; None: no such control.
+        watched: the baselines along the trajectory, with their options.
+    """
+
+    model: ModelInputs
+    fit: Upstream
+    sampler: SamplerInputs
+    draws: Mapping[str, int]
+    isotropic: bool
+    jitter_size: float | None
+    watched: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def control_draws(self) -> int:
+        """M of a control, which has as many as the main posterior."""
+        return self.draws[MAIN_POSTERIOR]
+
+
+class Sample(Stage[SampleInputs]):
+    """Leaves shard-START-STOP.safetensors: index, class (-1 for none), image, draws, those of the other posteriors by
+    their names, and the resampling controls; the scores of the trajectories; and the network evaluations that were
+    counted for each of these.
 
     Images are float32 (B, C, H, W) in [-1, 1], points (B, D). Draws and controls (B, M, ...) are stored as float16
     deviations from them: most are smaller than a grey level, and would be lost in uint8.
     """
 
     name = "sample"
-    version = 2
+    version = 3
     shared = True
-    inputs = ("fit",)
-    groups = ("sampler",)
 
-    def settings(self, run: Run) -> dict[str, Any]:
-        settings = super().settings(run)
-        controls = [name for name in RESAMPLING_CONTROLS if name in score_columns(run)]
-        jitter = {"jitter_size": run.config.score.jitter_size} if "jitter" in controls else {}
-        return settings | {
-            "checkpoint": checkpoint_identity(run),
-            "draws": {name: posterior["draws"] for name, posterior in run.posteriors().items()},
-            "controls": controls,
-            "watched": watched_settings(run),
-            **jitter,
-        }
+    def inputs(self, run: Run) -> SampleInputs:
+        columns = score_columns(run)
+        return SampleInputs(
+            model=model_inputs(run),
+            fit=upstream(run, "fit"),
+            sampler=sampler_inputs(run),
+            draws={name: posterior["draws"] for name, posterior in run.posteriors().items()},
+            isotropic=ISOTROPIC in columns,
+            jitter_size=run.config.score.jitter_size if JITTER in columns else None,
+            watched=watched_settings(run),
+        )
 
-    def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
-        drawn = {name: load_posterior(run, name) for name in run.posteriors()}
-        if "isotropic" in score_columns(run):
-            drawn["isotropic"] = isotropic_like(drawn[MAIN_POSTERIOR], run.model.network)
-        passes = 1 + sum(draws_of(run, name) for name in (*drawn, *("jitter",) * jitters(run)))
+    def work(self, inputs: SampleInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
+        model, sampler = inputs.model.open(), inputs.sampler.build()
+        drawn = {name: load_posterior(inputs.fit.path, model, name) for name in inputs.draws}
+        if inputs.isotropic:
+            drawn[ISOTROPIC] = isotropic_like(drawn[MAIN_POSTERIOR], model.network)
+        versions = [*drawn, *([] if inputs.jitter_size is None else [JITTER])]
+        passes = 1 + sum(inputs.draws.get(name, inputs.control_draws) for name in versions)
         seconds = dict.fromkeys(("unperturbed", *drawn), 0.0)
 
         def make(indices: list[int], advance: Callable[[int], None]) -> dict[str, Tensor]:
-            return one_shard(run, drawn, indices, advance, seconds)
+            return one_shard(inputs, drawn, indices, advance, seconds)
 
-        made = deal(run, folder, make, display, "sampling", passes)
+        made = deal(inputs.sampler, folder, make, display, "sampling", passes)
         of_all = collectives.totals(seconds)
         return {  # the cost is that of the samples made now: an interrupted run left no times
             "seconds_per_sample": {key: value / max(1, made) for key, value in of_all.items()},
-            "evaluations_per_sample": run.sampler.evaluations(run.model),
+            "evaluations_per_sample": sampler.evaluations(model),
             "relative_perturbation": {name: posterior.relative_perturbation() for name, posterior in drawn.items()},
         }
 
 
 def draws_of(run: Run, name: str) -> int:
-    """M of a posterior, or of a control, which has as many as the run's own posterior."""
+    """M of a posterior, or of a control, which has as many as the main posterior."""
     settings = run.posteriors()
     return settings.get(name, settings[MAIN_POSTERIOR])["draws"]
 
 
 def jitters(run: Run) -> bool:
-    return "jitter" in score_columns(run)
+    """Whether the run asks for the control that jitters the initial noise."""
+    return JITTER in score_columns(run)
 
 
 def one_shard(
-    run: Run,
+    inputs: SampleInputs,
     drawn: Mapping[str, Posterior],
     indices: Sequence[int],
     advance: Callable[[int], None],
     seconds: dict[str, float],
 ) -> dict[str, Tensor]:
-    """All versions of the samples `indices`; adds the seconds spent to `seconds`."""
-    model, sampler = run.model, run.sampler
+    """All versions of the samples `indices`; adds the seconds of each to `seconds`."""
+    model, sampler = inputs.model.open(), inputs.sampler.build()
     classes = sampler.classes_of(model, indices)
     started = time.perf_counter()
-    unperturbed = watched(run, indices, advance)
+    unperturbed = watched(model, sampler, indices, inputs.watched, advance)
     seconds["unperturbed"] += time.perf_counter() - started
     versions = {}
     with metered(model) as meter:
         for name, posterior in drawn.items():
             started = time.perf_counter()
             with meter.charging(name):
-                draws = draws_of(run, name)
-                versions[name] = regenerate(model, posterior, sampler, indices, draws, run.config.seed, advance)
+                draws = inputs.draws.get(name, inputs.control_draws)
+                versions[name] = regenerate(model, posterior, sampler, indices, draws, sampler.seed, advance)
             seconds[name] += time.perf_counter() - started
-        if jitters(run):
-            with meter.charging("jitter"):
-                versions["jitter"] = jittered(run, indices, advance)
+        if inputs.jitter_size is not None:
+            with meter.charging(JITTER):
+                size, draws = inputs.jitter_size, inputs.control_draws
+                versions[JITTER] = jittered(model, sampler, indices, size, draws, advance)
     return {
         "index": torch.tensor(indices),
         "class": torch.full((len(indices),), -1) if classes is None else classes,
@@ -117,19 +149,26 @@ def one_shard(
     }
 
 
-def jittered(run: Run, indices: Sequence[int], advance: Callable[[int], None]) -> Tensor:
+def jittered(
+    model: GenerativeModel,
+    sampler: Sampler,
+    indices: Sequence[int],
+    relative_size: float,
+    draws: int,
+    advance: Callable[[int], None],
+) -> Tensor:
     """The samples from slightly moved initial noise, with the trained weights, (B, M, ...)."""
-    noise, size = run.sampler.initial_noise(run.model, indices), run.config.score.jitter_size
+    noise = sampler.initial_noise(model, indices)
     starts = [
-        jitter_initial_noise(noise, seed=run.config.seed, indices=indices, draw=m, relative_size=size)
-        for m in range(run.config.posterior.draws)
+        jitter_initial_noise(noise, seed=sampler.seed, indices=indices, draw=m, relative_size=relative_size)
+        for m in range(draws)
     ]
-    return torch.stack([sample(run.model, run.sampler, indices, start, advance) for start in starts], dim=1)
+    return torch.stack([sample(model, sampler, indices, start, advance) for start in starts], dim=1)
 
 
-def read_samples(run: Run) -> dict[str, Tensor]:
+def read_samples(folder: Path) -> dict[str, Tensor]:
     """All shards of a finished sample stage in the order of their indices; images, draws and controls as float32."""
-    return with_deviations(read_shards(run.path("sample")))
+    return with_deviations(read_shards(folder))
 
 
 def with_deviations(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -138,6 +177,6 @@ def with_deviations(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {**stored, **{name: stored["image"][:, None] + stored[name].float() for name in deviations}}
 
 
-def shown(run: Run, samples: Tensor) -> Tensor:
+def shown(samples: Tensor, are_images: bool) -> Tensor:
     """Samples as a person sees them: uint8 images, or points."""
-    return to_bytes(samples) if run.is_image else samples
+    return to_bytes(samples) if are_images else samples

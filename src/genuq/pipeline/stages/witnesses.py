@@ -27,12 +27,16 @@ from genuq.applications import (
 from genuq.applications.rectify import require_known
 from genuq.display import Display
 from genuq.errors import ConfigurationError
+from genuq.identity import neutral
 from genuq.likelihoods import Likelihood
 from genuq.models import to_unit
+from genuq.pipeline.configured import data_inputs, extractor_inputs, likelihood_inputs, open_judge
+from genuq.pipeline.parts import DataInputs, ExtractorInputs, LikelihoodInputs
 from genuq.pipeline.run import Run
 
 SCORING = "scoring"  # the likelihood's own space
 FAILED_BY = ("score", "witnesses")
+OF_WITNESSES = ("witnesses", "witness_images", "rise", "sure")  # settings of the application
 
 
 def asks_witnesses(settings: Mapping[str, Any]) -> bool:
@@ -67,10 +71,10 @@ def check_witnesses(run: Run, settings: Mapping[str, Any]) -> None:
 
 def check_spaces(run: Run, names: list[str]) -> None:
     """Each witness has a space of its own, and none has the judge's."""
-    judged = None if run.config.metric.extractor == "classifier" else run.judge.name
+    judged = None if run.config.metric.extractor == "classifier" else open_judge(run).name
     seen: dict[str, str] = {}
     for name in names:
-        space, _ = feature_map(run, name)
+        space, _ = feature_map(name, _extractor(run, name), likelihood_inputs(run), run.device)
         if space in seen:
             raise ConfigurationError(
                 f"application.witnesses: '{name}' and '{seen[space]}' are the same space ({space}). Name each once, "
@@ -84,17 +88,69 @@ def check_spaces(run: Run, names: list[str]) -> None:
         seen[space] = name
 
 
-def feature_map(run: Run, name: str) -> tuple[str, Callable[[Tensor], Tensor]]:
-    """(the space's own name, images in [-1, 1] to features) of a witness."""
-    if name == SCORING:
-        likelihood = run.likelihood
-        assert isinstance(likelihood, Likelihood)
-        return likelihood.extractor.name, lambda images: likelihood.embed(to_unit(images), device=run.device)
+@dataclass(frozen=True)
+class WitnessInputs:
+    """What the witnesses of a run depend on.
+
+    Attributes:
+        extractors: by the name of each witness; None where it sees what the likelihood sees.
+        likelihood: whose space is that of `scoring`.
+        data: training images, which they learn from.
+        images: how many of them, a seeded subset.
+        rise: that an attempt must win; None: calibrated.
+        sure: how sure the calibration is to be.
+        device: of the encoders.
+    """
+
+    extractors: Mapping[str, ExtractorInputs | None]
+    likelihood: LikelihoodInputs
+    data: DataInputs
+    images: int
+    seed: int
+    rise: float | None
+    sure: float | None
+    device: torch.device = neutral()
+
+
+def witness_inputs(run: Run, settings: Mapping[str, Any]) -> WitnessInputs | None:
+    """The witnesses that the application asks; None where it asks none."""
+    if not asks_witnesses(settings):
+        return None
+    calibrates = settings["rise"] is None and settings["rule"] != "score"
+    return WitnessInputs(
+        extractors={name: _extractor(run, name) for name in settings["witnesses"]},
+        likelihood=likelihood_inputs(run),
+        data=data_inputs(run, "train"),
+        images=settings["witness_images"],
+        seed=run.config.seed,
+        rise=settings["rise"] if settings["rule"] != "score" else None,
+        sure=settings["sure"] if calibrates else None,
+        device=run.device,
+    )
+
+
+def _extractor(run: Run, name: str) -> ExtractorInputs | None:
+    return None if name == SCORING else extractor_inputs(run, name, {})
+
+
+def feature_map(
+    name: str, extractor: ExtractorInputs | None, likelihood: LikelihoodInputs, device: torch.device
+) -> tuple[str, Callable[[Tensor], Tensor]]:
+    """(the space's own name, images in [-1, 1] to features) of a witness.
+
+    Args:
+        name: of the witness.
+        extractor: None for the likelihood's own space.
+    """
+    if extractor is None:
+        scoring = likelihood.build()
+        assert isinstance(scoring, Likelihood)
+        return scoring.extractor.name, lambda images: scoring.embed(to_unit(images), device=device)
     try:
-        extractor = run.named_extractor(name, {})
+        encoder = extractor.open()
     except ConfigurationError as error:
         raise ConfigurationError(f"application.witnesses: {error}") from error
-    return extractor.name, lambda images: extractor.extract(to_unit(images), device=run.device)
+    return encoder.name, lambda images: encoder.extract(to_unit(images), device=device)
 
 
 @dataclass(frozen=True)
@@ -105,13 +161,15 @@ class WitnessPanel:
         spaces: a witness in each.
         classes: (N,) asked for.
         asked_WN: log-odds of them, to each witness.
-        settings: the settings of the application.
+        rise: that an attempt must win; None: calibrated.
+        sure: how sure the calibration is to be.
     """
 
     spaces: list[Space]
     classes: Tensor
     asked_WN: Tensor
-    settings: Mapping[str, Any]
+    rise: float | None
+    sure: float | None
 
     @property
     def doubt(self) -> Tensor:
@@ -124,8 +182,8 @@ class WitnessPanel:
 
     def verdict(self, attempts: Attempts) -> Verdict:
         answers = statements(attempts, self.spaces, self.classes[attempts.index])
-        if self.settings["rise"] is not None:
-            return Verdict(witness_evidence(answers, self.settings["rise"]), {}, [])
+        if self.rise is not None:
+            return Verdict(witness_evidence(answers, self.rise), {}, [])
         calibration = self.calibrated(attempts, answers)
         facts = {"rise": calibration.rise, "confirmed": calibration.confirmed, "expected_success": calibration.sure}
         return Verdict(witness_evidence(answers, calibration.rise), facts, self.notes_on(calibration))
@@ -134,13 +192,14 @@ class WitnessPanel:
         """On the samples and the attempts at them: the rule decides on images of both kinds."""
         classes = self.classes[attempts.index].repeat_interleave(answers.ours.shape[2])
         asked_WN = torch.cat([self.asked_WN, answers.ours.flatten(1)], 1)
-        return calibrated_rise(asked_WN, torch.cat([self.classes, classes]), self.settings["sure"])
+        assert self.sure is not None
+        return calibrated_rise(asked_WN, torch.cat([self.classes, classes]), self.sure)
 
     def notes_on(self, calibration: Calibration) -> list[str]:
         if math.isfinite(calibration.rise):
             return []
         return [
-            f"No rise of the witnesses promises {self.settings['sure']:.0%} real improvements on these samples (at most "
+            f"No rise of the witnesses promises {self.sure:.0%} real improvements on these samples (at most "
             f"{calibration.sure:.0%}), so that nothing is accepted. More samples, witnesses or witness_images may help."
         ]
 
@@ -153,15 +212,19 @@ class Verdict(NamedTuple):
     notes: list[str]
 
 
-def witness_panel(
-    run: Run, settings: Mapping[str, Any], images: Tensor, classes: Tensor, display: Display
-) -> WitnessPanel:
-    """Witnesses that learn from a seeded subset of the training images, asked about the run's samples."""
-    chosen = data.subset(run.training_set, min(settings["witness_images"], len(run.training_set)), run.config.seed)
+def witness_panel(inputs: WitnessInputs, images: Tensor, classes: Tensor, display: Display) -> WitnessPanel:
+    """Witnesses that learn from a seeded subset of the training images, asked about the run's samples.
+
+    Args:
+        images: (N, C, H, W) in [-1, 1], the run's samples.
+        classes: (N,) asked for.
+    """
+    training_set = inputs.data.train
+    chosen = data.subset(training_set, min(inputs.images, len(training_set)), inputs.seed)
     real, labels = chosen.batch(range(len(chosen)))
     spaces = []
-    for name in settings["witnesses"]:
+    for name, extractor in inputs.extractors.items():
         with display.busy(f"witness in {name}"):
-            _, embed = feature_map(run, name)
-            spaces.append(Space(name, embed, fit_witness(embed(real), labels, run.training_set.num_classes)))
-    return WitnessPanel(spaces, classes, asked(spaces, images, classes), settings)
+            _, embed = feature_map(name, extractor, inputs.likelihood, inputs.device)
+            spaces.append(Space(name, embed, fit_witness(embed(real), labels, training_set.num_classes)))
+    return WitnessPanel(spaces, classes, asked(spaces, images, classes), inputs.rise, inputs.sure)

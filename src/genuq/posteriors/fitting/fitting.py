@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from genuq.data import Dataset, as_dataset
 from genuq.errors import ArtefactError, ConfigurationError, did_you_mean
 from genuq.files import read_tensors
+from genuq.identity import neutral
 from genuq.models import GenerativeModel, evaluating
 from genuq.posteriors.base import CurvaturePosterior, Posterior
 from genuq.posteriors.control import IsotropicNoise
@@ -87,7 +88,7 @@ class FitSettings:
     images: int = 4096
     held_out: int = 512
     repeats: int = 1
-    batch_size: int = 128
+    batch_size: int = neutral(128)
     time_bins: int = 1
     fisher_draws: int = 1
     predictive_draws: int = 4
