@@ -7,12 +7,11 @@ from typing import Any
 
 from genuq import files
 from genuq.analysis.numbers import numbers_of
+from genuq.config import neutral
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import STAGES
 from genuq.store.artefact import fingerprint
 from genuq.store.records import RunRecord
-
-NEUTRAL = ("report",)  # stages that change none of a run's numbers
 
 
 def record_of(run: Run) -> RunRecord:
@@ -24,7 +23,7 @@ def record_of(run: Run) -> RunRecord:
         if name in run.config.stages and stage.applies(run):
             stage.folder(run)
     made = {name: folder for name, folder in run.artefacts.items() if folder.is_current()}
-    identity = {name: folder.fingerprint for name, folder in run.artefacts.items() if name not in NEUTRAL}
+    identity = {name: folder.fingerprint for name, folder in run.artefacts.items() if name not in neutral.STAGES}
     return RunRecord(
         study=run.study,
         name=run.job.name or run.config.name,

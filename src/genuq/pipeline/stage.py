@@ -11,6 +11,7 @@ from genuq import files
 from genuq.display import Display
 from genuq.errors import ArtefactError
 from genuq.parallel import collectives
+from genuq.pipeline import reasons
 from genuq.pipeline.run import Run
 from genuq.store.artefact import MANIFEST, StageFolder
 from genuq.store.disk import reporting_full_disk
@@ -87,11 +88,19 @@ class Stage(ABC):
     def execute(self, run: Run, display: Display) -> None:
         """Make the artefact unless it is there, and leave a link to it in the run's folder."""
         folder = self.folder(run)
+        if not folder.is_current():
+            self.say_why(run, folder, display)
         run.link(self.name)
         if made(folder, lambda: self.make(run, folder, display), self.name, display):
             folder.verify(thoroughly=False)
             display.say(f"{self.name}: already done, reused")
         run.tracker.observe(run, self.name, folder, display)
+
+    def say_why(self, run: Run, folder: StageFolder, display: Display) -> None:
+        """Say what differs from the artefact that the run's folder has a link to, if it has one of another identity."""
+        before = reasons.identity_of(run.folder / self.name)
+        if reason := reasons.why_anew(before, folder, run.store, run.artefacts.values()):
+            display.say(f"{self.name}: made anew: {reason}")
 
     def make(self, run: Run, folder: StageFolder, display: Display) -> None:
         self.require_inputs(run)

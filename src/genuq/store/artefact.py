@@ -23,7 +23,6 @@ import torch
 import genuq
 from genuq import files, machine
 from genuq.errors import ArtefactError
-from genuq.files import stat_of
 
 JOBS = "jobs"  # in the store
 
@@ -121,7 +120,7 @@ class StageFolder:
             },
             "machine": machine.machine(),
             "files": {name: files.sha256(path) for name, path in paths.items()},
-            "stat": {name: stat_of(path) for name, path in paths.items()},
+            "stat": {name: files.stat_of(path) for name, path in paths.items()},
         }
         files.write_json(self.manifest_path, manifest)
 
@@ -150,7 +149,7 @@ def verify(folder: Path, manifest: Mapping[str, Any], thoroughly: bool = True) -
         file = folder / name
         if not file.is_file():
             raise ArtefactError(f"{file} is missing. {remedy(folder)}")
-        if not thoroughly and stat_of(file) == manifest["stat"][name]:
+        if not thoroughly and files.stat_of(file) == manifest["stat"][name]:
             continue
         if files.sha256(file) != digest:
             raise ArtefactError(

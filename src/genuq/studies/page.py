@@ -14,6 +14,7 @@ import numpy as np
 
 import genuq
 from genuq import files
+from genuq.config.neutral import ELSEWHERE, is_neutral
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.files import plain
 from genuq.models import to_bytes
@@ -27,7 +28,6 @@ from genuq.studies.declaration import Study
 STORE, STUDIES = Path("outputs/store"), Path("outputs/studies")
 RUNS_WITH_SAMPLES = 24  # whose samples the page holds; all others have only their numbers and curves
 SAMPLES = 512  # of one run
-ELSEWHERE = ("seed", "stages")  # the seed has a column of its own, and stages change no result
 ABSENT_AT_MOST = 1.0  # combinations that are not there, for each that is; with more it was not meant as a grid
 
 
@@ -101,7 +101,7 @@ def keys_of(records: Sequence[RunRecord]) -> list[str]:
 
 
 def neutral(key: str) -> bool:
-    return key in ELSEWHERE or grid.is_neutral(key)
+    return key in ELSEWHERE or is_neutral(key)
 
 
 def _differ(records: Iterable[RunRecord], key: str) -> bool:

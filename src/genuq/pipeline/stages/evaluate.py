@@ -15,7 +15,7 @@ from genuq.metrics import MetricLabel, frechet_distance, membership, realism
 from genuq.pipeline.columns import scored_samples
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import Stage
-from genuq.pipeline.stages.embed import read_judged
+from genuq.pipeline.stages.embed import by_content, read_judged
 from genuq.pipeline.stages.sample import read_samples, shown
 from genuq.scores import complexity
 from genuq.store.artefact import StageFolder
@@ -34,6 +34,11 @@ class Evaluate(Stage):
     version = 2
     inputs = ("score",)
     groups = ("metric",)
+
+    def settings(self, run: Run) -> dict[str, Any]:
+        settings = super().settings(run)
+        settings["metric"]["options"] = by_content(run, settings["metric"]["options"])
+        return settings
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         samples = read_samples(run)

@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch.callbacks import RichProgressBar
 
 from genuq import models
+from genuq.config import neutral
 from genuq.display import Display
 from genuq.models import GenerativeModel, VAEAutoencoder
 from genuq.models.checkpoints import load_model, save_classifier, save_model
@@ -37,11 +38,14 @@ class Train(Stage):
         settings = super().settings(run)
         for key in ("checkpoint", "head"):
             settings["model"].pop(key)
-        start = settings["trainer"]["start_from"]
-        settings["trainer"]["start_from"] = None if start is None else run.sha256(start)
-        for key in ("accelerator", "devices", "num_nodes", "strategy", "checkpoint_every"):
-            settings["trainer"].pop(key)
-        return settings
+        if (autoencoder := run.autoencoder_content()) is not None:
+            settings["model"]["autoencoder"]["path"] = autoencoder
+        trainer = neutral.without_neutral(settings["trainer"], "trainer.")
+        start = trainer["start_from"]
+        trainer["start_from"] = None if start is None else run.sha256(start)
+        unread = ("judge_steps",) if trains_autoencoder(run) else ("judge_steps", "autoencoder_steps")
+        settings["trainer"] = {key: value for key, value in trainer.items() if key not in unread}
+        return settings | {"data": run.contents("train", "test")}
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         model = self.trained(run, folder, display)
@@ -63,7 +67,8 @@ class Train(Stage):
         """The model with averaged weights; its autoencoder, where that is ours, is trained first."""
         lightning.seed_everything(run.config.seed, verbose=False)
         model, optimisation = self.initial(run), optimisation_of(run, run.config.trainer.steps)
-        if isinstance(model.autoencoder, VAEAutoencoder) and run.config.trainer.start_from is None:
+        if trains_autoencoder(run):
+            assert isinstance(model.autoencoder, VAEAutoencoder)
             vae = AutoencoderTraining(
                 model.autoencoder, run.training_set, optimisation_of(run, run.config.trainer.autoencoder_steps)
             )
@@ -85,6 +90,12 @@ class Train(Stage):
         return model
 
 
+def trains_autoencoder(run: Run) -> bool:
+    """Whether the model's autoencoder is ours, and not taken over with the weights that the training starts from."""
+    autoencoder = run.config.model.autoencoder
+    return autoencoder is not None and autoencoder.name == "vae" and run.config.trainer.start_from is None
+
+
 class TrainJudge(Stage):
     """Leaves judge.safetensors: the judging classifier, with its accuracy on real test images."""
 
@@ -94,8 +105,9 @@ class TrainJudge(Stage):
 
     def settings(self, run: Run) -> dict[str, Any]:
         trainer = run.plain("trainer")["trainer"]
-        kept = ("judge_steps", "batch_size", "learning_rate", "weight_decay", "precision")
-        return run.plain("seed", "data") | {"trainer": {key: trainer[key] for key in kept}}
+        kept = ("judge_steps", "batch_size", "learning_rate", "warmup_steps", "weight_decay")
+        used = {key: trainer[key] for key in (*kept, "gradient_clip", "precision")}
+        return run.plain("seed") | {"data": run.contents("train", "test"), "trainer": used}
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         training = self.trained(run, folder, display)
