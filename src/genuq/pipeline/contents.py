@@ -10,9 +10,8 @@ from typing import Any
 from genuq import files
 from genuq.data import Dataset
 from genuq.errors import ArtefactError
-from genuq.store.artefact import NAME_LENGTH, fingerprint
+from genuq.store.artefact import CONTENTS, NAME_LENGTH, fingerprint
 
-CONTENTS = "contents"  # in the store
 VERSION = 1  # raised whenever the same files get another fingerprint
 
 

@@ -25,6 +25,7 @@ from genuq import files, machine
 from genuq.errors import ArtefactError
 
 JOBS = "jobs"  # in the store
+CONTENTS = "contents"  # in the store: fingerprints of data sets on disk
 
 MANIFEST, LOCKS = "manifest.json", "locks"
 NAME_LENGTH = 32  # hexadecimal digits of the fingerprint that name the folder
