@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from rich_run import evidence, posteriors, predictive
 
-from genuq.posteriors import KINDS
+from genuq.posteriors import POSTERIORS as KNOWN_POSTERIORS
 from genuq.report.drawing.canvas import figure_of
 from genuq.report.drawing.vocabulary import BASELINES, CRITERIA, OVER_HEAD, POSTERIORS, glossary_of
 from genuq.report.run import panels
 from genuq.report.run import posteriors as side_by_side
-from genuq.scores import BASELINES as KNOWN_BASELINES
+from genuq.scores import SCORES
 
 
 @pytest.fixture
@@ -23,9 +23,10 @@ def drawn(plot, room=panels.CRITERION, **about):
 
 
 def test_every_posterior_and_baseline_has_words():
-    assert set(POSTERIORS) == set(KINDS)
-    assert set(BASELINES) == set(KNOWN_BASELINES)
-    assert set(OVER_HEAD) == {name for name, kind in KINDS.items() if kind.scope == "head"}
+    assert set(POSTERIORS) == set(KNOWN_POSTERIORS)
+    assert set(BASELINES) == set(SCORES.names(source="trajectory"))
+    assert all(label and sentence for label, sentence in (*POSTERIORS.values(), *BASELINES.values()))
+    assert set(OVER_HEAD) == {"exact_laplace", "diagonal_laplace", "isotropic"}
 
 
 def test_the_glossary_has_the_posteriors_of_the_run_and_no_others(run, entries):

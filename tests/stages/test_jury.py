@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from genuq.applications import Attempts, Space, calibrated_rise, decide, fit_witness
-from genuq.pipeline.stages.witnesses import Jury
+from genuq.applications import Attempts, Jury, Space, calibrated_rise, decide, fit_witness
 
 SAMPLES, FAILED, CANDIDATES = 200, 30, 4
 

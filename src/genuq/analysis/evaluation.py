@@ -13,8 +13,9 @@ from genuq.analysis.correlation import STATISTICS, correlation
 from genuq.analysis.detection import auroc, ause
 from genuq.analysis.inputs import Column, column
 from genuq.analysis.intervals import Interval, Undefined
+from genuq.analysis.metrics import CURVES
 from genuq.analysis.retention import FRACTIONS, RetentionStudy, descending_fractions, require_samples
-from genuq.analysis.subsets import METRICS, SubsetJudge
+from genuq.analysis.subsets import SubsetJudge
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.metrics.checks import Features
 
@@ -45,7 +46,7 @@ class EvaluationSettings:
     half_samples: int = 100
     random_repeats: int = 50
     per_class: bool = True
-    metrics: tuple[str, ...] = METRICS
+    metrics: tuple[str, ...] = CURVES
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -19,7 +19,9 @@ from genuq.applications.cuts import (
     renewed_states,
 )
 from genuq.applications.filtering import Filter, filter_outcome
+from genuq.applications.finished_run import FinishedRun, Made
 from genuq.applications.guide import Guidance, Guided, guidance_outcome, guide, plain_sampler
+from genuq.applications.jury import Jury
 from genuq.applications.outcome import Comparison, Judge, Judgement, Outcome, Replicates
 from genuq.applications.rectify import (
     Attempts,
@@ -36,12 +38,12 @@ from genuq.applications.rectify import (
     witness_evidence,
 )
 from genuq.applications.regions import uncertain_region
+from genuq.applications.register import APPLICATIONS, ApplicationPart
 from genuq.applications.witnesses import Calibration, Space, Witness, asked, calibrated_rise, fit_witness
-
-APPLICATIONS = ("filter", "best_of_n", "augment", "rectify", "guide")
 
 __all__ = [
     "APPLICATIONS",
+    "ApplicationPart",
     "Attempts",
     "Augmentation",
     "Augmented",
@@ -51,11 +53,14 @@ __all__ = [
     "Decision",
     "Evidence",
     "Filter",
+    "FinishedRun",
     "Guidance",
     "Guided",
     "Held",
     "Judge",
     "Judgement",
+    "Jury",
+    "Made",
     "Outcome",
     "Rectification",
     "Replicates",

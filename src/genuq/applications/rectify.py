@@ -214,7 +214,7 @@ def score_evidence(attempts: Attempts, likelihood: Likelihood, score: str = "ent
     """By how much the score falls.
 
     Args:
-        score: a name of `genuq.scores.FUNCTIONALS`.
+        score: a name of `genuq.scores.SCORES` whose source is the draws.
         margin: see `Rectification`.
     """
     variance = likelihood.observation_variance(attempts.embedded_before).value

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,29 +12,22 @@ from torch import Tensor
 
 from genuq.analysis import ScoredSamples
 from genuq.errors import ConfigurationError
-from genuq.metrics import rarity, realism
 from genuq.models import GenerativeModel
+from genuq.parts import identity
 from genuq.pipeline.posteriors import OWN, is_control
 from genuq.pipeline.run import Run
-from genuq.scores import BASELINES, FUNCTIONALS, SCORES, Entry, Watcher, entry, watch
+from genuq.scores import SCORES, ScorePart, Watcher, watch
 from genuq.store.shards import Shards
 
 WATCHED, SPENT = "score.", "evaluations."  # prefixes of a sample's columns: a score of its trajectory; what was spent
-ORACLES = tuple(name for name, known in SCORES.items() if known.kind == "oracle")
-PROPAGATED = "pixel_variance"
 KINDS = ("score", "baseline", "control", "oracle")  # in the order of the table
-OPTIONS = {  # of a baseline, by the key of the configuration
-    "aleatoric": {"window": "window", "renoisings": "repeats"},
-    "trajectory_variance": {"window": "window"},
-    "divergence": {"window": "window", "probes": "probes"},
-    "likelihood": {"likelihood_steps": "steps", "probes": "probes"},
-}
+RESAMPLED = ("initial_noise", "weights")  # sources of the controls that sample again
 
 
 def columns_of(run: Run) -> list[str]:
     """Names of all columns: the run's own score first, then by kind."""
     score = run.config.score
-    pixels = [] if run.config.propagator is None else [PROPAGATED]
+    pixels = [] if run.config.propagator is None else ["pixel_variance"]
     names = dict.fromkeys([score.name, *score.also, *pixels, *beside(run), *score.controls, "realism"])
     return sorted(names, key=lambda name: -1 if name == score.name else KINDS.index(entry_of(run, name).kind))
 
@@ -44,17 +37,41 @@ def beside(run: Run) -> list[str]:
     return [name for name in run.posteriors() if name != OWN]
 
 
-def entry_of(run: Run, name: str) -> Entry:
+def entry_of(run: Run, name: str) -> ScorePart:
     """What is known of a column; that of a posterior beside the run's own is the functional of its draws."""
     if name not in beside(run):
-        return SCORES[name]
-    label = f"{SCORES[functional_of(run)].label}: {name.replace('_', ' ').replace('posthoc', 'post-hoc')}"
-    return Entry(label, "control" if is_control(run.posteriors()[name]) else "score", "draws")
+        return SCORES.get(name)
+    own = SCORES.get(functional_of(run))
+    label = f"{own.label}: {name.replace('_', ' ').replace('posthoc', 'post-hoc')}"
+    return replace(own, name=name, label=label, kind="control" if is_control(run.posteriors()[name]) else "score")
+
+
+def of_source(run: Run, *sources: str) -> dict[str, ScorePart]:
+    """The columns that are made from one of these, but for posteriors beside the run's own."""
+    names = [name for name in columns_of(run) if name not in beside(run)]
+    return {name: SCORES.get(name) for name in names if SCORES.get(name).source in sources}
+
+
+def options_of(run: Run, name: str) -> dict[str, Any]:
+    """The options of a score as the configuration has them."""
+    return SCORES.get(name).chosen(run.plain("score")["score"])
+
+
+def control_settings(run: Run, *sources: str) -> dict[str, Any]:
+    """The options of the controls of these sources, by the configuration's keys."""
+    parts = of_source(run, *sources)
+    return {parts[name].key_of(key): value for name in parts for key, value in options_of(run, name).items()}
+
+
+def foreign(run: Run, *sources: str) -> dict[str, Any]:
+    """What identifies the columns of these sources that are not genuq's own; empty where all are."""
+    parts = {name: part for name, part in of_source(run, *sources).items() if not part.builtin}
+    return {"parts": {name: identity(part) for name, part in parts.items()}} if parts else {}
 
 
 def functional_of(run: Run) -> str:
     """The functional of the draws of controls and other posteriors: the run's own, or the entropy if it has none."""
-    return run.config.score.name if run.config.score.name in FUNCTIONALS else "entropy"
+    return run.config.score.name if SCORES.get(run.config.score.name).source == "draws" else "entropy"
 
 
 def check_columns(run: Run) -> None:
@@ -65,12 +82,14 @@ def check_columns(run: Run) -> None:
         ("score.controls", run.config.score.controls),
     ):
         for name in names:
-            if entry(name, key).needs_images and not run.is_image:
+            known = SCORES.get(name, key)
+            if known.needs_images and not run.is_image:
                 raise ConfigurationError(f"{key}: '{name}' needs images; remove it for points.")
-            if name == PROPAGATED and run.config.propagator is None:
+            if known.source == "propagation" and run.config.propagator is None:
                 raise ConfigurationError(
                     f"{key}: '{name}' needs a propagator: add propagator=trajectory, for instance."
                 )
+            known.resolve()
 
 
 def check_watchers(run: Run, model: GenerativeModel) -> None:
@@ -81,16 +100,11 @@ def check_watchers(run: Run, model: GenerativeModel) -> None:
 
 def watched_settings(run: Run) -> dict[str, dict[str, Any]]:
     """The baselines that watch the sampler, with their options."""
-    found = {}
-    for name in columns_of(run):
-        if name in BASELINES:
-            chosen = {option: run.config.score[key] for key, option in OPTIONS[name].items()}
-            found[name] = {k: tuple(v) if k == "window" else v for k, v in chosen.items() if v is not None}
-    return found
+    return {name: options_of(run, name) for name in of_source(run, "trajectory")}
 
 
 def watchers(run: Run) -> dict[str, Callable[..., Watcher]]:
-    return {name: partial(BASELINES[name], **options) for name, options in watched_settings(run).items()}
+    return {name: partial(SCORES.get(name).make, **options) for name, options in watched_settings(run).items()}
 
 
 def watched(run: Run, indices: Sequence[int], progress: Callable[[int], None]) -> dict[str, Tensor]:
@@ -110,20 +124,12 @@ def is_version(name: str) -> bool:
     return name not in ("index", "class") and not name.startswith((WATCHED, SPENT))
 
 
-def oracle(run: Run, name: str, judged: Mapping[str, Tensor]) -> Tensor:
-    """What filtering with real data at hand would do, in the judge's space: minus realism, or rarity.
-
-    Off the manifold, where rarity is not defined, a sample counts as rarer than all others.
-    """
-    real, fake, k = judged["real"], judged["image"], run.config.metric.k
-    return -realism(real, fake, k).double() if name == "realism" else rarity(real, fake, k).nan_to_num(math.inf)
-
-
 def cost(run: Run, name: str, samples: Mapping[str, Tensor]) -> float:
     """Network evaluations of one sample that a score took beside those of sampling, as counted."""
-    if name == PROPAGATED:
+    source = entry_of(run, name).source
+    if source == "propagation":
         return float(Shards(run.path("propagate")).read("evaluations").mean())
-    column = samples.get(f"{SPENT}{OWN if name in FUNCTIONALS else name}")
+    column = samples.get(f"{SPENT}{OWN if source == 'draws' and name not in beside(run) else name}")
     return 0.0 if column is None else float(column.mean())
 
 

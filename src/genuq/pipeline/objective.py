@@ -8,14 +8,14 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from genuq import files
+from genuq.analysis.metrics import CURVES
 from genuq.analysis.numbers import numbers_of
-from genuq.analysis.subsets import METRICS
 from genuq.errors import ArtefactError, ConfigurationError, did_you_mean
 from genuq.pipeline.columns import columns_of
 from genuq.pipeline.run import Run
 
-MEASURES = ("auroc", "ause", "spearman", "evaluations", *(f"{metric}_gain" for metric in METRICS))  # of a column
-OF_ALL_SAMPLES = (*METRICS, "sample_accuracy")
+MEASURES = ("auroc", "ause", "spearman", "evaluations", *(f"{metric}_gain" for metric in CURVES))  # of a column
+OF_ALL_SAMPLES = (*CURVES, "sample_accuracy")
 
 
 def check_objective(run: Run) -> None:

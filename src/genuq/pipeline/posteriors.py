@@ -23,7 +23,7 @@ from genuq.scores import SCORES
 
 FITTED = "posterior.safetensors"
 OWN = "draws"  # what the run's own posterior is called among all of them
-RESERVED = {OWN, "posterior", "unperturbed", "image", "index", "class", "real", *SCORES}
+RESERVED = {OWN, "posterior", "unperturbed", "image", "index", "class", "real"}  # and the scores' names
 NOISES = (IsotropicNoise.kind, NetworkNoise.kind)  # posteriors that know no data
 OPTIONS = (
     "convention",
@@ -47,7 +47,7 @@ def in_order(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def of_members(settings: Mapping[str, Any]) -> bool:
     """Whether a posterior is fitted to whole sets of weights."""
-    return posteriors.KINDS[settings["name"]].source == "weights"
+    return posteriors.POSTERIORS[settings["name"]].source == "weights"
 
 
 def sized_by_exact(settings: Mapping[str, Any]) -> bool:
@@ -89,15 +89,12 @@ def key_of(name: str) -> str:
 def check_posteriors(run: Run) -> None:
     """Raise ConfigurationError for kinds that do not exist, or sizes to be taken from none of the run's posteriors."""
     for name in run.config.beside:
-        if name in RESERVED:
+        if name in RESERVED or name in SCORES:
             raise ConfigurationError(f"beside.{name}: this name means something else; choose another.")
     settings = run.posteriors()
     for name, entry in settings.items():
         key = key_of(name)
-        if entry["name"] not in posteriors.KINDS:
-            raise ConfigurationError(
-                f"{key}.name: '{entry['name']}' does not exist.{did_you_mean(entry['name'], posteriors.KINDS)}"
-            )
+        posteriors.POSTERIORS.get(entry["name"], f"{key}.name").resolve()
         check_size(settings, name)
         scale_options(entry)
 
@@ -123,7 +120,7 @@ def check_size(settings: Mapping[str, Mapping[str, Any]], name: str) -> None:
             f"{key}.match: '{entry['match']}' is no posterior of this run that could lend its size."
             + did_you_mean(other, ["posterior", *lenders])
         )
-    if entry["name"] == IsotropicNoise.kind and posteriors.KINDS[settings[other]["name"]].scope != "head":
+    if entry["name"] == IsotropicNoise.kind and posteriors.POSTERIORS[settings[other]["name"]].scope != "head":
         raise ConfigurationError(
             f"{key}.match: '{entry['match']}' moves other layers than the head too. Use isotropic_network."
         )

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, fields, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from genuq import data, extractors, files, models, solvers
+from genuq import data, extractors, files, likelihoods, models, solvers
 from genuq.config.job import Job
 from genuq.data import Dataset
 from genuq.errors import ArtefactError, ConfigurationError
 from genuq.extractors import Extractor
 from genuq.extractors.judge import Judge, classifier_judge, extractor_judge, points_judge
-from genuq.likelihoods import Likelihood, PixelLikelihood, SemanticLikelihood
-from genuq.likelihoods.points import PointLikelihood
+from genuq.likelihoods import LIKELIHOODS, Likelihood, PointLikelihood
 from genuq.models import GenerativeModel, Sampler, find_head
 from genuq.models.checkpoints import load_model, reference_path
 from genuq.parallel import fsdp
@@ -230,20 +229,11 @@ class Run:
     @cached_property
     def likelihood(self) -> Likelihood | PointLikelihood:
         settings = self.plain("likelihood")["likelihood"]
-        variance = settings["observation_variance"]
-        if not self.is_image:
-            if settings["name"] != "pixel":
-                raise ConfigurationError("likelihood=semantic needs images; for points use likelihood=pixel.")
-            return PointLikelihood(self.training_set.shape[0], variance)
-        if settings["name"] == "pixel":
-            return PixelLikelihood(self.training_set.shape, variance)
-        if settings["name"] != "semantic" or settings["extractor"] is None:
-            raise ConfigurationError(
-                f"likelihood.name = '{settings['name']}' with likelihood.extractor = '{settings['extractor']}'; "
-                "choose pixel, or semantic with an extractor."
-            )
-        extractor = self.named_extractor(settings["extractor"], settings["options"])
-        return SemanticLikelihood(extractor, variance, settings["normalise"])
+        part = LIKELIHOODS.get(settings["name"])
+        options = {key: settings[key] for key in part.option_names if settings.get(key) is not None}
+        encoder = settings["extractor"]
+        extractor = None if encoder is None else partial(self.named_extractor, encoder, settings["options"])
+        return likelihoods.build(part.name, self.training_set.shape, extractor, **options)
 
     @cached_property
     def judge(self) -> Judge:
@@ -255,10 +245,8 @@ class Run:
         return extractor_judge(self.named_extractor(settings["extractor"], settings["options"]))
 
     def named_extractor(self, name: str, options: dict[str, Any]) -> Extractor:
-        """An extractor by name; `pixels` takes its size from the data."""
-        if name == "pixels":
-            options = {"image_shape": self.training_set.shape, **options}
-        return extractors.build(name, **options)
+        """An extractor by name, for samples of the data's shape."""
+        return extractors.build(name, **{"image_shape": self.training_set.shape, **options})
 
     @property
     def judge_checkpoint(self) -> Path:

@@ -153,7 +153,7 @@ def moves_head_alone(run: PlannedRun) -> bool:
     """Whether the run's own posterior leaves everything but the head as it is."""
     layers = run.config.posterior.layers
     named = layers is not None and list(layers) in (["head"], [run.blank.head_name])
-    return posteriors.KINDS[run.config.posterior.name].scope == "head" or named
+    return posteriors.POSTERIORS[run.config.posterior.name].scope == "head" or named
 
 
 def stand_in_posterior(run: PlannedRun, model: GenerativeModel) -> Posterior:

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from genuq import posteriors
 from genuq.models import head_candidates
 from genuq.networks import Classifier
-from genuq.pipeline.columns import SPENT, WATCHED, columns_of, watched_settings
+from genuq.pipeline.columns import SPENT, WATCHED, columns_of, of_source, watched_settings
 from genuq.pipeline.posteriors import NOISES, OPTIONS, lender, of_members, sized
 from genuq.pipeline.stages.embed import JUDGED
 from genuq.pipeline.stages.members import member_settings, reference_name
-from genuq.pipeline.stages.sample import draws_of, jitters
+from genuq.pipeline.stages.sample import draws_of
 from genuq.planning.planned import PlannedRun
 from genuq.posteriors import PosthocEnsemble
 from genuq.posteriors.low_rank import weight_name
@@ -87,8 +87,8 @@ def of_shards(run: PlannedRun, shapes: Mapping[str, tuple[str, tuple[int, ...]]]
 
 def versions(run: PlannedRun) -> dict[str, int]:
     """M of every set of versions that the sampler makes beside the unperturbed samples, by name."""
-    names = [*run.posteriors(), *(["isotropic"] if "isotropic" in columns_of(run) else [])]
-    return {name: draws_of(run, name) for name in (*names, *(["jitter"] if jitters(run) else []))}
+    names = [*run.posteriors(), *of_source(run, "weights"), *of_source(run, "initial_noise")]
+    return {name: draws_of(run, name) for name in names}
 
 
 def of_samples(run: PlannedRun) -> int:
@@ -122,7 +122,7 @@ def of_propagation(run: PlannedRun) -> int:
 
 def embedded(run: PlannedRun) -> dict[str, int]:
     """How many images of each sample the likelihood embeds, by the name of their set."""
-    noise = {"direct_noise": run.config.posterior.draws} if "direct_noise" in columns_of(run) else {}
+    noise = dict.fromkeys(of_source(run, "noised_image"), run.config.posterior.draws)
     return versions(run) | noise
 
 
@@ -209,8 +209,8 @@ def _of_curvature(run: PlannedRun, entry: Mapping[str, Any]) -> tuple[int, int]:
     key = ["posterior shapes", run.description(), entry["name"], options]
     shapes: Shapes = run.memory(key, lambda: _posterior_shapes(model, entry["name"], options))
     own = of_safetensors(shapes, {"kind": " " * 600})
-    streamed = posteriors.KINDS[entry["name"]].source == "images" and lender(entry) is None
-    head = posteriors.KINDS[entry["name"]].scope == "head"
+    streamed = posteriors.POSTERIORS[entry["name"]].source == "images" and lender(entry) is None
+    head = posteriors.POSTERIORS[entry["name"]].scope == "head"
     inputs = model.head.weight[0].numel() + (model.head.bias is not None)  # type: ignore[index]
     held_out = 8 * inputs**2 * entry["time_bins"] if head else 0
     return own, (own * entry["time_bins"] + held_out) if streamed else 0

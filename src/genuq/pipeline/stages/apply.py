@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from genuq import files
-from genuq.applications import (
-    APPLICATIONS,
-    candidate_groups,
-    cut_time,
-)
+from genuq.applications import APPLICATIONS, cut_time
 from genuq.display import Display
-from genuq.errors import ConfigurationError, did_you_mean
+from genuq.errors import ConfigurationError
 from genuq.files import plain
+from genuq.models import GenerativeModel, Sampler
+from genuq.parts import identity
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import Stage
-from genuq.pipeline.stages.applications import MAKERS, SETTINGS, Known, settings_of
+from genuq.pipeline.stages.applications import Known, settings_of
 from genuq.pipeline.stages.propagate import default_propagator, require_variance
 from genuq.pipeline.stages.witnesses import check_witnesses
 from genuq.store.artefact import StageFolder
@@ -46,14 +44,16 @@ class Apply(Stage):
     def settings(self, run: Run) -> dict[str, Any]:
         metric = run.plain("metric")["metric"]
         kept = {key: metric[key] for key in ("k", "bootstrap", "half_samples", "random_repeats")}
-        return super().settings(run) | {"metric": kept}
+        part = None if run.config.application is None else APPLICATIONS.get(run.config.application.name)
+        foreign = {} if part is None or part.builtin else {"parts": {part.name: identity(part)}}
+        return super().settings(run) | {"metric": kept} | foreign
 
     def applies(self, run: Run) -> bool:
         return run.config.application is not None
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
-        known = Known(run)
-        outcome, examples = MAKERS[run.config.application.name](known, folder.path / "parts", display)
+        part = APPLICATIONS.get(run.config.application.name)
+        outcome, examples = part.run(Known(run, folder.path / "parts", display), settings_of(run))
         files.write_tensors(folder.path / "examples.safetensors", examples)
         entry = outcome.as_dict()
         entry["settings"] = run.plain("application")["application"] | entry["settings"]
@@ -90,30 +90,35 @@ def examples_of(run: Run) -> dict[str, Tensor] | None:
 def check_application(run: Run) -> None:
     """Raise ConfigurationError for what can be known to be wrong before any long work."""
     given = run.plain("application")["application"]
-    name = given.get("name")
-    if name not in APPLICATIONS:
-        raise ConfigurationError(f"application.name = '{name}' does not exist.{did_you_mean(str(name), APPLICATIONS)}")
-    if name in ("rectify", "guide") and not run.is_image:
+    part = APPLICATIONS.get(str(given.get("name")))
+    if part.needs_images and not run.is_image:
+        anywhere = ", ".join(APPLICATIONS.names(needs_images=False))
         raise ConfigurationError(
-            f"application={name} needs images, not {run.training_set.name}: choose filter, best_of_n or augment."
+            f"application={part.name} needs images, not {run.training_set.name}: choose one of {anywhere}."
         )
-    if name in SETTINGS:
-        settings_of(run)
-    if name == "rectify":
-        if not 0 < given["failed"] <= 1:
-            raise ConfigurationError(f"application.failed = {given['failed']}; it must lie in (0, 1].")
+    part.resolve()
+    settings = settings_of(run)
+    if "witnesses" in given:
         check_witnesses(run, given)
-    if name in ("augment", "guide") and not 1 <= given["samples"] <= run.config.sampler.samples:
+    samples = given.get("samples")
+    if samples is not None and not 1 <= samples <= run.config.sampler.samples:
         raise ConfigurationError(
-            f"application.samples = {given['samples']}; the run has sampler.samples = {run.config.sampler.samples}."
+            f"application.samples = {samples}; the run has sampler.samples = {run.config.sampler.samples}."
         )
-    model = run.architecture
-    if name == "best_of_n":
-        count = run.config.sampler.samples
-        candidate_groups(count, given["n"], run.sampler.classes_of(model, range(count)))
+    if part.check is not None:
+        part.check(settings, Planned(run.architecture, run.sampler, run.config.sampler.samples))
     if "propagator" in given:
         require_variance(run, default_propagator(run, given["propagator"]).name, "application.propagator")
-        cut_time(model, run.sampler, given["cut"])
+    if "cut" in given:
+        cut_time(run.architecture, run.sampler, given["cut"])
+
+
+class Planned(NamedTuple):
+    """What an application may know before the run."""
+
+    model: GenerativeModel
+    sampler: Sampler
+    count: int
 
 
 def as_markdown(run: Run, entry: Mapping[str, Any]) -> str:

@@ -11,12 +11,11 @@ from torch import Tensor
 from genuq import data, files
 from genuq.display import Display
 from genuq.models import to_bytes, to_unit
-from genuq.pipeline.columns import columns_of, is_version
+from genuq.pipeline.columns import control_settings, foreign, is_version, of_source, options_of
 from genuq.pipeline.run import Run
 from genuq.pipeline.sharded import deal
 from genuq.pipeline.stage import STAGES, Stage
 from genuq.pipeline.stages.sample import shown, with_deviations
-from genuq.scores import direct_noise
 from genuq.store.artefact import StageFolder
 from genuq.store.shards import Shards, shard_name
 
@@ -46,13 +45,15 @@ class Embed(Stage):
         for key in ("batch_size", "observation_variance", "include_unperturbed"):
             likelihood.pop(key)
         likelihood["options"] = by_content(run, likelihood["options"])
-        noise = "direct_noise" in columns_of(run)
+        noise = control_settings(run, "noised_image")
         return {
             "seed": run.config.seed,
             "data": run.contents("test"),
             "likelihood": likelihood,
             "judge": judged,
-            "direct_noise": run.config.score.noise_standard_deviation if noise else None,
+            "direct_noise": noise.pop("noise_standard_deviation", None),
+            **({"noised": noise} if noise else {}),
+            **foreign(run, "noised_image"),
         }
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
@@ -122,14 +123,9 @@ def versions_to_score(run: Run, samples: Mapping[str, Tensor]) -> dict[str, Tens
     versions = {
         name: to_unit(tensor) if run.is_image else tensor for name, tensor in samples.items() if is_version(name)
     }
-    if "direct_noise" in columns_of(run):
-        versions["direct_noise"] = direct_noise(
-            versions["image"],
-            run.config.posterior.draws,
-            run.config.score.noise_standard_deviation,
-            run.config.seed,
-            samples["index"].tolist(),
-        )
+    given = {"draws": run.config.posterior.draws, "seed": run.config.seed, "indices": samples["index"].tolist()}
+    for name, control in of_source(run, "noised_image").items():
+        versions[name] = control.make(versions["image"], **given, **options_of(run, name))
     return versions
 
 

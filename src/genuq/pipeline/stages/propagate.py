@@ -17,8 +17,9 @@ from genuq.pipeline.posteriors import load_posterior
 from genuq.pipeline.run import Run
 from genuq.pipeline.sharded import deal
 from genuq.pipeline.stage import Stage
-from genuq.propagators import Propagator, image_score, pixel_map, propagate
+from genuq.propagators import Propagator, pixel_map, propagate
 from genuq.propagators.scores import REDUCTIONS
+from genuq.scores import ScorePart
 from genuq.store.artefact import StageFolder
 from genuq.store.shards import read_shards
 
@@ -99,12 +100,12 @@ def check_propagator(run: Run) -> None:
     score_mask(run)
     require_variance(run, settings.name, "propagator")
     many, made = settings.get("draws"), run.config.posterior.draws
-    if many is not None and many > made and posteriors.KINDS[run.config.posterior.name].source == "weights":
+    if many is not None and many > made and posteriors.POSTERIORS[run.config.posterior.name].source == "weights":
         raise ConfigurationError(
             f"propagator.draws = {many}, but the run's {run.config.posterior.name} is asked for {made}: lower "
             "propagator.draws, or raise posterior.draws."
         )
-    model, kind = run.architecture, posteriors.KINDS[run.config.posterior.name]
+    model, kind = run.architecture, posteriors.POSTERIORS[run.config.posterior.name]
     if kind.scope == "head":  # what the propagator asks of the stages, asked before there is a posterior
         stand_in = posteriors.IsotropicNoise(model.head).finalise(posteriors.Scale(1.0, 1.0, 1.0))
         propagator_of(run).check(model, stand_in, run.sampler.stages(model))
@@ -112,16 +113,17 @@ def check_propagator(run: Run) -> None:
 
 def default_propagator(run: Run, name: str) -> Propagator:
     """A propagator with its defaults; one that follows draws follows those of the run."""
-    return propagators.build(name, **({"draws": run.config.posterior.draws} if name == "coherent" else {}))
+    follows = "draws" in propagators.PROPAGATORS.get(name).option_names
+    return propagators.build(name, **({"draws": run.config.posterior.draws} if follows else {}))
 
 
 def require_variance(run: Run, name: str, key: str) -> None:
     """Raise ConfigurationError where a propagator needs a closed-form variance that the run's posterior has not."""
-    kind, layers = posteriors.KINDS[run.config.posterior.name], run.config.posterior.layers
-    over_head = issubclass(kind, posteriors.KFACLaplace) and layers is not None and list(layers) == ["head"]
-    if name != "coherent" and not (kind.closed_form or over_head):
+    part, layers = posteriors.POSTERIORS.get(run.config.posterior.name), run.config.posterior.layers
+    over_head = issubclass(part.resolve(), posteriors.KFACLaplace) and layers is not None and list(layers) == ["head"]
+    if propagators.PROPAGATORS.get(name, key).needs_variance and not (part.closed_form or over_head):
         raise ConfigurationError(
-            f"{key} = '{name}' needs a closed-form variance, which posterior '{kind.kind}' does not have. Choose "
+            f"{key} = '{name}' needs a closed-form variance, which posterior '{part.name}' does not have. Choose "
             "coherent, which needs only draws, or a posterior over the last layer."
         )
 
@@ -131,10 +133,11 @@ def propagated(run: Run) -> dict[str, Tensor]:
     return read_shards(run.path(Propagate.name))
 
 
-def propagated_score(run: Run) -> Tensor:
-    """The image score of each sample's variances, (N,) float64."""
-    settings = run.config.propagator
-    return image_score(propagated(run)["variance"], settings.reduce, score_mask(run), settings.share)
+def score_options(run: Run, score: ScorePart) -> dict[str, Any]:
+    """What the configuration of the propagator says of a score of the variances, and the mask."""
+    settings = run.plain("propagator")["propagator"]
+    chosen = {option: settings[option] for option in score.option_names if option in settings}
+    return chosen | {"mask": score_mask(run)}
 
 
 def score_settings(run: Run) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,17 +16,25 @@ from torch import Tensor
 from genuq.display import Display
 from genuq.models import metered, sample, to_bytes
 from genuq.parallel import collectives
-from genuq.pipeline.columns import columns_of, is_version, spent, watched, watched_settings
+from genuq.pipeline.columns import (
+    RESAMPLED,
+    control_settings,
+    foreign,
+    is_version,
+    of_source,
+    options_of,
+    spent,
+    watched,
+    watched_settings,
+)
 from genuq.pipeline.posteriors import OWN, load_posterior
 from genuq.pipeline.run import Run
 from genuq.pipeline.sharded import deal
 from genuq.pipeline.stage import Stage, checkpoint_identity
-from genuq.posteriors import Posterior, isotropic_like
-from genuq.scores import jitter_initial_noise, regenerate
+from genuq.posteriors import Posterior
+from genuq.scores import SCORES, regenerate
 from genuq.store.artefact import StageFolder
 from genuq.store.shards import read_shards
-
-RESAMPLING_CONTROLS = ("jitter", "isotropic")
 
 
 class Sample(Stage):
@@ -45,14 +54,13 @@ class Sample(Stage):
 
     def settings(self, run: Run) -> dict[str, Any]:
         settings = super().settings(run)
-        controls = [name for name in RESAMPLING_CONTROLS if name in columns_of(run)]
-        jitter = {"jitter_size": run.config.score.jitter_size} if "jitter" in controls else {}
         return settings | {
             "checkpoint": checkpoint_identity(run),
             "draws": {name: posterior["draws"] for name, posterior in run.posteriors().items()},
-            "controls": controls,
+            "controls": [*of_source(run, "initial_noise"), *of_source(run, "weights")],
             "watched": watched_settings(run),
-            **jitter,
+            **control_settings(run, *RESAMPLED),
+            **foreign(run, "trajectory", *RESAMPLED),
         }
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
@@ -71,9 +79,9 @@ class Sample(Stage):
     ) -> tuple[dict[str, Posterior], dict[str, float], int]:
         """Make what is missing; (what was drawn from, the seconds of all processes, samples made now)."""
         drawn = {name: load_posterior(run, name) for name in run.posteriors()}
-        if "isotropic" in columns_of(run):
-            drawn["isotropic"] = isotropic_like(drawn[OWN], run.model.network)
-        passes = 1 + sum(draws_of(run, name) for name in (*drawn, *("jitter",) * jitters(run)))
+        for name, control in of_source(run, "weights").items():
+            drawn[name] = control.make(drawn[OWN], run.model.network, **options_of(run, name))
+        passes = 1 + sum(draws_of(run, name) for name in (*drawn, *of_source(run, "initial_noise")))
         seconds = dict.fromkeys(("unperturbed", *drawn), 0.0)
 
         def make(indices: list[int], advance: Callable[[int], None]) -> dict[str, Tensor]:
@@ -87,10 +95,6 @@ def draws_of(run: Run, name: str) -> int:
     """M of a posterior, or of a control, which has as many as the run's own posterior."""
     settings = run.posteriors()
     return settings.get(name, settings[OWN])["draws"]
-
-
-def jitters(run: Run) -> bool:
-    return "jitter" in columns_of(run)
 
 
 def one_shard(
@@ -114,9 +118,9 @@ def one_shard(
                 draws = draws_of(run, name)
                 versions[name] = regenerate(model, posterior, sampler, indices, draws, run.config.seed, advance)
             seconds[name] += time.perf_counter() - started
-        if jitters(run):
-            with meter.charging("jitter"):
-                versions["jitter"] = jittered(run, indices, advance)
+        for name in of_source(run, "initial_noise"):
+            with meter.charging(name):
+                versions[name] = restarted(run, name, indices, advance)
     return {
         "index": torch.tensor(indices),
         "class": torch.full((len(indices),), -1) if classes is None else classes,
@@ -126,13 +130,11 @@ def one_shard(
     }
 
 
-def jittered(run: Run, indices: Sequence[int], advance: Callable[[int], None]) -> Tensor:
-    """The samples from slightly moved initial noise, with the trained weights, (B, M, ...)."""
-    noise, size = run.sampler.initial_noise(run.model, indices), run.config.score.jitter_size
-    starts = [
-        jitter_initial_noise(noise, seed=run.config.seed, indices=indices, draw=m, relative_size=size)
-        for m in range(run.config.posterior.draws)
-    ]
+def restarted(run: Run, name: str, indices: Sequence[int], advance: Callable[[int], None]) -> Tensor:
+    """The samples from the initial noise that a control gives them, with the trained weights, (B, M, ...)."""
+    noise, key = run.sampler.initial_noise(run.model, indices), {"seed": run.config.seed, "indices": indices}
+    make = partial(SCORES.get(name).make, noise, **key, **options_of(run, name))
+    starts = [make(draw=m) for m in range(run.config.posterior.draws)]
     return torch.stack([sample(run.model, run.sampler, indices, start, advance) for start in starts], dim=1)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,13 +11,14 @@ from torch import Tensor
 
 from genuq import files
 from genuq.display import Display
-from genuq.pipeline.columns import ORACLES, PROPAGATED, WATCHED, columns_of, functional_of, oracle
+from genuq.pipeline.columns import WATCHED, beside, columns_of, entry_of, foreign, functional_of, options_of
+from genuq.pipeline.posteriors import OWN
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import Stage
 from genuq.pipeline.stages.embed import read_embeddings, read_judged
-from genuq.pipeline.stages.propagate import propagated_score, score_settings
+from genuq.pipeline.stages.propagate import propagated, score_options, score_settings
 from genuq.pipeline.stages.sample import read_samples, shown
-from genuq.scores import BASELINES, FUNCTIONALS, complexity, functional, random_score
+from genuq.scores import SCORES, SOURCES
 from genuq.store.artefact import StageFolder
 
 
@@ -33,51 +35,66 @@ class Score(Stage):
     def settings(self, run: Run) -> dict[str, Any]:
         likelihood = run.plain("likelihood")["likelihood"]
         kept = {key: likelihood[key] for key in ("observation_variance", "include_unperturbed")}
-        return super().settings(run) | {"likelihood": kept, "k": run.config.metric.k} | score_settings(run)
+        return (
+            super().settings(run)
+            | {"likelihood": kept, "k": run.config.metric.k}
+            | score_settings(run)
+            | foreign(run, *SOURCES)
+        )
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
-        samples = read_samples(run)
-        embeddings, judged = read_embeddings(run), read_judged(run)
-        draws_NMD = with_unperturbed(run, embeddings, "draws")
-        variance = run.likelihood.observation_variance(draws_NMD)
-        columns = {}
-        for name in columns_of(run):
-            if name in FUNCTIONALS:
-                columns[name] = functional(name)(draws_NMD, variance.value)
-            elif name == PROPAGATED:
-                columns[name] = propagated_score(run)
-            elif name in BASELINES:
-                columns[name] = samples[f"{WATCHED}{name}"]
-            elif name in ORACLES:
-                columns[name] = oracle(run, name, judged)
-            else:
-                columns[name] = control(run, name, samples, embeddings)
+        made = Made(run, read_samples(run), read_embeddings(run), read_judged(run))
+        variance = run.likelihood.observation_variance(made.draws(OWN))
+        columns = {name: column(made, name) for name in columns_of(run)}
         files.write_tensors(folder.path / "scores.safetensors", columns)
         return {"observation_variance": as_number(variance.value), "how": variance.how}
 
 
-def with_unperturbed(run: Run, embeddings: Mapping[str, Tensor], name: str) -> Tensor:
-    """Embeddings (N, M, D) of a set of draws, the unperturbed sample before them where it counts."""
-    draws_NMD = embeddings[name]
-    if not run.config.likelihood.include_unperturbed:
-        return draws_NMD
-    return torch.cat([embeddings["image"][:, None], draws_NMD], dim=1)
+@dataclass(frozen=True)
+class Made:
+    """What the earlier stages have made: all that a score may be of."""
+
+    run: Run
+    samples: Mapping[str, Tensor]
+    embeddings: Mapping[str, Tensor]
+    judged: Mapping[str, Tensor]
+
+    def draws(self, name: str) -> Tensor:
+        """Embeddings (N, M, D) of a set of draws, the unperturbed sample before them where it counts."""
+        draws_NMD = self.embeddings[name]
+        if not self.run.config.likelihood.include_unperturbed:
+            return draws_NMD
+        return torch.cat([self.embeddings["image"][:, None], draws_NMD], dim=1)
 
 
-def control(run: Run, name: str, samples: Mapping[str, Tensor], embeddings: Mapping[str, Tensor]) -> Tensor:
-    """A control's score: a column of its own, or the run's functional on the control's draws."""
-    if name == "random":
-        return random_score(samples["index"].tolist(), run.config.seed)
-    if name == "complexity":
-        return complexity(shown(run, samples["image"]))["png_bytes"]
-    return of_draws(run, name, embeddings)
+def column(made: Made, name: str) -> Tensor:
+    """One column of the table, (N,) float64, computed from what its score is made from."""
+    run, samples, known = made.run, made.samples, entry_of(made.run, name)
+    if known.source == "draws" or known.makes_draws:
+        return of_draws(made, name)
+    if known.source == "trajectory":
+        return samples[f"{WATCHED}{name}"]
+    given: dict[str, Callable[[], tuple[tuple[Any, ...], dict[str, Any]]]] = {
+        "propagation": lambda: ((propagated(run)["variance"],), score_options(run, known)),
+        "image": lambda: ((shown(run, samples["image"]),), {}),
+        "real": lambda: ((made.judged["real"], made.judged["image"]), {"k": run.config.metric.k}),
+        "nothing": lambda: ((), {"indices": samples["index"].tolist(), "seed": run.config.seed}),
+    }
+    arguments, named = given[known.source]()
+    return known.values(len(samples["index"]), *arguments, **options_of(run, name) | named)
 
 
-def of_draws(run: Run, name: str, embeddings: Mapping[str, Tensor]) -> Tensor:
-    """The run's functional on the draws called `name`, with an observation variance of their own."""
-    draws_NMD = with_unperturbed(run, embeddings, name)
+def of_draws(made: Made, name: str) -> Tensor:
+    """A functional of the draws of a posterior or of a control, each with an observation variance of its own.
+
+    A score of the run's own draws is its own functional; of all other draws it is the run's.
+    """
+    run, known = made.run, entry_of(made.run, name)
+    own = known.source == "draws" and name not in beside(run)
+    draws_NMD = made.draws(OWN if own else name)
+    functional = SCORES.get(name if own else functional_of(run))
     variance = run.likelihood.observation_variance(draws_NMD)
-    return functional(functional_of(run))(draws_NMD, variance.value)
+    return functional.values(len(draws_NMD), draws_NMD, variance.value, **options_of(run, functional.name))
 
 
 def as_number(variance: Any) -> float:
