@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> list[Record]:
         ConfigurationError: unknown heads or kinds, or `--peers` without them installed.
     """
     cases = _chosen(arguments.heads, QUICK if arguments.quick else CASES, "--heads")
-    kinds = list(_chosen(arguments.posteriors, POSTERIORS, "--posteriors"))
+    kinds = list(_chosen(arguments.posteriors, dict(POSTERIORS.items()), "--posteriors"))
     rounds = arguments.rounds or (2 if arguments.quick else 5)
     if arguments.peers:
         from genuq.bench import peers

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -113,7 +114,8 @@ def check_application(run: Run) -> None:
         cut_time(run.architecture, run.sampler, given["cut"])
 
 
-class Planned(NamedTuple):
+@dataclass(frozen=True)
+class Planned:
     """What an application may know before the run."""
 
     model: GenerativeModel

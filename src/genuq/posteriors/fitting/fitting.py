@@ -298,7 +298,7 @@ def empty_posterior(
         options["rates"] = fed_by_dropout(model, first.x, first.t, first.y)
     empty = functools.partial(build, settings.kind, model, active, **options)
     if issubclass(kind, LayersPosterior):
-        check_layers(model, empty().layer_names, first.x, first.t, first.y)
+        check_layers(model, empty().layer_names, first.x, first.t, first.y)  # type: ignore[attr-defined]
     return empty
 
 

@@ -75,8 +75,8 @@ class Words(Mapping[str, tuple[str, str]]):
     def __init__(self, register: Register[Any], **facts: str) -> None:
         self.register, self.facts = register, facts
 
-    def __getitem__(self, name: str) -> tuple[str, str]:
-        if name not in self.register.names(**self.facts):
+    def __getitem__(self, name: str | None) -> tuple[str, str]:
+        if name is None or name not in self.register.names(**self.facts):
             raise KeyError(name)
         return self.register[name].label, self.register[name].description
 
