@@ -14,8 +14,8 @@ from genuq.analysis import ScoredSamples
 from genuq.errors import ConfigurationError
 from genuq.metrics import rarity, realism
 from genuq.models import GenerativeModel
-from genuq.pipeline.posteriors import OWN, is_control
-from genuq.pipeline.run import Run
+from genuq.pipeline.posteriors import is_control
+from genuq.pipeline.run import OWN, Run
 from genuq.scores import BASELINES, FUNCTIONALS, SCORES, Entry, Watcher, entry, watch
 from genuq.store.shards import Shards
 

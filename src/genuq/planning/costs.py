@@ -12,7 +12,8 @@ from genuq.analysis.bins import most_bins
 from genuq.analysis.retention import descending_fractions
 from genuq.models import Autoencoder, VAEAutoencoder
 from genuq.pipeline.columns import columns_of
-from genuq.pipeline.posteriors import OWN, lender, of_members, settings_of, sized_by_exact
+from genuq.pipeline.posteriors import lender, of_members, settings_of, sized_by_exact
+from genuq.pipeline.run import OWN
 from genuq.pipeline.stages.applications import EXAMPLES
 from genuq.pipeline.stages.members import member_settings, reference_name
 from genuq.pipeline.stages.witnesses import asks_witnesses

@@ -5,10 +5,10 @@ from __future__ import annotations
 from lightning.pytorch.loggers import CSVLogger, Logger
 
 from genuq import files
+from genuq.analysis.results import read_evaluation
 from genuq.display import Display
 from genuq.pipeline.run import Run
 from genuq.store.artefact import StageFolder
-from genuq.tracking.numbers import evaluation_numbers
 
 
 def lightning_logger(run: Run, stage: str, part: str, display: Display) -> Logger | bool:
@@ -27,7 +27,9 @@ def observe(run: Run, stage: str, folder: StageFolder, display: Display) -> None
     """Log a finished stage, whether it was made now or found."""
     name = run.config.logger.name
     if name == "csv" and stage == "evaluate":
-        numbers = evaluation_numbers(run, files.read_json(folder.path / "evaluation.json"))
+        from genuq.tracking.numbers import evaluation_numbers  # stages are observed from here, and it imports them
+
+        numbers = evaluation_numbers(run, read_evaluation(folder.path))
         lines = [f"{name},{value!r}" for name, value in numbers.items()]
         files.write_text(run.folder / "logs" / "evaluation.csv", "\n".join(["name,value", *lines]) + "\n")
     elif name == "wandb":

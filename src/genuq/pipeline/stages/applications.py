@@ -46,6 +46,7 @@ from genuq.pipeline.run import Run
 from genuq.pipeline.stages.embed import read_judged
 from genuq.pipeline.stages.propagate import default_propagator
 from genuq.pipeline.stages.sample import read_samples, shown
+from genuq.pipeline.stages.score import SCORES
 from genuq.pipeline.stages.witnesses import asks_witnesses, jury_of
 
 SETTINGS = {"filter": Filter, "augment": Augmentation, "rectify": Rectification, "guide": Guidance}
@@ -71,7 +72,7 @@ class Known:
     def __init__(self, run: Run) -> None:
         self.run = run
         self.samples = read_samples(run)
-        columns, _ = files.read_tensors(run.path("score") / "scores.safetensors")
+        columns, _ = files.read_tensors(run.path("score") / SCORES)
         self.score = columns[run.config.score.name]
         self.judged = read_judged(run)
         self.replicates = Replicates(run.config.metric.bootstrap, run.config.seed)

@@ -16,8 +16,8 @@ from genuq.display import Display
 from genuq.models import metered, sample, to_bytes
 from genuq.parallel import collectives
 from genuq.pipeline.columns import columns_of, is_version, spent, watched, watched_settings
-from genuq.pipeline.posteriors import OWN, load_posterior
-from genuq.pipeline.run import Run
+from genuq.pipeline.posteriors import load_posterior
+from genuq.pipeline.run import OWN, Run
 from genuq.pipeline.sharded import deal
 from genuq.pipeline.stage import Stage, checkpoint_identity
 from genuq.posteriors import Posterior, isotropic_like

@@ -11,13 +11,15 @@ from torch import Tensor
 from genuq import files
 from genuq.display import Display
 from genuq.pipeline.columns import ORACLES, PROPAGATED, WATCHED, columns_of, functional_of, oracle
-from genuq.pipeline.run import Run
+from genuq.pipeline.run import OWN, Run
 from genuq.pipeline.stage import Stage
 from genuq.pipeline.stages.embed import read_embeddings, read_judged
 from genuq.pipeline.stages.propagate import propagated_score, score_settings
 from genuq.pipeline.stages.sample import read_samples, shown
-from genuq.scores import BASELINES, FUNCTIONALS, complexity, functional, random_score
+from genuq.scores import BASELINES, FUNCTIONALS, functional, png_bytes, random_score
 from genuq.store.artefact import StageFolder
+
+SCORES = "scores.safetensors"
 
 
 class Score(Stage):
@@ -38,7 +40,7 @@ class Score(Stage):
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         samples = read_samples(run)
         embeddings, judged = read_embeddings(run), read_judged(run)
-        draws_NMD = with_unperturbed(run, embeddings, "draws")
+        draws_NMD = with_unperturbed(run, embeddings, OWN)
         variance = run.likelihood.observation_variance(draws_NMD)
         columns = {}
         for name in columns_of(run):
@@ -52,7 +54,7 @@ class Score(Stage):
                 columns[name] = oracle(run, name, judged)
             else:
                 columns[name] = control(run, name, samples, embeddings)
-        files.write_tensors(folder.path / "scores.safetensors", columns)
+        files.write_tensors(folder.path / SCORES, columns)
         return {"observation_variance": as_number(variance.value), "how": variance.how}
 
 
@@ -69,7 +71,7 @@ def control(run: Run, name: str, samples: Mapping[str, Tensor], embeddings: Mapp
     if name == "random":
         return random_score(samples["index"].tolist(), run.config.seed)
     if name == "complexity":
-        return complexity(shown(run, samples["image"]))["png_bytes"]
+        return png_bytes(shown(run, samples["image"]))
     return of_draws(run, name, embeddings)
 
 
