@@ -14,8 +14,8 @@ from genuq.analysis import ScoredSamples
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel
 from genuq.parts import identity
-from genuq.pipeline.posteriors import OWN, is_control
-from genuq.pipeline.run import Run
+from genuq.pipeline.posteriors import is_control
+from genuq.pipeline.run import OWN, Run
 from genuq.scores import SCORES, ScorePart, Watcher, watch
 from genuq.store.shards import Shards
 

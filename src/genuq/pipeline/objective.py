@@ -7,9 +7,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from genuq import files
 from genuq.analysis.metrics import CURVES
 from genuq.analysis.numbers import numbers_of
+from genuq.analysis.results import read_evaluation
 from genuq.errors import ArtefactError, ConfigurationError, did_you_mean
 from genuq.pipeline.columns import columns_of
 from genuq.pipeline.run import Run
@@ -44,7 +44,7 @@ def value_of(config: DictConfig, folder: Path) -> float | None:
     name = config.objective
     if name is None:
         return None
-    numbers = numbers_of(files.read_json(folder / "evaluate" / "evaluation.json"))
+    numbers = numbers_of(read_evaluation(folder / "evaluate"))
     if not math.isfinite(value := numbers.get(name, math.nan)):
         raise ArtefactError(f"objective = '{name}' could not be computed for {folder}; it has {', '.join(numbers)}.")
     return value

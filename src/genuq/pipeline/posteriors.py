@@ -8,7 +8,7 @@ from typing import Any
 
 from genuq import posteriors
 from genuq.errors import ConfigurationError, did_you_mean
-from genuq.pipeline.run import Run
+from genuq.pipeline.run import OWN, Run
 from genuq.posteriors import (
     ChosenScale,
     FitResult,
@@ -22,7 +22,6 @@ from genuq.posteriors.fitting.held_out import HeldOutSums
 from genuq.scores import SCORES
 
 FITTED = "posterior.safetensors"
-OWN = "draws"  # what the run's own posterior is called among all of them
 RESERVED = {OWN, "posterior", "unperturbed", "image", "index", "class", "real"}  # and the scores' names
 NOISES = (IsotropicNoise.kind, NetworkNoise.kind)  # posteriors that know no data
 OPTIONS = (

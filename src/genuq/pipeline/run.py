@@ -26,6 +26,8 @@ from genuq.pipeline.contents import fingerprint_in
 from genuq.pipeline.tracker import NoTracker, Tracker
 from genuq.store.artefact import StageFolder
 
+OWN = "draws"  # what the run's own posterior is called among all of them
+
 
 @dataclass
 class Run:
@@ -210,7 +212,7 @@ class Run:
     def posteriors(self) -> dict[str, Any]:
         """The settings of every posterior by the name of its draws: `draws` for the run's own, then those beside it."""
         groups = self.plain("posterior", "beside")
-        return {"draws": groups["posterior"], **(groups["beside"] or {})}
+        return {OWN: groups["posterior"], **(groups["beside"] or {})}
 
     @cached_property
     def sampler(self) -> Sampler:

@@ -13,7 +13,8 @@ from genuq.analysis.retention import descending_fractions
 from genuq.applications.finished_run import EXAMPLES
 from genuq.models import Autoencoder, VAEAutoencoder
 from genuq.pipeline.columns import columns_of
-from genuq.pipeline.posteriors import OWN, lender, of_members, settings_of, sized_by_exact
+from genuq.pipeline.posteriors import lender, of_members, settings_of, sized_by_exact
+from genuq.pipeline.run import OWN
 from genuq.pipeline.stages.members import member_settings, reference_name
 from genuq.pipeline.stages.witnesses import asks_witnesses
 from genuq.planning import footprint

@@ -25,6 +25,7 @@ from genuq.pipeline.run import Run
 from genuq.pipeline.stages.embed import read_judged
 from genuq.pipeline.stages.propagate import default_propagator
 from genuq.pipeline.stages.sample import read_samples, shown
+from genuq.pipeline.stages.score import SCORES_FILE
 from genuq.pipeline.stages.witnesses import way_into
 from genuq.posteriors import Posterior
 from genuq.propagators import Propagator
@@ -51,7 +52,7 @@ class Known:
     def __init__(self, run: Run, parts: Path, display: Display) -> None:
         self.run, self.parts, self.display = run, parts, display
         self.samples = read_samples(run)
-        self.scores, _ = files.read_tensors(run.path("score") / "scores.safetensors")
+        self.scores, _ = files.read_tensors(run.path("score") / SCORES_FILE)
         self.score = self.scores[run.config.score.name]
         self.judged = read_judged(run)
         self.real = self.judged["real"]

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from genuq import files
+from genuq import entries, files
+from genuq.analysis.results import Application, ExamplesEntry
 from genuq.applications import APPLICATIONS, cut_time
 from genuq.display import Display
 from genuq.errors import ConfigurationError
-from genuq.files import plain
 from genuq.models import GenerativeModel, Sampler
 from genuq.parts import identity
 from genuq.pipeline.run import Run
@@ -21,8 +22,10 @@ from genuq.pipeline.stage import Stage
 from genuq.pipeline.stages.applications import Known, settings_of
 from genuq.pipeline.stages.propagate import default_propagator, require_variance
 from genuq.pipeline.stages.witnesses import check_witnesses
+from genuq.report.run.application import application_markdown
 from genuq.store.artefact import StageFolder
 
+APPLICATION, EXAMPLES_FILE = "application.json", "examples.safetensors"
 SHOWN = ("before", "after", "control", "accepted", "control_accepted")  # in the report
 
 
@@ -55,13 +58,16 @@ class Apply(Stage):
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         part = APPLICATIONS.get(run.config.application.name)
         outcome, examples = part.run(Known(run, folder.path / "parts", display), settings_of(run))
-        files.write_tensors(folder.path / "examples.safetensors", examples)
-        entry = outcome.as_dict()
-        entry["settings"] = run.plain("application")["application"] | entry["settings"]
-        entry["judge"] = run.judge.name
-        entry["examples"] = {"file": f"{self.name}/examples.safetensors", "count": len(examples["index"])}
-        files.write_json(folder.path / "application.json", plain(entry))
-        files.write_text(folder.path / "application.md", as_markdown(run, entry))
+        files.write_tensors(folder.path / EXAMPLES_FILE, examples)
+        found = outcome.as_entry()
+        entry = replace(
+            found,
+            settings=run.plain("application")["application"] | dict(found.settings),
+            judge=run.judge.name,
+            examples=ExamplesEntry(f"{self.name}/{EXAMPLES_FILE}", len(examples["index"])),
+        )
+        files.write_json(folder.path / APPLICATION, files.plain(entry))
+        files.write_text(folder.path / "application.md", application_markdown(run.command, entry))
         shutil.rmtree(folder.path / "parts", ignore_errors=True)
         display.say(outcome.sentence)
         return {"sentence": outcome.sentence}
@@ -72,18 +78,23 @@ def applied(run: Run) -> bool:
     return run.config.application is not None and Apply.name in run.config.stages
 
 
-def application_of(run: Run) -> dict[str, Any] | None:
+def application_of(run: Run) -> Application | None:
     """What the stage has left, for the report; None without an application."""
     if run.config.application is None:
         return None
-    return files.read_json(run.path(Apply.name) / "application.json")
+    return read_application(run.path(Apply.name))
+
+
+def read_application(folder: Path) -> Application:
+    """What the stage has left in its folder."""
+    return entries.read(folder / APPLICATION, Application)
 
 
 def examples_of(run: Run) -> dict[str, Tensor] | None:
     """What the report shows: `before`, `after`, `control` (E, C, H, W); if any, `mask` (E, H, W) and verdicts (E,)."""
     if run.config.application is None or not run.is_image:
         return None
-    tensors, _ = files.read_tensors(run.path(Apply.name) / "examples.safetensors")
+    tensors, _ = files.read_tensors(run.path(Apply.name) / EXAMPLES_FILE)
     shown_images = {name: tensors[name] for name in SHOWN if name in tensors}
     return shown_images | ({"mask": tensors["mask"][:, 0]} if "mask" in tensors else {})
 
@@ -121,18 +132,3 @@ class Planned:
     model: GenerativeModel
     sampler: Sampler
     count: int
-
-
-def as_markdown(run: Run, entry: Mapping[str, Any]) -> str:
-    """Command, sentence, table, notes."""
-    lines = [f"`{run.command}`", "", entry["sentence"], "", "| measure | value | control | difference | n |"]
-    lines.append("|---|---|---|---|---|")
-    for row in entry["outcome"]:
-        cells = [
-            f"{row[f'{part}value']:.4g} [{row[f'{part}low']:.4g}, {row[f'{part}high']:.4g}]"
-            for part in ("", "control_")
-        ]
-        cells.append(f"{row['difference']:+.4g} [{row['difference_low']:+.4g}, {row['difference_high']:+.4g}]")
-        lines.append(f"| {row['measure'].replace('_', ' ')} | {' | '.join(cells)} | {row['n']} |")
-    lines += ["", f"95 % intervals in brackets. Judge: {entry['judge']}.", *entry["notes"]]
-    return "\n".join(lines) + "\n"

@@ -9,23 +9,25 @@ from torch import Tensor
 
 from genuq import files
 from genuq.analysis import EvaluationSettings, SampleFacts, describe_judge, evaluate_scores, summarise
+from genuq.analysis.results import SCORE_COLUMN, DrawsQuality, Evaluation, JudgeEntry, SampleTable, write_evaluation
 from genuq.display import Display
-from genuq.files import plain
 from genuq.metrics import MetricLabel, frechet_distance, membership, realism
 from genuq.pipeline.columns import scored_samples
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import Stage
 from genuq.pipeline.stages.embed import by_content, read_judged
 from genuq.pipeline.stages.sample import read_samples, shown
-from genuq.scores import complexity
+from genuq.pipeline.stages.score import SCORES_FILE
+from genuq.scores import png_bytes
 from genuq.store.artefact import StageFolder
 
+SAMPLES = "samples.safetensors"
 JUDGED = ("confidence", "predicted", "realism", "membership", "complexity", "bad")
 WHOLE = ("index", "class", "predicted", "member", "bad")  # columns of whole numbers
 
 
 class Evaluate(Stage):
-    """Leaves evaluation.json: the parts `summary`, `judge`, `scores`, `quality`, `samples` of the results.
+    """Leaves evaluation.json (`analysis.results.Evaluation`), its scores in scores.json once more.
 
     And samples.safetensors, the same samples as one (N,) column each, for `genuq-table --scores`.
     """
@@ -43,7 +45,7 @@ class Evaluate(Stage):
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         samples = read_samples(run)
         judged = read_judged(run)
-        columns, _ = files.read_tensors(run.path("score") / "scores.safetensors")
+        columns, _ = files.read_tensors(run.path("score") / SCORES_FILE)
         facts = known_of(run, samples, judged)
         scores = scored_samples(run, columns, samples)
         with display.bar("evaluating", len(scores) + 1) as advance:
@@ -61,16 +63,16 @@ class Evaluate(Stage):
                 progress=lambda done, total, what: advance(1),
             )
         table = sample_columns(samples, columns, facts)
-        files.write_tensors(folder.path / "samples.safetensors", table)
-        evaluation: dict[str, Any] = {
-            "summary": summarise(rows, run.config.score.name),
-            "judge": judge_entry(run, judged, facts),
-            "scores": rows,
-            "quality": {name: quality_of_draws(judged, name) for name in run.posteriors()},
-            "samples": sample_table(table, run.training_set.class_names),
-        }
-        files.write_json(folder.path / "evaluation.json", plain(evaluation))
-        return {"sentence": evaluation["summary"]["sentence"]}
+        files.write_tensors(folder.path / SAMPLES, table)
+        evaluation = Evaluation(
+            summary=summarise(rows, run.config.score.name),
+            judge=judge_entry(run, judged, facts),
+            scores=rows,
+            quality={name: quality_of_draws(judged, name) for name in run.posteriors()},
+            samples=sample_table(table, run.training_set.class_names),
+        )
+        write_evaluation(folder.path, evaluation)
+        return {"sentence": evaluation.summary.sentence}
 
 
 def settings_of(run: Run) -> EvaluationSettings:
@@ -101,7 +103,7 @@ def known_of(run: Run, samples: Mapping[str, Tensor], judged: Mapping[str, Tenso
     if conditional:
         facts["class"] = samples["class"]
     if run.is_image:
-        facts["complexity"] = complexity(shown(run, samples["image"]))["png_bytes"]
+        facts["complexity"] = png_bytes(shown(run, samples["image"]))
     if judge.probabilities is not None:
         probabilities = judge.probabilities(judged["image"])
         facts["predicted"] = probabilities.argmax(1)
@@ -115,7 +117,7 @@ def known_of(run: Run, samples: Mapping[str, Tensor], judged: Mapping[str, Tenso
     return facts
 
 
-def judge_entry(run: Run, judged: Mapping[str, Tensor], facts: Mapping[str, Tensor]) -> dict[str, Any]:
+def judge_entry(run: Run, judged: Mapping[str, Tensor], facts: Mapping[str, Tensor]) -> JudgeEntry:
     label = MetricLabel(
         run.judge.name, judged["real"].shape[1], run.config.metric.k, len(judged["image"]), len(judged["real"])
     )
@@ -135,13 +137,13 @@ def scoring_space(run: Run) -> str | None:
     return None if extractor is None else extractor.name
 
 
-def quality_of_draws(judged: Mapping[str, Tensor], name: str) -> dict[str, Any]:
+def quality_of_draws(judged: Mapping[str, Tensor], name: str) -> DrawsQuality:
     """FID of the unperturbed samples and of each draw's: a draw that ruins the images says nothing about them."""
     draws_NMD = judged[name]
-    return {
-        "fid_map": frechet_distance(judged["real"], judged["image"]),
-        "fid_draws": [frechet_distance(judged["real"], draws_NMD[:, m]) for m in range(draws_NMD.shape[1])],
-    }
+    return DrawsQuality(
+        fid_map=frechet_distance(judged["real"], judged["image"]),
+        fid_draws=[frechet_distance(judged["real"], draws_NMD[:, m]) for m in range(draws_NMD.shape[1])],
+    )
 
 
 def sample_columns(
@@ -149,12 +151,12 @@ def sample_columns(
 ) -> dict[str, Tensor]:
     """What is known of each sample as (N,) columns: index, class (-1: none), every score, and what the judge says."""
     told = {"member" if name == "membership" else name: facts[name] for name in JUDGED if name in facts}
-    scored = {f"score_{name}": values for name, values in scores.items()}
+    scored = {f"{SCORE_COLUMN}{name}": values for name, values in scores.items()}
     columns: dict[str, Tensor] = {"index": samples["index"], "class": samples["class"], **scored, **told}
     return {name: values.long() if name in WHOLE else values.double() for name, values in columns.items()}
 
 
-def sample_table(columns: Mapping[str, Tensor], class_names: Sequence[str]) -> dict[str, Any]:
+def sample_table(columns: Mapping[str, Tensor], class_names: Sequence[str]) -> SampleTable:
     """The same, one row a sample, with the class by its name beside its number."""
     classes = [code if code >= 0 else None for code in columns["class"].tolist()]
     listed = {
@@ -163,4 +165,4 @@ def sample_table(columns: Mapping[str, Tensor], class_names: Sequence[str]) -> d
         "class_name": [None if code is None else class_names[code] for code in classes],
     }
     listed |= {name: values.tolist() for name, values in columns.items() if name not in listed}
-    return {"columns": list(listed), "rows": [list(row) for row in zip(*listed.values())]}
+    return SampleTable(list(listed), [list(row) for row in zip(*listed.values())])

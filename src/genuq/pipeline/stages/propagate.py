@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from genuq import posteriors, propagators
+from genuq.analysis.results import MapsEntry
 from genuq.display import Display
 from genuq.errors import ConfigurationError
 from genuq.pipeline.masks import score_mask
@@ -159,7 +160,7 @@ def shown_maps(run: Run) -> Tensor | None:
     return found["map"].double().square().mean(1).sqrt().float() / 2
 
 
-def maps_entry(run: Run) -> dict[str, Any] | None:
+def maps_entry(run: Run) -> MapsEntry | None:
     """What the report says of the maps; None without a propagator."""
     settings = run.config.propagator
     if settings is None:
@@ -168,11 +169,11 @@ def maps_entry(run: Run) -> dict[str, Any] | None:
     mask = score_mask(run)
     if mask is not None:
         how += f" The score counts {int(mask.sum())} of {mask.numel()} pixels, those of {settings.mask}."
-    return {
-        "propagator": settings.name,
-        "solver": run.config.sampler.name,
-        "unit": "share of the image's range",
-        "score_reduce": settings.reduce,
-        "evaluations_ratio": 1 + float(propagated(run)["evaluations"].mean()) / run.sampler.evaluations(run.model),
-        "how": how,
-    }
+    return MapsEntry(
+        propagator=settings.name,
+        solver=run.config.sampler.name,
+        unit="share of the image's range",
+        score_reduce=settings.reduce,
+        evaluations_ratio=1 + float(propagated(run)["evaluations"].mean()) / run.sampler.evaluations(run.model),
+        how=how,
+    )

@@ -27,8 +27,8 @@ from genuq.pipeline.columns import (
     watched,
     watched_settings,
 )
-from genuq.pipeline.posteriors import OWN, load_posterior
-from genuq.pipeline.run import Run
+from genuq.pipeline.posteriors import load_posterior
+from genuq.pipeline.run import OWN, Run
 from genuq.pipeline.sharded import deal
 from genuq.pipeline.stage import Stage, checkpoint_identity
 from genuq.posteriors import Posterior

@@ -12,14 +12,15 @@ from torch import Tensor
 from genuq import files
 from genuq.display import Display
 from genuq.pipeline.columns import WATCHED, beside, columns_of, entry_of, foreign, functional_of, options_of
-from genuq.pipeline.posteriors import OWN
-from genuq.pipeline.run import Run
+from genuq.pipeline.run import OWN, Run
 from genuq.pipeline.stage import Stage
 from genuq.pipeline.stages.embed import read_embeddings, read_judged
 from genuq.pipeline.stages.propagate import propagated, score_options, score_settings
 from genuq.pipeline.stages.sample import read_samples, shown
 from genuq.scores import SCORES, SOURCES
 from genuq.store.artefact import StageFolder
+
+SCORES_FILE = "scores.safetensors"
 
 
 class Score(Stage):
@@ -46,7 +47,7 @@ class Score(Stage):
         made = Made(run, read_samples(run), read_embeddings(run), read_judged(run))
         variance = run.likelihood.observation_variance(made.draws(OWN))
         columns = {name: column(made, name) for name in columns_of(run)}
-        files.write_tensors(folder.path / "scores.safetensors", columns)
+        files.write_tensors(folder.path / SCORES_FILE, columns)
         return {"observation_variance": as_number(variance.value), "how": variance.how}
 
 

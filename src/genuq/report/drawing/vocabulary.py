@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from genuq import analysis, posteriors
+from genuq.analysis.results import Results, ScoreEntry
 from genuq.analysis.seeds import UNBOUNDED
 from genuq.parts import Register
 from genuq.scores import SCORES
@@ -225,15 +226,34 @@ GLOSSARY = {
 }
 
 
-def glossary_of(results: dict) -> dict[str, tuple[str, str]]:
+def glossary_of(results: Results) -> dict[str, tuple[str, str]]:
     """The words of a run: all that are general, and the posteriors and baselines that it has."""
-    entries = [*(results.get("posteriors") or []), results.get("posterior") or {}, *results["scores"]]
-    present = {entry.get("name") for entry in entries}
+    present = {entry.name for entry in (*results.posteriors, *results.scores)}
     return {
         key: words
         for key, words in {**GLOSSARY, **POSTERIORS, **BASELINES}.items()
         if key in GLOSSARY or key in present
     }
+
+
+def known_first(metrics: Iterable[str]) -> list[str]:
+    """Each metric once, those of `METRICS` in their order before all others."""
+    found = set(metrics)
+    return [name for name in METRICS if name in found] + sorted(found - set(METRICS))
+
+
+def metrics_in(scores: Iterable[ScoreEntry], part: str) -> list[str]:
+    """Names of the metrics that any score has under `part` (`curves`, `gains`, `per_class_gains`, `bins`)."""
+    return known_first(metric for score in scores for metric in getattr(score, part) or {})
+
+
+def metric_label(metric: str) -> str:
+    return METRICS[metric].label if metric in METRICS else metric
+
+
+def direction(metric: str) -> str:
+    """Which way a metric is better, where that is known."""
+    return METRICS[metric].direction if metric in METRICS else ""
 
 
 def measure_of(name: str) -> Metric | None:
@@ -244,17 +264,3 @@ def measure_of(name: str) -> Metric | None:
     if last.endswith("_gain") and last.removesuffix("_gain") in METRICS:
         return Metric(f"{METRICS[last.removesuffix('_gain')].label} gain", False)
     return METRICS.get(last) or (MEASURES | OF_ALL_SAMPLES).get(last)
-
-
-def metrics_in(results: dict, part: str) -> list[str]:
-    """Names of the metrics that any score has under `part` (`curves`, `gains` or `bins`), known ones first."""
-    found = {metric for score in results["scores"] for metric in score.get(part) or {}}
-    return [name for name in METRICS if name in found] + sorted(found - set(METRICS))
-
-
-def metric_label(metric: str) -> str:
-    return METRICS[metric].label if metric in METRICS else metric
-
-
-def direction(metric: str) -> str:
-    return METRICS[metric].direction if metric in METRICS else ""
