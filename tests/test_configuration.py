@@ -68,7 +68,7 @@ def test_an_option_is_named_after_what_it_builds(group: str) -> None:
 
 REGISTRIES: dict[str, Any] = {
     "sampler": solvers.SOLVERS,
-    "posterior": posteriors.KINDS,
+    "posterior": posteriors.POSTERIORS,
     "network": configuration.NETWORK_SCHEMAS,
     "score": scores.SCORES,
     "propagator": propagators.PROPAGATORS,

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -127,3 +131,38 @@ def test_the_same_content_is_the_same_bytes(tmp_path) -> None:
     assert found == metadata and torch.equal(tensors["x"], torch.arange(3))
     files.write_tensors(tmp_path / "plain", {"x": torch.arange(3)})
     assert files.read_tensors(tmp_path / "plain")[1] == {}
+
+
+def test_plain_is_strict_json():
+    value = {
+        "a": math.nan,
+        "b": [np.float32(1.5), torch.tensor([math.inf, 2.0])],
+        3: (np.int64(4), True),
+        "p": Path("x"),
+    }
+    text = json.dumps(files.plain(value), allow_nan=False)
+    assert json.loads(text) == {"a": None, "b": [1.5, [None, 2.0]], "3": [4, True], "p": "x"}
+
+
+def test_a_dataclass_is_an_object_with_its_fields_in_order():
+    @dataclass
+    class Inner:
+        x: float
+
+    @dataclass
+    class Outer:
+        b: Inner
+        a: tuple[Inner, ...]
+
+    found = files.plain(Outer(Inner(math.nan), (Inner(1.0),)))
+    assert json.dumps(found) == '{"b": {"x": null}, "a": [{"x": 1.0}]}'
+
+
+def test_nested_keys_are_flattened_and_looked_up():
+    nested = {"model": {"name": "ddpm", "head": None, "none": {}}, "seed": 0}
+    assert files.flattened(nested) == {"model.name": "ddpm", "model.head": None, "seed": 0}
+    assert files.flattened(nested, "/")["model/name"] == "ddpm"
+    assert all(files.looked_up(nested, key) == value for key, value in files.flattened(nested).items())
+    assert files.looked_up(nested, "model.name.first") is files.looked_up(nested, "modle") is None
+    assert files.looked_up(nested, "model.head", "absent") is None
+    assert files.looked_up(nested, "model.width", "absent") == "absent"

@@ -4,8 +4,8 @@ Shape legend, used as suffixes where tensors of several kinds meet:
     B batch, N samples, R real reference images, M weight draws, T solver steps,
     C H W image channels, height, width, O head outputs, P output positions, K head inputs (with bias), D features.
 
-Imports go one way: data, networks, processes, solvers, models, posteriors, propagators, extractors, likelihoods,
-scores, metrics, analysis, applications, report, stages.
+Imports go one way: parts, metrics, data, networks, processes, solvers, models, posteriors, propagators, extractors,
+likelihoods, scores, analysis, applications, report, stages.
 
 The library in one breath: wrap a network in `GenerativeModel`, `fit` a posterior over its last layer, and ask
 `generative_uncertainty` which of its samples to trust.

@@ -13,11 +13,11 @@ import math
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -53,6 +53,43 @@ def write_text(path: str | Path, text: str) -> None:
 def write_bytes(path: str | Path, content: bytes) -> None:
     with replacing(path) as temporary:
         temporary.write_bytes(content)
+
+
+def plain(value: Any) -> Any:
+    """`value` as strict JSON types: NaN and infinities become None, arrays become lists, paths become text.
+
+    A dataclass becomes an object whose keys are its fields, in their order; `entries.from_json` reads it back.
+    """
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (Tensor, np.ndarray, np.generic)):
+        return plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value) if isinstance(value, Path) else value
+
+
+def flattened(nested: Mapping[str, Any], separator: str = ".") -> dict[str, Any]:
+    """`{"model": {"name": "ddpm"}}` as `{"model.name": "ddpm"}`."""
+    found: dict[str, Any] = {}
+    for key, value in nested.items():
+        inner = flattened(value, separator) if isinstance(value, Mapping) else {"": value}
+        found |= {f"{key}{separator}{name}" if name else key: entry for name, entry in inner.items()}
+    return found
+
+
+def looked_up(nested: Mapping[str, Any], key: str, missing: Any = None) -> Any:
+    """What stands under a dotted key, `model.name`; `missing` where nothing does."""
+    entry: Any = nested
+    for part in key.split("."):
+        if not isinstance(entry, Mapping) or part not in entry:
+            return missing
+        entry = entry[part]
+    return entry
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -133,20 +170,41 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def stat_of(path: Path) -> list[int]:
+def sha256_of_folder(folder: str | Path) -> str:
+    """Of the names and bytes of all files below a folder, wherever it lies."""
+    digest = hashlib.sha256()
+    for name, path in _files_below(folder):
+        digest.update(f"{name}\0{sha256(path)}\0".encode())
+    return digest.hexdigest()
+
+
+def stat_of(path: str | Path) -> list[int]:
     """Size in bytes, and time of the last change in nanoseconds."""
-    stat = path.stat()
+    stat = os.stat(path)
     return [stat.st_size, stat.st_mtime_ns]
 
 
-def plain(value: Any) -> Any:
-    """`value` as strict JSON types: NaN and infinities become None, arrays become lists, paths become text."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(entry) for key, entry in value.items()}
-    if isinstance(value, (torch.Tensor, np.ndarray, np.generic)):
-        return plain(value.tolist())
-    if isinstance(value, (list, tuple)):
-        return [plain(entry) for entry in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return str(value) if isinstance(value, Path) else value
+def state_of(path: str | Path) -> list[int | str]:
+    """By what a change of a file or a folder is noticed without reading it.
+
+    Returns:
+        Of a file as `stat_of`. Of a folder how many files lie below it, and a digest of their names, sizes, times of
+        change, inodes, and times of change of these, which no copying or renaming leaves as they were.
+
+    Raises:
+        OSError: there is no such file or folder.
+    """
+    if not os.path.isdir(path):
+        return [*stat_of(path)]
+    digest, below = hashlib.sha256(), list(_files_below(path))
+    for name, file in below:
+        stat = os.stat(file)
+        state = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+        digest.update(f"{name}\0{state}\0".encode())
+    return [len(below), digest.hexdigest()]
+
+
+def _files_below(folder: str | Path) -> Iterator[tuple[str, str]]:
+    """(name relative to the folder, path) of all files at any depth, sorted, without links that lead nowhere."""
+    found = (os.path.join(place, name) for place, _, names in os.walk(folder, followlinks=True) for name in names)
+    return ((os.path.relpath(path, folder), path) for path in sorted(found) if os.path.exists(path))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from genuq import files
 from genuq.analysis import (
     EvaluationSettings,
     SampleFacts,
@@ -18,6 +20,8 @@ from genuq.analysis import (
     evaluate_scores,
     summarise,
 )
+from genuq.analysis.results import Detection, IntervalRow, ScoreEntry
+from genuq.entries import from_json
 from genuq.errors import ConfigurationError, DataError, NonFiniteError
 from genuq.metrics import MetricLabel
 
@@ -46,8 +50,9 @@ ROWS = evaluate_scores(SCORES, torch.from_numpy(FAKE), REAL, FACTS, SETTINGS, la
 
 
 def test_rows_are_plain_json_of_the_results_form():
-    assert json.loads(json.dumps(ROWS, allow_nan=False)) == ROWS
-    row = ROWS[0]
+    written = json.loads(json.dumps(files.plain(ROWS), allow_nan=False))
+    assert from_json(Sequence[ScoreEntry], written) == ROWS
+    row = written[0]
     assert (row["name"], row["kind"], row["evaluations_per_sample"]) == ("entropy", "score", 250.0)
     assert row["curves"]["fid"]["fraction"] == [1.0, 0.75, 0.5]
     for key in ("value", "low", "high", "random_value", "random_low", "random_high"):
@@ -72,29 +77,29 @@ def test_progress_runs_to_its_end():
 
 def test_the_planted_score_is_found_and_the_control_is_not():
     planted, control = ROWS
-    assert planted["auroc"]["low"] > 0.7
-    assert planted["gains"]["fid"]["low"] > 0
-    assert planted["ause"]["value"] < control["ause"]["value"]
-    assert control["auroc"]["low"] < 0.5 < control["auroc"]["high"]
+    assert planted.auroc.low > 0.7
+    assert planted.gains["fid"].low > 0
+    assert planted.ause.value < control.ause.value
+    assert control.auroc.low < 0.5 < control.auroc.high
 
 
 def test_what_cannot_be_computed_is_none_and_noted():
     facts = SampleFacts(targets={"membership": np.ones(COUNT)}, bad=np.zeros(COUNT), complexity=COMPLEXITY)
     row = evaluate_scores({"complexity": SCORES["complexity"]}, FAKE, REAL, facts, SETTINGS)[0]
-    assert row["auroc"] is None
-    assert row["ause"] is None
-    assert row["per_class_gains"] is None
-    assert row["correlations"] == []
-    assert "No AUROC: none of the 160 samples are bad." in row["notes"]
-    assert any("partial_spearman with membership" in note for note in row["notes"])
+    assert row.auroc is None
+    assert row.ause is None
+    assert row.per_class_gains is None
+    assert row.correlations == []
+    assert "No AUROC: none of the 160 samples are bad." in row.notes
+    assert any("partial_spearman with membership" in note for note in row.notes)
 
 
 def test_few_samples_get_fewer_bins_and_nothing_known_is_no_obstacle():
     settings = EvaluationSettings(k=3, fractions=(0.5,), bins=8, bootstrap=10, half_samples=3, random_repeats=3)
     row = evaluate_scores({"entropy": ScoredSamples(NOISE[:40], "Entropy")}, FAKE[:40], REAL, settings=settings)[0]
-    assert len(row["bins"]["fid"]["value"]) == 4
-    assert row["notes"] == ["4 bins, not 8: too few samples for more."]
-    assert row["auroc"] is None
+    assert len(row.bins["fid"].value) == 4
+    assert row.notes == ["4 bins, not 8: too few samples for more."]
+    assert row.auroc is None
 
 
 def test_bad_input_is_refused_before_any_work():
@@ -116,24 +121,23 @@ def test_bad_input_is_refused_before_any_work():
 
 
 def altered(row, auroc=None, fid=None):
-    row = copy.deepcopy(row)
     if auroc:
-        row["auroc"] |= dict(zip(("value", "low", "high"), auroc, strict=True))
+        row = replace(row, auroc=Detection(*auroc, positives=row.auroc.positives, n=row.auroc.n))
     if fid:
-        row["gains"]["fid"] = dict(zip(("value", "low", "high"), fid, strict=True))
+        row = replace(row, gains={**row.gains, "fid": IntervalRow(*fid)})
     return row
 
 
 def test_summary_of_a_score_that_works():
     found = summarise(ROWS, "entropy")
-    assert found["finds_bad"] is True
-    assert found["sentence"].startswith("Generative uncertainty finds bad samples: shown a bad and a good one")
-    assert "no control does as well (the best is 'Complexity'" in found["sentence"]
-    line = found["table"][0]
-    assert (line["score"], line["kind"]) == ("entropy", "score")
-    assert line["spearman_low"] <= line["spearman"] <= line["spearman_high"]
-    assert line["auroc"] == ROWS[0]["auroc"]["value"]
-    assert line["fid_gain_high"] == ROWS[0]["gains"]["fid"]["high"]
+    assert found.finds_bad is True
+    assert found.sentence.startswith("Generative uncertainty finds bad samples: shown a bad and a good one")
+    assert "no control does as well (the best is 'Complexity'" in found.sentence
+    line = found.table[0]
+    assert (line.score, line.kind) == ("entropy", "score")
+    assert line.spearman_low <= line.spearman <= line.spearman_high
+    assert line.auroc == ROWS[0].auroc.value
+    assert line.fid_gain_high == ROWS[0].gains["fid"].high
 
 
 @pytest.mark.parametrize(
@@ -146,14 +150,14 @@ def test_summary_of_a_score_that_works():
 )
 def test_the_verdict_follows_the_interval(auroc, verdict, words):
     found = summarise([altered(ROWS[0], auroc), ROWS[1]], "entropy")
-    assert found["finds_bad"] is verdict
-    assert words in found["sentence"]
+    assert found.finds_bad is verdict
+    assert words in found.sentence
 
 
 @pytest.mark.parametrize(("value", "words"), [(0.95, "does better"), (0.78, "does as well"), (0.6, "no control does")])
 def test_a_control_that_does_as_well_is_named(value, words):
     rows = [altered(ROWS[0], (0.8, 0.75, 0.85)), altered(ROWS[1], (value, value - 0.05, value + 0.05))]
-    sentence = summarise(rows, "entropy")["sentence"]
+    sentence = summarise(rows, "entropy").sentence
     assert f"{words}" in sentence
     assert "Complexity" in sentence
 
@@ -167,11 +171,11 @@ def test_a_control_that_does_as_well_is_named(value, words):
     ],
 )
 def test_without_truth_the_fid_gain_decides(fid, verdict, words):
-    rows = [altered(row, fid=fid) | {"auroc": None} for row in ROWS[:1]]
+    rows = [replace(altered(row, fid=fid), auroc=None) for row in ROWS[:1]]
     found = summarise(rows, "entropy")
-    assert found["finds_bad"] is verdict
-    assert words in found["sentence"]
-    assert found["table"][0]["auroc"] is None
+    assert found.finds_bad is verdict
+    assert words in found.sentence
+    assert found.table[0].auroc is None
 
 
 def test_summary_of_an_unknown_score_names_the_near_match():
@@ -190,9 +194,9 @@ def test_the_encoder_that_scores_may_not_judge():
 def test_the_judges_entry_of_the_results():
     label = MetricLabel("classifier", dimension=64, k=5, samples=60, reference=5000)
     found = describe_judge(label, "efficientnet_lite0", real_test_accuracy=0.9, sample_accuracy=0.88)
-    assert found["independent"] is True
-    assert found["warnings"] == label.warnings() != []
-    assert (found["extractor"], found["samples"], found["real_test_accuracy"]) == ("classifier", 60, 0.9)
+    assert found.independent is True
+    assert found.warnings == label.warnings() != []
+    assert (found.extractor, found.samples, found.real_test_accuracy) == ("classifier", 60, 0.9)
     shared = describe_judge(label, "classifier", allow_shared=True)
-    assert shared["independent"] is False
-    assert len(shared["warnings"]) == 2
+    assert shared.independent is False
+    assert len(shared.warnings) == 2

@@ -85,6 +85,6 @@ def test_words_follow_the_interval(difference: Interval, lower_is_better: bool, 
 
 def test_an_outcome_is_plain_data() -> None:
     row = Comparison("fid", Interval(1.0, 0.0, 2.0), Interval(3.0, 2.0, 4.0), Interval(-2.0, -3.0, -1.0), 5)
-    entry = Outcome("filter", "luck", {"kept": 3}, [row], "So it is.").as_dict()
-    assert entry["outcome"][0]["control_low"] == 2.0 and entry["outcome"][0]["difference_high"] == -1.0
-    assert entry["control"] == "luck" and entry["settings"] == {"kept": 3} and entry["notes"] == []
+    entry = Outcome("filter", "luck", {"kept": 3}, [row], "So it is.").as_entry()
+    assert entry.outcome[0].control_low == 2.0 and entry.outcome[0].difference_high == -1.0
+    assert entry.control == "luck" and entry.settings == {"kept": 3} and list(entry.notes) == []

@@ -11,7 +11,7 @@ from genuq.bench import posteriors as benchmark
 from genuq.bench.cases import CASES, Case
 from genuq.cli import bench
 from genuq.errors import ConfigurationError
-from genuq.posteriors import KINDS
+from genuq.posteriors import POSTERIORS
 
 TINY = Case("tiny", (8, 16), 8, 2, whole_network=True)
 KEYS = {
@@ -31,17 +31,17 @@ def arguments(*words):
 
 @pytest.fixture(scope="module")
 def records():
-    return benchmark.ours(TINY, list(KINDS), rounds=1)
+    return benchmark.ours(TINY, list(POSTERIORS), rounds=1)
 
 
 def test_every_kind_of_posterior_has_a_record(records):
-    assert {record["posterior"].split(",")[0] for record in records} == set(KINDS)
+    assert {record["posterior"].split(",")[0] for record in records} == set(POSTERIORS)
     assert all(record.keys() >= KEYS and record["peer"] is None for record in records)
 
 
 def test_what_cannot_be_measured_is_null_and_says_why(records):
     for record in records:
-        kind = KINDS[record["posterior"].split(",")[0]]
+        kind = POSTERIORS[record["posterior"].split(",")[0]]
         fitted = kind.source == "images"
         for key in ("fit_over_forward", "fit_peak_bytes"):
             assert (record[key] is not None) == fitted, record

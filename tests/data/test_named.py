@@ -14,7 +14,7 @@ import torchvision
 from PIL import Image
 
 from genuq.data import cifar, cifar10, fashion_mnist, load, mnist, named
-from genuq.errors import DataError
+from genuq.errors import DataError, GenuqError
 
 OFFICIAL_CIFAR_MD5 = {  # of cifar-10-binary.tar.gz, as published in several projects' download scripts
     "data_batch_1.bin": "5dd7e06a14cb22eb9f671a540d1b7c25",
@@ -136,7 +136,7 @@ def test_without_any_route_the_error_says_what_to_do(monkeypatch):
     ],
 )
 def test_wrong_names_are_answered_with_the_near_match(name, options, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(GenuqError, match=message):
         load(name, **{"split": "train", **options})
 
 

@@ -8,10 +8,9 @@ from scipy.stats import norm
 from torch import nn
 
 from genuq.errors import ConfigurationError
-from genuq.posteriors import FitSettings, ScaleOptions, fit, swapped
+from genuq.posteriors import ExactLastLayerLaplace, FitSettings, ScaleOptions, fit, swapped
 from genuq.posteriors.curvature.capture import head_features
 from genuq.posteriors.fitting import passes
-from genuq.posteriors.fitting.fitting import KINDS
 from genuq.posteriors.fitting.held_out import DRAWN_FACTORS, FACTORS, HeldOutSums, PredictiveCurve
 from genuq.posteriors.fitting.passes import CurvaturePass, bins_of, drawn_at
 from genuq.posteriors.fitting.regression import RegressionBatches, keyed_normal, regress
@@ -55,7 +54,7 @@ def test_images_are_weighted_by_the_noise_at_their_time(kind):
 def test_equal_noise_at_all_times_changes_nothing():
     torch.manual_seed(0)
     features, residuals = torch.randn(60, 5, 4), torch.randn(60, 5, 2)
-    posterior = KINDS["exact_laplace"](nn.Linear(4, 2))
+    posterior = ExactLastLayerLaplace(nn.Linear(4, 2))
     one, three = HeldOutSums(5), HeldOutSums(5, bins=3)
     one.update(posterior, features, residuals, residuals)
     mirrored = residuals[:20].repeat(3, 1, 1)  # the same residuals in every bin
@@ -80,7 +79,7 @@ def test_noise_over_time_needs_a_posterior_over_the_head(kind):
 def test_shards_of_a_binned_pass_add_up():
     model, data = network_case("unet")
     batches = RegressionBatches(data, range(9), model.latent_shape, 2, 0, FITTING)
-    make = lambda: CurvaturePass(lambda: KINDS["exact_laplace"](model.head), bins=2)  # noqa: E731
+    make = lambda: CurvaturePass(lambda: ExactLastLayerLaplace(model.head), bins=2)  # noqa: E731
     whole, first, second = make(), make(), make()
     for number in range(len(batches)):
         whole.add(model, regress(model, batches[number]))

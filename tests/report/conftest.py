@@ -10,7 +10,7 @@ from typing import Any
 import browsing
 import numpy as np
 import pytest
-from made_run import FEWER, make_images, make_points, make_results
+from made_run import FEWER, make_images, make_points, make_results, typed
 from rich_run import MANY, make_examples, make_maps, make_rich
 
 from genuq.report import write_report
@@ -29,6 +29,12 @@ def run(made) -> tuple[dict, np.ndarray, np.ndarray]:
 
 
 @pytest.fixture
+def results(run) -> dict:
+    """The results of `run` alone."""
+    return run[0]
+
+
+@pytest.fixture
 def point_run(made) -> tuple[dict, np.ndarray, np.ndarray]:
     """(results, points, draws) of a 2-D model."""
     results, bad, _ = made
@@ -41,7 +47,7 @@ def whole_report(made, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the report of `run`, written once; tests only read it."""
     results, bad, classes = made
     folder = tmp_path_factory.mktemp("report")
-    write_report(folder, results, *make_images(bad, classes, 3))
+    write_report(folder, typed(results), *make_images(bad, classes, 3))
     return folder
 
 
@@ -52,7 +58,7 @@ def rich() -> dict:
     images, draws = make_images(bad, classes, 2)
     maps = make_maps(images, bad)
     examples = make_examples(images, maps)
-    return {"results": results, "images": images, "draws": draws, "maps": maps, "examples": examples}
+    return {"results": typed(results), "images": images, "draws": draws, "maps": maps, "examples": examples}
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,18 @@
-"""A study that never happened, in the form of `build_study`: runs of `made_run` under swept choices and seeds."""
+"""A study that never happened, as plain data, of which `typed` makes what `build_study` gives: runs of `made_run`."""
 
 from __future__ import annotations
 
 import copy
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from made_run import SCORES, make_images, make_points, make_results
+
+from genuq.entries import from_json
+from genuq.files import plain
+from genuq.report.study.runs import StudyRuns
 
 FEW = [SCORES[index] for index in (0, 2, 5, 6, 8)]
 
@@ -36,8 +41,9 @@ def made_entry(name: str, values: list[str], seed: int, results: dict, images: n
         "report": f"../../store/report/{seed}{values[0]}/index.html" if seed == 0 else None,
         "missing": [],
         "evaluations": {score["name"]: score["evaluations_per_sample"] for score in results["scores"]},
-        "scores": [{"name": score["name"], "curves": score["curves"]} for score in results["scores"]],
+        "curves": {score["name"]: score["curves"] for score in results["scores"]},
         "samples": results["samples"],
+        "samples_total": len(results["samples"]["rows"]),
         "images": images,
     }
 
@@ -69,3 +75,10 @@ def make_study(
         "samples_shown": samples,
         "samples_total": samples,
     }
+
+
+def typed(study: dict[str, Any]) -> StudyRuns:
+    """The study as its page takes it."""
+    images = [run["images"] for run in study["runs"]]
+    found = from_json(StudyRuns, plain(study | {"runs": [run | {"images": None} for run in study["runs"]]}))
+    return replace(found, runs=[replace(run, images=own) for run, own in zip(found.runs, images)])

@@ -118,6 +118,9 @@ def application() -> dict[str, Any]:
             "95% interval of the difference −2.1 to −1.1; as many pixels chosen at random do not."
         ),
         "control": "as many pixels chosen at random",
+        "notes": [],
+        "judge": "fashion_mnist_classifier",
+        "examples": None,
     }
 
 

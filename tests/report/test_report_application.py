@@ -2,6 +2,7 @@
 
 import base64
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,22 +10,26 @@ import torch
 from PIL import Image
 from rich_run import application
 
+from genuq.analysis.results import Application
+from genuq.entries import from_json
 from genuq.errors import DataError
 from genuq.report.drawing.document import whisker
+from genuq.report.drawing.vocabulary import direction
 from genuq.report.run.application import (
     checked_examples,
-    direction_of,
     example_sheet,
     masked,
     measure_name,
     outcome_markdown,
-    outcome_rows,
     page_examples,
     places_of,
-    together,
 )
 
 RANDOM = np.random.default_rng(0)
+
+
+def told():
+    return from_json(Application, application())
 
 
 def examples(count=3, channels=1, side=6):
@@ -35,23 +40,19 @@ def examples(count=3, channels=1, side=6):
 
 
 def test_value_and_control_are_drawn_on_one_scale():
-    row = outcome_rows({"application": application()})[0]
-    both = together(row)
-    places = [whisker(entry, "at", both, (both[0]["at"], both[0]["at"])) for entry in both]
-    span = row["control_high"] - row["low"]  # 13.8 to 16.2
+    row = told().outcome[0]
+    both = [row.ours, row.control]
+    places = [whisker(entry, both, (row.value, row.value)) for entry in both]
+    span = row.control_high - row.low  # 13.8 to 16.2
     assert places[0]["low"] == 0 and places[1]["high"] == 100
-    assert places[0]["middle"] == pytest.approx(100 * (row["value"] - row["low"]) / span, abs=0.01)
-    assert places[1]["middle"] == pytest.approx(100 * (row["control_value"] - row["low"]) / span, abs=0.01)
+    assert places[0]["middle"] == pytest.approx(100 * (row.value - row.low) / span, abs=0.01)
+    assert places[1]["middle"] == pytest.approx(100 * (row.control_value - row.low) / span, abs=0.01)
 
 
 def test_a_difference_is_drawn_with_its_zero():
-    row = outcome_rows({"application": application()})[0]
-    place = whisker(row, "difference", [row], (0, 0))
+    gap = told().outcome[0].gap
+    place = whisker(gap, [gap], (0, 0))
     assert place["zero"] == 100 and place["low"] == 0 and place["high"] < 100
-
-
-def test_a_run_without_application_has_no_rows():
-    assert outcome_rows({}) == outcome_rows({"application": None}) == outcome_rows({"application": {"name": "x"}}) == []
 
 
 @pytest.mark.parametrize(
@@ -59,17 +60,18 @@ def test_a_run_without_application_has_no_rows():
     [((14.2, 15.8, -1.6), 1), ((0.934, 0.911, 0.023), 3), ((812.0, 800.0, 12.0), 0), ((None, None, 0.0), 2)],
 )
 def test_two_digits_of_the_smallest_number(numbers, places):
-    assert places_of(dict(zip(("value", "control_value", "difference"), numbers))) == places
+    given = dict(zip(("value", "control_value", "difference"), numbers))
+    assert places_of(replace(told().outcome[0], **given, difference_low=None, difference_high=None)) == places
 
 
 @pytest.mark.parametrize(("width", "places"), [(0.067, 3), (0.0067, 4), (11.0, 1), (0.0, 4)])
 def test_no_more_digits_than_the_interval_is_worth(width, places):
     row = {"value": 0.8958, "control_value": 0.8896, "difference": 0.0062}
-    assert places_of(row | {"difference_low": 0.0, "difference_high": width}) == places
+    assert places_of(replace(told().outcome[0], **row, difference_low=0.0, difference_high=width)) == places
 
 
 def test_the_direction_is_said_where_it_is_known():
-    assert [direction_of(name) for name in ("fid", "recall", "change")] == ["lower is better", "higher is better", ""]
+    assert [direction(name) for name in ("fid", "recall", "change")] == ["lower is better", "higher is better", ""]
 
 
 def test_a_mask_tints_what_is_inside_whatever_its_maximum():
@@ -121,11 +123,10 @@ def test_measures_are_named_as_elsewhere():
 
 
 def test_the_markdown_holds_the_sentence_and_every_measure():
-    told = application()
-    lines = outcome_markdown({"application": told})
-    assert told["sentence"] in lines
+    lines = outcome_markdown(told())
+    assert told().sentence in lines
     assert "| Class accuracy | 0.934 [0.922, 0.946] | 0.911 [0.899, 0.923] | 0.023 [0.007, 0.039] | 512 |" in lines
-    assert outcome_markdown({}) == outcome_markdown({"application": None}) == []
+    assert outcome_markdown(None) == []
 
 
 def test_no_examples_are_no_pictures():

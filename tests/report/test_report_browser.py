@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from browsing import HOSTILE, asked_for, find, opened, prefer, scroll_width
+from made_run import typed
 
 from genuq.report import write_report
 from genuq.report.drawing.heat import HeatScale, overlay
@@ -42,7 +43,7 @@ def rich_page(browser, rich_report):
 @pytest.fixture
 def points_page(browser, point_run, tmp_path, monkeypatch):
     monkeypatch.setattr(writing, "figures", lambda results, samples: {})
-    yield opened(browser, write_report(tmp_path, *point_run))
+    yield opened(browser, write_report(tmp_path, typed(point_run[0]), *point_run[1:]))
     assert browser.get_log("browser") == []
 
 
@@ -306,7 +307,7 @@ def test_hostile_names_are_shown_and_do_nothing(browser, run, tmp_path, monkeypa
     results["scores"][0]["label"] = HOSTILE
     for row in results["samples"]["rows"]:
         row[2] = HOSTILE
-    page = opened(browser, write_report(tmp_path, results, images, draws))
+    page = opened(browser, write_report(tmp_path, typed(results), images, draws))
     find(page, "#high .tile")[0].send_keys(Keys.ENTER)
     assert HOSTILE in find(page, "#detail-title")[0].text
     assert HOSTILE in find(page, "#detail-scores")[0].text

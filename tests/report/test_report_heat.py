@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from genuq.analysis.results import MapsEntry
 from genuq.errors import DataError
 from genuq.report.drawing import heat
 from genuq.report.drawing.heat import HeatScale, as_maps, map_scores, overlay, page_heat, palette
@@ -75,16 +76,16 @@ def test_no_colour_of_the_heat_is_a_grey_and_lightness_only_rises():
         ("sum", lambda variance: variance.sum()),
         ("mean", lambda variance: variance.mean()),
         ("top", lambda variance: variance.max()),  # the highest hundredth of 20 pixels is one pixel
-        (None, lambda variance: variance.sum()),
+        (None, lambda variance: variance.sum()),  # a run that does not say how its maps were made
     ],
 )
 def test_samples_are_ranked_by_the_reduction_of_the_run(reduce, oracle):
-    results = {"maps": {"score_reduce": reduce}} if reduce else {"maps": None}
-    np.testing.assert_allclose(map_scores(MAPS, results), [oracle(one**2) for one in MAPS])
+    made = MapsEntry("trajectory", "euler", "share", reduce, 2.0, "") if reduce else None
+    np.testing.assert_allclose(map_scores(MAPS, made), [oracle(one**2) for one in MAPS])
 
 
 def test_the_page_gets_numbers_beside_the_pictures():
-    data = page_heat(MAPS, {})
+    data = page_heat(MAPS, None)
     np.testing.assert_allclose(data["highest"], MAPS.max((1, 2)), rtol=1e-3)
     np.testing.assert_allclose(data["mean"], MAPS.mean((1, 2)), rtol=1e-3)
     assert len(data["palette"]) == 256 * 4
@@ -117,7 +118,7 @@ def test_points_have_no_maps():
 
 
 def test_the_figure_shows_both_ends_of_the_ranking():
-    figure = heat.maps_figure(IMAGES, MAPS, {"maps": {"score_reduce": "mean"}})
+    figure = heat.maps_figure(IMAGES, MAPS, MapsEntry("trajectory", "euler", "share", "mean", 2.0, ""))
     pictures = [axes.images[0].get_array() for axes in figure.axes[:-1]]
     order = np.argsort((MAPS**2).mean((1, 2)))
     assert len(pictures) == 12, "image and heat of three samples at each end"

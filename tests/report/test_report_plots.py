@@ -2,10 +2,12 @@
 
 import itertools
 import re
+from dataclasses import replace
 
 import matplotlib
 import numpy as np
 import pytest
+from made_run import typed
 from matplotlib.colors import to_rgb
 from scipy.optimize import minimize
 
@@ -13,6 +15,7 @@ from genuq.report.drawing.canvas import Room, figure_of, spread
 from genuq.report.drawing.style import PALETTE, inline_svg, png, series_of, svg
 from genuq.report.run import plots
 from genuq.report.run.panels import FOREST, forest_room, lines_room
+from genuq.report.study.data import KnownScore
 
 SURFACES = {"light": ("#ffffff", "#faf9f6"), "dark": ("#1c2026", "#14171b")}  # as in page.css
 
@@ -57,14 +60,13 @@ def test_spread_leaves_distant_positions_alone():
 
 
 def drawn(plot, results, key):
-    figure = figure_of([lambda axes: plot(axes, results, key)], Room())
+    figure = figure_of([lambda axes: plot(axes, typed(results), key)], Room())
     return figure, figure.axes[0]
 
 
 def test_each_kind_of_score_has_its_own_colours():
     kinds = [name for name in ("score", "baseline", "control", "oracle") for _ in range(6)]
-    results = {"scores": [{"name": str(n), "label": str(n), "kind": kind} for n, kind in enumerate(kinds)]}
-    series = series_of(results)
+    series = series_of([KnownScore(str(n), str(n), kind) for n, kind in enumerate(kinds)])
     hues = {kind: {one.variable for one in series if one.kind == kind} for kind in set(kinds)}
     assert [len(hues[kind]) for kind in ("score", "baseline", "control", "oracle")] == [6, 1, 1, 1]
     assert len(set.union(*hues.values())) == 9
@@ -78,10 +80,11 @@ def test_a_score_of_another_posterior_is_labelled_by_it(run):
     assert {"Generative uncertainty", "deep ensemble"} <= {text.get_text() for text in axes.texts}
 
 
-def test_many_scores_get_room_for_their_labels():
-    results = {"scores": [{}] * 20}
-    assert 72 * lines_room(results).height >= 11 * 21 and forest_room(results).height >= 20 * 0.2
-    assert lines_room({"scores": [{}] * 7}) == Room() and forest_room({"scores": [{}] * 7}) == FOREST
+def test_many_scores_get_room_for_their_labels(results):
+    few = typed(results)
+    many = replace(few, scores=few.scores[:1] * 20)
+    assert 72 * lines_room(many).height >= 11 * 21 and forest_room(many).height >= 20 * 0.2
+    assert len(few.scores) == 7 and lines_room(few) == Room() and forest_room(few) == FOREST
 
 
 def test_the_inline_svg_follows_the_page(run):
@@ -92,7 +95,7 @@ def test_the_inline_svg_follows_the_page(run):
     ids = re.findall(r'\bid="([^"]+)"', text)
     assert len(set(ids)) == len(ids) and all(name.startswith("plot-a-") for name in ids)
     assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', text)) <= set(ids)
-    shown = {series.index for series in series_of(run[0]) if series.name != "random"}
+    shown = {series.index for series in series_of(typed(run[0]).scores) if series.name != "random"}
     assert {int(index) for index in re.findall(r'data-series="(\d+)"', text)} == shown
 
 
@@ -137,18 +140,18 @@ def test_a_name_with_dollars_is_not_mathematics(run):
 
 
 def test_forest_panels_share_one_range(run):
-    limits = {drawn(plots.forest, run[0], target)[1].get_xlim() for target in plots.targets_in(run[0])}
+    limits = {drawn(plots.forest, run[0], target)[1].get_xlim() for target in plots.targets_in(typed(run[0]))}
     assert len(limits) == 1
 
 
 def test_captions_name_extractor_k_and_n(run):
-    text = plots.provenance(run[0])
+    text = plots.provenance(typed(run[0]))
     assert "fashion_mnist_classifier" in text and "k = 5" in text and "N = 64" in text
-    assert plots.provenance({"judge": {"k": None}}) == ""
+    assert plots.provenance(typed(run[0] | {"judge": None})) == ""
 
 
 def test_a_curve_is_also_told_in_words(run):
     results, _, _ = run
     curve = results["scores"][0]["curves"]["fid"]
-    text = plots.describe_retention(results, "fid")
+    text = plots.describe_retention(typed(results), "fid")
     assert f"{curve['value'][0]:.1f}" in text and f"{curve['random_value'][-1]:.1f}" in text

@@ -4,6 +4,7 @@ import csv
 import io
 
 import pytest
+from made_run import typed
 from rich.console import Console
 
 from genuq.report import terminal_table
@@ -12,7 +13,7 @@ from genuq.report.run.tables import samples_csv, summary_markdown, verdict
 
 def printed(results, width=80):
     console = Console(file=io.StringIO(), width=width, no_color=True)
-    console.print(terminal_table(results))
+    console.print(terminal_table(typed(results)))
     return console.file.getvalue()
 
 
@@ -20,7 +21,7 @@ def test_the_csv_gives_every_value_back(run):
     results = run[0]
     table = results["samples"]
     table["rows"][0][3], table["rows"][1][2] = None, 'a "quoted", name\nwith a break'
-    rows = list(csv.DictReader(io.StringIO(samples_csv(results))))
+    rows = list(csv.DictReader(io.StringIO(samples_csv(typed(results)))))
     assert len(rows) == len(table["rows"])
     for read, row in zip(rows, table["rows"]):
         for name, value in zip(table["columns"], row):
@@ -57,15 +58,15 @@ def test_every_verdict_prints(run, finds):
 
 def test_a_score_that_a_control_matches_earns_no_green(run):
     run[0]["summary"] |= {"finds_bad": True, "beats_controls": True}
-    assert verdict(run[0])[1] == "green"
+    assert verdict(typed(run[0]))[1] == "green"
     run[0]["summary"]["beats_controls"] = False
-    words, colour = verdict(run[0])
+    words, colour = verdict(typed(run[0]))
     assert "control" in words and colour != "green"
 
 
 def test_the_markdown_holds_the_sentence_and_every_row(run):
     results = run[0]
-    text = summary_markdown(results)
+    text = summary_markdown(typed(results))
     assert results["summary"]["sentence"] in text and results["command"] in text
     body = [line for line in text.splitlines() if line.startswith("|")][2:]
     assert [line.split("|")[1].strip() for line in body] == [row["label"] for row in results["summary"]["table"]]

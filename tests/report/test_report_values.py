@@ -1,17 +1,13 @@
 """Numbers as the reader sees them."""
 
-import json
 import math
-from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
-from genuq.files import plain
 from genuq.report.drawing.values import (
     decimals,
     duration,
+    evenly,
     interval,
     percent,
     power_of_ten,
@@ -67,12 +63,6 @@ def test_an_interval_needs_both_ends():
     assert interval(None, 0.25) == interval(0.1, math.nan) == ""
 
 
-def test_plain_is_strict_json():
-    value = {
-        "a": math.nan,
-        "b": [np.float32(1.5), torch.tensor([math.inf, 2.0])],
-        3: (np.int64(4), True),
-        "p": Path("x"),
-    }
-    text = json.dumps(plain(value), allow_nan=False)
-    assert json.loads(text) == {"a": None, "b": [1.5, [None, 2.0]], "3": [4, True], "p": "x"}
+def test_an_even_choice_keeps_both_ends():
+    assert evenly(3, 5) == [0, 1, 2]
+    assert evenly(101, 5) == [0, 25, 50, 75, 100]

@@ -4,21 +4,25 @@ import copy
 import itertools
 import json
 import math
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 import torch
-from made_run import make_images
+from made_run import make_images, typed
 from PIL import Image
 from rich_run import make_examples, make_maps, make_rich
 
+from genuq.analysis.results import NOTHING, IntervalRow, Results
+from genuq.entries import from_json
 from genuq.errors import DataError
 from genuq.report import write_report
 from genuq.report.drawing import document
 from genuq.report.run import page, writing
 
 HOSTILE = "<script>window.hacked = 1</script>"
+ENDS = ("value", "low", "high", "random_value", "random_low", "random_high")
 
 
 class Reader(HTMLParser):
@@ -107,7 +111,7 @@ def test_json_is_strict_and_complete(run, tmp_path, monkeypatch):
     monkeypatch.setattr(writing, "render_page", lambda *_: "page")
     results, images, draws = run
     results["scores"][0]["auroc"]["low"] = math.nan
-    write_report(tmp_path, results, torch.from_numpy(images), torch.from_numpy(draws))
+    write_report(tmp_path, from_json(Results, results), torch.from_numpy(images), torch.from_numpy(draws))
 
     def refuse(word):
         raise AssertionError(f"{word} is not JSON")
@@ -128,7 +132,7 @@ def test_a_failure_leaves_the_old_page_and_no_partial_file(run, tmp_path, monkey
 
     monkeypatch.setattr(writing, "render_page", fail)
     with pytest.raises(RuntimeError):
-        write_report(tmp_path, *run)
+        write_report(tmp_path, typed(run[0]), *run[1:])
     assert (tmp_path / "index.html").read_text() == "old"
     assert not list(tmp_path.rglob("*.partial"))
 
@@ -141,20 +145,23 @@ def test_a_failure_leaves_the_old_page_and_no_partial_file(run, tmp_path, monkey
         (lambda r, i, d: (r, i / 255.0, d), "images must be uint8"),
         (lambda r, i, d: (r, i, i), "draws must be uint8 \\(N, M, C, H, W\\)"),
         (lambda r, i, d: (r, np.zeros((64, 3)), d), "Points must be \\(N, 2\\)"),
-        (lambda r, i, d: (r | {"scores": []}, i, d), "at least one sample and one score"),
-        (lambda r, i, d: (r | {"scores": [{"name": "entrpy"}]}, i, d), "Did you mean 'score_entropy'"),
+        (lambda r, i, d: (replace(r, scores=[]), i, d), "at least one sample and one score"),
+        (
+            lambda r, i, d: (replace(r, scores=[replace(r.scores[0], name="entrpy")]), i, d),
+            "Did you mean 'score_entropy'",
+        ),
     ],
 )
 def test_what_does_not_belong_together_is_refused_before_anything_is_written(run, tmp_path, change, message):
     with pytest.raises(DataError, match=message):
-        write_report(tmp_path / "new", *change(*run))
+        write_report(tmp_path / "new", *change(typed(run[0]), *run[1:]))
     assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("extra", [{"maps": np.zeros((63, 28, 28))}, {"examples": {"befor": np.zeros((1, 1, 8, 8))}}])
 def test_wrong_maps_and_examples_are_refused_before_anything_is_written(run, tmp_path, extra):
     with pytest.raises(DataError, match=r"Pixel maps|no part 'befor'.*before"):
-        write_report(tmp_path / "new", *run, **extra)
+        write_report(tmp_path / "new", typed(run[0]), *run[1:], **extra)
     assert not (tmp_path / "new").exists()
 
 
@@ -162,12 +169,21 @@ def bare(run):
     """The least that a run can have: one score, no metrics, no judge, everything else missing."""
     _, images, draws = run
     rows = [[index, None, None, math.nan if index == 0 else float(index)] for index in range(len(images))]
-    summary_row = {"score": "entropy", "label": "Entropy", "kind": "score", "spearman": None, "auroc": math.nan}
+    ends = [f"{measure}{end}" for measure in ("spearman", "auroc", "fid_gain") for end in ("", "_low", "_high")]
+    summary_row = {"score": "entropy", "label": "Entropy", "kind": "score"} | dict.fromkeys(ends) | {"auroc": math.nan}
+    answers = dict.fromkeys(("sentence", "finds_bad", "beats_controls", "spearman_target"))
+    score = {"name": "entropy", "label": "Entropy", "kind": "score", "correlations": [], "notes": []}
+    score |= {"curves": {}, "gains": {}, "bins": {}}
+    unknown = ("genuq_version", "command", "data", "model", "sampler", "posterior", "likelihood", "judge")
     return (
-        {
+        dict.fromkeys(unknown)
+        | {
             "name": "bare",
-            "summary": {"sentence": None, "finds_bad": None, "table": [summary_row]},
-            "scores": [{"name": "entropy", "label": "Entropy", "kind": "score"}],
+            "config": {},
+            "versions": {},
+            "posteriors": [],
+            "summary": answers | {"table": [summary_row]},
+            "scores": [score | dict.fromkeys(("evaluations_per_sample", "per_class_gains", "auroc", "ause"))],
             "samples": {"columns": ["index", "class", "class_name", "score_entropy"], "rows": rows},
         },
         images,
@@ -176,7 +192,7 @@ def bare(run):
 
 
 def test_a_run_with_next_to_nothing_shows_dashes(run, tmp_path):
-    reader = Reader(write_report(tmp_path, *bare(run)).read_text(encoding="utf-8"))
+    reader = Reader(write_report(tmp_path, typed(bare(run)[0]), *bare(run)[1:]).read_text(encoding="utf-8"))
     text = " ".join(reader.text)
     assert text.count("–") > 15
     assert not [word for word in ("None", "nan", "NaN", "Undefined") if f" {word} " in text]
@@ -188,11 +204,12 @@ def test_names_are_text_never_markup(run, tmp_path, monkeypatch):
     results, images, draws = bare(run)
     results |= {"name": HOSTILE, "command": HOSTILE, "config": {HOSTILE: HOSTILE}, "warnings": [HOSTILE]}
     results |= {
-        "data": {"name": HOSTILE, "class_names": [HOSTILE]},
-        "judge": {"extractor": HOSTILE, "independent": False},
+        "data": {"name": HOSTILE, "reference_images": 9, "class_names": [HOSTILE]},
+        "judge": run[0]["judge"] | {"extractor": HOSTILE, "independent": False},
     }
-    results["scores"][0] |= {"label": HOSTILE, "curves": {HOSTILE: {"fraction": [1.0, 0.5], "value": [2.0, 1.0]}}}
-    text = write_report(tmp_path, results, images, draws).read_text(encoding="utf-8")
+    curve = {"fraction": [1.0, 0.5]} | {end: [2.0, 1.0] for end in ENDS}
+    results["scores"][0] |= {"label": HOSTILE, "curves": {HOSTILE: curve}}
+    text = write_report(tmp_path, typed(results), images, draws).read_text(encoding="utf-8")
     assert HOSTILE not in text
     reader = Reader(text)
     assert len([tag for tag, _ in reader.tags if tag == "script"]) == 2
@@ -216,8 +233,8 @@ def test_a_page_with_everything_keeps_the_rules(rich_report):
 
 def test_a_page_with_everything_says_it(rich, rich_report):
     text = " ".join(" ".join(Reader((rich_report / "index.html").read_text(encoding="utf-8")).text).split())
-    found, told = rich["results"], rich["results"]["application"]
-    for part in (told["sentence"], told["control"], found["maps"]["how"], "2.15 times the evaluations"):
+    found, told = rich["results"], rich["results"].application
+    for part in (told.sentence, told.control, found.maps.how, "2.15 times the evaluations"):
         assert part in text
     for part in ("14.2 [13.8, 14.6] 15.8 [15.4, 16.2] −1.6 [−2.1, −1.1] 512", "Class accuracy", "KFAC Laplace"):
         assert part in text
@@ -246,13 +263,13 @@ def test_a_page_of_512_samples_stays_within_two_megabytes(tmp_path, monkeypatch)
     results, bad, classes = make_rich(512, 5)
     images, draws = make_images(bad, classes, 5)
     maps = make_maps(images, bad)
-    index = write_report(tmp_path, results, images, draws, maps, make_examples(images, maps))
+    index = write_report(tmp_path, typed(results), images, draws, maps, make_examples(images, maps))
     assert len(results["scores"]) == 19 and index.stat().st_size < 2_000_000
 
 
-def test_large_runs_show_an_even_selection_with_both_ends():
+def test_large_runs_show_an_even_selection_with_both_ends(results):
     rows = [[value] for value in np.random.default_rng(0).permutation(100).tolist()]
-    results = {"scores": [{"name": "u"}], "samples": {"columns": ["score_u"], "rows": rows}}
+    results = typed(results | {"samples": {"columns": ["score_entropy"], "rows": rows}})
     shown = page.selection(results, 12)
     values = sorted(rows[index][0] for index in shown)
     assert len(values) == 12 and values[0] == 0 and values[-1] == 99
@@ -268,7 +285,7 @@ def test_a_long_headline_is_the_answer_and_its_grounds():
 
 
 def test_whiskers_share_the_scale_of_their_column():
-    rows = [{"v": 0.5, "v_low": 0.0, "v_high": 1.0}, {"v": -1.0, "v_low": None}, {"v": None}]
-    assert document.whisker(rows[0], "v", rows, (0, 0)) == {"middle": 75.0, "low": 50.0, "high": 100.0, "zero": 50.0}
-    assert document.whisker(rows[1], "v", rows, (0, 0)) == {"middle": 0.0, "low": 0.0, "high": 0.0, "zero": 50.0}
-    assert document.whisker(rows[2], "v", rows, (0, 0)) is None
+    rows = [IntervalRow(0.5, 0.0, 1.0), IntervalRow(-1.0, None, None), NOTHING]
+    assert document.whisker(rows[0], rows, (0, 0)) == {"middle": 75.0, "low": 50.0, "high": 100.0, "zero": 50.0}
+    assert document.whisker(rows[1], rows, (0, 0)) == {"middle": 0.0, "low": 0.0, "high": 0.0, "zero": 50.0}
+    assert document.whisker(rows[2], rows, (0, 0)) is None

@@ -8,17 +8,19 @@ import numpy as np
 import pytest
 from made_table import AUROC, COLUMNS, ROWS, make_table
 
+from genuq.analysis.results import Curve
 from genuq.analysis.seeds import Reading, gain
 from genuq.report.drawing.canvas import Room, figure_of
 from genuq.report.drawing.style import pdf, svg
 from genuq.report.study.figures import forest, study_figures
 
 
-def curve(*gaps: float) -> dict[str, list[float]]:
+def curve(*gaps: float) -> Curve:
     """Values that lie `gaps` above random ones."""
     random = [8.0, 8.5, 9.5][: len(gaps)]
     fraction = [1.0, 0.75, 0.5][: len(gaps)]
-    return {"fraction": fraction, "value": list(np.add(random, gaps)), "random_value": random}
+    value = list(np.add(random, gaps))
+    return Curve(fraction, value, value, value, random, random, random)
 
 
 GAINS = {

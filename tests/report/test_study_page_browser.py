@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 from browsing import HOSTILE, asked_for, find, opened, prefer, scroll_width
-from made_page import make_study
+from made_page import make_study, typed
 
 from genuq.report.study.page import render
 
@@ -34,7 +34,7 @@ def made():
 @pytest.fixture(scope="module")
 def index(made, tmp_path_factory):
     path = tmp_path_factory.mktemp("study") / "index.html"
-    path.write_text(render(made))
+    path.write_text(render(typed(made)))
     return path
 
 
@@ -47,7 +47,7 @@ def page(browser, index):
 
 def written(study, folder):
     path = folder / "index.html"
-    path.write_text(render(study))
+    path.write_text(render(typed(study)))
     return path
 
 
@@ -147,7 +147,7 @@ def drawn_lines(page):
 
 
 def curves_of(run, score, metric="fid"):
-    return next(row for row in run["scores"] if row["name"] == score)["curves"][metric]
+    return run["curves"][score][metric]
 
 
 def combination(made, place):

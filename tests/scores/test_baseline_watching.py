@@ -9,8 +9,11 @@ from watched_models import CLASSES, SHAPE, random_model
 from genuq.errors import ConfigurationError
 from genuq.models import Sampler, sample
 from genuq.networks import UNet
-from genuq.scores.baselines import BASELINES, StepWatcher, steps_in, watch
+from genuq.scores import SCORES
+from genuq.scores.baselines import StepWatcher, steps_in, watch
 from genuq.solvers import DDIM, DDPM, DPMSolver2, DPMSolverPlusPlus2M, Euler, Heun, grid
+
+BASELINES = {name: SCORES[name].make for name in SCORES.names(kind="baseline")}
 
 CASES = {
     "pixels, Heun, flow": ("pixels", "flow_matching", "flow", Heun()),

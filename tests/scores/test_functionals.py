@@ -10,7 +10,7 @@ from genuq import scores
 from genuq.errors import ConfigurationError, DataError
 from genuq.likelihoods import draws, gaussian_entropy
 
-NAMES = list(scores.FUNCTIONALS)
+NAMES = scores.SCORES.names(source="draws")
 
 
 @pytest.fixture

@@ -131,5 +131,5 @@ def test_names_and_options_of_solvers():
     assert build("ddim", eta=0.25).eta == 0.25
     with pytest.raises(ConfigurationError, match="Did you mean 'dpm_solver_2'"):
         build("dpm_solver2")
-    with pytest.raises(ConfigurationError, match=r"'euler' takes no option \['eta'\]"):
+    with pytest.raises(ConfigurationError, match="'euler' has no option 'eta'"):
         build("euler", eta=0.5)

@@ -35,17 +35,19 @@ SETTINGS = {
     ],
     "guide": ["application.samples=10", "application.renoisings=2"],
 }
+LAST = list(SETTINGS)[-1]
 
 
 @pytest.fixture(scope="module")
 def applied(images_run: Path, image_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One run after another in the same folder: everything upstream of the application is reused."""
+    assert set(SETTINGS) == set(APPLICATIONS)
     root = tmp_path_factory.mktemp("applied")
     folder = copied(images_run, root / "run")
-    for name in APPLICATIONS:
+    for name in SETTINGS:
         launch(folder, *arguments(image_root, name))
         shutil.copytree(folder / "apply", root / name / "apply")
-    launch(folder, *arguments(image_root, APPLICATIONS[-1], REPORTING))
+    launch(folder, *arguments(image_root, LAST, REPORTING))
     return root
 
 
@@ -63,7 +65,7 @@ NUMBERS = {
 }
 
 
-@pytest.mark.parametrize("name", APPLICATIONS)
+@pytest.mark.parametrize("name", SETTINGS)
 def test_leaves_the_contract(applied: Path, name: str) -> None:
     found = entry(applied / name)
     assert found["name"] == name and found["sentence"].endswith(".")
@@ -81,7 +83,7 @@ def test_leaves_the_contract(applied: Path, name: str) -> None:
     json.dumps(found, allow_nan=False)
 
 
-@pytest.mark.parametrize("name", APPLICATIONS)
+@pytest.mark.parametrize("name", SETTINGS)
 def test_examples_are_images_with_what_the_judge_says(applied: Path, name: str) -> None:
     examples, _ = files.read_tensors(applied / name / "apply" / "examples.safetensors")
     count = entry(applied / name)["examples"]["count"]
@@ -161,7 +163,7 @@ def test_guide_says_what_was_counted(applied: Path) -> None:
 
 def test_the_results_carry_the_application(applied: Path) -> None:
     results = files.read_json(applied / "run" / "report" / "results.json")
-    assert results["application"] == entry(applied / APPLICATIONS[-1])
+    assert results["application"] == entry(applied / LAST)
     assert (applied / "run" / "report" / "plots" / "examples.png").exists()
     page = (applied / "run" / "report" / "index.html").read_text()
     assert 'id="application"' in page and "Example 1: after" in page

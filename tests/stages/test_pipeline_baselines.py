@@ -15,7 +15,9 @@ from genuq.pipeline import preflight
 from genuq.pipeline.columns import watchers
 from genuq.pipeline.configured import build_sampler, open_model
 from genuq.pipeline.run import Run
-from genuq.scores import BASELINES, SCORES, watch
+from genuq.scores import SCORES, watch
+
+BASELINES = SCORES.names(kind="baseline")
 
 BESIDE = [
     "score=entropy_beside_baselines",

@@ -33,7 +33,7 @@ BESIDE = [
 ]
 
 
-@pytest.mark.parametrize("kind", posteriors.KINDS)
+@pytest.mark.parametrize("kind", posteriors.POSTERIORS)
 def test_every_posterior_is_fitted_and_drawn_from(kind: str, points_run: Path, tmp_path: Path) -> None:
     copied(points_run, tmp_path)
     overrides = [*POINTS, f"posterior={kind}", *SMALL, *OPTIONS.get(kind, []), "posterior.draws=2"]

@@ -8,6 +8,7 @@ import math
 
 import pytest
 
+from genuq.analysis.results import JudgeEntry, RunResults, Summary, SummaryRow
 from genuq.errors import ArtefactError, ConfigurationError
 from genuq.store.records import RunRecord, read_records, studies_in, write_record
 
@@ -21,7 +22,11 @@ RECORD = RunRecord(
     config={"seed": 1, "sampler": {"steps": 20}},
     artefacts={"evaluate": "evaluate/aa"},
     seconds={"evaluate": 1.5},
-    results={"summary": {"sentence": "It does."}, "judge": {}, "numbers": {"entropy/auroc": 0.61, "fid": None}},
+    results=RunResults(
+        Summary("It does.", True, None, None, [SummaryRow("entropy", "E", "score", *[None] * 3, 0.61, *[None] * 5)]),
+        JudgeEntry("classifier", 64, 5, 512, 512, 0.9, None, True, []),
+        {"entropy/auroc": 0.61, "fid": None},
+    ),
 )
 
 
@@ -53,8 +58,24 @@ def test_the_same_run_made_again_is_one_record(tmp_path):
 
 
 def test_numbers_that_are_none_are_stored_as_none(tmp_path):
-    write_record(tmp_path, another(results={"numbers": {"fid": math.nan, "precision": math.inf}}))
-    assert read_records(tmp_path)[0].results == {"numbers": {"fid": None, "precision": None}}
+    numbers = {"fid": math.nan, "precision": math.inf}
+    write_record(tmp_path, another(results=dataclasses.replace(RECORD.results, numbers=numbers)))
+    assert read_records(tmp_path)[0].results.numbers == {"fid": None, "precision": None}
+
+
+def test_a_run_that_was_not_evaluated_has_no_results(tmp_path):
+    path = write_record(tmp_path, another(results=None))
+    assert json.loads(path.read_text())["results"] == {}
+    assert read_records(tmp_path) == [another(results=None)]
+
+
+def test_results_of_another_form_name_the_key(tmp_path):
+    path = write_record(tmp_path, RECORD)
+    entry = json.loads(path.read_text())
+    entry["results"]["judge"]["k"] = "five"
+    path.write_text(json.dumps(entry))
+    with pytest.raises(ArtefactError, match=rf"{RECORD.id}.*'results.judge.k' is a str, not a int"):
+        read_records(tmp_path)
 
 
 @pytest.mark.parametrize("broken", ['{"study": "posteri', "[]", '{"study": 1}', "\x00\xff"])

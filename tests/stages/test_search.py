@@ -49,7 +49,7 @@ def test_a_trial_is_worth_its_runs_number_and_a_failed_one_nothing(
     assert all(trial.state.name == "FAIL" and trial.values is None for trial in failed)
     records = {record.config["posterior"]["draws"]: record for record in read_records(root / "outputs" / "store")}
     for trial in done:
-        number = records[trial.params["posterior.draws"]].results["numbers"]["entropy/auroc"]
+        number = records[trial.params["posterior.draws"]].results.numbers["entropy/auroc"]
         assert trial.state.name == "COMPLETE" and trial.value == number
     assert finished.stdout.strip().splitlines()[-1] == search(root).result()
     assert f"({len(done)} trials; {len(failed)} failed)" in search(root).result()

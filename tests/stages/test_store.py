@@ -71,7 +71,7 @@ def test_the_record_holds_the_numbers_of_the_evaluation(points_run: Path) -> Non
     (record,) = read_records(points_run / "store")
     evaluation = files.read_json(points_run / "evaluate" / "evaluation.json")
     entropy = next(row for row in evaluation["scores"] if row["name"] == "entropy")
-    numbers = record.results["numbers"]
+    numbers = record.results.numbers
     assert numbers["entropy/auroc"] == entropy["auroc"]["value"]
     assert numbers["entropy/ause_low"] == entropy["ause"]["low"]
     assert numbers["fid"] == entropy["curves"]["fid"]["value"][0]
@@ -83,7 +83,7 @@ def test_the_record_holds_the_numbers_of_the_evaluation(points_run: Path) -> Non
 def test_a_run_that_did_not_end_has_a_record_without_results(tmp_path: Path) -> None:
     launch(tmp_path, *POINTS, "stages=[train,fit]")
     (record,) = read_records(tmp_path / "store")
-    assert record.results == {} and record.seconds.keys() == record.artefacts.keys()
+    assert record.results is None and record.seconds.keys() == record.artefacts.keys()
 
 
 @pytest.mark.parametrize("stage", [*STAGES, "posterior"])

@@ -150,7 +150,7 @@ def test_a_study_makes_each_artefact_once_and_then_nothing(image_root: Path, tmp
     assert made_of["embed"] == made_of["score"] == made_of["evaluate"] == 72
     records = read_records(store, "all")
     assert len(records) == 72 and len({record.name for record in records}) == 72
-    assert all(record.results["numbers"] for record in records)
+    assert all(record.results.numbers for record in records)
 
     before = {path: path.stat().st_mtime_ns for path in store.rglob("*")}
     second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)

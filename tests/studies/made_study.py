@@ -11,11 +11,23 @@ import numpy as np
 import yaml
 
 from genuq import files
+from genuq.analysis.results import (
+    Curve,
+    Evaluation,
+    JudgeEntry,
+    RunResults,
+    SampleTable,
+    ScoreEntry,
+    Summary,
+    SummaryRow,
+    write_evaluation,
+)
 from genuq.store.records import RunRecord, write_record
 
 FRACTIONS = [1.0, 0.9, 0.8, 0.7, 0.6, 0.5]
 LABELS = {"entropy": "Generative uncertainty", "jitter": "Initial-noise jitter"}
 MODELS, POSTERIORS, LIKELIHOODS = ("ddpm", "flow_matching"), ("exact_laplace", "kfac", "swag"), ("pixel", "semantic")
+JUDGE = JudgeEntry("classifier", 64, 5, 512, 512, None, None, True, [])
 COMMAND = (
     f"genuq -m study=posteriors model={','.join(MODELS)} posterior={','.join(POSTERIORS)} "
     f"likelihood={','.join(LIKELIHOODS)} seed=range(0,3) sampler.samples=512"
@@ -52,7 +64,8 @@ def numbers(*setting: object) -> dict[str, float]:
 def record(choices: dict[str, str], seed: int, study: str = "posteriors", **changes: Any) -> RunRecord:
     swept = [f"{key}={value}" for key, value in choices.items()] + [f"seed={seed}"]
     found = numbers(*choices.values(), seed)
-    table = [{"score": name, "label": label} for name, label in LABELS.items()]
+    table = [SummaryRow(name, label, "score", *[None] * 9) for name, label in LABELS.items()]
+    summary = Summary("It does.", True, None, None, table)
     entry: dict[str, Any] = {
         "study": study,
         "name": ",".join(swept),
@@ -63,22 +76,21 @@ def record(choices: dict[str, str], seed: int, study: str = "posteriors", **chan
         "config": {"seed": seed, "sampler": {"samples": 512, "steps": 20}, "trainer": {"learning_rate": 0.001}},
         "artefacts": {"evaluate": f"evaluate/{'-'.join([*choices.values(), str(seed)])}"},
         "seconds": {"fit": 2.5, "sample": 20.0},
-        "results": {"summary": {"sentence": "It does.", "table": table}, "judge": {}, "numbers": found},
+        "results": RunResults(summary, JUDGE, found),
     }
     return RunRecord(**entry | changes)
 
 
-def evaluation(source: np.random.Generator) -> dict[str, Any]:
-    """The part of an evaluation.json that curves are drawn from."""
-    scores = []
+def scores(source: np.random.Generator) -> list[ScoreEntry]:
+    """The part of an evaluation that curves are drawn from."""
+    found = []
     for nth, (name, label) in enumerate(LABELS.items()):
         random = [8 + 0.4 * (1 - fraction) for fraction in FRACTIONS]
         pull = source.normal(1.5 - nth, 0.5)
         value = [r - pull * (1 - fraction) for r, fraction in zip(random, FRACTIONS)]
-        scores.append({"name": name, "label": label, "curves": {"fid": {
-            "fraction": FRACTIONS, "value": value, "low": value, "high": value, "random_value": random,
-        }}})  # fmt: skip
-    return {"scores": scores}
+        curves = {"fid": Curve(FRACTIONS, value, value, value, random, random, random)}
+        found.append(ScoreEntry(name, label, "score", 0.0, curves, {}, None, {}, [], None, None, []))
+    return found
 
 
 def make_runs(store: Path, seeds: int = 3, curves: bool = False) -> list[RunRecord]:
@@ -89,7 +101,8 @@ def make_runs(store: Path, seeds: int = 3, curves: bool = False) -> list[RunReco
             run = record({"model": model, "posterior": posterior, "likelihood": likelihood}, seed)
             write_record(store, run)
             if curves:
-                path = store / run.artefacts["evaluate"] / "evaluation.json"
-                files.write_json(path, evaluation(np.random.default_rng(len(made))))
+                entries = scores(np.random.default_rng(len(made)))
+                whole = Evaluation(run.evaluated.summary, JUDGE, entries, {}, SampleTable([], []))
+                write_evaluation(store / run.artefacts["evaluate"], whole)
             made.append(run)
     return made

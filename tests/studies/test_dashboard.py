@@ -6,6 +6,7 @@ import base64
 import copy
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,17 +18,20 @@ import wandb_workspaces.workspaces.interface as workspaces_interface
 import wandb_workspaces.workspaces.internal as workspaces_internal
 import yaml
 
+from genuq.analysis.results import JudgeEntry, RunResults, Summary, SummaryRow
 from genuq.cli.dashboard import main
 from genuq.errors import ConfigurationError
 from genuq.store.records import RunRecord, write_record
 from genuq.studies.dashboard_content import Board, board_of, report_of, sections, table, workspace_of
 
+SPEARMAN, NO_GAIN = (-0.1, -0.2, 0.0), (None, None, None)
 LINES = [
-    {"score": "random", "label": "Random", "kind": "control", "auroc": 0.48, "auroc_low": 0.4, "auroc_high": 0.5},
-    {"score": "jitter", "label": "Jitter", "kind": "control", "auroc": 0.57, "auroc_low": 0.5, "auroc_high": 0.6},
-    {"score": "trace", "label": "Trace", "kind": "score", "auroc": 0.6, "auroc_low": 0.5, "auroc_high": 0.7},
-    {"score": "entropy", "label": "Entropy", "kind": "score", "auroc": 0.61, "auroc_low": 0.53, "auroc_high": 0.7},
+    SummaryRow("random", "Random", "control", *SPEARMAN, 0.48, 0.4, 0.5, *NO_GAIN),
+    SummaryRow("jitter", "Jitter", "control", *SPEARMAN, 0.57, 0.5, 0.6, *NO_GAIN),
+    SummaryRow("trace", "Trace", "score", *SPEARMAN, 0.6, 0.5, 0.7, *NO_GAIN),
+    SummaryRow("entropy", "Entropy", "score", *SPEARMAN, 0.61, 0.53, 0.7, *NO_GAIN),
 ]
+JUDGE = JudgeEntry("classifier", 64, 5, 512, 512, None, None, True, [])
 CONFIG = {
     "seed": 0,
     "study": "sweep",
@@ -53,8 +57,7 @@ def record(number: int, **settings: Any) -> RunRecord:
         else:
             config[group] = value
     overrides = tuple(f"{key.replace('__', '.')}={value}" for key, value in settings.items())
-    lines = [{**line, "spearman": -0.1, "spearman_low": -0.2, "spearman_high": 0.0, "fid_gain": None} for line in LINES]
-    summary = {"sentence": f"Run {number} says so.", "spearman_target": "realism", "table": lines}
+    summary = Summary(f"Run {number} says so.", True, True, "realism", LINES)
     return RunRecord(
         study="sweep",
         name=",".join(overrides) or "alone",
@@ -65,7 +68,7 @@ def record(number: int, **settings: Any) -> RunRecord:
         config=config,
         artefacts={"evaluate": "evaluate/0"},
         seconds={"train": 10.0, "posterior.draws": 2.0, "fit": 2.1, "evaluate": 1.0},
-        results={"summary": summary, "judge": {"extractor": "classifier"}, "numbers": {"fid": 1.25, "recall": 0.5}},
+        results=RunResults(summary, JUDGE, {"fid": 1.25, "recall": 0.5}),
         folder=f"../run{number}",
     )
 
@@ -268,8 +271,7 @@ def test_without_a_network_the_error_says_what_to_do(
 
 def test_an_unknown_study_and_one_without_results_are_named(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "Did you mean 'sweep'?" in refused(capsys, "sweeep", "--store", store, "--dry-run")
-    empty = copy.deepcopy(SWEEP[0])
-    empty.results.clear()
+    empty = replace(SWEEP[0], results=None)
     with pytest.raises(ConfigurationError, match="no evaluated run"):
         board(empty)
 

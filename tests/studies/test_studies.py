@@ -140,7 +140,7 @@ class TestMatching:
         assert found.strangers == [run] and not found.runs
 
     def test_a_run_without_results_is_still_missing(self, tmp_path):
-        run = record({"model": "ddpm", "posterior": "kfac", "likelihood": "pixel"}, 1, results={})
+        run = record({"model": "ddpm", "posterior": "kfac", "likelihood": "pixel"}, 1, results=None)
         found = matched(study_of(tmp_path).jobs, [run], tmp_path)
         assert not found.runs and not found.strangers
 

@@ -6,12 +6,14 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from small_runs import IMAGES, POINTS, composed, run_of
 
 from genuq import files
+from genuq.analysis.results import JudgeEntry, RunResults, SampleTable, Summary, SummaryRow
 from genuq.cli import main as app
 from genuq.cli.study import main
 from genuq.config.job import Job
@@ -22,7 +24,7 @@ from genuq.report.study.page import render
 from genuq.store.records import RunRecord, read_records, write_record
 from genuq.studies import page as study
 from genuq.studies.declaration import read_study
-from genuq.studies.page import build_study, evenly, evenly_by_realism, keys_of, with_samples
+from genuq.studies.page import build_study, evenly_by_realism, keys_of, shown_with_samples
 
 SWEPT = (
     ("posterior=exact_laplace", "seed=3"),
@@ -51,52 +53,54 @@ def store(sweep: Path, tmp_path: Path) -> Path:
 
 
 def record(name: str, overrides: tuple[str, ...] = (), config: dict | None = None, **choices: str) -> RunRecord:
-    results = {"summary": {"table": [], "sentence": "-"}, "judge": {}, "numbers": {}}
+    judge = JudgeEntry("classifier", 64, 5, 512, 512, None, None, True, [])
+    results = RunResults(Summary("-", None, None, None, []), judge, {})
     unique = f"{abs(hash((name, overrides))):016x}"[-16:]
     return RunRecord("s", name, unique, "genuq", overrides, choices, config or {}, {}, {}, results)
 
 
 def test_the_page_has_every_run_with_its_choices_numbers_and_curves(sweep: Path):
     made = build_study(sweep, "mix")
-    assert made["keys"] == ["posterior"] and made["unevaluated"] == []
-    assert [(run["values"], run["seed"]) for run in made["runs"]] == [
+    assert made.keys == ["posterior"] and made.unevaluated == []
+    assert [(run.values, run.seed) for run in made.runs] == [
         (["diagonal_laplace"], 3),
         (["exact_laplace"], 3),
         (["exact_laplace"], 4),
     ]
-    assert made["absent"] == ["posterior = diagonal_laplace, seed = 4"]
-    assert made["commands"] == ["genuq -m posterior=exact_laplace,diagonal_laplace seed=3,4"]
-    for run, kept in zip(made["runs"], read_records(sweep, "mix")):
+    assert made.absent == ["posterior = diagonal_laplace, seed = 4"]
+    assert made.commands == ["genuq -m posterior=exact_laplace,diagonal_laplace seed=3,4"]
+    for run, kept in zip(made.runs, read_records(sweep, "mix")):
         evaluation = files.read_json(sweep / kept.artefacts["evaluate"] / "evaluation.json")
-        assert run["summary"] == evaluation["summary"] and run["score"] == "entropy"
-        assert [score["curves"] for score in run["scores"]] == [score["curves"] for score in evaluation["scores"]]
-        assert run["evaluations"]["entropy"] == evaluation["scores"][0]["evaluations_per_sample"]
-        assert run["seconds"] == pytest.approx(sum(kept.seconds.values()))
-        assert run["samples"]["rows"] == evaluation["samples"]["rows"]
+        assert files.plain(run.summary) == evaluation["summary"] and run.score == "entropy"
+        curves = {score["name"]: score["curves"] for score in evaluation["scores"]}
+        assert files.plain(run.curves) == curves and list(run.curves) == list(curves)
+        assert run.evaluations["entropy"] == evaluation["scores"][0]["evaluations_per_sample"]
+        assert run.seconds == pytest.approx(sum(kept.seconds.values()))
+        assert run.samples.rows == evaluation["samples"]["rows"]
         images = files.read_tensors(next((sweep / kept.artefacts["sample"]).glob("shard-0000000-*")))[0]["image"]
-        np.testing.assert_array_equal(run["images"][: len(images)], images)
+        np.testing.assert_array_equal(run.images[: len(images)], images)
 
 
 def test_images_are_those_of_the_run_as_a_person_sees_them(images_run: Path, image_root: Path):
     run = run_of(images_run, *IMAGES, f"data.root={image_root}")
-    (entry,) = build_study(run.store, run.study)["runs"]
-    np.testing.assert_array_equal(entry["images"], to_bytes(read_samples(run.path("sample"))["image"]).numpy())
-    assert entry["images"].dtype == np.uint8 and entry["values"] == []
+    (entry,) = build_study(run.store, run.study).runs
+    np.testing.assert_array_equal(entry.images, to_bytes(read_samples(run.path("sample"))["image"]).numpy())
+    assert entry.images.dtype == np.uint8 and entry.values == []
 
 
 def test_at_most_so_many_samples_spread_over_realism(images_run: Path, image_root: Path, monkeypatch):
     run = run_of(images_run, *IMAGES, f"data.root={image_root}")
     monkeypatch.setattr(study, "SAMPLES", 5)
     made = build_study(run.store, run.study)
-    (entry,) = made["runs"]
-    assert (made["samples_shown"], made["samples_total"]) == (5, 24)
+    (entry,) = made.runs
+    assert (made.samples_shown, made.samples_total) == (5, 24)
     table = files.read_json(run.path("evaluate") / "evaluation.json")["samples"]
     realism = [row[table["columns"].index("realism")] for row in table["rows"]]
     ranking = np.argsort(realism, kind="stable")
     rows = sorted(ranking[[0, 6, 12, 17, 23]])
-    assert entry["samples"]["rows"] == [table["rows"][row] for row in rows]
-    np.testing.assert_array_equal(entry["images"], to_bytes(read_samples(run.path("sample"))["image"]).numpy()[rows])
-    assert "at most 5 samples" in " ".join(render(made | {"page_command": ""}).split())
+    assert entry.samples.rows == [table["rows"][row] for row in rows]
+    np.testing.assert_array_equal(entry.images, to_bytes(read_samples(run.path("sample"))["image"]).numpy()[rows])
+    assert "at most 5 samples" in " ".join(render(made).split())
 
 
 def test_the_report_is_linked_from_where_the_page_lies(images_run: Path, tmp_path: Path, monkeypatch):
@@ -138,9 +142,9 @@ measures: [entropy/auroc]
 def test_a_declared_study_asks_its_question_and_for_its_runs(sweep: Path, tmp_path: Path):
     (tmp_path / "study.yaml").write_text(DECLARED)
     made = build_study(sweep, "mix", declared=read_study(tmp_path))
-    assert [run["seed"] for run in made["runs"]] == [3, 4] and made["keys"] == []
-    assert made["asked"] == 3 and made["absent"] == ["genuq study=mix posterior=exact_laplace seed=5"]
-    assert made["left_out"] == ["posterior=diagonal_laplace,seed=3"]
+    assert [run.seed for run in made.runs] == [3, 4] and made.keys == []
+    assert made.asked == 3 and made.absent == ["genuq study=mix posterior=exact_laplace seed=5"]
+    assert made.left_out == ["posterior=diagonal_laplace,seed=3"]
     assert main([str(tmp_path), "--store", str(sweep), "--out", str(tmp_path / "page.html")]) == 0
     page = (tmp_path / "page.html").read_text()
     assert "Which posterior knows?" in page and "1 of the 3 runs that the study asks for is not there" in page
@@ -153,9 +157,9 @@ def test_an_unknown_study_is_named_with_those_there_are(sweep: Path):
 
 def test_a_run_without_results_is_told_of(store: Path):
     kept = read_records(store, "mix")[0]
-    write_record(store, dataclasses.replace(kept, results={}))
+    write_record(store, dataclasses.replace(kept, results=None))
     made = build_study(store, "mix")
-    assert made["unevaluated"] == [kept.name] and len(made["runs"]) == 2
+    assert made.unevaluated == [kept.name] and len(made.runs) == 2
 
 
 def test_artefacts_that_were_pruned_leave_the_numbers(store: Path):
@@ -163,18 +167,21 @@ def test_artefacts_that_were_pruned_leave_the_numbers(store: Path):
     shutil.rmtree(store / first.artefacts["evaluate"])
     shutil.rmtree(store / second.artefacts["sample"])
     made = build_study(store, "mix")
-    assert [run["missing"] for run in made["runs"]] == [["evaluate"], ["sample"], []]
-    assert [bool(run["scores"]) for run in made["runs"]] == [False, True, True]
-    assert [run["images"] is not None for run in made["runs"]] == [False, False, True]
-    assert made["runs"][0]["summary"]["table"] == first.results["summary"]["table"]
-    assert render(made | {"page_command": ""}).count("<tr data-run=") == 3
+    assert [run.missing for run in made.runs] == [["evaluate"], ["sample"], []]
+    assert [bool(run.curves) for run in made.runs] == [False, True, True]
+    assert [run.images is not None for run in made.runs] == [False, False, True]
+    assert made.runs[0].summary.table == first.evaluated.summary.table
+    assert render(made).count("<tr data-run=") == 3
 
 
 def test_an_artefact_that_is_not_whole_is_named(store: Path):
-    path = store / read_records(store, "mix")[0].artefacts["evaluate"] / "evaluation.json"
-    path.write_text(path.read_text()[:100])
-    with pytest.raises(ArtefactError, match="is not whole JSON"):
-        build_study(store, "mix")
+    folder = store / read_records(store, "mix")[0].artefacts["evaluate"]
+    for name in ("evaluation.json", "scores.json"):
+        whole = (folder / name).read_text()
+        (folder / name).write_text(whole[:100])
+        with pytest.raises(ArtefactError, match=rf"{name} is not whole JSON"):
+            build_study(store, "mix")
+        (folder / name).write_text(whole)
 
 
 def test_keys_are_the_groups_and_settings_that_differ_without_the_seed():
@@ -207,24 +214,22 @@ def test_gaps_in_a_grid_are_told_and_a_few_runs_of_many_are_no_grid():
     assert study.absent([]) == []
 
 
-def test_an_even_choice_keeps_both_ends():
-    assert evenly(3, 5) == [0, 1, 2]
-    assert evenly(101, 5) == [0, 25, 50, 75, 100]
-    table = {"columns": ["index", "realism"], "rows": [[0, 0.5], [1, None], [2, 0.1], [3, 0.9]]}
+def test_samples_are_chosen_evenly_by_their_realism():
+    table = SampleTable(["index", "realism"], [[0, 0.5], [1, None], [2, 0.1], [3, 0.9]])
     assert evenly_by_realism(table, 2) == [1, 2]  # the least real, and the one without a value at the other end
 
 
 def test_runs_with_samples_spread_over_the_ranking_by_auroc():
     def run(auroc):
-        return {"score": "e", "summary": {"table": [{"score": "e", "auroc": auroc}]}}
+        return SimpleNamespace(own=SummaryRow("e", "E", "score", *[None] * 3, auroc, *[None] * 5))
 
     aurocs = np.random.default_rng(0).permutation(np.linspace(0, 1, 93))
-    chosen = with_samples([run(auroc) for auroc in aurocs])
+    chosen = shown_with_samples([run(auroc) for auroc in aurocs])
     assert len(chosen) == study.RUNS_WITH_SAMPLES and chosen == sorted(chosen)
     np.testing.assert_allclose(sorted(aurocs[chosen]), np.linspace(0, 1, study.RUNS_WITH_SAMPLES), atol=0.5 / 92 + 1e-9)
 
 
 def test_the_page_is_plain_json_without_nan(sweep: Path):
-    page = render(build_study(sweep, "mix") | {"page_command": ""})
+    page = render(build_study(sweep, "mix"))
     text = page[page.index('id="data">') + 10 :]
     json.loads(text[: text.index("</script>")], parse_constant=lambda name: pytest.fail(name))

@@ -11,6 +11,7 @@ import pytest
 from made_study import COMMAND, LIKELIHOODS, MODELS, POSTERIORS, declare, make_runs, numbers, record
 from scipy import stats
 
+from genuq import files
 from genuq.cli.table import main
 from genuq.store.records import record_path, write_record
 from genuq.studies.collect import scores_of
@@ -109,7 +110,7 @@ def test_runs_of_other_settings_are_named_and_left_out(study):
 
 
 def test_curves_that_the_store_has_lost_leave_no_figure(study):
-    for path in (study.parent / "store" / "evaluate").rglob("evaluation.json"):
+    for path in (study.parent / "store" / "evaluate").rglob("*.json"):
         path.unlink()
     run(study)
     assert not list(study.glob("figure-retention*")) and list(study.glob("figure-fid.pdf"))
@@ -152,17 +153,27 @@ def test_help_and_no_study_say_what_to_give(capsys):
     assert stopped.value.code == 2 and "experiments/NAME" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("indent", [2, None])
-def test_curves_are_read_from_whole_evaluations_however_written(study, indent):
-    """The samples behind the scores hold text that looks like the key."""
-    path = next((study.parent / "store" / "evaluate").rglob("evaluation.json"))
+def test_scores_of_an_evaluation_from_before_they_had_a_file_of_their_own(study):
+    path = next((study.parent / "store" / "evaluate").rglob("scores.json"))
     run = next(r for r in make_runs(study.parent / "store") if r.artefacts["evaluate"].endswith(path.parent.name))
-    whole = {"summary": {"scores": '\n  "scores": ['}} | json.loads(path.read_text()) | {"samples": {"scores": [1]}}
-    path.write_text(json.dumps(whole, indent=indent))
-    assert scores_of(run, study.parent / "store") == whole["scores"]
+    scores = scores_of(run, study.parent / "store")
+    assert files.plain(scores) == json.loads(path.read_text()) != []
+    path.unlink()
+    assert scores_of(run, study.parent / "store") == scores
 
 
-def test_a_broken_evaluation_is_named(study, capsys):
-    path = next((study.parent / "store" / "evaluate").rglob("evaluation.json"))
+@pytest.mark.parametrize("name", ["scores.json", "evaluation.json"])
+def test_a_broken_evaluation_is_named(study, capsys, name):
+    path = next((study.parent / "store" / "evaluate").rglob(name))
     path.write_text(path.read_text()[:300])
+    if name == "evaluation.json":
+        (path.parent / "scores.json").unlink()
     assert f"{path} is not whole JSON" in refused(capsys, study)
+
+
+def test_an_evaluation_of_another_version_names_the_key(study, capsys):
+    path = next((study.parent / "store" / "evaluate").rglob("scores.json"))
+    entries = json.loads(path.read_text())
+    entries[1]["labl"] = entries[1].pop("label")
+    path.write_text(json.dumps(entries))
+    assert f"{path}: '[1].labl' is not a key of this version. Did you mean 'label'?" in refused(capsys, study)

@@ -7,15 +7,18 @@ from genuq.analysis.evaluation import EvaluationSettings, SampleFacts, ScoredSam
 from genuq.analysis.filtering import keep_lowest
 from genuq.analysis.independence import check_independence, describe_judge
 from genuq.analysis.intervals import Interval, Undefined, wilson_interval
+from genuq.analysis.metrics import METRICS, MetricPart
 from genuq.analysis.retention import Curve, Retention, RetentionStudy, retention_curves
 from genuq.analysis.subsets import SubsetJudge
 from genuq.analysis.summary import summarise
 
 __all__ = [
+    "METRICS",
     "Bins",
     "Curve",
     "EvaluationSettings",
     "Interval",
+    "MetricPart",
     "Retention",
     "RetentionStudy",
     "SampleFacts",

@@ -1,8 +1,7 @@
-"""One call that evaluates every score of a set of samples and returns the rows of the results' `scores`."""
+"""One call that evaluates every score of a set of samples and returns the entries of the results' `scores`."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,8 +12,10 @@ from genuq.analysis.correlation import STATISTICS, correlation
 from genuq.analysis.detection import auroc, ause
 from genuq.analysis.inputs import Column, column
 from genuq.analysis.intervals import Interval, Undefined
+from genuq.analysis.metrics import CURVES
+from genuq.analysis.results import NOTHING, BinnedMetric, Correlation, Detection, IntervalRow, ScoreEntry
 from genuq.analysis.retention import FRACTIONS, RetentionStudy, descending_fractions, require_samples
-from genuq.analysis.subsets import METRICS, SubsetJudge
+from genuq.analysis.subsets import SubsetJudge
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.metrics.checks import Features
 
@@ -45,7 +46,7 @@ class EvaluationSettings:
     half_samples: int = 100
     random_repeats: int = 50
     per_class: bool = True
-    metrics: tuple[str, ...] = METRICS
+    metrics: tuple[str, ...] = CURVES
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -97,8 +98,8 @@ def evaluate_scores(
     facts: SampleFacts | None = None,
     settings: EvaluationSettings | None = None,
     progress: Progress | None = None,
-) -> list[dict[str, Any]]:
-    """Curves, gains, bins, correlations, AUROC and AUSE of every score, as plain JSON types.
+) -> list[ScoreEntry]:
+    """Curves, gains, bins, correlations, AUROC and AUSE of every score.
 
     Args:
         scores: by name; all of them are checked before any long work.
@@ -109,18 +110,18 @@ def evaluate_scores(
         settings: how to evaluate.
         progress: called with (steps done, steps in all, what was done).
     Returns:
-        One row for each score. `notes` says what could not be computed and why; such numbers are None.
+        One entry for each score. `notes` says what could not be computed and why; such numbers are None.
     """
     settings, facts = settings or EvaluationSettings(), facts or SampleFacts()
     report = progress or (lambda done, total, what: None)
     _check_columns(scores, facts, len(fake_ND), settings)
     evaluator = _Evaluator(fake_ND, real_RD, facts, settings)
-    rows = []
+    entries = []
     for done, (name, score) in enumerate(scores.items(), start=1):
         report(done, len(scores) + 1, f"evaluating {score.label}")
-        rows.append(evaluator.row(name, score))
+        entries.append(evaluator.entry(name, score))
     report(len(scores) + 1, len(scores) + 1, "evaluated")
-    return rows
+    return entries
 
 
 def _check_columns(scores: Mapping[str, ScoredSamples], facts: SampleFacts, count: int, settings: Any) -> None:
@@ -156,42 +157,41 @@ class _Evaluator:
             seed=self.settings.seed,
         )
 
-    def row(self, name: str, score: ScoredSamples) -> dict[str, Any]:
+    def entry(self, name: str, score: ScoredSamples) -> ScoreEntry:
         notes = _Notes()
         retention = self.study.evaluate(score.values)
         per_class = self.study_per_class.evaluate(score.values).gains if self.study_per_class else None
-        return {
-            "name": name,
-            "label": score.label,
-            "kind": score.kind,
-            "evaluations_per_sample": float(score.evaluations_per_sample),
-            "curves": {metric: dataclasses.asdict(curve) for metric, curve in retention.curves.items()},
-            "gains": {metric: gain.as_row() for metric, gain in retention.gains.items()},
-            "per_class_gains": per_class and {metric: gain.as_row() for metric, gain in per_class.items()},
-            "bins": self._bins(score, notes),
-            "correlations": self._correlations(score, notes),
-            "auroc": self._auroc(score, notes),
-            "ause": self._ause(score, notes),
-            "notes": notes.sentences,
-        }
+        return ScoreEntry(
+            name=name,
+            label=score.label,
+            kind=score.kind,
+            evaluations_per_sample=float(score.evaluations_per_sample),
+            curves=retention.curves,
+            gains=_rows(retention.gains),
+            per_class_gains=None if per_class is None else _rows(per_class),
+            bins=self._bins(score, notes),
+            correlations=self._correlations(score, notes),
+            auroc=self._auroc(score, notes),
+            ause=self._ause(score, notes),
+            notes=notes.sentences,
+        )
 
-    def _bins(self, score: ScoredSamples, notes: _Notes) -> dict[str, Any]:
+    def _bins(self, score: ScoredSamples, notes: _Notes) -> dict[str, BinnedMetric]:
         if self.bins < self.settings.bins:
             notes.sentences.append(f"{self.bins} bins, not {self.settings.bins}: too few samples for more.")
         options = {"bins": self.bins, "resamples": self.settings.half_samples, "seed": self.settings.seed}
         found = quantile_bins(score.values, self.judge, **options)
-        empty = {"value": None, "low": None, "high": None}
         return {
-            metric: {
-                "centre": [centre if math.isfinite(centre) else None for centre in bins.centre],
-                "value": bins.value,
-                "spearman": notes.row_of(bins.spearman, f"Spearman of bins with {metric}") or empty,
-            }
+            metric: BinnedMetric(
+                [centre if math.isfinite(centre) else None for centre in bins.centre],
+                bins.value,
+                notes.row_of(bins.spearman, f"Spearman of bins with {metric}") or NOTHING,
+            )
             for metric, bins in found.items()
         }
 
-    def _correlations(self, score: ScoredSamples, notes: _Notes) -> list[dict[str, Any]]:
-        rows = []
+    def _correlations(self, score: ScoredSamples, notes: _Notes) -> list[Correlation]:
+        entries = []
         controls = [] if self.facts.complexity is None else [self.facts.complexity]
         for target, values in self.facts.targets.items():
             for statistic in self._statistics():
@@ -200,21 +200,21 @@ class _Evaluator:
                 )
                 row = notes.row_of(found, f"{statistic} with {target}")
                 if row:
-                    rows.append({"target": target, "statistic": statistic, **row, "n": self.judge.count})
-        return rows
+                    entries.append(Correlation(target, statistic, row.value, row.low, row.high, self.judge.count))
+        return entries
 
     def _statistics(self) -> tuple[str, ...]:
         partial = self.facts.classes is not None or self.facts.complexity is not None
         return STATISTICS if partial else tuple(name for name in STATISTICS if name != "partial_spearman")
 
-    def _auroc(self, score: ScoredSamples, notes: _Notes) -> dict[str, Any] | None:
+    def _auroc(self, score: ScoredSamples, notes: _Notes) -> Detection | None:
         if self.facts.bad is None:
             return None
         row = notes.row_of(auroc(score.values, self.facts.bad, **self._replicates()), "AUROC")
         positives = int((column(self.facts.bad, "bad") > 0).sum())
-        return row and {**row, "positives": positives, "n": self.judge.count}
+        return row and Detection(row.value, row.low, row.high, positives, self.judge.count)
 
-    def _ause(self, score: ScoredSamples, notes: _Notes) -> dict[str, Any] | None:
+    def _ause(self, score: ScoredSamples, notes: _Notes) -> IntervalRow | None:
         if self.facts.bad is None:
             return None
         error = (column(self.facts.bad, "bad") > 0).astype(float)
@@ -224,14 +224,18 @@ class _Evaluator:
         return {"bootstrap": self.settings.bootstrap, "seed": self.settings.seed}
 
 
+def _rows(gains: Mapping[str, Interval]) -> dict[str, IntervalRow]:
+    return {metric: IntervalRow.of(gain) for metric, gain in gains.items()}
+
+
 class _Notes:
     """Collects why numbers are missing while turning intervals into rows."""
 
     def __init__(self) -> None:
         self.sentences: list[str] = []
 
-    def row_of(self, found: Interval | Undefined, what: str) -> dict[str, float] | None:
+    def row_of(self, found: Interval | Undefined, what: str) -> IntervalRow | None:
         if isinstance(found, Interval):
-            return found.as_row()
+            return IntervalRow.of(found)
         self.sentences.append(f"No {what}: {found.reason}.")
         return None

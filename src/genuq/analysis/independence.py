@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from genuq.analysis.results import JudgeEntry
 from genuq.errors import ConfigurationError
 from genuq.metrics import MetricLabel
 
@@ -40,13 +39,13 @@ def describe_judge(
     allow_shared: bool = False,
     real_test_accuracy: float | None = None,
     sample_accuracy: float | None = None,
-) -> dict[str, Any]:
+) -> JudgeEntry:
     """The `judge` entry of the results: who judged, how good it is on real test images, and what to beware of."""
     shared = check_independence(score_extractor, label.extractor, allow_shared)
-    return {
+    return JudgeEntry(
         **label.as_row(),
-        "real_test_accuracy": real_test_accuracy,
-        "sample_accuracy": sample_accuracy,
-        "independent": shared is None,
-        "warnings": ([shared] if shared else []) + label.warnings(),
-    }
+        real_test_accuracy=real_test_accuracy,
+        sample_accuracy=sample_accuracy,
+        independent=shared is None,
+        warnings=([shared] if shared else []) + label.warnings(),
+    )

@@ -32,9 +32,6 @@ class Interval:
     low: float
     high: float
 
-    def as_row(self) -> dict[str, float]:
-        return {"value": self.value, "low": self.low, "high": self.high}
-
     def excludes(self, no_effect: float) -> bool:
         return self.low > no_effect or self.high < no_effect
 

@@ -10,25 +10,12 @@ import numpy as np
 from genuq.analysis.filtering import keep_lowest
 from genuq.analysis.inputs import Array, Column, class_column, column
 from genuq.analysis.intervals import LEVEL, Interval, half_samples, standard_interval
+from genuq.analysis.results import Curve
 from genuq.analysis.subsets import SubsetJudge
 from genuq.errors import ConfigurationError, DataError
 from genuq.randomness import CONTROL, key
 
 FRACTIONS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One metric against the fraction kept, with 95 % intervals; `random_*` are subsets of equal size at random: their
-    mean, and the range that 95 % of them fall in."""
-
-    fraction: list[float]
-    value: list[float]
-    low: list[float]
-    high: list[float]
-    random_value: list[float]
-    random_low: list[float]
-    random_high: list[float]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ A seed is one whole run. Intervals over seeds are Student's, for the mean of nor
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from scipy.special import stdtrit
 
 from genuq.analysis.inputs import Array
 from genuq.analysis.intervals import LEVEL, Interval
+from genuq.analysis.results import Curve
 
 
 @dataclass(frozen=True)
@@ -133,18 +134,22 @@ class Gain:
     over_seeds: tuple[Estimate, ...]
 
 
-def gain(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Gain | None:
+def gain(curves: Mapping[str, Curve]) -> Gain | None:
     """What filtering by a score changes against random choice, over the seeds whose curves have the same fractions.
 
     Args:
-        curves: by seed, an entry of the evaluation's `curves`.
+        curves: by seed.
     """
-    fractions = {tuple(curve["fraction"]) for curve in curves.values()}
+    fractions = {tuple(curve.fraction) for curve in curves.values()}
     if len(fractions) != 1:
         return None
     (fraction,) = fractions
-    gaps = {seed: np.subtract(curve["value"], curve["random_value"]) for seed, curve in curves.items()}
+    gaps = {seed: _over_random(curve) for seed, curve in curves.items()}
     found = [
         estimate({seed: Reading(float(gap[place])) for seed, gap in gaps.items()}) for place in range(len(fraction))
     ]
     return Gain(fraction, tuple(entry for entry in found if entry is not None))
+
+
+def _over_random(curve: Curve) -> Array:
+    return np.subtract(np.asarray(curve.value, np.float64), np.asarray(curve.random_value, np.float64))

@@ -19,15 +19,11 @@ import torch
 from torch import Tensor
 
 from genuq.analysis.inputs import Array
-from genuq.errors import ConfigurationError, did_you_mean
+from genuq.analysis.metrics import CURVES, METRICS, MetricPart
 from genuq.metrics.checks import Features, feature_pair, require_neighbours
 from genuq.metrics.distances import MEMORY_BYTES, nearest_squared, open_ball, row_slices, squared_distances, tiles
 from genuq.metrics.frechet import GaussianStatistics, symmetric_root
 
-METRICS = ("fid", "precision", "recall", "density", "coverage")
-LOWER_IS_BETTER = frozenset({"fid"})
-BOUNDS = {"fid": (0.0, math.inf), "density": (0.0, math.inf)}  # the others are fractions
-UNIT = (0.0, 1.0)
 SEARCH = 4  # times k / share neighbours usually hold k members of a subset with that share of the samples
 
 
@@ -40,7 +36,7 @@ class SubsetJudge:
         k: neighbours that set the radius of a ball.
         smallest_share: of the samples in the smallest subset that will be asked for. It only sets how many neighbours
             are remembered; subsets that need more are computed from the features.
-        metrics: which, of METRICS; rows of results follow this order.
+        metrics: names of `METRICS`; rows of results follow this order.
     """
 
     def __init__(
@@ -49,33 +45,24 @@ class SubsetJudge:
         real_RD: Features,
         k: int,
         smallest_share: float = 0.25,
-        metrics: Sequence[str] = METRICS,
+        metrics: Sequence[str] = CURVES,
     ) -> None:
         real, fake = feature_pair(real_RD, fake_ND)
         real, fake = real.cpu(), fake.cpu()
         require_neighbours(real, k, "real features")
         require_neighbours(fake, k, "fake features")
-        for name in metrics:
-            if name not in METRICS:
-                raise ConfigurationError(f"Unknown metric '{name}'.{did_you_mean(name, METRICS)}")
+        known = [METRICS.get(name) for name in metrics]
         self.metrics, self.count, self.k = tuple(metrics), len(fake), k
-        self.bounds = np.array([BOUNDS.get(name, UNIT) for name in self.metrics]).T
-        self.better = np.array([-1.0 if name in LOWER_IS_BETTER else 1.0 for name in self.metrics])
-        wanted = set(self.metrics)
-        self._frechet = SubsetFrechet(fake, real) if "fid" in wanted else None
-        self._real_balls = RealBalls(fake, real, k) if wanted & {"precision", "density", "coverage"} else None
-        neighbours = min(len(fake) - 1, math.ceil(SEARCH * k / smallest_share))
-        self._fake_balls = FakeBalls(fake, real, k, neighbours) if "recall" in wanted else None
+        self.bounds = np.array([part.bounds for part in known]).T
+        self.better = np.array([-1.0 if part.lower_is_better else 1.0 for part in known])
+        makers = {part.path: part for part in known}.values()
+        self._made = [part.make(fake, real, k=k, smallest_share=smallest_share) for part in makers]
 
     def __call__(self, members: Array) -> Array:
         """(metrics,) values of the samples with these indices, which must be distinct."""
         values: dict[str, float] = {}
-        if self._frechet:
-            values["fid"] = self._frechet(members)
-        if self._real_balls:
-            values |= self._real_balls(members)
-        if self._fake_balls:
-            values["recall"] = self._fake_balls(members)
+        for made in self._made:
+            values |= made(members)
         return np.array([values[name] for name in self.metrics])
 
 
@@ -90,7 +77,7 @@ class SubsetFrechet:
         self.centred_ND, self.rooted_ND = centred_ND.numpy(), (centred_ND @ root_DD).numpy()
         self.norms_N = np.square(self.centred_ND).sum(1)
 
-    def __call__(self, members: Array) -> float:
+    def __call__(self, members: Array) -> dict[str, float]:
         present_N = np.zeros(len(self.norms_N))
         present_N[members] = 1 / len(members)
         mean_D = present_N @ self.centred_ND  # cheaper than gathering the members' rows
@@ -102,7 +89,7 @@ class SubsetFrechet:
         # The Gram matrix of rows and that of columns share their eigenvalues other than zero: take the smaller one.
         gram = rooted.T @ rooted if len(rooted) > rooted.shape[1] else rooted @ rooted.T
         cross = np.sqrt(np.clip(np.linalg.eigvalsh(gram / freedom), 0, None)).sum()
-        return float(max(shift + self.real_trace + trace - 2 * cross, 0.0))
+        return {"fid": float(max(shift + self.real_trace + trace - 2 * cross, 0.0))}
 
 
 class RealBalls:
@@ -129,12 +116,13 @@ class RealBalls:
 class FakeBalls:
     """Share of reals inside any ball around a member, whose radius reaches its k-th nearest fellow member."""
 
-    def __init__(self, fake_ND: Tensor, real_RD: Tensor, k: int, neighbours: int) -> None:
+    def __init__(self, fake_ND: Tensor, real_RD: Tensor, k: int, smallest_share: float) -> None:
         self.fake_ND, self.real_RD, self.k = fake_ND, real_RD, k
+        neighbours = min(len(fake_ND) - 1, math.ceil(SEARCH * k / smallest_share))
         distances_NJ, self.neighbours_NJ = _nearest_with_indices(fake_ND, neighbours)
         self.reals, self.inside_NJ = _reals_within(fake_ND, real_RD, open_ball(distances_NJ))
 
-    def __call__(self, members: Array) -> float:
+    def __call__(self, members: Array) -> dict[str, float]:
         covered = np.zeros(len(self.real_RD), dtype=bool)
         present_N = np.zeros(len(self.fake_ND), dtype=bool)
         present_N[members] = True
@@ -146,7 +134,7 @@ class FakeBalls:
             covered[self.reals.heads(found, self.inside_NJ[found, kth])] = True
         if len(left):
             covered |= self._covered_from_features(left, members)
-        return float(covered.mean())
+        return {"recall": float(covered.mean())}
 
     def _kth_member(self, rows: Array, present_N: Array, width: int) -> tuple[Array, Array, Array]:
         """Rows whose k-th nearest member is beyond the first `width` neighbours; the others, and its place there."""
@@ -212,3 +200,11 @@ def _reals_within(fake_ND: Tensor, real_RD: Tensor, radii_NJ: Tensor) -> tuple[L
 def _offset(mask: Tensor, rows: slice, columns: slice) -> Array:
     """(2, P) row and column of every true entry, counted in the whole matrix."""
     return np.stack(np.nonzero(mask.numpy())) + np.array([[rows.start], [columns.start]])
+
+
+POSITIVE = (0.0, math.inf)
+METRICS.register(MetricPart(name="fid", target=SubsetFrechet, label="FID", lower_is_better=True, bounds=POSITIVE))
+METRICS.register(MetricPart(name="precision", target=RealBalls, label="Precision"))
+METRICS.register(MetricPart(name="recall", target=FakeBalls, label="Recall"))
+METRICS.register(MetricPart(name="density", target=RealBalls, label="Density", bounds=POSITIVE))
+METRICS.register(MetricPart(name="coverage", target=RealBalls, label="Coverage"))

@@ -19,6 +19,7 @@ from genuq.applications.cuts import (
     renewed_states,
 )
 from genuq.applications.filtering import Filter, filter_outcome
+from genuq.applications.finished_run import FinishedRun, Made
 from genuq.applications.guide import Guidance, Guided, guidance_outcome, guide, plain_sampler
 from genuq.applications.outcome import Comparison, Judge, Judgement, Outcome, Replicates
 from genuq.applications.rectify import (
@@ -36,12 +37,13 @@ from genuq.applications.rectify import (
     witness_evidence,
 )
 from genuq.applications.regions import uncertain_region
+from genuq.applications.register import APPLICATIONS, ApplicationPart
+from genuq.applications.witness_panel import WitnessPanel
 from genuq.applications.witnesses import Calibration, Space, Witness, asked, calibrated_rise, fit_witness
-
-APPLICATIONS = ("filter", "best_of_n", "augment", "rectify", "guide")
 
 __all__ = [
     "APPLICATIONS",
+    "ApplicationPart",
     "Attempts",
     "Augmentation",
     "Augmented",
@@ -51,17 +53,20 @@ __all__ = [
     "Decision",
     "Evidence",
     "Filter",
+    "FinishedRun",
     "Guidance",
     "Guided",
     "Held",
     "Judge",
     "Judgement",
+    "Made",
     "Outcome",
     "Rectification",
     "Replicates",
     "Space",
     "Statements",
     "Witness",
+    "WitnessPanel",
     "asked",
     "attempt",
     "augment",

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from genuq.applications.cuts import Cut, cut_samples, drawn_states, finish, isotropic_states
+from genuq.applications.finished_run import FinishedRun, Made
 from genuq.applications.outcome import Judge, Judgement, Outcome, Replicates, Rows, clause
+from genuq.applications.register import APPLICATIONS
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, Sampler
 from genuq.posteriors import Posterior
@@ -156,3 +158,33 @@ def require_at_least(key: str, value: int, least: int) -> None:
 def require_positive(key: str, value: float) -> None:
     if not 0 < value < float("inf"):
         raise ConfigurationError(f"application.{key} = {value}; it must be positive and finite.")
+
+
+@dataclass(frozen=True)
+class AugmentSettings(Augmentation):
+    """How to augment the samples of a run.
+
+    Attributes:
+        samples: how many of them, the first ones.
+        propagator: of weight uncertainty to the states at the cut.
+    """
+
+    samples: int = 64
+    propagator: str = "trajectory"
+
+
+@APPLICATIONS.add(name="augment", label="Augment", settings=AugmentSettings, control=CONTROL, resamples=())
+def run_augment(known: FinishedRun, how: AugmentSettings) -> Made:
+    """Further samples near one, from states drawn around its own at a cut.
+
+    Examples: a sample, its first new one, and the control's.
+    """
+    posterior, propagator = known.posterior, known.propagator(how.propagator)
+
+    def make(indices: list[int]) -> Augmented:
+        return augment(known.model, posterior, known.sampler, indices, how, propagator, known.seed)
+
+    made = known.in_batches(range(how.samples), Augmented, make)
+    outcome = augmentation_outcome(made, known.judge, known.classes_at(made.index), known.replicates)
+    images = {"before": made.before, "after": made.ours[:, 0], "control": made.control[:, 0]}
+    return outcome, known.examples(made.index, images)

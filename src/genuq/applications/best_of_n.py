@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+import torch
 
 from genuq.analysis.inputs import Array, Column, class_column, column
+from genuq.applications.finished_run import EXAMPLES, FinishedRun, Made, PlannedRun
 from genuq.applications.outcome import Judgement, Outcome, Replicates, Rows, clause
+from genuq.applications.register import APPLICATIONS
 from genuq.errors import ConfigurationError
 
 CONTROL = "any of the candidates"
@@ -64,3 +69,37 @@ def best_of_n_outcome(
     sentence = opening + clause(rows.found[0], "a random candidate") + "."
     settings = {"n": n, "choices": len(groups)}
     return Outcome("best_of_n", CONTROL, settings, rows.found, sentence, rows.notes)
+
+
+@dataclass(frozen=True)
+class BestOfN:
+    """How to choose.
+
+    Attributes:
+        n: candidates for one condition.
+    """
+
+    n: int = 4
+
+
+def check_best_of_n(how: BestOfN, planned: PlannedRun) -> None:
+    """Raise ConfigurationError where no class has so many samples."""
+    candidate_groups(planned.count, how.n, planned.sampler.classes_of(planned.model, range(planned.count)))
+
+
+@APPLICATIONS.add(
+    name="best_of_n", label="Best of n", settings=BestOfN, control=CONTROL, check=check_best_of_n, resamples=()
+)
+def run_best_of_n(known: FinishedRun, how: BestOfN) -> Made:
+    """Of n samples for one condition show the one that the score trusts most.
+
+    Examples: the candidate of highest score, the chosen one, and the first of each group.
+    """
+    outcome = best_of_n_outcome(how.n, known.score, known.judgement, known.classes, known.replicates)
+    groups = candidate_groups(len(known.score), how.n, known.classes)[:EXAMPLES]
+    best, worst = (torch.as_tensor(best_of(sign * known.score, groups)) for sign in (1, -1))
+    images, judged = known.samples["image"], known.judgement
+    rows = {"before": worst, "after": best, "control": torch.as_tensor(groups[:, 0])}
+    values = {f"{name}_judged": judged.measures[judged.primary][which].double() for name, which in rows.items()}
+    pictures = {name: known.shown(images[which]) for name, which in rows.items()}
+    return outcome, {"index": worst, "after_index": best, **pictures, **values}

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from genuq.analysis import RetentionStudy, SubsetJudge, keep_lowest
 from genuq.analysis.filtering import kept_count
 from genuq.analysis.inputs import Array, Column, class_column, column
 from genuq.analysis.intervals import Interval
+from genuq.applications.finished_run import EXAMPLES, FinishedRun, Made
 from genuq.applications.outcome import (
     SET_METRICS,
     Judgement,
@@ -22,6 +25,7 @@ from genuq.applications.outcome import (
     clause,
     weighted_quantile_share,
 )
+from genuq.applications.register import APPLICATIONS
 from genuq.errors import ConfigurationError, DataError
 from genuq.metrics.checks import Features
 
@@ -201,3 +205,39 @@ def _add_set_metrics(rows: Rows, study: RetentionStudy, score_N: Array) -> None:
         ours = Interval(curve.value[1], curve.low[1], curve.high[1])
         control = Interval(curve.random_value[1], curve.random_low[1], curve.random_high[1])
         rows.add(name, [ours, control, Interval(2 * sign * gain.value, *ends)], study.judge.count)
+
+
+def _of_rows(known: FinishedRun, index: Tensor, images: Mapping[str, Tensor], after: Tensor) -> dict[str, Tensor]:
+    """Examples whose `after` is another sample, `after_index`; each is judged by its own class."""
+    judged, first = known.judgement.measures, known.judgement.primary
+    rows = {"before": index, "after": after, "control": torch.arange(len(index))}
+    values = {f"{name}_judged": judged[first][rows[name]].double() for name in rows}
+    return {"index": index, "after_index": after, **{k: known.shown(v) for k, v in images.items()}, **values}
+
+
+@APPLICATIONS.add(name="filter", label="Filter", settings=Filter, control=CONTROL)
+def run_filter(known: FinishedRun, rule: Filter) -> Made:
+    """Keep the samples that the score trusts most.
+
+    Examples: the samples of highest score, which were dropped, beside those of lowest score, and any.
+    """
+    with known.busy("filtering"):
+        outcome = filter_outcome(
+            rule,
+            known.score,
+            known.judgement,
+            known.real,
+            known.k,
+            known.classes,
+            known.replicates,
+            known.half_samples,
+            known.random_repeats,
+        )
+    kept = torch.as_tensor(rule.keep(known.score, known.classes))
+    dropped = torch.ones(len(known.score), dtype=torch.bool).index_fill(0, kept, False).nonzero().flatten()
+    best, worst = (rows[known.score[rows].argsort()] for rows in (kept, dropped))
+    shown_rows = min(EXAMPLES, len(best), len(worst))
+    images = known.samples["image"]
+    pairs = {"before": images[worst.flip(0)[:shown_rows]], "after": images[best[:shown_rows]]}
+    index = worst.flip(0)[:shown_rows]
+    return outcome, _of_rows(known, index, pairs | {"control": images[:shown_rows]}, best[:shown_rows])

@@ -22,8 +22,10 @@ import torch
 from torch import Tensor
 
 from genuq.applications.augment import require_at_least
+from genuq.applications.finished_run import FinishedRun, Made
 from genuq.applications.outcome import SET_METRICS, Judge, Outcome, Replicates, Rows, clause
 from genuq.applications.regions import on_images, uncertain_region
+from genuq.applications.register import APPLICATIONS
 from genuq.errors import ConfigurationError, DataError
 from genuq.metrics.checks import Features
 from genuq.models import GenerativeModel, Sampler, Steering, evaluating, finished, metered, sample, sample_latents
@@ -217,3 +219,33 @@ def guidance_outcome(
         "moved_share": float(found.region.double().mean()),
     }
     return Outcome("guide", CONTROL, settings, rows.found, sentence, rows.notes)
+
+
+@dataclass(frozen=True)
+class GuideSettings(Guidance):
+    """How to guide the samples of a run.
+
+    Attributes:
+        samples: how many of them, the first ones.
+    """
+
+    samples: int = 64
+
+
+@APPLICATIONS.add(
+    name="guide", label="Guide", settings=GuideSettings, control=CONTROL, needs_images=True, resamples=("half_samples",)
+)
+def run_guide(known: FinishedRun, how: GuideSettings) -> Made:
+    """Move the pixels whose predicted noise is uncertain while sampling.
+
+    Examples: the plain sample, the guided one, the control, and the pixels that were moved at any step.
+    """
+
+    def make(indices: list[int]) -> Guided:
+        return guide(known.model, known.sampler, indices, how)
+
+    made = known.in_batches(range(how.samples), Guided, make)
+    classes, real = known.classes_at(made.index), known.real
+    outcome = guidance_outcome(made, known.judge, classes, real, known.k, known.replicates, known.half_samples)
+    images = {"before": made.before, "after": made.ours, "control": made.control}
+    return outcome, known.examples(made.index, images, made.region)

@@ -18,6 +18,7 @@ from genuq.analysis.intervals import (
     standard_interval,
     wilson_interval,
 )
+from genuq.analysis.results import Application, OutcomeRow
 from genuq.analysis.subsets import SubsetJudge
 from genuq.metrics.checks import Features
 
@@ -71,16 +72,10 @@ class Comparison:
     difference: Interval
     n: int
 
-    def as_row(self) -> dict[str, Any]:
-        return {
-            "measure": self.measure,
-            **self.ours.as_row(),
-            **{f"control_{key}": number for key, number in self.control.as_row().items()},
-            "difference": self.difference.value,
-            "difference_low": self.difference.low,
-            "difference_high": self.difference.high,
-            "n": self.n,
-        }
+    def as_row(self) -> OutcomeRow:
+        parts = (self.ours, self.control, self.difference)
+        ends = (end for part in parts for end in (part.value, part.low, part.high))
+        return OutcomeRow(self.measure, *ends, n=self.n)
 
 
 @dataclass
@@ -179,7 +174,7 @@ def share_of(hits_N: Array, trials_N: Array) -> Statistic:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is left of an application when it is done, as plain data.
+    """What is left of an application when it is done.
 
     Attributes:
         control: what it is compared with.
@@ -192,15 +187,16 @@ class Outcome:
     sentence: str
     notes: Sequence[str] = ()
 
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "control": self.control,
-            "settings": dict(self.settings),
-            "outcome": [row.as_row() for row in self.rows],
-            "sentence": self.sentence,
-            "notes": list(self.notes),
-        }
+    def as_entry(self) -> Application:
+        """As it stands in the results of a run."""
+        return Application(
+            name=self.name,
+            control=self.control,
+            settings=self.settings,
+            outcome=[row.as_row() for row in self.rows],
+            sentence=self.sentence,
+            notes=self.notes,
+        )
 
     def row(self, measure: str) -> Comparison:
         return next(row for row in self.rows if row.measure == measure)

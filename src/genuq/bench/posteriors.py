@@ -23,7 +23,7 @@ from genuq.bench.timing import Work, interleaved, ratio
 from genuq.data import as_dataset
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.models import GenerativeModel
-from genuq.posteriors import KINDS, CurvaturePosterior, FitSettings, LastLayerPosterior, Posterior, Scale
+from genuq.posteriors import POSTERIORS, CurvaturePosterior, FitSettings, LastLayerPosterior, Posterior, Scale
 from genuq.posteriors.curvature.layers import LayersPosterior
 from genuq.posteriors.fitting.fitting import empty_posterior
 from genuq.posteriors.fitting.passes import CurvaturePass
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> list[Record]:
         ConfigurationError: unknown heads or kinds, or `--peers` without them installed.
     """
     cases = _chosen(arguments.heads, QUICK if arguments.quick else CASES, "--heads")
-    kinds = list(_chosen(arguments.posteriors, KINDS, "--posteriors"))
+    kinds = list(_chosen(arguments.posteriors, dict(POSTERIORS.items()), "--posteriors"))
     rounds = arguments.rounds or (2 if arguments.quick else 5)
     if arguments.peers:
         from genuq.bench import peers
@@ -116,7 +116,7 @@ def _variants(case: Case, model: GenerativeModel, kinds: Sequence[str]) -> Itera
     dataset = as_dataset(torch.rand(2, *model.shape, generator=torch.Generator().manual_seed(0)))
     for kind in kinds:
         for options in OPTIONS.get(kind, [{}]):
-            over_network = KINDS[kind].source == "images" and KINDS[kind].scope == "network"
+            over_network = POSTERIORS[kind].source == "images" and POSTERIORS[kind].scope == "network"
             if over_network and options.get("layers", "all") == "all" and not case.whole_network:
                 continue
             settings = FitSettings(kind=kind, options=options)

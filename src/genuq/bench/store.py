@@ -27,6 +27,7 @@ from genuq.display import Display
 from genuq.pipeline import execute
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import Stage
+from genuq.report.drawing.markdown import table_lines
 from genuq.store.artefact import StageFolder
 
 HELP = "share of a run's time that the store takes"
@@ -72,11 +73,17 @@ def run(arguments: argparse.Namespace) -> list[Record]:
 
 
 def table(records: Sequence[Record]) -> str:
-    lines = ["| run | samples | s | of these the store's | share |", "|---|---:|---:|---:|---:|"]
-    for row in records:
-        numbers = f"{row['seconds']:.1f} | {row['store_seconds']:.2f} | {row['share']:.2%}"
-        lines.append(f"| {row['case']} | {row['samples']} | {numbers} |")
-    return "\n".join(lines)
+    rows = [
+        [
+            row["case"],
+            str(row["samples"]),
+            f"{row['seconds']:.1f}",
+            f"{row['store_seconds']:.2f}",
+            f"{row['share']:.2%}",
+        ]
+        for row in records
+    ]
+    return "\n".join(table_lines(["run", "samples", "s", "of these the store's", "share"], rows, text_columns=1))
 
 
 def measured(config: Any, folder: Path) -> Record:

@@ -22,7 +22,19 @@ import torch
 import yaml
 
 from genuq import files
+from genuq.analysis.results import (
+    Curve,
+    Evaluation,
+    JudgeEntry,
+    RunResults,
+    SampleTable,
+    ScoreEntry,
+    Summary,
+    SummaryRow,
+    write_evaluation,
+)
 from genuq.errors import GenuqError
+from genuq.report.drawing.markdown import table_lines
 from genuq.report.drawing.values import decimals
 from genuq.store.records import RunRecord, write_record
 
@@ -62,11 +74,11 @@ def run(arguments: argparse.Namespace) -> list[Record]:
 
 
 def table(records: Sequence[Record]) -> str:
-    lines = ["| genuq-table | s | s of CPU | peak memory (MB) |", "|---|---:|---:|---:|"]
+    rows = []
     for record in records:
         numbers = (record["seconds"], record["cpu_seconds"], record["peak_bytes"] / 1e6)
-        lines.append(f"| {record['case']} | {' | '.join(decimals(n, p) for n, p in zip(numbers, (1, 1, 0)))} |")
-    return "\n".join(lines)
+        rows.append([record["case"], *(decimals(number, places) for number, places in zip(numbers, (1, 1, 0)))])
+    return "\n".join(table_lines(["genuq-table", "s", "s of CPU", "peak memory (MB)"], rows, text_columns=1))
 
 
 def measured(arguments: Sequence[str]) -> Record:
@@ -127,7 +139,9 @@ def write_run(store: Path, job: dict[str, str], source: np.random.Generator) -> 
         value = source.normal()
         name = f"{score}/{measure}"
         numbers |= {name: value, f"{name}_low": value - 0.1, f"{name}_high": value + 0.1}
-    rows = [{"score": score, "label": score.capitalize(), "kind": "score"} for score in SCORES]
+    rows = [SummaryRow(score, score.capitalize(), "score", *[None] * 9) for score in SCORES]
+    summary = Summary(sentence="", finds_bad=None, beats_controls=None, spearman_target=None, table=rows)
+    judge = JudgeEntry("bench", 64, 5, 512, 512, None, None, True, [])
     write_record(
         store,
         RunRecord(
@@ -140,21 +154,21 @@ def write_run(store: Path, job: dict[str, str], source: np.random.Generator) -> 
             config={"seed": int(job["seed"]), "filler": [f"{nth}" for nth in range(200)]},
             artefacts={"evaluate": f"evaluate/{digest}"},
             seconds={"sample": 10.0},
-            results={"summary": {"sentence": "", "table": rows}, "judge": {}, "numbers": numbers},
+            results=RunResults(summary, judge, numbers),
         ),
     )
     curves = {metric: _curve(source) for metric in METRICS}
     samples = source.normal(size=(512, 2 * len(SCORES))).tolist()
-    scores = [{"name": score, "label": score.capitalize(), "curves": curves} for score in SCORES]
-    files.write_json(
-        store / "evaluate" / digest / "evaluation.json",
-        {"scores": scores, "samples": {"columns": [], "rows": samples}},
-    )
+    scores = [
+        ScoreEntry(score, score.capitalize(), "score", 0.0, curves, {}, None, {}, [], None, None, [])
+        for score in SCORES
+    ]
+    table = SampleTable(columns=[], rows=samples)
+    write_evaluation(store / "evaluate" / digest, Evaluation(summary, judge, scores, {}, table))
 
 
-def _curve(source: np.random.Generator) -> dict[str, list[float]]:
-    names = ("value", "low", "high", "random_value", "random_low", "random_high")
-    return {"fraction": list(FRACTIONS)} | {name: source.normal(size=len(FRACTIONS)).tolist() for name in names}
+def _curve(source: np.random.Generator) -> Curve:
+    return Curve(FRACTIONS, *source.normal(size=(6, len(FRACTIONS))).tolist())
 
 
 def make_scores(path: Path, samples: int) -> None:

@@ -14,6 +14,7 @@ from rich.table import Table
 from genuq.cli.console import in_units
 from genuq.display import Display
 from genuq.errors import ConfigurationError
+from genuq.store.artefact import MANIFEST
 from genuq.store.store import Store, Stored
 
 DESCRIPTION = """Every artefact of every run lies in the store once, in STAGE/HASH: the hash of all that it depends on.
@@ -84,7 +85,7 @@ def runs(artefact: Stored) -> str:
 def age(artefact: Stored) -> str:
     if not artefact.is_finished:
         return "unfinished"
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime((artefact.path / "manifest.json").stat().st_mtime))
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime((artefact.path / MANIFEST).stat().st_mtime))
 
 
 def show(store: Store, chosen: argparse.Namespace) -> int:

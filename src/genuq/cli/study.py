@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 from genuq import files
@@ -32,9 +33,9 @@ def main(arguments: list[str]) -> int:
     declared = read_study(given.study) if (Path(given.study) / FILE).is_file() else None
     name = declared.name if declared else given.study
     out = given.out or STUDIES / name / "index.html"
-    study = build_study(given.store, name, out.parent, declared)
-    study["page_command"] = shlex.join(["genuq", "study", *arguments])
+    command = shlex.join(["genuq", "study", *arguments])
+    study = replace(build_study(given.store, name, out.parent, declared), page_command=command)
     page = study_page.render(study)
     files.write_text(out, page)
-    print(f"{len(study['runs']):,} runs, {len(page.encode()) / 1e6:.1f} MB. Open {out}")
+    print(f"{len(study.runs):,} runs, {len(page.encode()) / 1e6:.1f} MB. Open {out}")
     return 0

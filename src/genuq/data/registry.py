@@ -1,39 +1,34 @@
-"""The sets by the names that the configuration uses."""
+"""The register of data sets."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from genuq.data.base import Dataset
-from genuq.data.folder import image_folder
-from genuq.data.mixtures import gaussian_mixture
-from genuq.data.named import cifar10, fashion_mnist, mnist
-from genuq.errors import DataError, did_you_mean
+from genuq.parts import Part, Register
 
-DATASETS: dict[str, Callable[..., Dataset]] = {
-    "fashion_mnist": fashion_mnist,
-    "mnist": mnist,
-    "cifar10": cifar10,
-    "image_folder": image_folder,
-    "gaussian_mixture": gaussian_mixture,
-}
+
+@dataclass(frozen=True, kw_only=True)
+class DataPart(Part):
+    """A data set: a function of `split` (`train` or `test`) and its own options that returns a `Dataset`."""
+
+    group: str = "data"
+    product: ClassVar[type | None] = Dataset
+
+    @property
+    def supplied(self) -> frozenset[str]:
+        return frozenset({"split"})
+
+
+DATASETS = Register(DataPart, "genuq.data", "data.name")
 
 
 def load(name: str, split: str = "train", **options: Any) -> Dataset:
     """The set `name`; the options are those of the function of that name.
 
     Raises:
-        DataError: no such set or option (the near match is named), an option is missing, or the set cannot be read.
+        ConfigurationError: no such set or option (the near match is named), or an option is missing.
+        DataError: the set cannot be read.
     """
-    if name not in DATASETS:
-        raise DataError(f"data set '{name}' does not exist.{did_you_mean(name, DATASETS)}")
-    parameters = inspect.signature(DATASETS[name]).parameters
-    for option in options:
-        if option not in parameters:
-            raise DataError(f"data set '{name}' has no option '{option}'.{did_you_mean(option, parameters)}")
-    required = {key for key, parameter in parameters.items() if parameter.default is parameter.empty}
-    if missing := sorted(required - set(options)):
-        raise DataError(f"data set '{name}' needs {', '.join(missing)}.")
-    return DATASETS[name](split=split, **options)
+    return DATASETS.make(name, split=split, **options)

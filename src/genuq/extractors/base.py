@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -90,6 +91,13 @@ class Extractor(nn.Module):
         return features_ND
 
 
+def unchanged(points: Tensor, progress: Progress | None = None, **_: Any) -> Tensor:
+    """The identity as an embedding: reports the points (..., D) as done, as an extractor does its images."""
+    if progress is not None:
+        progress(points[..., 0].numel())
+    return points
+
+
 class FromCallable(Extractor):
     """Any function from float images (B, C, H, W) in [0, 1] to features (B, D) as an extractor.
 
@@ -106,18 +114,3 @@ class FromCallable(Extractor):
 
     def embed(self, images_BCHW: Tensor) -> Tensor:
         return self.function(images_BCHW)
-
-
-class Pixels(Extractor):
-    """The identity: an image's values in [0, 1] as its feature vector; c = identity in DIFF-UQ's pixel likelihood.
-
-    Args:
-        image_shape: (C, H, W).
-    """
-
-    def __init__(self, image_shape: Sequence[int]) -> None:
-        channels, height, width = image_shape
-        super().__init__(f"pixels-{channels}x{height}x{width}", channels * height * width)
-
-    def embed(self, images_BCHW: Tensor) -> Tensor:
-        return images_BCHW.flatten(1)

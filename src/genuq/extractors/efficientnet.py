@@ -12,8 +12,10 @@ from genuq.errors import CheckpointError, ConfigurationError
 from genuq.extractors.base import Extractor, WeightsUnavailableError
 from genuq.extractors.images import Filter, resize, to_rgb
 from genuq.extractors.lite0 import FEATURES, Lite0, fold_batch_norms, load_published
+from genuq.extractors.register import EXTRACTORS
 
 
+@EXTRACTORS.add(name="efficientnet", label="EfficientNet-Lite0")
 class EfficientNetLite0(Extractor):
     """Pooled 1280-d features of EfficientNet-Lite0, trained on ImageNet (75.1 % top-1 at 224 pixels).
 

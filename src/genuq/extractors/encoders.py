@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from genuq.extractors.register import EXTRACTORS, TimmPart
+
 
 @dataclass(frozen=True)
 class Encoder:
@@ -27,3 +29,6 @@ ENCODERS = {
     "dino": Encoder("vit_base_patch16_224.dino"),
     "dinov2": Encoder("vit_base_patch14_dinov2.lvd142m", image_size=224),
 }
+
+for _name, _label in {"clip": "CLIP", "dino": "DINO", "dinov2": "DINOv2"}.items():
+    EXTRACTORS.register(TimmPart(name=_name, label=f"{_label} (timm)", model=_name))

@@ -12,12 +12,14 @@ from genuq import files
 from genuq.errors import CheckpointError
 from genuq.extractors.base import Extractor, WeightsUnavailableError
 from genuq.extractors.images import clean_resize, to_rgb
+from genuq.extractors.register import EXTRACTORS
 
 FILE = "inception-2015-12-05.pt"
 URL = f"https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/{FILE}"
 CONNECT_SECONDS = 10
 
 
+@EXTRACTORS.add(name="inception", label="Inception-v3, clean-fid")
 class CleanFidInception(Extractor):
     """2048-d pooled features of the Inception-v3 of the original FID, after clean-fid's resizing.
 

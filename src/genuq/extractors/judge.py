@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from genuq.data import Dataset, off_mode
 from genuq.extractors import Extractor, FromCallable
-from genuq.extractors.base import Progress
+from genuq.extractors.base import unchanged
 from genuq.models.checkpoints import load_classifier
 
 
@@ -63,10 +62,3 @@ def points_judge(test_set: Dataset) -> Judge:
         embed=unchanged,
         truth=lambda points: off_mode(points, test_set),  # type: ignore[arg-type]
     )
-
-
-def unchanged(points: Tensor, progress: Progress | None = None, **_: Any) -> Tensor:
-    """The identity as an embedding: reports the points (..., D) as done, as an extractor does its images."""
-    if progress is not None:
-        progress(points[..., 0].numel())
-    return points

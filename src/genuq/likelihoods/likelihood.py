@@ -18,6 +18,7 @@ from genuq.extractors import Extractor, Pixels
 from genuq.extractors.base import Progress
 from genuq.likelihoods.draws import Variance, require_variance
 from genuq.likelihoods.gaussian import default_observation_variance, gaussian_entropy
+from genuq.likelihoods.register import LIKELIHOODS
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ class Likelihood:
         return gaussian_entropy(embeddings_NMD, self.observation_variance(embeddings_NMD).value)
 
 
+@LIKELIHOODS.add(name="semantic", label="Semantic", needs_images=True)
 class SemanticLikelihood(Likelihood):
     """Images compared by what a feature extractor sees in them; arguments as of `Likelihood`.
 

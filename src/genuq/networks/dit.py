@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genuq.networks.layers import Conditioning, require_divisible, require_image
+from genuq.networks.register import NETWORKS
 
 
 class TransformerBlock(nn.Module):
@@ -40,6 +41,7 @@ class TransformerBlock(nn.Module):
         return self.projection(attended.transpose(1, 2).reshape(batch, tokens, width))
 
 
+@NETWORKS.add(name="dit", label="Diffusion transformer (DiT)")
 class DiT(nn.Module):
     """Patches to tokens, transformer blocks, tokens to patches. The last layer is `head`, linear on tokens.
 

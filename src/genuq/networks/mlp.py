@@ -9,8 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genuq.networks.layers import Conditioning
+from genuq.networks.register import NETWORKS
 
 
+@NETWORKS.add(name="mlp", label="Residual MLP")
 class MLP(nn.Module):
     """Residual MLP conditioned on time and class; the last layer is `head`.
 

@@ -9,8 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genuq.networks.layers import Conditioning, ResidualBlock, SelfAttention, group_norm, require_image
+from genuq.networks.register import NETWORKS
 
 
+@NETWORKS.add(name="unet", label="U-Net")
 class UNet(nn.Module):
     """Residual U-Net (DDPM, ADM) conditioned on time and class.
 

@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from genuq.errors import ConfigurationError
-from genuq.metrics import rarity, realism
 from genuq.models import GenerativeModel, Sampler
 from genuq.pipeline.configured import build_sampler, is_image
-from genuq.pipeline.posteriors import MAIN_POSTERIOR, is_control
-from genuq.pipeline.run import Run
-from genuq.scores import BASELINES, FUNCTIONALS, SCORES, Entry, Watcher, entry, watch
-from genuq.store.shards import Shards
+from genuq.pipeline.inputs import PartInputs, part_inputs
+from genuq.pipeline.posteriors import is_control
+from genuq.pipeline.run import MAIN_POSTERIOR, Run
+from genuq.scores import SCORES, ScorePart, Watcher, watch
 
 WATCHED, SPENT = "score.", "evaluations."  # prefixes of a sample's columns: a score of its trajectory; what was spent
-ORACLES = tuple(name for name, known in SCORES.items() if known.kind == "oracle")
-PROPAGATED = "pixel_variance"
 KINDS = ("score", "baseline", "control", "oracle")  # in the order of the table
-OPTIONS = {  # of a baseline, by the key of the configuration
-    "aleatoric": {"window": "window", "renoisings": "repeats"},
-    "trajectory_variance": {"window": "window"},
-    "divergence": {"window": "window", "probes": "probes"},
-    "likelihood": {"likelihood_steps": "steps", "probes": "probes"},
-}
 
 
 def score_columns(run: Run) -> list[str]:
     """Names of all columns: the run's own score first, then by kind."""
     score = run.config.score
-    pixels = [] if run.config.propagator is None else [PROPAGATED]
+    pixels = [] if run.config.propagator is None else ["pixel_variance"]
     names = dict.fromkeys([score.name, *score.also, *pixels, *other_posteriors(run), *score.controls, "realism"])
     return sorted(names, key=lambda name: -1 if name == score.name else KINDS.index(entry_of(run, name).kind))
 
@@ -45,17 +35,39 @@ def other_posteriors(run: Run) -> list[str]:
     return [name for name in run.posteriors() if name != MAIN_POSTERIOR]
 
 
-def entry_of(run: Run, name: str) -> Entry:
+def entry_of(run: Run, name: str) -> ScorePart:
     """What is known of a column; that of a posterior beside the run's own is the functional of its draws."""
     if name not in other_posteriors(run):
-        return SCORES[name]
-    label = f"{SCORES[functional_of(run)].label}: {name.replace('_', ' ').replace('posthoc', 'post-hoc')}"
-    return Entry(label, "control" if is_control(run.posteriors()[name]) else "score", "draws")
+        return SCORES.get(name)
+    own = SCORES.get(functional_of(run))
+    label = f"{own.label}: {name.replace('_', ' ').replace('posthoc', 'post-hoc')}"
+    return replace(own, name=name, label=label, kind="control" if is_control(run.posteriors()[name]) else "score")
+
+
+def of_source(run: Run, *sources: str) -> dict[str, ScorePart]:
+    """The columns that are made from one of these, but for posteriors beside the run's own."""
+    names = [name for name in score_columns(run) if name not in other_posteriors(run)]
+    return {name: SCORES.get(name) for name in names if SCORES.get(name).source in sources}
+
+
+def options_of(run: Run, name: str) -> dict[str, Any]:
+    """The options of a score as the configuration has them."""
+    return SCORES.get(name).chosen(run.plain("score")["score"])
+
+
+def score_inputs(run: Run, name: str) -> PartInputs:
+    """A score with its options, as stages declare it."""
+    return part_inputs(SCORES.get(name), options_of(run, name))
+
+
+def inputs_of_source(run: Run, *sources: str) -> dict[str, PartInputs]:
+    """The columns that are made from one of these sources, as stages declare them."""
+    return {name: score_inputs(run, name) for name in of_source(run, *sources)}
 
 
 def functional_of(run: Run) -> str:
     """The functional of the draws of controls and other posteriors: the run's own, or the entropy if it has none."""
-    return run.config.score.name if run.config.score.name in FUNCTIONALS else "entropy"
+    return run.config.score.name if SCORES.get(run.config.score.name).source == "draws" else "entropy"
 
 
 def check_columns(run: Run) -> None:
@@ -66,47 +78,44 @@ def check_columns(run: Run) -> None:
         ("score.controls", run.config.score.controls),
     ):
         for name in names:
-            if entry(name, key).needs_images and not is_image(run):
+            known = SCORES.get(name, key)
+            if known.needs_images and not is_image(run):
                 raise ConfigurationError(f"{key}: '{name}' needs images; remove it for points.")
-            if name == PROPAGATED and run.config.propagator is None:
+            if known.source == "propagation" and run.config.propagator is None:
                 raise ConfigurationError(
                     f"{key}: '{name}' needs a propagator: add propagator=trajectory, for instance."
                 )
+            known.resolve()
 
 
 def check_watchers(run: Run, model: GenerativeModel) -> None:
     """Raise ConfigurationError for options with which a baseline cannot watch this sampler."""
-    for build in watchers(watched_settings(run)).values():
+    for build in watchers(watched_inputs(run)).values():
         build(model, build_sampler(run), [0])
 
 
-def watched_settings(run: Run) -> dict[str, dict[str, Any]]:
+def watched_inputs(run: Run) -> dict[str, PartInputs]:
     """The baselines that watch the sampler, with their options."""
-    settings = {}
-    for name in score_columns(run):
-        if name in BASELINES:
-            chosen = {option: run.config.score[key] for key, option in OPTIONS[name].items()}
-            settings[name] = {k: tuple(v) if k == "window" else v for k, v in chosen.items() if v is not None}
-    return settings
+    return inputs_of_source(run, "trajectory")
 
 
-def watchers(baselines: Mapping[str, Mapping[str, Any]]) -> dict[str, Callable[..., Watcher]]:
-    """What watches the sampler, from `watched_settings`."""
-    return {name: partial(BASELINES[name], **options) for name, options in baselines.items()}
+def watchers(baselines: Mapping[str, PartInputs]) -> dict[str, Callable[..., Watcher]]:
+    """What watches the sampler, by name."""
+    return {name: partial(SCORES.get(name).make, **part.options) for name, part in baselines.items()}
 
 
 def watched(
     model: GenerativeModel,
     sampler: Sampler,
     indices: Sequence[int],
-    baselines: Mapping[str, Mapping[str, Any]],
+    baselines: Mapping[str, PartInputs],
     progress: Callable[[int], None],
 ) -> dict[str, Tensor]:
     """The unperturbed samples as `image`, with the columns of what watched them and of what it cost.
 
     Args:
         indices: of the samples.
-        baselines: of `watched_settings`.
+        baselines: that watch.
         progress: called with the passes done.
     """
     record = watch(model, sampler, indices, watchers(baselines), progress)
@@ -124,24 +133,18 @@ def is_version(name: str) -> bool:
     return name not in ("index", "class") and not name.startswith((WATCHED, SPENT))
 
 
-def oracle(name: str, judged: Mapping[str, Tensor], k: int) -> Tensor:
-    """What filtering with real data at hand would do, in the judge's space: minus realism, or rarity.
-
-    Off the manifold, where rarity is not defined, a sample counts as rarer than all others.
-    """
-    real, fake = judged["real"], judged["image"]
-    return -realism(real, fake, k).double() if name == "realism" else rarity(real, fake, k).nan_to_num(math.inf)
+def draws_scored(run: Run, name: str) -> str:
+    """The set of draws that a column is of: a score of draws is of the main posterior's, all others of their own."""
+    is_main = entry_of(run, name).source == "draws" and name not in other_posteriors(run)
+    return MAIN_POSTERIOR if is_main else name
 
 
-def cost(name: str, samples: Mapping[str, Tensor], propagated: Path | None) -> float:
+def cost(charged_to: str, samples: Mapping[str, Tensor]) -> float:
     """Network evaluations of one sample that a score took beside those of sampling, as counted.
 
     Args:
+        charged_to: what they were counted under.
         samples: of the sample stage.
-        propagated: artefact of the propagation, where there is one.
     """
-    if name == PROPAGATED:
-        assert propagated is not None
-        return float(Shards(propagated).read("evaluations").mean())
-    column = samples.get(f"{SPENT}{MAIN_POSTERIOR if name in FUNCTIONALS else name}")
+    column = samples.get(f"{SPENT}{charged_to}")
     return 0.0 if column is None else float(column.mean())

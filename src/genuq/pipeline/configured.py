@@ -8,25 +8,26 @@ from typing import Any
 
 from genuq import files
 from genuq.data import Dataset
-from genuq.extractors import Extractor
+from genuq.extractors import EXTRACTORS, Extractor
 from genuq.extractors.judge import Judge
-from genuq.likelihoods import Likelihood
-from genuq.likelihoods.points import PointLikelihood
+from genuq.likelihoods import LIKELIHOODS, Likelihood, PointLikelihood
 from genuq.models import GenerativeModel, Sampler
 from genuq.models.checkpoints import reference_path
-from genuq.pipeline.parts import (
+from genuq.pipeline.contents import fingerprint_in
+from genuq.pipeline.inputs import (
     DataInputs,
     ExtractorInputs,
     JudgeInputs,
     LikelihoodInputs,
     ModelInputs,
-    PartInputs,
     SamplerInputs,
     load_split,
+    part_inputs,
     untrained,
 )
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import upstream
+from genuq.solvers import SOLVERS
 from genuq.store.artefact import MANIFEST
 from genuq.store.upstream import FileContent, Upstream
 
@@ -39,8 +40,13 @@ def data_inputs(run: Run, *splits: str) -> DataInputs:
 
 
 def content_of(run: Run, split: str) -> str:
-    """The fingerprint of one split."""
-    return (training_set(run) if split == "train" else test_set(run)).fingerprint
+    """The fingerprint of one split, which the store remembers by the state of its files."""
+    dataset = training_set(run) if split == "train" else test_set(run)
+    if dataset.folder is not None:
+        run.read[str(dataset.folder.absolute())] = files.state_of(dataset.folder)
+    read_as = run.plain("seed", "data") | {"split": dataset.split}
+    key = ["content", read_as, split]
+    return run.memory(key, lambda: fingerprint_in(run.store, dataset, read_as, run.keeps_contents))
 
 
 def training_set(run: Run) -> Dataset:
@@ -76,7 +82,15 @@ def description_of(run: Run) -> dict[str, Any]:
 def model_inputs(run: Run) -> ModelInputs:
     """The model that the stages after the training use."""
     description = description_of(run)
-    return ModelInputs(weights_of(run), run.config.model.head, None, description, run.device, run.memory)
+    autoencoder = None if run.trains else autoencoder_content(run)  # a training's fingerprint covers it
+    return ModelInputs(weights_of(run), run.config.model.head, autoencoder, description, run.device, run.memory)
+
+
+def autoencoder_content(run: Run) -> str | None:
+    """The digest of the folder of diffusers' that holds the model's autoencoder; None where no folder does."""
+    autoencoder = run.config.model.autoencoder
+    path = None if autoencoder is None else autoencoder.path
+    return None if path is None or not Path(path).expanduser().is_dir() else run.sha256_of_folder(path)
 
 
 def weights_of(run: Run) -> Upstream | FileContent:
@@ -117,7 +131,7 @@ def architecture_of(run: Run) -> GenerativeModel:
 def sampler_inputs(run: Run) -> SamplerInputs:
     """How the run draws its samples."""
     settings = run.config.sampler
-    solver = PartInputs(settings.name, {} if settings.eta is None else {"eta": settings.eta})
+    solver = part_inputs(SOLVERS.get(settings.name), {} if settings.eta is None else {"eta": settings.eta})
     return SamplerInputs(
         solver=solver,
         steps=settings.steps,
@@ -136,13 +150,12 @@ def build_sampler(run: Run) -> Sampler:
 
 
 def extractor_inputs(run: Run, name: str, options: Mapping[str, Any]) -> ExtractorInputs:
-    """An extractor by name, its checkpoint by content; `pixels` takes its size from the data."""
+    """An extractor by name for samples of the data's shape, its checkpoint by content."""
+    part = EXTRACTORS.get(name)
     own = {key: value for key, value in options.items() if key != "checkpoint"}
-    if name == "pixels":
-        own = {"image_shape": tuple(training_set(run).shape), **own}
     path = options.get("checkpoint")
     checkpoint = None if path is None else FileContent(run.sha256(path), Path(path))
-    return ExtractorInputs(name, own, checkpoint, run.memory)
+    return ExtractorInputs(part_inputs(part, own), tuple(training_set(run).shape), checkpoint, name, run.memory)
 
 
 def named_extractor(run: Run, name: str) -> Extractor:
@@ -152,12 +165,13 @@ def named_extractor(run: Run, name: str) -> Extractor:
 
 def likelihood_inputs(run: Run) -> LikelihoodInputs:
     """The run's likelihood, without the variance of its observations."""
-    settings, shape = run.plain("likelihood")["likelihood"], tuple(training_set(run).shape)
-    if settings["name"] == "pixel":
-        return LikelihoodInputs("pixel", None, False, shape)
-    name = settings["extractor"]
-    extractor = None if name is None else extractor_inputs(run, name, settings["options"])
-    return LikelihoodInputs(settings["name"], extractor, settings["normalise"], shape)
+    settings = run.plain("likelihood")["likelihood"]
+    part, name = LIKELIHOODS.get(settings["name"]), settings["extractor"]
+    keys = [key for key in part.option_names if key != "observation_variance" and settings.get(key) is not None]
+    embeds = part.needs_extractor and name is not None
+    extractor = extractor_inputs(run, name, settings["options"]) if embeds else None
+    inputs = part_inputs(part, {key: settings[key] for key in keys})
+    return LikelihoodInputs(inputs, extractor, tuple(training_set(run).shape))
 
 
 def build_likelihood(run: Run) -> Likelihood | PointLikelihood:

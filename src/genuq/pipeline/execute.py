@@ -81,5 +81,5 @@ def conclude(run: Run) -> None:
     """Leave the run's record in the store, and the stamp of a sweep's job."""
     write_record(run.store, record_of(run))
     if run.job.sweep is not None:
-        path = finished.stamp_path(run.store, run.job.sweep, run.job.overrides)
+        path = finished.stamp_path(run.store, run.job.sweep, run.job.overrides, run.job.options)
         finished.write_stamp(path, run.store, {run.folder / name: run.path(name) for name in asked(run)}, run.read)

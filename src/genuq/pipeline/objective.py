@@ -7,15 +7,15 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from genuq import files
+from genuq.analysis.metrics import CURVES
 from genuq.analysis.numbers import numbers_of
-from genuq.analysis.subsets import METRICS
+from genuq.analysis.results import read_evaluation
 from genuq.errors import ArtefactError, ConfigurationError, did_you_mean
 from genuq.pipeline.columns import score_columns
 from genuq.pipeline.run import Run
 
-MEASURES = ("auroc", "ause", "spearman", "evaluations", *(f"{metric}_gain" for metric in METRICS))  # of a column
-OF_ALL_SAMPLES = (*METRICS, "sample_accuracy")
+MEASURES = ("auroc", "ause", "spearman", "evaluations", *(f"{metric}_gain" for metric in CURVES))  # of a column
+OF_ALL_SAMPLES = (*CURVES, "sample_accuracy")
 
 
 def check_objective(run: Run) -> None:
@@ -44,7 +44,7 @@ def value_of(config: DictConfig, folder: Path) -> float | None:
     name = config.objective
     if name is None:
         return None
-    numbers = numbers_of(files.read_json(folder / "evaluate" / "evaluation.json"))
+    numbers = numbers_of(read_evaluation(folder / "evaluate"))
     if not math.isfinite(value := numbers.get(name, math.nan)):
         raise ArtefactError(f"objective = '{name}' could not be computed for {folder}; it has {', '.join(numbers)}.")
     return value

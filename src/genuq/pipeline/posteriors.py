@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from torch import nn
 from genuq import posteriors
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.models import GenerativeModel
-from genuq.pipeline.run import Run
+from genuq.pipeline.run import MAIN_POSTERIOR, Run
 from genuq.posteriors import (
     ChosenScale,
     FitResult,
@@ -27,8 +26,7 @@ from genuq.posteriors.fitting.held_out import HeldOutSums
 from genuq.scores import SCORES
 
 FITTED = "posterior.safetensors"
-MAIN_POSTERIOR = "draws"  # what the run's own posterior is called among all of them
-RESERVED = {MAIN_POSTERIOR, "posterior", "unperturbed", "image", "index", "class", "real", *SCORES}
+RESERVED = {MAIN_POSTERIOR, "posterior", "unperturbed", "image", "index", "class", "real"}  # and the scores' names
 NOISES = (IsotropicNoise.kind, NetworkNoise.kind)  # posteriors that know no data
 OPTIONS = (
     "convention",
@@ -52,7 +50,7 @@ def in_order(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def of_members(settings: Mapping[str, Any]) -> bool:
     """Whether a posterior is fitted to whole sets of weights."""
-    return posteriors.KINDS[settings["name"]].source == "weights"
+    return posteriors.POSTERIORS[settings["name"]].source == "weights"
 
 
 def size_from_exact(settings: Mapping[str, Any]) -> bool:
@@ -73,10 +71,10 @@ def size_source(settings: Mapping[str, Any]) -> str | None:
 def settings_of(run: Run, name: str) -> FitSettings:
     """The fit of one posterior as the configuration has it, without what its kind does not know."""
     settings = run.posteriors()[name]
-    kind = posteriors.KINDS[settings["name"]]
+    kind = posteriors.POSTERIORS[settings["name"]]
     read = ["held_out", "repeats", "batch_size", "time_bins"]
     read += ["images"] if kind.source == "images" else []
-    read += ["fisher_draws"] if issubclass(kind, LayersPosterior) else []
+    read += ["fisher_draws"] if issubclass(kind.resolve(), LayersPosterior) else []
     return FitSettings(
         kind=settings["name"],
         seed=run.config.seed,
@@ -88,7 +86,7 @@ def settings_of(run: Run, name: str) -> FitSettings:
 
 def own_options(kind: str) -> list[str]:
     """The keys of the configuration that this kind's constructor takes."""
-    known = inspect.signature(posteriors.KINDS[kind]).parameters
+    known = posteriors.POSTERIORS[kind].option_names
     return [key for key in OPTIONS if key in known]
 
 
@@ -104,15 +102,12 @@ def key_of(name: str) -> str:
 def check_posteriors(run: Run) -> None:
     """Raise ConfigurationError for kinds that do not exist, or sizes to be taken from none of the run's posteriors."""
     for name in run.config.beside:
-        if name in RESERVED:
+        if name in RESERVED or name in SCORES:
             raise ConfigurationError(f"beside.{name}: this name means something else; choose another.")
     settings = run.posteriors()
     for name, entry in settings.items():
         key = key_of(name)
-        if entry["name"] not in posteriors.KINDS:
-            raise ConfigurationError(
-                f"{key}.name: '{entry['name']}' does not exist.{did_you_mean(entry['name'], posteriors.KINDS)}"
-            )
+        posteriors.POSTERIORS.get(entry["name"], f"{key}.name").resolve()
         check_options(entry, key)
         check_size(settings, name)
         scale_options(entry)
@@ -150,7 +145,7 @@ def check_size(settings: Mapping[str, Mapping[str, Any]], name: str) -> None:
             f"{key}.match: '{entry['match']}' is no posterior of this run that could lend its size."
             + did_you_mean(other, ["posterior", *sources])
         )
-    if entry["name"] == IsotropicNoise.kind and posteriors.KINDS[settings[other]["name"]].scope != "head":
+    if entry["name"] == IsotropicNoise.kind and posteriors.POSTERIORS[settings[other]["name"]].scope != "head":
         raise ConfigurationError(
             f"{key}.match: '{entry['match']}' moves other layers than the head too. Use isotropic_network."
         )

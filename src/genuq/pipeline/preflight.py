@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from genuq import solvers
 from genuq.analysis import EvaluationSettings, check_independence
 from genuq.analysis.retention import descending_fractions, require_samples
 from genuq.errors import ConfigurationError, did_you_mean
@@ -20,7 +19,8 @@ from genuq.pipeline.stages.evaluate import scoring_space
 from genuq.pipeline.stages.members import check_members
 from genuq.pipeline.stages.propagate import check_propagator
 from genuq.pipeline.tracker import check_logger
-from genuq.scores import CONTROLS, SCORES
+from genuq.scores import SCORES
+from genuq.solvers import SOLVERS
 from genuq.training.trainer import check_trainer
 
 
@@ -77,15 +77,16 @@ def check_names(run: Run) -> None:
     """Names that no schema can check: stages, posterior, functionals, controls, solver."""
     known: dict[str, tuple[Iterable[str], Collection[str]]] = {
         "stages": (run.config.stages, STAGES),
-        "score.name": ([run.config.score.name], SCORES),
-        "score.also": (run.config.score.also, SCORES),
-        "score.controls": (run.config.score.controls, CONTROLS),
-        "sampler.name": ([run.config.sampler.name], solvers.SOLVERS),
+        "score.controls": (run.config.score.controls, SCORES.names(kind="control")),
     }
     for key, (names, candidates) in known.items():
         for name in names:
             if name not in candidates:
                 raise ConfigurationError(f"{key}: '{name}' does not exist.{did_you_mean(name, candidates)}")
+    SCORES.get(run.config.score.name)
+    for name in run.config.score.also:
+        SCORES.get(name, "score.also")
+    SOLVERS.get(run.config.sampler.name)
     check_posteriors(run)
 
 

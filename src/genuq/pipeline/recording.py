@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
-from genuq import files
 from genuq.analysis.numbers import numbers_of
+from genuq.analysis.results import RunResults, read_evaluation
+from genuq.config import neutral
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import STAGES
 from genuq.store.artefact import fingerprint
 from genuq.store.records import RunRecord
-
-NEUTRAL = ("report",)  # stages that change none of a run's numbers
 
 
 def record_of(run: Run) -> RunRecord:
@@ -24,7 +22,7 @@ def record_of(run: Run) -> RunRecord:
         if name in run.config.stages and stage.applies(run):
             stage.folder(run)
     made = {name: folder for name, folder in run.artefacts.items() if folder.is_current()}
-    identity = {name: folder.fingerprint for name, folder in run.artefacts.items() if name not in NEUTRAL}
+    identity = {name: folder.fingerprint for name, folder in run.artefacts.items() if name not in neutral.STAGES}
     return RunRecord(
         study=run.study,
         name=run.job.name or run.config.name,
@@ -35,12 +33,11 @@ def record_of(run: Run) -> RunRecord:
         config=run.plain(),
         artefacts={name: str(folder.path.relative_to(run.store)) for name, folder in run.artefacts.items()},
         seconds={name: folder.manifest()["seconds"] for name, folder in made.items()},
-        results=results_of(run) if "evaluate" in made else {},
+        results=results_of(run) if "evaluate" in made else None,
         folder=os.path.relpath(run.folder.absolute(), run.store),
     )
 
 
-def results_of(run: Run) -> dict[str, Any]:
-    evaluation = files.read_json(run.path("evaluate") / "evaluation.json")
-    summary, judge = evaluation["summary"], evaluation["judge"]
-    return {"summary": summary, "judge": judge, "numbers": numbers_of(evaluation)}
+def results_of(run: Run) -> RunResults:
+    evaluation = read_evaluation(run.path("evaluate"))
+    return RunResults(evaluation.summary, evaluation.judge, numbers_of(evaluation))

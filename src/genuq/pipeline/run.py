@@ -14,12 +14,13 @@ from omegaconf import DictConfig, OmegaConf
 from genuq import files
 from genuq.config.job import Job
 from genuq.errors import ArtefactError, ConfigurationError
-from genuq.files import stat_of
 from genuq.parallel.hardware import Hardware
+from genuq.pipeline.inputs import available
 from genuq.pipeline.memory import Memory
-from genuq.pipeline.parts import available
 from genuq.pipeline.tracker import NoTracker, Tracker
 from genuq.store.artefact import StageFolder
+
+MAIN_POSTERIOR = "draws"  # what the draws of the main posterior are called among all of them
 
 
 @dataclass
@@ -34,7 +35,7 @@ class Run:
         artefacts: those of the stages, once they were asked for.
         verified: stages whose artefacts were read through and found whole.
         tracker: looks on.
-        read: size and time of change of the files outside the store that the artefacts depend on.
+        read: state (`files.state_of`) of the files and folders outside the store that the artefacts depend on.
         memory: of what was opened for one stage, for the others.
         inputs: what the stages declare, once they were asked for.
     """
@@ -45,10 +46,15 @@ class Run:
     job: Job = field(default_factory=Job)
     artefacts: dict[str, StageFolder] = field(default_factory=dict)
     verified: set[str] = field(default_factory=set)
-    read: dict[str, list[int]] = field(default_factory=dict)
+    read: dict[str, list[int | str]] = field(default_factory=dict)
     tracker: Tracker = field(default_factory=NoTracker)
     memory: Memory = field(default_factory=Memory)
     inputs: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def keeps_contents(self) -> bool:
+        """Whether the store is to remember the fingerprints of its data."""
+        return True
 
     @property
     def store(self) -> Path:
@@ -69,8 +75,14 @@ class Run:
         path = Path(path).expanduser().absolute()
         if not path.is_file():
             raise ConfigurationError(f"{path} does not exist, but the configuration names it. Correct the path.")
-        self.read[str(path)] = stat_of(path)
+        self.read[str(path)] = files.state_of(path)
         return _sha256(path, *self.read[str(path)])
+
+    def sha256_of_folder(self, path: str | Path) -> str:
+        """Of the names and bytes of all files of a folder that an artefact depends on; remembered."""
+        path = Path(path).expanduser().absolute()
+        self.read[str(path)] = files.state_of(path)
+        return _sha256_of_folder(path, *self.read[str(path)])
 
     def path(self, stage: str) -> Path:
         """The artefact of a stage whose turn has come, or that an input of it depends on."""
@@ -98,8 +110,11 @@ class Run:
 
     def plain(self, *groups: str) -> dict[str, Any]:
         """The named parts of the configuration as plain data; all of it without names."""
-        whole: Any = OmegaConf.to_container(self.config, resolve=True)
-        return {group: whole[group] for group in groups or whole}
+        parts = {group: self.config[group] for group in groups or [str(key) for key in self.config]}
+        return {
+            group: OmegaConf.to_container(part, resolve=True) if OmegaConf.is_config(part) else part
+            for group, part in parts.items()
+        }
 
     @property
     def device(self) -> torch.device:
@@ -116,13 +131,19 @@ class Run:
     def posteriors(self) -> dict[str, Any]:
         """The settings of every posterior by the name of its draws: `draws` for the main one, then the others."""
         groups = self.plain("posterior", "beside")
-        return {"draws": groups["posterior"], **(groups["beside"] or {})}
+        return {MAIN_POSTERIOR: groups["posterior"], **(groups["beside"] or {})}
 
 
 @cache
-def _sha256(path: Path, size: int, changed: int) -> str:
+def _sha256(path: Path, *state: int | str) -> str:
     """Once for every state of a file."""
     return files.sha256(path)
+
+
+@cache
+def _sha256_of_folder(path: Path, *state: int | str) -> str:
+    """Once for every state of a folder."""
+    return files.sha256_of_folder(path)
 
 
 def hardware_of(run: Run, shards: bool = False) -> Hardware:

@@ -11,7 +11,7 @@ from torch import Tensor
 from genuq import files
 from genuq.display import Display
 from genuq.parallel import collectives
-from genuq.pipeline.parts import SamplerInputs
+from genuq.pipeline.inputs import SamplerInputs
 from genuq.store.artefact import StageFolder
 from genuq.store.shards import shard_name
 

@@ -11,6 +11,7 @@ from genuq.display import Display
 from genuq.errors import ArtefactError
 from genuq.identity import declared, identity_of
 from genuq.parallel import collectives
+from genuq.pipeline import reasons
 from genuq.pipeline.run import Run
 from genuq.store.artefact import StageFolder
 from genuq.store.once import make_once
@@ -89,6 +90,8 @@ class Stage(ABC, Generic[Inputs]):
         """Make the artefact unless it is there, and leave a link to it in the run's folder; in all processes alike."""
         folder, inputs, first = self.folder(run), self.declared(run), collectives.is_first_process()
         if first:
+            if not folder.is_current():
+                self.say_why(run, folder, display)
             run.link(self.name)
 
         def work() -> Mapping[str, Any]:
@@ -99,6 +102,12 @@ class Stage(ABC, Generic[Inputs]):
         make_once(folder, work, self.name, display, self.shared)
         if first:
             run.tracker.observe(run, self.name, folder, display)
+
+    def say_why(self, run: Run, folder: StageFolder, display: Display) -> None:
+        """Say what differs from the artefact that the run's folder has a link to, if it has one of another identity."""
+        before = reasons.identity_of(run.folder / self.name)
+        if reason := reasons.why_anew(before, folder, run.store, run.artefacts.values()):
+            display.say(f"{self.name}: made anew: {reason}")
 
 
 STAGES: dict[str, Stage[Any]] = {}

@@ -10,11 +10,12 @@ from typing import Any
 from genuq import posteriors
 from genuq.analysis.bins import most_bins
 from genuq.analysis.retention import descending_fractions
+from genuq.applications.finished_run import EXAMPLES
 from genuq.models import Autoencoder, VAEAutoencoder
 from genuq.pipeline.columns import score_columns
 from genuq.pipeline.configured import build_likelihood, is_image, test_set, training_set, untrained_model
-from genuq.pipeline.posteriors import MAIN_POSTERIOR, of_members, settings_of, size_from_exact, size_source
-from genuq.pipeline.stages.applications import EXAMPLES
+from genuq.pipeline.posteriors import of_members, settings_of, size_from_exact, size_source
+from genuq.pipeline.run import MAIN_POSTERIOR
 from genuq.pipeline.stages.members import member_settings, reference_name
 from genuq.pipeline.stages.witnesses import asks_witnesses
 from genuq.planning import footprint
@@ -136,8 +137,9 @@ def of_fit(run: PlannedRun) -> Work:
 
 def _curves(entry: Mapping[str, Any]) -> int:
     """Bytes of the curves by which the scale was chosen."""
-    kind = posteriors.KINDS[entry["name"]]
-    curved = issubclass(kind, CurvaturePosterior) and kind.kind != "isotropic" and entry["prior_precision"] is None
+    kind = posteriors.POSTERIORS[entry["name"]]
+    curvature = issubclass(kind.resolve(), CurvaturePosterior) and kind.name != "isotropic"
+    curved = curvature and entry["prior_precision"] is None
     factors = len(FACTORS if kind.scope == "head" else DRAWN_FACTORS) * (entry["criterion"] == "predictive")
     return footprint.EVIDENCE * curved + 2 * footprint.NUMBER * factors
 
@@ -165,12 +167,12 @@ def fit_evaluations(settings: FitSettings, kind: str, by_exact: bool = False) ->
     Over several layers numbers are sent back from the prediction: for every draw of the Fisher, and twice for a
     held-out image. Over the head alone they pass a rearrangement, and nothing of the network.
     """
-    known, total = posteriors.KINDS[ExactLastLayerLaplace.kind if by_exact else kind], _Sum()
+    known, total = posteriors.POSTERIORS[ExactLastLayerLaplace.kind if by_exact else kind], _Sum()
     layers = known.scope == "network" and known.source == "images"
     finds_dropout = kind == "mc_dropout" and not settings.options
     if known.scope == "head" or layers or finds_dropout:
         total.add("probe", min(PROBED, settings.fitting_images))
-    if issubclass(known, CurvaturePosterior):
+    if issubclass(known.resolve(), CurvaturePosterior):
         rows = settings.images * settings.repeats
         total.add("curvature", rows, rows * settings.fisher_draws * layers)
     held_out = settings.held_out * settings.repeats

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from genuq import posteriors, propagators
 from genuq.applications import attempt, augment, guide
 from genuq.extractors import FromCallable
+from genuq.identity import identity_of
 from genuq.likelihoods import Likelihood
 from genuq.models import GenerativeModel, Sampler, metered
-from genuq.pipeline.columns import watched_settings, watchers
+from genuq.pipeline.columns import watched_inputs, watchers
 from genuq.pipeline.configured import build_sampler, is_image, training_set, untrained_model
 from genuq.pipeline.stages.applications import settings_of as application_settings
 from genuq.pipeline.stages.propagate import SHARED, default_propagator, propagator_of
@@ -87,11 +88,11 @@ def remembered(run: PlannedRun, what: str, settings: Any, count: Callable[[], An
 
 def watched_counts(run: PlannedRun) -> dict[str, Count]:
     """Of sampling itself, and of each of the baselines that watch it, by name."""
-    return remembered(run, "watched", watched_settings(run), lambda: _watched_counts(run))
+    return remembered(run, "watched", identity_of(watched_inputs(run)), lambda: _watched_counts(run))
 
 
 def _watched_counts(run: PlannedRun) -> dict[str, Count]:
-    model, sampler, build = stand_in(run), sampler_of(run), watchers(watched_settings(run))
+    model, sampler, build = stand_in(run), sampler_of(run), watchers(watched_inputs(run))
     plain = watch(model, sampler, [0], {}).evaluations["sampling"]
     counts = {"sampling": Count(plain)}
     for name, watcher in build.items():
@@ -154,7 +155,7 @@ def moves_head_alone(run: PlannedRun) -> bool:
     """Whether the run's own posterior leaves everything but the head as it is."""
     layers = run.config.posterior.layers
     named = layers is not None and list(layers) in (["head"], [untrained_model(run).head_name])
-    return posteriors.KINDS[run.config.posterior.name].scope == "head" or named
+    return posteriors.POSTERIORS[run.config.posterior.name].scope == "head" or named
 
 
 def stand_in_posterior(run: PlannedRun, model: GenerativeModel) -> Posterior:
@@ -190,6 +191,11 @@ def _applied(run: PlannedRun, samples: int) -> tuple[float, float]:
     with metered(model) as meter:
         MAKERS[run.config.application.name](run, model, likelihood, list(range(samples)))
     return float(sum(meter.evaluations.values())), seen / samples
+
+
+def propagator_at_cut(run: PlannedRun) -> propagators.Propagator:
+    """That of the run's application."""
+    return default_propagator(run.config.application.propagator, run.config.posterior.draws)
 
 
 def _augment(run: PlannedRun, model: GenerativeModel, likelihood: Likelihood, indices: list[int]) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from genuq import posteriors
 from genuq.models import head_candidates
 from genuq.networks import Classifier
-from genuq.pipeline.columns import SPENT, WATCHED, score_columns, watched_settings
+from genuq.pipeline.columns import SPENT, WATCHED, of_source, score_columns, watched_inputs
 from genuq.pipeline.configured import (
     architecture_of,
     build_likelihood,
@@ -28,7 +28,7 @@ from genuq.pipeline.configured import (
 from genuq.pipeline.posteriors import NOISES, OPTIONS, has_size, of_members, size_source
 from genuq.pipeline.stages.embed import JUDGED
 from genuq.pipeline.stages.members import member_settings, reference_name
-from genuq.pipeline.stages.sample import draws_of, jitters
+from genuq.pipeline.stages.sample import draws_of
 from genuq.planning.planned import PlannedRun
 from genuq.posteriors import PosthocEnsemble
 from genuq.posteriors.low_rank import weight_name
@@ -96,12 +96,12 @@ def of_shards(run: PlannedRun, shapes: Mapping[str, tuple[str, tuple[int, ...]]]
 
 def versions(run: PlannedRun) -> dict[str, int]:
     """M of every set of versions that the sampler makes beside the unperturbed samples, by name."""
-    names = [*run.posteriors(), *(["isotropic"] if "isotropic" in score_columns(run) else [])]
-    return {name: draws_of(run, name) for name in (*names, *(["jitter"] if jitters(run) else []))}
+    names = [*run.posteriors(), *of_source(run, "weights"), *of_source(run, "initial_noise")]
+    return {name: draws_of(run, name) for name in names}
 
 
 def of_samples(run: PlannedRun) -> int:
-    watched, shape = list(watched_settings(run)), tuple(training_set(run).shape)
+    watched, shape = list(watched_inputs(run)), tuple(training_set(run).shape)
     spent = ("sampling", *watched, *versions(run))
     return of_shards(
         run,
@@ -131,7 +131,7 @@ def of_propagation(run: PlannedRun) -> int:
 
 def embedded(run: PlannedRun) -> dict[str, int]:
     """How many images of each sample the likelihood embeds, by the name of their set."""
-    noise = {"direct_noise": run.config.posterior.draws} if "direct_noise" in score_columns(run) else {}
+    noise = dict.fromkeys(of_source(run, "noised_image"), run.config.posterior.draws)
     return versions(run) | noise
 
 
@@ -218,8 +218,8 @@ def _of_curvature(run: PlannedRun, entry: Mapping[str, Any]) -> tuple[int, int]:
     key = ["posterior shapes", description_of(run), entry["name"], options]
     shapes: Shapes = run.memory(key, lambda: _posterior_shapes(model, entry["name"], options))
     own = of_safetensors(shapes, {"kind": " " * 600})
-    streamed = posteriors.KINDS[entry["name"]].source == "images" and size_source(entry) is None
-    head = posteriors.KINDS[entry["name"]].scope == "head"
+    streamed = posteriors.POSTERIORS[entry["name"]].source == "images" and size_source(entry) is None
+    head = posteriors.POSTERIORS[entry["name"]].scope == "head"
     inputs = model.head.weight[0].numel() + (model.head.bias is not None)  # type: ignore[index]
     held_out = 8 * inputs**2 * entry["time_bins"] if head else 0
     return own, (own * entry["time_bins"] + held_out) if streamed else 0

@@ -25,6 +25,10 @@ class PlannedRun(Run):
     def plain(self, *groups: str) -> dict[str, Any]:
         return {group: deepcopy(self._whole[group]) for group in groups or self._whole}
 
+    @property
+    def keeps_contents(self) -> bool:
+        return False
+
     def network_like(self) -> dict[str, Any]:
         """What sets the time of an evaluation of the run's network: runs that agree in it take as long for one."""
         description = description_of(self)

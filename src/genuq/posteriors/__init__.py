@@ -7,20 +7,21 @@ from genuq.posteriors.dataless import MAP
 from genuq.posteriors.diagonal import DiagonalLaplace
 from genuq.posteriors.dropout import MCDropout
 from genuq.posteriors.exact import ExactLastLayerLaplace
-from genuq.posteriors.fitting.fitting import KINDS, FitResult, FitSettings, build, fit, fit_by, isotropic_like, load
+from genuq.posteriors.fitting.fitting import FitResult, FitSettings, build, fit, fit_by, isotropic_like, load
 from genuq.posteriors.fitting.scale import ChosenScale, ScaleOptions
 from genuq.posteriors.kfac import KFACLaplace
 from genuq.posteriors.last_layer import LastLayerPosterior
 from genuq.posteriors.many import ManyDraws
 from genuq.posteriors.members import DeepEnsemble, MembersPosterior, PosthocEnsemble
 from genuq.posteriors.network_noise import NetworkNoise
+from genuq.posteriors.register import POSTERIORS, PosteriorPart
 from genuq.posteriors.subnetwork import SubnetworkLaplace
 from genuq.posteriors.swag import Swag
 from genuq.posteriors.swap import swapped
 
 __all__ = [
-    "KINDS",
     "MAP",
+    "POSTERIORS",
     "ChosenScale",
     "CurvaturePosterior",
     "DeepEnsemble",
@@ -37,6 +38,7 @@ __all__ = [
     "MembersPosterior",
     "NetworkNoise",
     "Posterior",
+    "PosteriorPart",
     "PosthocEnsemble",
     "Scale",
     "ScaleOptions",

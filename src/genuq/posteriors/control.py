@@ -11,8 +11,14 @@ from genuq.errors import ConfigurationError
 from genuq.posteriors.base import Posterior, Scale
 from genuq.posteriors.curvature.head import for_variances
 from genuq.posteriors.last_layer import LastLayerPosterior
+from genuq.posteriors.register import POSTERIORS
 
 
+@POSTERIORS.add(
+    label="Isotropic noise",
+    description="A control: noise of one size in all weights of the last layer, which knows no data.",
+    kind="control",
+)
 class IsotropicNoise(LastLayerPosterior):
     """N(w_map, I / lambda): weight noise that knows no curvature, the control of methods.md 3.4.
 

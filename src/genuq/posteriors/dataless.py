@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError
 from genuq.posteriors.base import Posterior, Scale
+from genuq.posteriors.register import POSTERIORS
 
 
 class DatalessPosterior(Posterior):
@@ -39,6 +40,10 @@ class DatalessPosterior(Posterior):
         return sum(variances[name] * size for name, size in sizes.items()) / sum(sizes.values())
 
 
+@POSTERIORS.add(
+    label="Trained weights alone",
+    description="No posterior: every draw is the trained network itself.",
+)
 class MAP(DatalessPosterior):
     """No uncertainty: every draw is the trained network. What any posterior is compared with."""
 

@@ -9,11 +9,17 @@ from genuq.errors import ConfigurationError, did_you_mean
 from genuq.posteriors.base import Scale
 from genuq.posteriors.curvature.head import for_variances
 from genuq.posteriors.last_layer import LastLayerPosterior
+from genuq.posteriors.register import POSTERIORS
 
 IMAGES_AT_ONCE = 4  # in float64, beside the features
 CONVENTIONS = ("ggn", "empirical_fisher", "laplace_torch")
 
 
+@POSTERIORS.add(
+    label="Diagonal Laplace",
+    description="A Gaussian over the last layer's weights that keeps each weight's own curvature and forgets "
+    "all pairs.",
+)
 class DiagonalLaplace(LastLayerPosterior):
     """N(w_map, diag(tau c / s^2 + lambda)^-1) with c a diagonal curvature.
 

@@ -14,11 +14,17 @@ from genuq.models.generative import evaluating, head_candidates
 from genuq.posteriors.curvature.layer_choice import choose_layers
 from genuq.posteriors.curvature.layers import qualified
 from genuq.posteriors.dataless import DatalessPosterior
+from genuq.posteriors.register import POSTERIORS
 from genuq.randomness import WEIGHTS, generator
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
+@POSTERIORS.add(
+    label="MC dropout",
+    description="Inputs of the layers are switched off at random, with one mask for the whole of a weight draw.",
+    internal=frozenset({"rates"}),
+)
 class MCDropout(DatalessPosterior):
     """W -> W diag(z) / (1 - p), z ~ Bernoulli(1 - p) for each input channel or feature of each layer.
 

@@ -9,11 +9,17 @@ from genuq.errors import ConfigurationError
 from genuq.posteriors.base import Scale
 from genuq.posteriors.curvature.head import for_variances
 from genuq.posteriors.last_layer import LastLayerPosterior
+from genuq.posteriors.register import POSTERIORS
 
 VALUES_AT_ONCE = 2**24  # features, or maps of variances, at a time, whatever the batch
 ROWS_AT_ONCE = 144  # of the whitening matrix, so that K maps per image never stand in memory together
 
 
+@POSTERIORS.add(
+    label="Exact Laplace",
+    description="A Gaussian over the last layer's weights with the whole curvature of the loss, no approximation in "
+    "between.",
+)
 class ExactLastLayerLaplace(LastLayerPosterior):
     """N(w_map, (tau A / s^2 + lambda I)^-1) for each output channel, A = sum over images and positions of a a^T.
 

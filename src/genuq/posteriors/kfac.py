@@ -14,6 +14,7 @@ from genuq.posteriors.base import Scale
 from genuq.posteriors.curvature.head import Head, for_variances
 from genuq.posteriors.curvature.layer_choice import ALL
 from genuq.posteriors.curvature.layers import LayersPosterior, require_proper
+from genuq.posteriors.register import POSTERIORS
 
 APPROXIMATIONS = ("expand", "reduce")
 ROWS_AT_ONCE = 144  # of the input's eigenvectors, so that K maps per image never stand in memory together
@@ -39,6 +40,11 @@ class Decomposition(NamedTuple):
         return self.gradient_vectors_OO @ matrices_OK @ self.input_vectors_KK.T
 
 
+@POSTERIORS.add(
+    label="KFAC Laplace",
+    description="A Gaussian over the weights of chosen layers; each layer's curvature is a Kronecker product of what "
+    "enters it and the gradients that leave it.",
+)
 class KFACLaplace(LayersPosterior):
     """N(w_map, (tau A (x) G / s^2 + lambda I)^-1) in each layer.
 

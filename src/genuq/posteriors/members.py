@@ -15,6 +15,7 @@ from genuq.errors import CheckpointError, ConfigurationError, require_finite
 from genuq.models import head_candidates
 from genuq.posteriors.base import Posterior, Scale, digest
 from genuq.posteriors.low_rank import factors, product, weight_name
+from genuq.posteriors.register import POSTERIORS
 from genuq.randomness import WEIGHTS, generator
 
 
@@ -209,6 +210,10 @@ class Ensemble(MembersPosterior):
         return sum(float(self.deviation(member, name).square().mean()) for member in self.members) / len(self.members)
 
 
+@POSTERIORS.add(
+    label="Deep ensemble",
+    description="Networks trained anew from different random starts; each is one weight draw.",
+)
 class DeepEnsemble(Ensemble):
     """Independently trained networks of the same architecture (Lakshminarayanan et al. 2017); the names and shapes of
     the weights must match, their values need not be near the trained ones.
@@ -234,6 +239,10 @@ class DeepEnsemble(Ensemble):
         return hashlib.sha256(repr(sorted((n, tuple(v.shape)) for n, v in self.trained.items())).encode()).hexdigest()
 
 
+@POSTERIORS.add(
+    label="Post-hoc ensemble",
+    description="Short fine-tunings of the trained network, each towards its own randomly perturbed targets and prior.",
+)
 class PosthocEnsemble(Ensemble):
     """Fine-tunings of the trained network, kept as differences from it; meaningless for any other checkpoint.
 

@@ -13,9 +13,17 @@ from genuq.posteriors.base import Posterior
 from genuq.posteriors.curvature.layer_choice import ALL, matching
 from genuq.posteriors.curvature.layers import qualified
 from genuq.posteriors.dataless import DatalessPosterior
+from genuq.posteriors.register import POSTERIORS
 from genuq.randomness import WEIGHTS, generator
 
 
+@POSTERIORS.add(
+    label="Isotropic noise, network",
+    description="A control: noise in the weights of the whole network, which knows no data; "
+    "it can be given the size of another posterior in each parameter.",
+    kind="control",
+    internal=frozenset({"parameters", "variances"}),
+)
 class NetworkNoise(DatalessPosterior):
     """N(w_map, v I) in each parameter tensor: weight noise that knows no curvature, the control of methods.md 3.4.
 

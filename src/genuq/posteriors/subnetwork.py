@@ -12,9 +12,14 @@ from genuq.errors import ConfigurationError
 from genuq.posteriors.base import Scale
 from genuq.posteriors.curvature.layer_choice import ALL
 from genuq.posteriors.curvature.layers import LayersPosterior, require_proper
+from genuq.posteriors.register import POSTERIORS
 from genuq.randomness import SUBSET, generator
 
 
+@POSTERIORS.add(
+    label="Subnetwork Laplace",
+    description="A Gaussian over a random part of the network's weights; the others stay as trained.",
+)
 class SubnetworkLaplace(LayersPosterior):
     """N(w_map, diag(tau c / s^2 + lambda)^-1) over randomly chosen weights, c = sum_n (sum_p g_p a_p)^2.
 

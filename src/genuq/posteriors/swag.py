@@ -11,9 +11,14 @@ from torch import Tensor, nn
 from genuq.errors import ConfigurationError
 from genuq.posteriors.base import Posterior, Scale
 from genuq.posteriors.members import MembersPosterior
+from genuq.posteriors.register import POSTERIORS
 from genuq.randomness import WEIGHTS, generator
 
 
+@POSTERIORS.add(
+    label="SWAG",
+    description="A Gaussian fitted to snapshots of the weights while the training goes on at a constant rate.",
+)
 class Swag(MembersPosterior):
     """N(mean, (diagonal + low rank) / 2): half of the covariance from the variances of all snapshots, half from the
     sample covariance of the last `rank` of them.

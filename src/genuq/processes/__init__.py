@@ -1,13 +1,34 @@
 """Processes: the path from data to noise, and the conversion between prediction types."""
 
+from typing import Any
+
+from genuq.processes.base import Process
 from genuq.processes.prediction import PREDICTIONS, Conversion, conversion, target, target_coefficients
-from genuq.processes.process import FlowMatching, Process, VariancePreserving, build
+from genuq.processes.process import FlowMatching, VariancePreserving
+from genuq.processes.register import PROCESSES, ProcessPart
+
+
+def build(name: str, **options: Any) -> Process:
+    """The process called `name`: of genuq's own `flow_matching` or `variance_preserving`.
+
+    Options of another of genuq's processes are passed over: a model's description has them all.
+
+    Raises:
+        ConfigurationError: no process has this name, or it has no such option.
+    """
+    part = PROCESSES.get(name)
+    others = {option for other in PROCESSES.values() if other.builtin for option in other.option_names}
+    known = set(part.option_names)
+    return part.make(**{key: value for key, value in options.items() if key in known or key not in others})
+
 
 __all__ = [
     "PREDICTIONS",
+    "PROCESSES",
     "Conversion",
     "FlowMatching",
     "Process",
+    "ProcessPart",
     "VariancePreserving",
     "build",
     "conversion",

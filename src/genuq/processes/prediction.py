@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from genuq.errors import ConfigurationError, did_you_mean
-from genuq.processes.process import Process, Time, float64
+from genuq.processes.base import Process, Time, float64
 
 PREDICTIONS = ("epsilon", "sample", "v_prediction", "flow")
 

@@ -1,55 +1,20 @@
-"""One interpolant for diffusion and flow matching: x_t = alpha(t) x_0 + sigma(t) eps, t in [0, 1], t = 1 is noise.
-
-Coefficients are computed in float64 from numbers or tensors of any shape.
-Source: methods of Lipman et al. 2023 and Albergo et al. 2023 (flow matching as an interpolant), Ho et al. 2020 (DDPM),
-Rombach et al. 2022 (scaled linear), Nichol & Dhariwal 2021 (cosine).
-"""
+"""The two paths from data to noise: flow matching, and the variance-preserving ones of diffusion models."""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
 
 from genuq.errors import ConfigurationError, did_you_mean
+from genuq.processes.base import Process, Time, float64
+from genuq.processes.register import PROCESSES
 
-Time = Tensor | float
 _NEWTON_STEPS = 6  # from a linear guess; the cubics are nearly linear, and 4 reach rounding
 
 
-class Process(ABC):
-    """The interpolant between data (t = 0) and noise (t = 1)."""
-
-    name: str
-
-    @abstractmethod
-    def alpha(self, t: Time) -> Tensor:
-        """Coefficient of x_0, float64, in the shape of t."""
-
-    @abstractmethod
-    def sigma(self, t: Time) -> Tensor:
-        """Coefficient of eps, float64, in the shape of t."""
-
-    @abstractmethod
-    def derivatives(self, t: Time) -> tuple[Tensor, Tensor]:
-        """(d alpha / d t, d sigma / d t), float64."""
-
-    def half_log_snr(self, t: Time) -> Tensor:
-        """lambda = log(alpha / sigma), the time of the DPM-Solver family; infinite where one of them is 0."""
-        return self.alpha(t).log() - self.sigma(t).log()
-
-    @abstractmethod
-    def time_at(self, half_log_snr: Time) -> Tensor:
-        """The inverse of `half_log_snr`."""
-
-    def interpolate(self, x0: Tensor, noise: Tensor, t_B: Tensor) -> Tensor:
-        """x_t for a batch: x0 and noise (B, ...), t (B,)."""
-        alpha, sigma = (_over(coefficient, x0) for coefficient in (self.alpha(t_B), self.sigma(t_B)))
-        return alpha * x0 + sigma * noise
-
-
+@PROCESSES.add(label="Flow matching")
 class FlowMatching(Process):
     """Rectified (optimal-transport) path: alpha = 1 - t, sigma = t."""
 
@@ -69,6 +34,7 @@ class FlowMatching(Process):
         return torch.sigmoid(-float64(half_log_snr))
 
 
+@PROCESSES.add(label="Variance preserving")
 class VariancePreserving(Process):
     """alpha = sqrt(abar), sigma = sqrt(1 - abar), abar from a table of discrete betas.
 
@@ -169,27 +135,3 @@ def _betas(schedule: str, steps: int) -> Tensor:
         f"model.process.schedule = '{schedule}' is not a schedule."
         + did_you_mean(schedule, ["linear", "scaled_linear", "cosine"])
     )
-
-
-def build(name: str, schedule: str = "linear", train_timesteps: int = 1000) -> Process:
-    """The process called `flow_matching` or `variance_preserving`.
-
-    Raises:
-        ConfigurationError: no process has this name.
-    """
-    if name == FlowMatching.name:
-        return FlowMatching()
-    if name == VariancePreserving.name:
-        return VariancePreserving(schedule, train_timesteps)
-    raise ConfigurationError(
-        f"model.process = '{name}' is not a process." + did_you_mean(name, [FlowMatching.name, VariancePreserving.name])
-    )
-
-
-def float64(value: Time) -> Tensor:
-    return torch.as_tensor(value, dtype=torch.float64)
-
-
-def _over(coefficient_B: Tensor, x: Tensor) -> Tensor:
-    """Coefficients (B,) shaped to multiply x (B, ...)."""
-    return coefficient_B.to(x.dtype).reshape(-1, *[1] * (x.ndim - 1))

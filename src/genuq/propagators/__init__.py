@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from genuq.errors import ConfigurationError, did_you_mean
 from genuq.models import grid_times
 from genuq.propagators.coherent import Coherent
 from genuq.propagators.corrected import Corrected
@@ -12,12 +11,9 @@ from genuq.propagators.maps import pixel_map
 from genuq.propagators.paper import Paper
 from genuq.propagators.propagate import Propagation, propagate
 from genuq.propagators.propagator import Follower, Journey, Propagator
+from genuq.propagators.register import PROPAGATORS, PropagatorPart
 from genuq.propagators.scores import image_score
 from genuq.propagators.trajectory import Trajectory
-
-PROPAGATORS: dict[str, type[Propagator]] = {
-    propagator.name: propagator for propagator in (Paper, Corrected, Coherent, Trajectory)
-}
 
 
 def build(name: str, **options: Any) -> Propagator:
@@ -26,12 +22,7 @@ def build(name: str, **options: Any) -> Propagator:
     Raises:
         ConfigurationError: none has this name, or it takes no such option.
     """
-    if name not in PROPAGATORS:
-        raise ConfigurationError(f"propagator.name = '{name}' is not a propagator." + did_you_mean(name, PROPAGATORS))
-    try:
-        return PROPAGATORS[name](**options)
-    except TypeError as error:
-        raise ConfigurationError(f"propagator '{name}' takes no such option: {error}.") from error
+    return PROPAGATORS.make(name, **options)
 
 
 __all__ = [
@@ -43,6 +34,7 @@ __all__ = [
     "Paper",
     "Propagation",
     "Propagator",
+    "PropagatorPart",
     "Trajectory",
     "build",
     "grid_times",

@@ -24,9 +24,11 @@ from genuq.propagators.propagator import (
     moves_head_alone,
     require_at_least_one,
 )
+from genuq.propagators.register import PROPAGATORS
 from genuq.solvers import Stage, apply
 
 
+@PROPAGATORS.add(label="Coherent draws", needs_variance=False)
 @dataclass(frozen=True)
 class Coherent(Propagator):
     """The variance that regenerating the sample under weight draws would show, to first order in the draws.

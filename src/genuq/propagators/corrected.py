@@ -26,12 +26,14 @@ from genuq.propagators.propagator import (
     require_at_least_one,
     require_choice,
 )
+from genuq.propagators.register import PROPAGATORS
 from genuq.propagators.slope import HeldSlope
 from genuq.solvers import apply
 
 _TINY = torch.finfo(torch.float64).tiny
 
 
+@PROPAGATORS.add(label="BayesDiff, corrected")
 @dataclass(frozen=True)
 class Corrected(Propagator):
     """Weight noise independent from one evaluation to the next, as BayesDiff assumes.

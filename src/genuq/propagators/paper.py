@@ -18,9 +18,11 @@ from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, StageRecord
 from genuq.posteriors import Posterior
 from genuq.propagators.propagator import PROBES, Follower, Journey, Propagator, require_at_least_one
+from genuq.propagators.register import PROPAGATORS
 from genuq.solvers import Stage, apply
 
 
+@PROPAGATORS.add(label="BayesDiff", description="The published recursion of BayesDiff, step by step.")
 @dataclass(frozen=True)
 class Paper(Propagator):
     """V' = A^2 V + 2 A B Cov(x, f) + B^2 Var f + C^2 with Cov(x, f) = mean(x_i f_i) - E mean(f_i), x_i ~ N(E, V).

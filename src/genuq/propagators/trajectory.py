@@ -13,11 +13,13 @@ from genuq.models import StageRecord
 from genuq.processes import Process
 from genuq.processes.prediction import target_coefficients
 from genuq.propagators.propagator import Follower, Journey, Propagator
+from genuq.propagators.register import PROPAGATORS
 from genuq.solvers import Stage, apply
 
 _NO_BIAS = 1e-12  # in place of a coefficient of exactly 0
 
 
+@PROPAGATORS.add(label="Trajectory")
 @dataclass(frozen=True)
 class Trajectory(Propagator):
     """One weight draw for the whole trajectory, without any further evaluation of the network.

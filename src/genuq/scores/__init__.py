@@ -1,6 +1,6 @@
 """Scores: one number for each sample, higher is more uncertain; baselines; and the controls of every table."""
 
-from genuq.scores.baselines import BASELINES, Watched, Watcher, watch
+from genuq.scores.baselines import Watched, Watcher, watch
 from genuq.scores.controls import (
     complexity,
     direct_noise,
@@ -10,7 +10,6 @@ from genuq.scores.controls import (
     random_score,
 )
 from genuq.scores.functionals import (
-    FUNCTIONALS,
     cosine,
     entropy,
     full_covariance_entropy,
@@ -20,22 +19,19 @@ from genuq.scores.functionals import (
     trace,
 )
 from genuq.scores.generative import GenerativeUncertainty, generative_uncertainty, regenerate
-from genuq.scores.registry import CONTROLS, SCORES, Entry, entry
+from genuq.scores.registry import SCORES, SOURCES, ScorePart
 
 __all__ = [
-    "BASELINES",
-    "CONTROLS",
-    "FUNCTIONALS",
     "SCORES",
-    "Entry",
+    "SOURCES",
     "GenerativeUncertainty",
+    "ScorePart",
     "Watched",
     "Watcher",
     "complexity",
     "cosine",
     "direct_noise",
     "entropy",
-    "entry",
     "full_covariance_entropy",
     "functional",
     "generative_uncertainty",

@@ -16,6 +16,8 @@ from torch import Tensor
 from genuq import randomness
 from genuq.errors import ConfigurationError, DataError
 from genuq.extractors.images import to_unit_range
+from genuq.posteriors import isotropic_like
+from genuq.scores.registry import SCORES, ScorePart
 
 Indices = Sequence[int] | Tensor
 
@@ -23,6 +25,7 @@ Indices = Sequence[int] | Tensor
 ZLIB_LEVEL = 9
 
 
+@SCORES.add(name="random", label="Random", kind="control", source="nothing")
 def random_score(indices: Indices, seed: int) -> Tensor:
     """(N,) float64, uniform on [0, 1): what filtering by nothing looks like."""
     sources = randomness.generators(seed, indices, randomness.CONTROL)
@@ -48,6 +51,7 @@ def complexity(images_uint8: Tensor, cutoff: float = 0.25) -> dict[str, Tensor]:
     }
 
 
+@SCORES.add(name="complexity", label="Image complexity", kind="control", source="image", needs_images=True)
 def png_bytes(images_uint8: Tensor) -> Tensor:
     """(N,) float64: size in bytes of each image as an optimised PNG."""
     arrays = images_uint8.permute(0, 2, 3, 1).cpu().numpy()
@@ -78,7 +82,16 @@ def high_frequency_energy(images_NCHW: Tensor, cutoff: float = 0.25) -> Tensor:
     return (energy_NCHW * high_HW).sum((1, 2, 3)) / total.clamp_min(torch.finfo(torch.float64).tiny)
 
 
-def direct_noise(images_NCHW: Tensor, draws: int, standard_deviation: float, seed: int, indices: Indices) -> Tensor:
+@SCORES.add(
+    label="Direct pixel noise",
+    kind="control",
+    source="noised_image",
+    needs_images=True,
+    keys={"standard_deviation": "noise_standard_deviation"},
+)
+def direct_noise(
+    images_NCHW: Tensor, draws: int, standard_deviation: float = 0.05, *, seed: int, indices: Indices
+) -> Tensor:
     """Finished images with pixel noise, clipped to their range: uncertainty without any generative model.
 
     Args:
@@ -101,6 +114,13 @@ def direct_noise(images_NCHW: Tensor, draws: int, standard_deviation: float, see
     return torch.stack(noisy, dim=1).clamp_(0, 1)
 
 
+@SCORES.add(
+    name="jitter",
+    label="Initial-noise jitter",
+    kind="control",
+    source="initial_noise",
+    keys={"relative_size": "jitter_size"},
+)
 def jitter_initial_noise(
     noise_BCHW: Tensor, *, seed: int, indices: Indices, draw: int, relative_size: float = 0.02
 ) -> Tensor:
@@ -138,3 +158,16 @@ def _norm(x_BX: Tensor) -> Tensor:
 def _require_same_length(tensor: Tensor, indices: Indices) -> None:
     if len(tensor) != len(indices):
         raise DataError(f"{len(tensor)} samples with {len(indices)} indices: each sample needs its own.")
+
+
+SCORES.register(
+    ScorePart(
+        name="isotropic",
+        target=isotropic_like,
+        label="Isotropic weight noise",
+        description="Noise of the run's posterior's size in the weights, which knows no data.",
+        kind="control",
+        source="weights",
+        internal=frozenset({"kind"}),
+    )
+)

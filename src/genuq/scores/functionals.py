@@ -6,9 +6,7 @@ at a time, and return (N,) float64. Where the unperturbed sample is among the dr
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, Protocol
 
@@ -19,6 +17,7 @@ from torch import Tensor
 from genuq.errors import ConfigurationError, DataError, did_you_mean
 from genuq.likelihoods import gaussian_entropy
 from genuq.likelihoods.draws import Variance, per_sample, require_variance, variance_of_draws
+from genuq.scores.registry import SCORES
 
 Divergence = Literal["kl", "bhattacharyya"]
 
@@ -30,11 +29,13 @@ class Functional(Protocol):
     def __call__(self, embeddings_NMD: Tensor, observation_variance: Variance) -> Tensor: ...
 
 
+@SCORES.add(label="Generative uncertainty")
 def entropy(embeddings_NMD: Tensor, observation_variance: Variance) -> Tensor:
     """Generative uncertainty: entropy in nats of the diagonal Gaussian; see `genuq.likelihoods.gaussian_entropy`."""
     return gaussian_entropy(embeddings_NMD, observation_variance)
 
 
+@SCORES.add(label="Full-covariance entropy")
 def full_covariance_entropy(embeddings_NMD: Tensor, observation_variance: Variance) -> Tensor:
     """Entropy in nats of N(mean, S + s2 I) with the full covariance S over draws: correlated features count once.
 
@@ -127,14 +128,23 @@ def _noise_entropy(variance: Tensor, dimension: int) -> Tensor:
 # otherwise: the observation variance of one feature would saturate it.
 
 
+@SCORES.add(name="trace", label="Total variance", description="Total variance over the draws.")
 def _trace(embeddings_NMD: Tensor, observation_variance: Variance) -> Tensor:
     return trace(embeddings_NMD)
 
 
+@SCORES.add(
+    name="cosine", label="Cosine distance", description="1 - mean cosine between the unperturbed sample and its draws."
+)
 def _cosine(embeddings_NMD: Tensor, observation_variance: Variance) -> Tensor:
     return cosine(embeddings_NMD)
 
 
+@SCORES.add(
+    name="paide",
+    label="Pairwise-distance entropy",
+    description="Pairwise-distance estimate of the entropy of the mixture over the draws.",
+)
 def _paide(
     embeddings_NMD: Tensor,
     observation_variance: Variance,
@@ -142,15 +152,6 @@ def _paide(
     divergence: Divergence = "kl",
 ) -> Tensor:
     return paide(embeddings_NMD, component_variance, divergence)
-
-
-FUNCTIONALS: dict[str, Callable[..., Tensor]] = {
-    "entropy": entropy,
-    "full_covariance_entropy": full_covariance_entropy,
-    "trace": _trace,
-    "cosine": _cosine,
-    "paide": _paide,
-}
 
 
 def functional(name: str, **options: Any) -> Functional:
@@ -161,10 +162,9 @@ def functional(name: str, **options: Any) -> Functional:
     Raises:
         ConfigurationError: an unknown name or option, with the nearest known one.
     """
-    if name not in FUNCTIONALS:
-        raise ConfigurationError(f"score.functional = '{name}' is not a functional.{did_you_mean(name, FUNCTIONALS)}")
-    known = list(inspect.signature(FUNCTIONALS[name]).parameters)[2:]
-    for option in options:
-        if option not in known:
-            raise ConfigurationError(f"Functional '{name}' has no option '{option}'.{did_you_mean(option, known)}")
-    return partial(FUNCTIONALS[name], **options)
+    part = SCORES.get(name, "score.functional")
+    if part.source != "draws":
+        known = SCORES.names(source="draws")
+        raise ConfigurationError(f"score.functional: '{name}' is no functional of draws.{did_you_mean(name, known)}")
+    part.check_options(options)
+    return partial(part.make, **options)

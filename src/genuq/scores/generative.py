@@ -74,7 +74,7 @@ def generative_uncertainty(
     """Sample, regenerate under the posterior, embed, and score.
 
     Args:
-        score: a name of `genuq.scores.FUNCTIONALS`.
+        score: a name of `genuq.scores.SCORES` whose source is the draws.
         progress: called with the number of samples that each batch finished, (1 + draws) times N in all.
     """
     images = sample(model, sampler, indices, progress=progress)

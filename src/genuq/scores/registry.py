@@ -1,66 +1,115 @@
-"""Every score by name: what a reader is shown, which claim it can carry, and what it is made from."""
+"""The register of scores: what a reader is shown, which claim each can carry, and what it is made from."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Self
 
-from genuq.errors import ConfigurationError, did_you_mean
-from genuq.scores.baselines import BASELINES
-from genuq.scores.functionals import FUNCTIONALS
+import torch
+from torch import Tensor
+
+from genuq.errors import ConfigurationError
+from genuq.parts import Part, Register
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A score as a table lists it.
+class Given(NamedTuple):
+    """What genuq gives a score of one source: so many leading arguments, and others by name."""
+
+    leading: int
+    names: frozenset[str] = frozenset()
+
+
+SOURCES = {
+    "draws": Given(2),
+    "propagation": Given(1, frozenset({"mask"})),
+    "trajectory": Given(3),
+    "image": Given(1),
+    "real": Given(2, frozenset({"k"})),
+    "nothing": Given(0, frozenset({"indices", "seed"})),
+    "weights": Given(2),
+    "initial_noise": Given(1, frozenset({"seed", "indices", "draw"})),
+    "noised_image": Given(1, frozenset({"draws", "seed", "indices"})),
+}
+MAKES_DRAWS = ("weights", "initial_noise", "noised_image")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScorePart(Part):
+    """A score as a table lists it: one number for each sample, higher is less to be trusted.
+
+    `kind` is `score` (of the posterior), `baseline` (of the literature, without a posterior), `control` (should not
+    work) or `oracle` (sees the real data that it is judged by).
 
     Attributes:
-        label: what a reader is shown.
-        kind: `score` (of the posterior), `baseline` (of the literature, without a posterior), `control` (should not
-            work) or `oracle` (sees the real data that it is judged by).
-        source: what it is made from: `draws` of the weights or of a control, the `propagation` of their variance to the
-            pixels, the sampler's own `trajectory`, the
-            finished `image`, `real` data, or `nothing`. What it costs in network evaluations is what its source
-            costs, counted by a `Meter`: nothing for the last three.
-        needs_images: cannot score points.
+        source: what it is made from, which says how its target is called and what it costs in network evaluations:
+            `draws`: f(embeddings_NMD, observation_variance), the samples under M draws of the weights;
+            `propagation`: f(variance_NX, mask), of the pixels, the mask a boolean tensor or None;
+            `trajectory`: a `Watcher` class, called with (model, sampler, indices of a batch);
+            `image`: f(images), finished ones, uint8 (N, C, H, W), or points;
+            `real`: f(real_RD, fake_ND, k), features of the judge;
+            `nothing`: f(indices, seed).
+            These return (N,). Controls that make draws of their own, which the run's functional scores:
+            `weights`: f(posterior, network), a finalised posterior in place of the run's;
+            `initial_noise`: f(noise_BX, seed, indices, draw), noise in place of the sampler's;
+            `noised_image`: f(images_NCHW in [0, 1], draws, seed, indices), (N, M, C, H, W) in [0, 1].
+            The first arguments are given by position, seed, indices, draws, draw, mask and k by name, and only to
+            targets that have them.
+        keys: what the configuration calls an option, where not by its own name: `score.KEY`.
     """
 
-    label: str
-    kind: str
-    source: str
-    needs_images: bool = False
+    group: str = "score"
+    kind: str = "score"
+    source: str = "draws"
+    lower_is_better: bool | None = True
+    keys: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.source not in SOURCES:
+            raise ConfigurationError(f"score '{self.name}': source '{self.source}' is none of {', '.join(SOURCES)}.")
+
+    @property
+    def supplied(self) -> frozenset[str]:
+        return SOURCES[self.source].names
+
+    @property
+    def leading(self) -> int:
+        return SOURCES[self.source].leading
+
+    @property
+    def makes_draws(self) -> bool:
+        """Whether it is a control with draws of its own, which the run's functional scores."""
+        return self.source in MAKES_DRAWS
+
+    @classmethod
+    def of(cls, target: Any, **facts: Any) -> Self:
+        """A class with a method `score` watches the trajectory; a function scores draws unless told otherwise."""
+        if isinstance(target, type) and callable(getattr(target, "score", None)):
+            facts = {"source": "trajectory", "kind": "baseline"} | facts
+        return super().of(target, **facts)
+
+    def key_of(self, option: str) -> str:
+        """What the configuration calls an option, within `score`."""
+        return self.keys.get(option, option)
+
+    def chosen(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Its options, of the configuration's `score`; those that are not there or null keep their defaults."""
+        found = {option: settings.get(self.key_of(option)) for option in self.option_names}
+        return {option: value for option, value in found.items() if value is not None}
+
+    def values(self, count: int, *given: Any, **options: Any) -> Tensor:
+        """The score of `count` samples, (N,) float64; for sources that return them.
+
+        Raises:
+            ConfigurationError: it returns anything else than one number for each sample.
+        """
+        found = torch.as_tensor(self.make(*given, **options))
+        if tuple(found.shape) != (count,):
+            raise ConfigurationError(
+                f"score '{self.name}' returned shape {tuple(found.shape)}, not one number for each of {count} samples."
+            )
+        return found.double().cpu()
 
 
-SCORES: dict[str, Entry] = {
-    "entropy": Entry("Generative uncertainty", "score", "draws"),
-    "full_covariance_entropy": Entry("Full-covariance entropy", "score", "draws"),
-    "trace": Entry("Total variance", "score", "draws"),
-    "cosine": Entry("Cosine distance", "score", "draws"),
-    "paide": Entry("Pairwise-distance entropy", "score", "draws"),
-    "pixel_variance": Entry("Propagated pixel variance", "score", "propagation"),
-    "aleatoric": Entry("Aleatoric variance (AU)", "baseline", "trajectory"),
-    "trajectory_variance": Entry("Trajectory variance", "baseline", "trajectory"),
-    "divergence": Entry("Flow divergence", "baseline", "trajectory"),
-    "likelihood": Entry("Negative log-likelihood", "baseline", "trajectory"),
-    "random": Entry("Random", "control", "nothing"),
-    "complexity": Entry("Image complexity", "control", "image", needs_images=True),
-    "direct_noise": Entry("Direct pixel noise", "control", "draws", needs_images=True),
-    "jitter": Entry("Initial-noise jitter", "control", "draws"),
-    "isotropic": Entry("Isotropic weight noise", "control", "draws"),
-    "realism": Entry("Realism (sees real data)", "oracle", "real"),
-    "rarity": Entry("Rarity (sees real data)", "oracle", "real"),
-}
-CONTROLS = tuple(name for name, entry in SCORES.items() if entry.kind == "control")
-
-assert {name for name, entry in SCORES.items() if entry.source == "trajectory"} == BASELINES.keys()
-assert {name for name, known in SCORES.items() if known.kind == "score" and known.source == "draws"} == set(FUNCTIONALS)
-
-
-def entry(name: str, key: str = "score.name") -> Entry:
-    """The entry called `name`.
-
-    Raises:
-        ConfigurationError: no score has this name; `key` is where it was asked for.
-    """
-    if name not in SCORES:
-        raise ConfigurationError(f"{key}: '{name}' does not exist.{did_you_mean(name, SCORES)}")
-    return SCORES[name]
+SCORES = Register(ScorePart, "genuq.scores", "score.name")

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from genuq.errors import ConfigurationError, did_you_mean
+from typing import Any
+
 from genuq.solvers.affine import Solver, Stage, apply, evaluations, grid
 from genuq.solvers.first_order import DDIM, DDPM, Euler
+from genuq.solvers.register import SOLVERS, SolverPart
 from genuq.solvers.second_order import DPMSolver2, DPMSolverPlusPlus2M, Heun
 
-SOLVERS: dict[str, type[Solver]] = {
-    solver.name: solver for solver in (DDPM, DDIM, Euler, Heun, DPMSolver2, DPMSolverPlusPlus2M)
-}
 
-
-def build(name: str, **options: float) -> Solver:
-    """The solver called `name`; only DDIM takes an option (`eta`).
+def build(name: str, **options: Any) -> Solver:
+    """The solver called `name`; of genuq's own only DDIM has an option (`eta`).
 
     Raises:
         ConfigurationError: no solver has this name, or it takes no such option.
     """
-    if name not in SOLVERS:
-        raise ConfigurationError(f"sampler.name = '{name}' is not a solver." + did_you_mean(name, SOLVERS))
-    try:
-        return SOLVERS[name](**options)
-    except TypeError as error:
-        raise ConfigurationError(f"solver '{name}' takes no option {sorted(options)}.") from error
+    return SOLVERS.make(name, **options)
 
 
 __all__ = [
@@ -35,6 +28,7 @@ __all__ = [
     "Euler",
     "Heun",
     "Solver",
+    "SolverPart",
     "Stage",
     "apply",
     "build",

@@ -9,8 +9,10 @@ from itertools import pairwise
 from genuq.errors import ConfigurationError
 from genuq.processes import Process
 from genuq.solvers.affine import Point, Solver, Stage, linear_in_hats
+from genuq.solvers.register import SOLVERS
 
 
+@SOLVERS.add(label="DDIM")
 class DDIM(Solver):
     """x_s = alpha_s x0_hat + sqrt(sigma_s^2 - n^2) eps_hat + n xi, n = eta times the ancestral noise.
 
@@ -31,6 +33,7 @@ class DDIM(Solver):
         return [ddim_stage(here, there, self.eta) for here, there in pairwise(self.path(process, prediction, times))]
 
 
+@SOLVERS.add(label="DDPM, ancestral")
 class DDPM(DDIM):
     """Ancestral sampling (Ho et al. 2020) on any grid, with the posterior ("small") variance; DDIM with eta = 1."""
 
@@ -40,6 +43,7 @@ class DDPM(DDIM):
         super().__init__(eta=1.0)
 
 
+@SOLVERS.add(label="Euler")
 class Euler(Solver):
     """x_s = x_t + (s - t) v, v the velocity of the probability-flow ODE.
 

@@ -11,8 +11,10 @@ import torch
 from genuq.processes import Process
 from genuq.solvers.affine import Point, Solver, Stage, linear_in_hats, points
 from genuq.solvers.first_order import ddim_stage, euler_stage, velocity_weights
+from genuq.solvers.register import SOLVERS
 
 
+@SOLVERS.add(label="Heun")
 class Heun(Solver):
     """Trapezoidal rule on the probability-flow ODE; two evaluations a step, the last step is Euler's to x0_hat.
 
@@ -36,6 +38,7 @@ class Heun(Solver):
         return stages
 
 
+@SOLVERS.add(label="DPM-Solver-2")
 class DPMSolver2(Solver):
     """DPM-Solver-2, singlestep with r1 = 1/2: a midpoint method in half log SNR; two evaluations a step.
 
@@ -63,6 +66,7 @@ class DPMSolver2(Solver):
         return stages
 
 
+@SOLVERS.add(label="DPM-Solver++(2M)")
 class DPMSolverPlusPlus2M(Solver):
     """DPM-Solver++(2M): multistep in half log SNR on the data prediction; one evaluation a step.
 

@@ -23,9 +23,9 @@ import torch
 import genuq
 from genuq import files, machine
 from genuq.errors import ArtefactError
-from genuq.files import stat_of
 
 JOBS = "jobs"  # in the store
+CONTENTS = "contents"  # in the store: fingerprints of data sets on disk
 
 MANIFEST, LOCKS = "manifest.json", "locks"
 NAME_LENGTH = 32  # hexadecimal digits of the fingerprint that name the folder
@@ -121,7 +121,7 @@ class StageFolder:
             },
             "machine": machine.machine(),
             "files": {name: files.sha256(path) for name, path in paths.items()},
-            "stat": {name: stat_of(path) for name, path in paths.items()},
+            "stat": {name: files.stat_of(path) for name, path in paths.items()},
         }
         files.write_json(self.manifest_path, manifest)
 
@@ -150,7 +150,7 @@ def verify(folder: Path, manifest: Mapping[str, Any], thoroughly: bool = True) -
         file = folder / name
         if not file.is_file():
             raise ArtefactError(f"{file} is missing. {remedy(folder)}")
-        if not thoroughly and stat_of(file) == manifest["stat"][name]:
+        if not thoroughly and files.stat_of(file) == manifest["stat"][name]:
             continue
         if files.sha256(file) != digest:
             raise ArtefactError(

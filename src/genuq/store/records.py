@@ -6,13 +6,13 @@ Curves, columns of samples and images stay in the artefacts that the record poin
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from genuq import files
+from genuq import entries, files
+from genuq.analysis.results import RunResults
 from genuq.errors import ArtefactError, ConfigurationError
-from genuq.files import plain
 
 RUNS = "runs"  # in the store, a folder a study below it
 
@@ -33,7 +33,7 @@ class RunRecord:
             the posteriors.
         seconds: by stage, what making its artefact took; those that are finished.
         results: `summary` and `judge` of the evaluation, and `numbers`, by name: `entropy/auroc`,
-            `entropy/auroc_low`, `fid`; None where one could not be computed. Empty for a run that was not evaluated.
+            `entropy/auroc_low`, `fid`; None where one could not be computed. None for a run that was not evaluated.
         folder: of the run, relative to the store.
     """
 
@@ -46,8 +46,14 @@ class RunRecord:
     config: dict[str, Any]
     artefacts: dict[str, str]
     seconds: dict[str, float]
-    results: dict[str, Any]
+    results: RunResults | None
     folder: str = ""
+
+    @property
+    def evaluated(self) -> RunResults:
+        """The results of a run that was evaluated."""
+        assert self.results is not None, f"run {self.name} has no results"
+        return self.results
 
 
 def write_record(store: str | Path, record: RunRecord) -> Path:
@@ -57,7 +63,8 @@ def write_record(store: str | Path, record: RunRecord) -> Path:
         ConfigurationError: the study's name or the run's id cannot be a file's.
     """
     path = record_path(store, record.study, record.id)
-    files.write_json(path, plain(asdict(record)))
+    entry = files.plain(record)
+    files.write_json(path, entry | {"results": entry["results"] or {}})
     return path
 
 
@@ -109,7 +116,16 @@ def read_record(path: str | Path) -> RunRecord:
         kind = {"overrides": list}.get(field.name, str if known[field.name] is str else dict)
         if not isinstance(entry[field.name], kind):
             raise _broken(path, f"'{field.name}' is a {type(entry[field.name]).__name__}, not a {kind.__name__}")
-    return RunRecord(**entry | {"overrides": tuple(map(str, entry["overrides"]))})
+    return RunRecord(
+        **entry | {"overrides": tuple(map(str, entry["overrides"])), "results": _results(path, entry["results"])}
+    )
+
+
+def _results(path: str | Path, entry: dict[str, Any]) -> RunResults | None:
+    try:
+        return entries.from_json(RunResults, entry, "results") if entry else None
+    except ArtefactError as error:
+        raise _broken(path, str(error).rstrip(".")) from error
 
 
 def _broken(path: str | Path, what: str) -> ArtefactError:

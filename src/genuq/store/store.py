@@ -14,10 +14,10 @@ import filelock
 
 from genuq import files
 from genuq.errors import ArtefactError, ConfigurationError
-from genuq.store.artefact import JOBS, LOCKS, MANIFEST, NAME_LENGTH, StageFolder, fingerprint, verify
+from genuq.store.artefact import CONTENTS, JOBS, LOCKS, MANIFEST, NAME_LENGTH, StageFolder, fingerprint, verify
 from genuq.store.records import RUNS, RunRecord, read_record
 
-OTHER = {LOCKS, JOBS, RUNS}  # folders of the store that hold no artefacts
+OTHER = {LOCKS, JOBS, RUNS, CONTENTS}  # folders of the store that hold no artefacts
 
 
 @dataclass(frozen=True)

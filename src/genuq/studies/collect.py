@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genuq import files
+from genuq.analysis.results import EVALUATION, Curve, ScoreEntry, read_scores
 from genuq.analysis.seeds import UNBOUNDED, Reading, Readings, gain
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.report.drawing.values import present
@@ -88,7 +87,7 @@ def table_of(study: Study, found: Matched, store: Path) -> StudyTable:
 
 def labels_of(found: Matched) -> dict[str, str]:
     """What a reader is shown for each score."""
-    return {line["score"]: line["label"] for run in found.runs.values() for line in run.results["summary"]["table"]}
+    return {line.score: line.label for run in found.runs.values() for line in run.evaluated.summary.table}
 
 
 def settings_of(study: Study, found: Matched, labels: Mapping[str, str]) -> list[Setting]:
@@ -113,7 +112,7 @@ def settings_of(study: Study, found: Matched, labels: Mapping[str, str]) -> list
 
 def numbers_of(run: RunRecord) -> dict[str, Any]:
     """All numbers of a run by name, and what each stage took."""
-    return run.results["numbers"] | {f"seconds/{stage}": seconds for stage, seconds in run.seconds.items()}
+    return {**run.evaluated.numbers} | {f"seconds/{stage}": seconds for stage, seconds in run.seconds.items()}
 
 
 def number_name(measure: Wanted, score: str) -> str:
@@ -197,26 +196,21 @@ def curves_of(study: Study, found: Matched, store: Path) -> dict[str, Curves]:
     return drawn
 
 
-def curves_in(scores: Sequence[Mapping[str, Any]], study: Study) -> dict[tuple[str, str], Mapping[str, Any]]:
+def curves_in(scores: Sequence[ScoreEntry], study: Study) -> dict[tuple[str, str], Curve]:
     """The curves that the study draws of a run, by score and metric; of its own score where rows are of whole runs."""
-    rows = dict((row["name"], row) for row in scores) if study.scores else dict(zip([""], scores))
-    wanted = [(name, metric) for name in study.scores or ("",) if name in rows for metric in study.curves]
-    curves = {(name, metric): (rows[name].get("curves") or {}).get(metric) for name, metric in wanted}
-    return {place: curve for place, curve in curves.items() if curve}
+    rows = {entry.name: entry for entry in scores} if study.scores else dict(zip([""], scores))
+    return {
+        (name, metric): rows[name].curves[metric]
+        for name in study.scores or ("",)
+        if name in rows
+        for metric in study.curves
+        if metric in rows[name].curves
+    }
 
 
-def scores_of(run: RunRecord, store: Path) -> list[dict[str, Any]]:
-    """The evaluated scores of a run, its own first; none where the store has lost them.
-
-    Only that part of the file is parsed: the samples behind it are most of it, and a study has many files. Our JSON is
-    indented, and a line break is never inside a string, so that two spaces and the key are where the part begins.
-    """
+def scores_of(run: RunRecord, store: Path) -> list[ScoreEntry]:
+    """The evaluated scores of a run, its own first; none where the store has lost them."""
     folder = run.artefacts.get("evaluate")
-    path = None if folder is None else store / folder / "evaluation.json"
-    if path is None or not path.exists():
+    if folder is None or not (store / folder / EVALUATION).exists():
         return []
-    _, found, after = path.read_text(encoding="utf-8").partition('\n  "scores": ')
-    try:
-        return json.JSONDecoder().raw_decode(after)[0] if found else files.read_json(path)["scores"]
-    except json.JSONDecodeError:
-        return files.read_json(path)["scores"]  # says what is wrong with the file
+    return read_scores(store / folder)

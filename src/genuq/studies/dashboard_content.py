@@ -12,16 +12,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from genuq.analysis.results import IntervalRow, SummaryRow
+from genuq.config.neutral import ELSEWHERE, is_neutral
 from genuq.errors import ConfigurationError
-from genuq.report.drawing.values import decimals, interval
+from genuq.files import looked_up
+from genuq.report.drawing.markdown import table_lines
+from genuq.report.drawing.values import DASH, decimals, interval
 from genuq.report.drawing.vocabulary import METRICS, TARGETS
 from genuq.store.artefact import fingerprint
 from genuq.store.records import RunRecord
 from genuq.tracking.wandb_names import AT_RANDOM, FRACTION, KEPT, SAMPLES, SECONDS, STEP, loss_of
 
 POSTERIOR = "posterior.name"
-NEUTRAL = ("seed", "name", "study", "store", "stages", "device", "logger", "trainer", "experiment")  # no settings
-NEUTRAL_PARTS = ("logger.", "trainer.accelerator", "trainer.devices", "trainer.strategy")
+CHOICES = ("trainer", "experiment")  # groups whose options are recipes, not settings to group by
 COLUMNS, WIDTH, HEIGHT = 24, 12, 8  # of a report's grid, and of one panel in it
 SHOWN_RUNS = 100  # wandb runs in one panel
 TITLE_LENGTH = 128  # of a report, in characters
@@ -47,25 +50,25 @@ class Board:
     @cached_property
     def metrics(self) -> list[str]:
         """Set-level metrics that any run has."""
-        return [name for name in METRICS if any(name in record.results["numbers"] for record in self.records)]
+        return [name for name in METRICS if any(name in record.evaluated.numbers for record in self.records)]
 
     @cached_property
-    def lines(self) -> dict[str, Mapping[str, Any]]:
+    def lines(self) -> dict[str, SummaryRow]:
         """The summary's lines of all runs by the score's name: those that runs are about first, then as they come."""
         own = [record.config["score"]["name"] for record in self.records]
-        found = {line["score"]: line for record in self.records for line in record.results["summary"]["table"]}
+        found = {line.score: line for record in self.records for line in record.evaluated.summary.table}
         return {name: found[name] for name in dict.fromkeys([*own, *found])}
 
     @cached_property
     def compared(self) -> list[str]:
         """Scores in the panels: those that the runs are about, and the controls, without which no claim holds."""
         own = {record.config["score"]["name"] for record in self.records}
-        return [name for name, line in self.lines.items() if name in own or line["kind"] == "control"]
+        return [name for name, line in self.lines.items() if name in own or line.kind == "control"]
 
     @cached_property
     def target(self) -> str:
         """What the Spearman correlations of the summaries are with."""
-        found = {record.results["summary"].get("spearman_target") for record in self.records}
+        found = {record.evaluated.summary.spearman_target for record in self.records}
         return " or ".join(TARGETS.get(name, name).lower() for name in sorted(filter(None, found)))
 
     @cached_property
@@ -82,14 +85,14 @@ class Board:
         choices = [name for record in self.records for name in record.choices]
         overrides = [text.lstrip("+~").split("=", 1)[0] for record in self.records for text in record.overrides]
         keys = [self._leaf(name) for name in dict.fromkeys([*choices, *overrides])]
-        varied = [key for key in keys if key and len({repr(_at(r.config, key)) for r in self.records}) > 1]
+        varied = [key for key in keys if key and len({repr(looked_up(r.config, key)) for r in self.records}) > 1]
         return list(dict.fromkeys([POSTERIOR, *varied]))
 
     def _leaf(self, key: str) -> str | None:
         """The key itself, or of a group the first of its keys in which every one of its options differs."""
-        if key in NEUTRAL or key.startswith(NEUTRAL_PARTS) or "@" in key:
+        if key in (*ELSEWHERE, *CHOICES) or is_neutral(key) or "@" in key:
             return None
-        group = [_at(record.config, key) for record in self.records]
+        group = [looked_up(record.config, key) for record in self.records]
         if not all(isinstance(entry, Mapping) for entry in group):
             return key
         options = {record.choices.get(key) for record in self.records}
@@ -104,7 +107,7 @@ def board_of(study: str, records: Iterable[RunRecord], entity: str, project: str
     Raises:
         ConfigurationError: there are none, or they lie in several projects and none was chosen.
     """
-    evaluated = tuple(record for record in records if record.results.get("numbers"))
+    evaluated = tuple(record for record in records if record.results is not None)
     if not evaluated:
         raise ConfigurationError(f"Study '{study}' has no evaluated run yet: add the stage evaluate to its runs.")
     projects = sorted({record.config["logger"]["project"] for record in evaluated})
@@ -113,13 +116,6 @@ def board_of(study: str, records: Iterable[RunRecord], entity: str, project: str
             f"The runs of '{study}' lie in several projects ({', '.join(projects)}): choose one with --project."
         )
     return Board(study, entity, project or projects[0], evaluated, declared)
-
-
-def _at(config: Mapping[str, Any], key: str) -> Any:
-    entry: Any = config
-    for part in key.split("."):
-        entry = entry.get(part) if isinstance(entry, Mapping) else None
-    return entry
 
 
 # ---- panels
@@ -262,8 +258,8 @@ def laid_out(panels: Sequence[Any]) -> None:
 
 
 def introduction(board: Board) -> str:
-    posteriors = sorted({str(_at(record.config, POSTERIOR)).replace("_", " ") for record in board.records})
-    judges = sorted({str(record.results["judge"]["extractor"]) for record in board.records})
+    posteriors = sorted({str(looked_up(record.config, POSTERIOR)).replace("_", " ") for record in board.records})
+    judges = sorted({record.evaluated.judge.extractor for record in board.records})
     return (
         f"{len(board.records)} runs of the study **{board.study}**. Posteriors: {', '.join(posteriors)}. "
         f"Judged by: {', '.join(judges)}. Bars and curves are means over what is grouped: runs that differ only in "
@@ -272,33 +268,32 @@ def introduction(board: Board) -> str:
 
 
 def sentences(board: Board) -> str:
-    return "\n".join(f"- **{record.name}**: {record.results['summary']['sentence']}" for record in board.records)
+    return "\n".join(f"- **{record.name}**: {record.evaluated.summary.sentence}" for record in board.records)
 
 
 def table(board: Board) -> str:
     """A row a run, in Markdown: what its score measured, and the best control's AUROC."""
     headings = ["run", "score", "AUROC", "best control", f"Spearman with {board.target}", "FID gain", "FID"]
-    lines = [f"| {' | '.join(headings)} |", "|---" * len(headings) + "|", *map(_row, board.records)]
+    lines = table_lines(headings, map(_row, board.records))
     return "\n".join([*lines, "", "95 % intervals of each run in brackets."])
 
 
-def _row(record: RunRecord) -> str:
-    summary = {line["score"]: line for line in record.results["summary"]["table"]}
-    own = summary[record.config["score"]["name"]]
-    controls = [line for line in summary.values() if line["kind"] == "control" and line["auroc"] is not None]
-    best = max(controls, key=lambda line: line["auroc"], default=None)
-    cells = [
-        record.name.replace("|", "/"),
-        own["label"],
-        _cell(own, "auroc"),
-        f"{best['label']} {decimals(best['auroc'])}" if best else "–",
-        _cell(own, "spearman"),
-        _cell(own, "fid_gain"),
-        decimals(record.results["numbers"].get("fid")),
+def _row(record: RunRecord) -> list[str]:
+    table = record.evaluated.summary.table
+    own = next(line for line in table if line.score == record.config["score"]["name"])
+    controls = [(line.auroc, line.label) for line in table if line.kind == "control" and line.auroc is not None]
+    best = max(controls, key=lambda control: control[0], default=None)
+    return [
+        record.name,
+        own.label,
+        _cell(own.measured("auroc")),
+        f"{best[1]} {decimals(best[0])}" if best else DASH,
+        _cell(own.measured("spearman")),
+        _cell(own.measured("fid_gain")),
+        decimals(record.evaluated.numbers.get("fid")),
     ]
-    return f"| {' | '.join(cells)} |"
 
 
-def _cell(line: Mapping[str, Any], measure: str) -> str:
-    known = interval(line.get(f"{measure}_low"), line.get(f"{measure}_high")) if line.get(measure) is not None else ""
-    return f"{decimals(line.get(measure))} {known}".strip()
+def _cell(measured: IntervalRow) -> str:
+    known = interval(measured.low, measured.high) if measured.value is not None else ""
+    return f"{decimals(measured.value)} {known}".strip()

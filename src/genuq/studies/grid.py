@@ -13,14 +13,12 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from genuq import files
 from genuq.config.compose import jobs
+from genuq.config.neutral import is_neutral
 from genuq.errors import ArtefactError, ConfigurationError, did_you_mean
 from genuq.report.study.table import Row
 from genuq.store.records import RunRecord, record_path
-
-# Settings for `is_neutral`.
-NEUTRAL = ("device", "name", "study", "store", "logger", "trainer.accelerator", "trainer.devices", "trainer.strategy")
-NEUTRAL_GROUPS = ("logger.", "hydra.", "hydra/")
 
 
 @dataclass(frozen=True)
@@ -114,11 +112,6 @@ def _require_shown(command: str, listed: Sequence[Mapping[str, str]], shown: Map
             )
 
 
-def is_neutral(key: str) -> bool:
-    """Whether a setting changes where or how a run is made, and none of its numbers."""
-    return key in NEUTRAL or key.startswith(NEUTRAL_GROUPS)
-
-
 def _job(settings: Mapping[str, str], rows: Row, columns: str | None, seeds: str | None) -> Job:
     words = {key: value if isinstance(value := parsed(text), str) else text for key, text in settings.items()}
     return Job(
@@ -184,7 +177,7 @@ def matched(wanted: Sequence[Job], records: Iterable[RunRecord], store: str | Pa
         job = next((by_settings[settings] for settings in of_record if settings in by_settings), None)
         if job is None:
             strangers.append(record)
-        elif record.results.get("numbers"):
+        elif record.results is not None:
             found.setdefault(job, []).append(record)
     runs = {job: _latest(found[job], store) for job in wanted if job in found}
     earlier = [record for job, several in found.items() for record in several if record != runs[job]]
@@ -199,12 +192,7 @@ def setting_of(record: RunRecord, key: str) -> str:
     bare = key.lstrip("+~")
     if bare in record.choices:
         return comparable(record.choices[bare])
-    value: Any = record.config
-    for part in bare.split("."):
-        if not isinstance(value, Mapping) or part not in value:
-            return ""
-        value = value[part]
-    return comparable(value)
+    return comparable(files.looked_up(record.config, bare, missing=""))
 
 
 def _latest(records: Sequence[RunRecord], store: str | Path) -> RunRecord:

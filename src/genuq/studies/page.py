@@ -7,6 +7,7 @@ import math
 import os
 import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ import numpy as np
 
 import genuq
 from genuq import files
+from genuq.analysis.results import EVALUATION, SampleTable, read_evaluation, read_scores
+from genuq.config.neutral import ELSEWHERE, is_neutral
 from genuq.errors import ConfigurationError, did_you_mean
-from genuq.files import plain
 from genuq.models import to_bytes
-from genuq.report.drawing.values import present, words
-from genuq.report.study.verdict import named, own_row
+from genuq.report.drawing.values import evenly, present, words
+from genuq.report.study.runs import StudyRun, StudyRuns
+from genuq.report.study.verdict import named, own_auroc
 from genuq.store.records import RunRecord, read_records, studies_in
 from genuq.store.shards import Shards
 from genuq.studies import grid
@@ -27,26 +30,17 @@ from genuq.studies.declaration import Study
 STORE, STUDIES = Path("outputs/store"), Path("outputs/studies")
 RUNS_WITH_SAMPLES = 24  # whose samples the page holds; all others have only their numbers and curves
 SAMPLES = 512  # of one run
-ELSEWHERE = ("seed", "stages")  # the seed has a column of its own, and stages change no result
 ABSENT_AT_MOST = 1.0  # combinations that are not there, for each that is; with more it was not meant as a grid
 
 
-def build_study(
-    store: str | Path, study: str, folder: str | Path = ".", declared: Study | None = None
-) -> dict[str, Any]:
-    """All that the page of a study shows, as plain data and arrays.
+def build_study(store: str | Path, study: str, folder: str | Path = ".", declared: Study | None = None) -> StudyRuns:
+    """All that the page of a study shows.
 
     Args:
         store: of the artefacts.
         study: name of the study.
         folder: of the page, from where its links to the runs' reports start.
         declared: what the study asks for, if it says so.
-    Returns:
-        `name`, `question`, `commands`, `genuq_version`; `keys`, the settings that differ between runs; `runs`, each
-        with the `values` of those keys, `seed`, its `summary`, `judge`, `evaluations` by score, curves, and for some
-        runs `samples` (a table) and `images` (uint8 (N, C, H, W), or points (N, 2)); how many runs are `asked` for,
-        and those that are `absent`, as commands, or the gaps of a grid; names of runs that are `unevaluated`, and of
-        those `left_out`, not asked for or made again since.
     Raises:
         ConfigurationError: no run of this study is in the store.
         ArtefactError: a record or an artefact that is not whole.
@@ -57,19 +51,19 @@ def build_study(
         raise ConfigurationError(f"No run of study '{study}' is in {store}.{did_you_mean(study, studies_in(store))}")
     done, others = sorted_out(store, records, declared)
     keys = keys_of(done)
-    runs = [run_entry(store, record, keys, Path(folder)) for record in done]
-    add_samples(store, done, runs)
-    counts = [(len(run["samples"]["rows"]), run["samples_total"]) for run in runs if run["samples"]]
-    return others | {
-        "name": study,
-        "question": declared.question if declared else None,
-        "commands": list(declared.commands if declared else dict.fromkeys(record.command for record in records)),
-        "genuq_version": genuq.__version__,
-        "keys": keys,
-        "runs": runs,
-        "samples_shown": max((shown for shown, _ in counts), default=0),
-        "samples_total": max((total for _, total in counts), default=0),
-    }
+    runs = with_samples(store, done, [run_entry(store, record, keys, Path(folder)) for record in done])
+    counts = [(len(run.samples.rows), run.samples_total) for run in runs if run.samples]
+    return StudyRuns(
+        name=study,
+        question=declared.question if declared else None,
+        commands=list(declared.commands if declared else dict.fromkeys(record.command for record in records)),
+        genuq_version=genuq.__version__,
+        keys=keys,
+        runs=runs,
+        samples_shown=max((shown for shown, _ in counts), default=0),
+        samples_total=max((total for _, total in counts), default=0),
+        **others,
+    )
 
 
 def sorted_out(
@@ -77,7 +71,7 @@ def sorted_out(
 ) -> tuple[list[RunRecord], dict[str, Any]]:
     """The runs that the page shows, and what it tells of the others."""
     if declared is None:
-        done = [record for record in records if record.results.get("summary")]
+        done = [record for record in records if record.results is not None]
         waiting = [record.name for record in records if record not in done]
         return done, {"asked": None, "absent": absent(done), "unevaluated": waiting, "left_out": []}
     found = grid.matched(declared.jobs, records, store)
@@ -101,7 +95,7 @@ def keys_of(records: Sequence[RunRecord]) -> list[str]:
 
 
 def neutral(key: str) -> bool:
-    return key in ELSEWHERE or grid.is_neutral(key)
+    return key in ELSEWHERE or is_neutral(key)
 
 
 def _differ(records: Iterable[RunRecord], key: str) -> bool:
@@ -115,65 +109,49 @@ def untold(records: Sequence[RunRecord], keys: Sequence[str]) -> list[str]:
         same.setdefault((*(value_of(record, key) for key in keys), seed_of(record)), []).append(record)
     found: dict[str, None] = {}
     for group in same.values():
-        settings = [flat(record.config) for record in group] if len(group) > 1 else []
+        settings = [files.flattened(record.config) for record in group] if len(group) > 1 else []
         names = dict.fromkeys(name for entry in settings for name in entry if not neutral(name))
         found |= {name: None for name in names if len({words(entry.get(name)) for entry in settings}) > 1}
     return list(found)
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"model": {"name": "ddpm"}}` as `{"model.name": "ddpm"}`."""
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return found
 
 
 def value_of(record: RunRecord, key: str) -> str:
     """The chosen option of a group, or the value of a setting; what was typed where the configuration has no such."""
     if key in record.choices:
         return words(record.choices[key])
-    entry: Any = record.config
-    for part in key.split("."):
-        entry = entry.get(part) if isinstance(entry, Mapping) else None
+    entry = files.looked_up(record.config, key)
     if entry is not None and not isinstance(entry, Mapping):
         return words(entry)
     typed = dict(text.lstrip("+~").split("=", 1) for text in record.overrides if "=" in text)
     return words(typed.get(key))
 
 
-def run_entry(store: Path, record: RunRecord, keys: Sequence[str], folder: Path) -> dict[str, Any]:
+def run_entry(store: Path, record: RunRecord, keys: Sequence[str], folder: Path) -> StudyRun:
     """One run without its samples."""
-    path = artefact(store, record, "evaluate", "evaluation.json")
-    evaluation = files.read_json(path) if path else {}
-    numbers, ending = record.results.get("numbers") or {}, "/evaluations"
-    summary = record.results["summary"]
-    return plain(
-        {
-            "name": record.name,
-            "id": record.id,
-            "command": record.command,
-            "values": [value_of(record, key) for key in keys],
-            "seed": record.config.get("seed"),
-            "score": own_score(record),
-            "summary": summary,
-            "judge": record.results.get("judge") or {},
-            "seconds": math.fsum(record.seconds.values()),
-            "report": link(artefact(store, record, "report", "index.html"), folder),
-            "missing": [] if path else ["evaluate"],
-            "evaluations": {key.removesuffix(ending): n for key, n in numbers.items() if key.endswith(ending)},
-            "scores": [{"name": row["name"], "curves": row["curves"]} for row in evaluation.get("scores", ())],
-            "samples": None,
-            "samples_total": 0,
-        }
-    ) | {"images": None}
+    path, ending = artefact(store, record, "evaluate", EVALUATION), "/evaluations"
+    results, scores = record.evaluated, read_scores(path.parent) if path else []
+    return StudyRun(
+        name=record.name,
+        id=record.id,
+        command=record.command,
+        values=[value_of(record, key) for key in keys],
+        seed=record.config.get("seed"),
+        score=own_score(record),
+        summary=results.summary,
+        judge=results.judge,
+        seconds=math.fsum(record.seconds.values()),
+        report=link(artefact(store, record, "report", "index.html"), folder),
+        missing=[] if path else ["evaluate"],
+        evaluations={key.removesuffix(ending): n for key, n in results.numbers.items() if key.endswith(ending)},
+        curves={entry.name: entry.curves for entry in scores},
+    )
 
 
-def own_score(record: RunRecord) -> str | None:
+def own_score(record: RunRecord) -> str:
     """Name of the score that the run's summary is about."""
-    table = [row["score"] for row in record.results["summary"].get("table") or []]
+    table = [row.score for row in record.evaluated.summary.table]
     configured = (record.config.get("score") or {}).get("name")
-    return configured if configured in table else next(iter(table), None)
+    return configured if configured in table else table[0]
 
 
 def artefact(store: Path, record: RunRecord, stage: str, name: str) -> Path | None:
@@ -188,43 +166,40 @@ def link(path: Path | None, folder: Path) -> str | None:
     return None if path is None else urllib.parse.quote(Path(os.path.relpath(path, folder)).as_posix())
 
 
-def add_samples(store: Path, records: Sequence[RunRecord], runs: Sequence[dict[str, Any]]) -> None:
-    """Give some runs their `samples` and `images`; the page cannot hold those of all."""
-    for place in with_samples(runs):
-        folder, path = (
-            artefact(store, records[place], "sample", "."),
-            artefact(store, records[place], "evaluate", "evaluation.json"),
-        )
-        if folder is None or path is None:
-            runs[place]["missing"] += ["sample"] if folder is None else []
-            continue
-        table = plain(files.read_json(path)["samples"])
-        chosen = evenly_by_realism(table, SAMPLES)
-        images = images_of(folder, chosen)
-        if images is not None:
-            rows = [table["rows"][row] for row in chosen]
-            total = len(table["rows"])
-            runs[place] |= {"samples": table | {"rows": rows}, "samples_total": total, "images": images}
+def with_samples(store: Path, records: Sequence[RunRecord], runs: Sequence[StudyRun]) -> list[StudyRun]:
+    """The runs, some of them with their samples and images: the page cannot hold those of all."""
+    chosen = shown_with_samples(runs)
+    return [sampled(store, records[n], run) if n in chosen else run for n, run in enumerate(runs)]
 
 
-def with_samples(runs: Sequence[dict[str, Any]]) -> list[int]:
+def sampled(store: Path, record: RunRecord, run: StudyRun) -> StudyRun:
+    """A run with its samples and images, as far as the store still has them."""
+    folder, path = artefact(store, record, "sample", "."), artefact(store, record, "evaluate", EVALUATION)
+    if folder is None:
+        return replace(run, missing=[*run.missing, "sample"])
+    if path is None:
+        return run
+    table = read_evaluation(path.parent).samples
+    chosen = evenly_by_realism(table, SAMPLES)
+    images = images_of(folder, chosen)
+    if images is None:
+        return run
+    rows = [table.rows[row] for row in chosen]
+    return replace(run, samples=replace(table, rows=rows), samples_total=len(table.rows), images=images)
+
+
+def shown_with_samples(runs: Sequence[StudyRun]) -> list[int]:
     """Places of the runs whose samples are shown: all, or as many evenly along the ranking by AUROC, with both ends."""
-    aurocs = [own_row(run).get("auroc") for run in runs]
+    aurocs = [own_auroc(run).value for run in runs]
     ranking = sorted(range(len(runs)), key=lambda place: _or_last(aurocs[place]))
     return sorted(ranking[place] for place in evenly(len(runs), RUNS_WITH_SAMPLES))
 
 
-def evenly(count: int, most: int) -> list[int]:
-    """All of `count` places, or `most` of them with even gaps and both ends."""
-    return list(range(count)) if count <= most else np.round(np.linspace(0, count - 1, most)).astype(int).tolist()
-
-
-def evenly_by_realism(table: Mapping[str, Any], most: int) -> list[int]:
+def evenly_by_realism(table: SampleTable, most: int) -> list[int]:
     """Rows of the table, in its order. Runs that made the same images under one judge show the same of them."""
-    rows, columns = table["rows"], table["columns"]
-    column = columns.index("realism") if "realism" in columns else columns.index("index")
-    ranking = sorted(range(len(rows)), key=lambda row: _or_last(rows[row][column]))
-    return sorted(ranking[place] for place in evenly(len(rows), most))
+    column = table.column("realism" if "realism" in table.columns else "index")
+    ranking = sorted(range(len(column)), key=lambda row: _or_last(column[row]))
+    return sorted(ranking[place] for place in evenly(len(column), most))
 
 
 def _or_last(value: Any) -> float:

@@ -20,15 +20,16 @@ from genuq.analysis.filtering import keep_lowest
 from genuq.analysis.inputs import Array, column
 from genuq.analysis.intervals import Interval
 from genuq.analysis.kept_means import KeptMeans, kept_means
+from genuq.analysis.results import SCORE_COLUMN
 from genuq.analysis.retention import FRACTIONS
 from genuq.errors import ArtefactError, ConfigurationError, did_you_mean
+from genuq.report.drawing.markdown import table_lines
 from genuq.report.drawing.style import pdf, svg
 from genuq.report.drawing.values import decimals, interval, significant, spoken
 from genuq.report.study.score_table import score_figures
 from genuq.report.study.words import places_of
 
 DEFAULT = "entropy"
-PREFIX = "score_"  # of a score's column beside what the judge says
 
 
 def tabulate_scores(path: Path, score: str | None, against: str | None, keep: float, out: Path) -> list[Path]:
@@ -70,8 +71,8 @@ def tabulate_scores(path: Path, score: str | None, against: str | None, keep: fl
 def _chosen(known: Sequence[str], score: str | None, against: str) -> tuple[str, str]:
     """The two columns: the score, by its name with or without the prefix, and what it is held against."""
     others = [name for name in known if name != against]
-    preferred = [score] if score else [DEFAULT, *(name for name in others if name.startswith(PREFIX)), *others]
-    wanted = [name for word in preferred for name in (word, PREFIX + word)]
+    preferred = [score] if score else [DEFAULT, *(name for name in others if name.startswith(SCORE_COLUMN)), *others]
+    wanted = [name for word in preferred for name in (word, SCORE_COLUMN + word)]
     chosen = next((name for name in wanted if name in others), preferred[0])
     if chosen == against or not others:
         raise ConfigurationError(
@@ -83,8 +84,8 @@ def _chosen(known: Sequence[str], score: str | None, against: str) -> tuple[str,
 def _words(names: tuple[str, str]) -> tuple[str, str]:
     """The columns as a reader sees them; beside another score, a column such as realism is itself a score."""
     score, against = names
-    if score.startswith(PREFIX):
-        return spoken(score.removeprefix(PREFIX)), spoken(against.removeprefix(PREFIX))
+    if score.startswith(SCORE_COLUMN):
+        return spoken(score.removeprefix(SCORE_COLUMN)), spoken(against.removeprefix(SCORE_COLUMN))
     return spoken(score), f"{spoken(against)} (as a score)"
 
 
@@ -107,13 +108,13 @@ def _markdown(
     place = means.fraction.index(keep)
     digits = 1 + places_of([entry.value for entry in means.mean])
     cells = [[_cell(entry, digits) for entry in entries] for entries in zip(means.mean, means.gain)]
-    rows = [f"| {fraction:.4g} | {' | '.join(line)} |" for fraction, line in zip(means.fraction, cells)]
+    rows = [[f"{fraction:.4g}", *line] for fraction, line in zip(means.fraction, cells)]
     opening = (
         f"Keeping the {len(kept_K):,} of {len(score_N):,} samples with the lowest {score} (up to "
         f"{significant(threshold, 4)}): the mean of {other} is {cells[place][0]}, a difference of {cells[place][1]} "
         "from all samples, whose mean random choice keeps."
     )
-    table = [f"| fraction kept | mean of {other} | difference |", "| ---: | ---: | ---: |", *rows]
+    table = table_lines(["fraction kept", f"mean of {other}", "difference"], rows, text_columns=0)
     skipped = f" {left:,} samples without a finite {other} are left out of the means." if left else ""
     foot = f"95 % bootstrap intervals over samples in brackets.{skipped}"
     return "\n".join([opening, "", *table, "", foot]) + "\n"

@@ -7,6 +7,7 @@ from typing import Any
 from lightning.pytorch.loggers import CSVLogger
 
 from genuq import files
+from genuq.analysis.results import read_evaluation
 from genuq.display import Display
 from genuq.pipeline.run import Run
 from genuq.store.artefact import StageFolder
@@ -31,7 +32,7 @@ class Loggers:
         """Log a finished stage, whether it was made now or found."""
         name = run.config.logger.name
         if name == "csv" and stage == "evaluate":
-            numbers = evaluation_numbers(run, files.read_json(folder.path / "evaluation.json"))
+            numbers = evaluation_numbers(run, read_evaluation(folder.path))
             lines = [f"{name},{value!r}" for name, value in numbers.items()]
             files.write_text(run.folder / "logs" / "evaluation.csv", "\n".join(["name,value", *lines]) + "\n")
         elif name == "wandb":

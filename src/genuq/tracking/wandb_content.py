@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from genuq import files
+from genuq import entries, files
+from genuq.analysis.results import FitSummary, SampleTable, ScoreEntry, read_evaluation
 from genuq.pipeline.configured import is_image
-from genuq.pipeline.posteriors import MAIN_POSTERIOR
-from genuq.pipeline.run import Run
+from genuq.pipeline.run import MAIN_POSTERIOR, Run
+from genuq.pipeline.stages.apply import read_application
 from genuq.pipeline.stages.propagate import shown_maps
 from genuq.pipeline.stages.sample import shown, with_deviations
 from genuq.report.drawing.heat import HeatScale, as_maps, overlay
 from genuq.report.drawing.pictures import as_pixels, sample_grid, shrunk
+from genuq.report.drawing.values import evenly
 from genuq.report.drawing.vocabulary import TARGETS, metric_label
 from genuq.store.artefact import StageFolder
 from genuq.store.shards import Shards
@@ -57,13 +59,12 @@ def content_of(run: Run, stage: str, folder: StageFolder) -> Content:
 
 def flat(prefix: str, notes: Mapping[str, Any]) -> dict[str, float]:
     """All numbers of nested notes, each named by its path."""
-    found: dict[str, float] = {}
-    for key, value in notes.items():
-        if isinstance(value, Mapping) and key != "configuration":
-            found |= flat(f"{prefix}/{key}", value)
-        elif isinstance(value, int | float):
-            found[f"{prefix}/{key}"] = value
-    return found
+    named = files.flattened({prefix: notes}, "/")
+    return {
+        name: value
+        for name, value in named.items()
+        if isinstance(value, int | float) and "configuration" not in name.split("/")
+    }
 
 
 # ---- charts
@@ -77,14 +78,14 @@ def lines(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], title: 
     return wandb.plot.line_series([list(x) for x in xs], [list(y) for y in ys], list(curves), title, x)
 
 
-def criterion_charts(posteriors: Mapping[str, Any]) -> dict[str, Any]:
+def criterion_charts(posteriors: Mapping[str, FitSummary]) -> dict[str, Any]:
     """What chose the scale of each posterior, counted from its highest value; the noise over time."""
     charts = {}
     for criterion, x in CRITERIA.items():
-        curves = {label(name): normalised(*p[criterion]) for name, p in posteriors.items() if p[criterion]}
+        curves = {label(name): normalised(*curve) for name, p in posteriors.items() if (curve := getattr(p, criterion))}
         if curves:
             charts[f"fit/{criterion}"] = lines(curves, f"{criterion.capitalize()}, from its maximum", x)
-    if profiles := {label(name): in_bins(p["noise_profile"]) for name, p in posteriors.items() if p["noise_profile"]}:
+    if profiles := {label(name): in_bins(p.noise_profile) for name, p in posteriors.items() if p.noise_profile}:
         charts["fit/noise_profile"] = lines(profiles, "Observation noise over time", "t, from image to noise")
     return charts
 
@@ -105,21 +106,21 @@ def normalised(xs: Sequence[float], ys: Sequence[float]) -> tuple[list[float], l
     return [x for x, _ in points], [y - top for _, y in points]
 
 
-def retention_charts(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def retention_charts(scores: Sequence[ScoreEntry]) -> dict[str, Any]:
     """A metric of the samples kept, by every score and at random: one chart a metric."""
     charts = {}
-    for metric, first in scores[0]["curves"].items():
-        curves = {row["label"]: (row["curves"][metric]["fraction"], row["curves"][metric]["value"]) for row in scores}
-        curves["Random, equal N"] = (first["fraction"], first["random_value"])
+    for metric, first in scores[0].curves.items():
+        curves = {row.label: (row.curves[metric].fraction, row.curves[metric].value) for row in scores}
+        curves["Random, equal N"] = (first.fraction, first.random_value)
         charts[f"retention/{metric}"] = lines(curves, f"{metric_label(metric)} of the samples kept", "fraction kept")
     return charts
 
 
-def bin_charts(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def bin_charts(scores: Sequence[ScoreEntry]) -> dict[str, Any]:
     """A metric in quantile bins of every score, from the most trusted: one chart a metric."""
     charts = {}
-    for metric in scores[0]["bins"]:
-        curves = {row["label"]: numbered(row["bins"][metric]["value"]) for row in scores}
+    for metric in scores[0].bins:
+        curves = {row.label: numbered(row.bins[metric].value) for row in scores}
         charts[f"bins/{metric}"] = lines(curves, f"{metric_label(metric)} in quantile bins", "bin, from most trusted")
     return charts
 
@@ -128,26 +129,25 @@ def numbered(values: Sequence[float]) -> tuple[list[float], list[float]]:
     return [float(place) for place in range(1, len(values) + 1)], list(values)
 
 
-def scatter_charts(samples: Mapping[str, Any], score: str) -> dict[str, Any]:
+def scatter_charts(samples: SampleTable, score: str) -> dict[str, Any]:
     """The run's score against what the judge says of each sample."""
     import wandb
 
-    charts, columns, rows = {}, samples["columns"], samples["rows"]
-    rows = [rows[place] for place in evenly(len(rows), CHART_ROWS)]
+    charts, chosen = {}, evenly(len(samples.rows), CHART_ROWS)
     for target, words in TARGETS.items():
-        if target in columns:
-            pairs = [[row[columns.index(target)], row[columns.index(f"score_{score}")]] for row in rows]
+        if target in samples.columns:
+            known, scores = samples.column(target), samples.of_score(score)
+            pairs = [[known[place], scores[place]] for place in chosen]
             table = wandb.Table(columns=[target, score], data=pairs)
             charts[f"scatter/{target}"] = wandb.plot.scatter(table, target, score, f"{score} against {words.lower()}")
     return charts
 
 
-def kept_rows(row: Mapping[str, Any]) -> Iterator[dict[str, float]]:
+def kept_rows(row: ScoreEntry) -> Iterator[dict[str, float]]:
     """The retention curves of one score as steps, which dashboards can average over runs."""
-    curves = row["curves"]
-    for place, fraction in enumerate(next(iter(curves.values()))["fraction"]):
-        steps = {f"{KEPT}/{metric}": curve["value"][place] for metric, curve in curves.items()}
-        chance = {f"{KEPT}/{metric}{AT_RANDOM}": curve["random_value"][place] for metric, curve in curves.items()}
+    for place, fraction in enumerate(next(iter(row.curves.values())).fraction):
+        steps = {f"{KEPT}/{metric}": curve.value[place] for metric, curve in row.curves.items()}
+        chance = {f"{KEPT}/{metric}{AT_RANDOM}": curve.random_value[place] for metric, curve in row.curves.items()}
         yield {FRACTION: fraction, **steps, **chance}
 
 
@@ -155,7 +155,8 @@ def kept_rows(row: Mapping[str, Any]) -> Iterator[dict[str, float]]:
 
 
 def fit_content(run: Run, folder: Path, notes: Mapping[str, Any]) -> Content:
-    return Content(once=criterion_charts(notes["posteriors"]))
+    fitted = {name: entries.from_json(FitSummary, entry, name) for name, entry in notes["posteriors"].items()}
+    return Content(once=criterion_charts(fitted))
 
 
 def sample_content(run: Run, folder: Path, notes: Mapping[str, Any]) -> Content:
@@ -171,26 +172,27 @@ def propagate_content(run: Run, folder: Path, notes: Mapping[str, Any]) -> Conte
 
 
 def evaluate_content(run: Run, folder: Path, notes: Mapping[str, Any]) -> Content:
-    evaluation = files.read_json(folder / "evaluation.json")
-    scores, summary, name = evaluation["scores"], evaluation["summary"], run.config.score.name
+    evaluation, name = read_evaluation(folder), run.config.score.name
+    scores, summary = evaluation.scores, evaluation.summary
     once = {
         **evaluation_numbers(run, evaluation),
-        **flat("judge", evaluation["judge"]),
+        **flat("judge", files.plain(evaluation.judge)),
         **retention_charts(scores),
         **bin_charts(scores),
-        **scatter_charts(evaluation["samples"], name),
-        SAMPLES: sample_table(run, evaluation["samples"]),
+        **scatter_charts(evaluation.samples, name),
+        SAMPLES: sample_table(run, evaluation.samples),
     }
-    rows = kept_rows(next(row for row in scores if row["name"] == name))
-    return Content(list(rows), once, {key: summary[key] for key in ("sentence", "finds_bad", "beats_controls")})
+    rows = kept_rows(evaluation.score(name))
+    told = {"sentence": summary.sentence, "finds_bad": summary.finds_bad, "beats_controls": summary.beats_controls}
+    return Content(list(rows), once, told)
 
 
 def apply_content(run: Run, folder: Path, notes: Mapping[str, Any]) -> Content:
-    application = files.read_json(folder / "application.json")
+    application = read_application(folder)
     numbers: dict[str, float] = {}
-    for row in application["outcome"]:
-        numbers |= flat(f"apply/{row['measure']}", row)
-    return Content(once=numbers, summary={"sentence": application["sentence"]})
+    for row in application.outcome:
+        numbers |= flat(f"apply/{row.measure}", files.plain(row))
+    return Content(once=numbers, summary={"sentence": application.sentence})
 
 
 def report_content(run: Run, folder: Path, notes: Mapping[str, Any]) -> Content:
@@ -235,29 +237,23 @@ def heat_of(run: Run, images: torch.Tensor, chosen: np.ndarray) -> np.ndarray | 
 # ---- the table of samples
 
 
-def sample_table(run: Run, samples: Mapping[str, Any]) -> Any:
+def sample_table(run: Run, samples: SampleTable) -> Any:
     """Samples evenly through the ranking of the run's score, both ends among them, the least trusted first.
 
     A row has its rank, the sample, its regenerations by each posterior, its pixel map, and all that is known of it.
     """
     import wandb
 
-    columns, rows = samples["columns"], samples["rows"]
-    scores = np.array([row[columns.index(f"score_{run.config.score.name}")] for row in rows])
-    ranked = np.argsort(-scores, kind="stable")
+    columns, rows = samples.columns, samples.rows
+    ranked = np.argsort(-np.array(samples.of_score(run.config.score.name)), kind="stable")
     ranks = evenly(len(rows), run.config.logger.samples)
     chosen = ranked[ranks]
     pictures = pictures_of(run, chosen) if is_image(run) else coordinates_of(run, chosen)
     data = [
         [rank + 1, *(column[place] for column in pictures.values()), *rows[n]]
-        for place, (rank, n) in enumerate(zip(ranks.tolist(), chosen.tolist()))
+        for place, (rank, n) in enumerate(zip(ranks, chosen.tolist()))
     ]
     return wandb.Table(columns=["rank", *pictures, *columns], data=data)
-
-
-def evenly(count: int, most: int) -> np.ndarray:
-    """At most `most` places of `count`, evenly from the first to the last."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
 
 
 def pictures_of(run: Run, chosen: np.ndarray) -> dict[str, list[Any]]:
@@ -268,9 +264,8 @@ def pictures_of(run: Run, chosen: np.ndarray) -> dict[str, list[Any]]:
     columns = {"image": thumbnails(as_pixels(shown(samples["image"], are_images=True), 4, "Samples"))[:, None]}
     for name in run.posteriors():
         draws_NMCHW = as_pixels(shown(samples[name], are_images=True), 5, "Draws")
-        columns["draws" if name == MAIN_POSTERIOR else f"draws_{name}"] = np.stack(
-            [thumbnails(draws) for draws in draws_NMCHW]
-        )
+        column = name if name == MAIN_POSTERIOR else f"{MAIN_POSTERIOR}_{name}"
+        columns[column] = np.stack([thumbnails(draws) for draws in draws_NMCHW])
     if (heat := heat_of(run, samples["image"], chosen)) is not None:
         columns["map"] = thumbnails(heat)[:, None]
     return {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,98 +13,24 @@ import torch
 from torch import Tensor
 
 from genuq import files
-from genuq.applications import (
-    Attempts,
-    Augmentation,
-    Augmented,
-    Filter,
-    Guidance,
-    Guided,
-    Judge,
-    Judgement,
-    Outcome,
-    Rectification,
-    Replicates,
-    attempt,
-    augment,
-    augmentation_outcome,
-    best_of,
-    best_of_n_outcome,
-    candidate_groups,
-    chosen,
-    decide,
-    filter_outcome,
-    guidance_outcome,
-    guide,
-    rectification_outcome,
-    score_evidence,
-)
+from genuq.applications import APPLICATIONS, Judge, Judgement, Replicates
+from genuq.applications.finished_run import EXAMPLES
+from genuq.data import Dataset
 from genuq.display import Display
 from genuq.identity import neutral
 from genuq.likelihoods import Likelihood
 from genuq.metrics import realism
-from genuq.pipeline.parts import JudgeInputs, ModelInputs, SamplerInputs
+from genuq.pipeline.inputs import DataInputs, JudgeInputs, ModelInputs, PartInputs, SamplerInputs
 from genuq.pipeline.posteriors import load_posterior
 from genuq.pipeline.run import Run
 from genuq.pipeline.stages.embed import read_judged
 from genuq.pipeline.stages.propagate import default_propagator
 from genuq.pipeline.stages.sample import read_samples, shown
-from genuq.pipeline.stages.score import DrawScoring, read_scores
-from genuq.pipeline.stages.witnesses import WitnessInputs, witness_panel
+from genuq.pipeline.stages.score import DrawsInputs, read_scores
+from genuq.pipeline.stages.witnesses import Spaces
+from genuq.posteriors import Posterior
+from genuq.propagators import Propagator
 from genuq.store.upstream import Upstream
-
-SETTINGS = {"filter": Filter, "augment": Augmentation, "rectify": Rectification, "guide": Guidance}
-EXAMPLES = 24
-Made = tuple[Outcome, dict[str, Tensor]]
-
-
-@dataclass(frozen=True)
-class ApplyInputs:
-    """What the outcome of an application depends on.
-
-    Attributes:
-        name: of the application.
-        how: its settings as the library takes them; None where all are `options`.
-        options: the rest of them.
-        witnesses: that it asks, if any.
-        main: name of the run's own score.
-        drawn: how draws are scored.
-        draws: M of the main posterior.
-        bootstrap: replicates of the intervals.
-        half_samples, random_repeats: of the curves; None where the application draws none.
-        shown_settings: all of its settings as configured, for the reader.
-        command: that the reader may repeat.
-    """
-
-    seed: int
-    model: ModelInputs
-    fit: Upstream
-    sample: Upstream
-    embed: Upstream
-    score: Upstream
-    sampler: SamplerInputs
-    judge: JudgeInputs
-    name: str
-    how: Any
-    options: Mapping[str, Any]
-    witnesses: WitnessInputs | None
-    main: str
-    drawn: DrawScoring
-    draws: int
-    neighbours: int
-    bootstrap: int
-    half_samples: int | None
-    random_repeats: int | None
-    shown_settings: Mapping[str, Any] = neutral()
-    command: str = neutral()
-
-    @property
-    def are_images(self) -> bool:
-        return len(self.drawn.likelihood.shape) == 3
-
-    def shown(self, samples: Tensor) -> Tensor:
-        """Samples as a person sees them."""
-        return shown(samples, self.are_images)
 
 
 def settings_of(run: Run) -> Any:
@@ -112,29 +40,121 @@ def settings_of(run: Run) -> Any:
         ConfigurationError: an application that does not exist, or values that cannot work.
     """
     settings = run.plain("application")["application"]
-    kind = SETTINGS[settings["name"]]
-    options = {field.name: settings[field.name] for field in fields(kind)}
-    return kind(**{key: tuple(value) if key == "window" else value for key, value in options.items()})
+    name = settings.pop("name", None)
+    return APPLICATIONS.get(str(name)).settings_of(settings)
 
 
-class FinishedRun:
-    """What the applications share of a finished run: samples, scores, and the judge."""
+@dataclass(frozen=True)
+class ApplyInputs:
+    """What the outcome of an application depends on.
 
-    def __init__(self, inputs: ApplyInputs) -> None:
-        self.inputs = inputs
-        self.samples = read_samples(inputs.sample.path)
-        self.score = read_scores(inputs.score.path)[inputs.main]
+    Attributes:
+        application: its entry in `genuq.applications.APPLICATIONS`, with all that it reads of its settings.
+        spaces: that it may ask for.
+        main: name of the run's own score.
+        drawn: how draws are seen.
+        functional: the score of the draws of controls.
+        draws: M of the main posterior.
+        neighbours: k of the judge's measures.
+        bootstrap: replicates of the intervals.
+        curves: settings of the curves that it reads.
+        shown_settings: its settings as configured, for the reader.
+        command: that the reader may repeat.
+    """
+
+    seed: int
+    model: ModelInputs
+    data: DataInputs
+    fit: Upstream
+    sample: Upstream
+    embed: Upstream
+    score: Upstream
+    sampler: SamplerInputs
+    judge: JudgeInputs
+    application: PartInputs
+    spaces: Spaces
+    main: str
+    drawn: DrawsInputs
+    functional: str
+    draws: int
+    neighbours: int
+    bootstrap: int
+    curves: Mapping[str, int]
+    shown_settings: Mapping[str, Any] = neutral()
+    command: str = neutral()
+
+    @property
+    def settings(self) -> Any:
+        """As the library takes them."""
+        return APPLICATIONS.get(self.application.name).settings_of(self.application.options)
+
+
+class StoredRun:
+    """What the applications share of a finished run; see `genuq.applications.FinishedRun`.
+
+    Args:
+        parts: folder for what a killed run shall find again.
+    """
+
+    def __init__(self, inputs: ApplyInputs, parts: Path, display: Display) -> None:
+        self.inputs, self.parts, self.display = inputs, parts, display
+        self.samples, self.scores = read_samples(inputs.sample.path), read_scores(inputs.score.path)
+        self.score = self.scores[inputs.main]
         self.judged = read_judged(inputs.embed.path)
+        self.real = self.judged["real"]
         self.replicates = Replicates(inputs.bootstrap, inputs.seed)
         conditional = bool((self.samples["class"] >= 0).all())
         self.classes = self.samples["class"] if conditional else None
+        self.model, self.sampler, self.seed = inputs.model.open(), inputs.sampler.build(), inputs.seed
+        self.draws, self.functional, self.k = inputs.draws, inputs.functional, inputs.neighbours
+
+    @property
+    def half_samples(self) -> int:
+        """Of the curves."""
+        return self.inputs.curves["half_samples"]
+
+    @property
+    def random_repeats(self) -> int:
+        """Of the curves' controls."""
+        return self.inputs.curves["random_repeats"]
+
+    @property
+    def training_set(self) -> Dataset:
+        """What the model was trained on."""
+        return self.inputs.data.train
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """The run's."""
+        likelihood = self.inputs.drawn.open()
+        assert isinstance(likelihood, Likelihood)
+        return likelihood
+
+    @cached_property
+    def posterior(self) -> Posterior:
+        """The main one."""
+        return load_posterior(self.inputs.fit.path, self.model)
+
+    def propagator(self, name: str) -> Propagator:
+        """A propagator with its defaults; one that follows draws follows the run's."""
+        return default_propagator(name, self.draws)
+
+    def space(self, name: str) -> tuple[str, Callable[[Tensor], Tensor]]:
+        """(a space's own name, images in [-1, 1] to features)."""
+        return self.inputs.spaces.feature_map(name)
+
+    def busy(self, what: str) -> contextlib.AbstractContextManager[object]:
+        """Shows that something of unknown length runs."""
+        return self.display.busy(what)
+
+    def shown(self, samples: Tensor) -> Tensor:
+        """Samples as a person sees them: uint8 images, or points."""
+        return shown(samples, len(self.inputs.drawn.likelihood.shape) == 3)
 
     @property
     def judge(self) -> Judge:
-        """Says of any samples what it thinks of them."""
-
         def judged(samples: Tensor, classes: Tensor | None) -> Judgement:
-            features = self.inputs.judge.open().embed(self.inputs.shown(samples), batch_size=256)
+            features = self.inputs.judge.open().embed(self.shown(samples), batch_size=256)
             return Judgement(features, self.measures(samples, features, classes))
 
         return judged
@@ -155,7 +175,7 @@ class FinishedRun:
             measures["accuracy"] = (probabilities.argmax(1) == classes).double()
         if judge.truth is not None:
             measures["good"] = 1 - judge.truth(samples).double()
-        measures["realism"] = realism(self.judged["real"], features, self.inputs.neighbours)
+        measures["realism"] = realism(self.judged["real"], features, self.k)
         return measures
 
     def classes_at(self, index: Tensor) -> Tensor | None:
@@ -167,159 +187,22 @@ class FinishedRun:
         examples = {"index": index}
         for name, tensor in images.items():
             judged = self.judge(tensor[:EXAMPLES], classes)
-            examples[name] = self.inputs.shown(tensor[:EXAMPLES])
+            examples[name] = self.shown(tensor[:EXAMPLES])
             examples[f"{name}_judged"] = judged.measures[judged.primary].double()
         return examples if mask is None else examples | {"mask": mask[:EXAMPLES].to(torch.uint8)}
 
-
-def run_filter(finished: FinishedRun, parts: Path, display: Display) -> Made:
-    """Examples: the samples of highest score, which were dropped, beside those of lowest score, and any."""
-    inputs = finished.inputs
-    rule = inputs.how
-    with display.busy("filtering"):
-        outcome = filter_outcome(
-            rule,
-            finished.score,
-            finished.judgement,
-            finished.judged["real"],
-            inputs.neighbours,
-            finished.classes,
-            finished.replicates,
-            inputs.half_samples,
-            inputs.random_repeats,
-        )
-    kept = torch.as_tensor(rule.keep(finished.score, finished.classes))
-    dropped = torch.ones(len(finished.score), dtype=torch.bool).index_fill(0, kept, False).nonzero().flatten()
-    best, worst = (rows[finished.score[rows].argsort()] for rows in (kept, dropped))
-    shown_rows = min(EXAMPLES, len(best), len(worst))
-    images = finished.samples["image"]
-    pairs = {"before": images[worst.flip(0)[:shown_rows]], "after": images[best[:shown_rows]]}
-    index = worst.flip(0)[:shown_rows]
-    return outcome, _of_rows(finished, index, pairs | {"control": images[:shown_rows]}, best[:shown_rows])
-
-
-def _of_rows(finished: FinishedRun, index: Tensor, images: Mapping[str, Tensor], after: Tensor) -> dict[str, Tensor]:
-    """Examples whose `after` is another sample, `after_index`; each is judged by its own class."""
-    judged, first = finished.judgement.measures, finished.judgement.primary
-    rows = {"before": index, "after": after, "control": torch.arange(len(index))}
-    values = {f"{name}_judged": judged[first][rows[name]].double() for name in rows}
-    return {"index": index, "after_index": after, **{k: finished.inputs.shown(v) for k, v in images.items()}, **values}
-
-
-def run_best_of_n(finished: FinishedRun, parts: Path, display: Display) -> Made:
-    """Examples: the candidate of highest score, the chosen one, and the first of each group."""
-    n = finished.inputs.options["n"]
-    outcome = best_of_n_outcome(n, finished.score, finished.judgement, finished.classes, finished.replicates)
-    groups = candidate_groups(len(finished.score), n, finished.classes)[:EXAMPLES]
-    best, worst = (torch.as_tensor(best_of(sign * finished.score, groups)) for sign in (1, -1))
-    images, judged = finished.samples["image"], finished.judgement
-    rows = {"before": worst, "after": best, "control": torch.as_tensor(groups[:, 0])}
-    values = {f"{name}_judged": judged.measures[judged.primary][which].double() for name, which in rows.items()}
-    pictures = {name: finished.inputs.shown(images[which]) for name, which in rows.items()}
-    return outcome, {"index": worst, "after_index": best, **pictures, **values}
-
-
-def run_augment(finished: FinishedRun, parts: Path, display: Display) -> Made:
-    """Examples: a sample, its first new one, and the control's."""
-    inputs = finished.inputs
-    model, sampler, options = inputs.model.open(), inputs.sampler.build(), inputs.options
-    posterior = load_posterior(inputs.fit.path, model)
-    propagator = default_propagator(options["propagator"], inputs.draws)
-
-    def make(indices: list[int]) -> Augmented:
-        return augment(model, posterior, sampler, indices, inputs.how, propagator, inputs.seed)
-
-    made = Augmented(**in_parts(inputs, parts, list(range(options["samples"])), Augmented, make, display))
-    outcome = augmentation_outcome(made, finished.judge, finished.classes_at(made.index), finished.replicates)
-    images = {"before": made.before, "after": made.ours[:, 0], "control": made.control[:, 0]}
-    return outcome, finished.examples(made.index, images)
-
-
-def run_rectify(finished: FinishedRun, parts: Path, display: Display) -> Made:
-    """Examples: failed samples, the best attempt at each, and the control's best; the accepted ones first."""
-    inputs, classes = finished.inputs, finished.classes
-    model, sampler, how = inputs.model.open(), inputs.sampler.build(), inputs.how
-    likelihood, posterior = inputs.drawn.open(), load_posterior(inputs.fit.path, model)
-    assert isinstance(likelihood, Likelihood)
-    panel = None
-    if inputs.witnesses is not None:
-        assert classes is not None
-        panel = witness_panel(inputs.witnesses, finished.samples["image"], classes, display)
-    doubt = panel.doubt if panel and inputs.options["failed_by"] == "witnesses" else finished.score
-    count = max(1, round(inputs.options["failed"] * len(doubt)))
-    failed = doubt.argsort(descending=True, stable=True)[:count].tolist()
-    propagator = default_propagator(inputs.options["propagator"], inputs.draws)
-
-    def make(indices: list[int]) -> Attempts:
-        return attempt(model, posterior, likelihood, sampler, indices, how, inputs.draws, propagator, inputs.seed)
-
-    made = Attempts(**in_parts(inputs, parts, failed, Attempts, make, display))
-    verdict = panel.verdict(made) if panel and how.asks else None
-    evidence = [verdict.evidence] if verdict else []
-    if how.scores:
-        evidence.append(score_evidence(made, likelihood, inputs.drawn.functional, how.margin))
-    decisions = decide(evidence)
-    outcome = rectification_outcome(
-        made, decisions, finished.judge, finished.classes_at(made.index), finished.replicates
-    )
-    facts, notes = panel.facts if panel else {}, list(outcome.notes)
-    if verdict:
-        facts, notes = facts | verdict.facts, notes + verdict.notes
-    outcome = replace(outcome, settings={**outcome.settings, **facts}, notes=notes)
-    first = (~decisions[0].accepted).int().argsort(stable=True)[:EXAMPLES]
-    ours, control = (chosen(side, d.best)[first] for side, d in zip((made.ours, made.control), decisions))
-    images = {"before": made.before[first], "after": ours, "control": control}
-    taken = (decision.accepted[first].to(torch.uint8) for decision in decisions)
-    verdicts = dict(zip(("accepted", "control_accepted"), taken))
-    return outcome, finished.examples(made.index[first], images, made.region[first]) | verdicts
-
-
-def run_guide(finished: FinishedRun, parts: Path, display: Display) -> Made:
-    """Examples: the plain sample, the guided one, the control, and the pixels that were moved at any step."""
-    inputs = finished.inputs
-    model, sampler = inputs.model.open(), inputs.sampler.build()
-
-    def make(indices: list[int]) -> Guided:
-        return guide(model, sampler, indices, inputs.how)
-
-    made = Guided(**in_parts(inputs, parts, list(range(inputs.options["samples"])), Guided, make, display))
-    classes, real = finished.classes_at(made.index), finished.judged["real"]
-    assert inputs.half_samples is not None
-    outcome = guidance_outcome(
-        made, finished.judge, classes, real, inputs.neighbours, finished.replicates, inputs.half_samples
-    )
-    images = {"before": made.before, "after": made.ours, "control": made.control}
-    return outcome, finished.examples(made.index, images, made.region)
-
-
-MAKERS: dict[str, Callable[[FinishedRun, Path, Display], Made]] = {
-    "filter": run_filter,
-    "best_of_n": run_best_of_n,
-    "augment": run_augment,
-    "rectify": run_rectify,
-    "guide": run_guide,
-}
-
-
-def in_parts(
-    inputs: ApplyInputs,
-    folder: Path,
-    indices: Sequence[int],
-    kind: type,
-    make: Callable[[list[int]], Any],
-    display: Display,
-) -> dict[str, Tensor]:
-    """The fields of `kind` for all the samples, a batch at a time; finished batches of a killed run are found again."""
-    made = []
-    with display.bar(f"application {inputs.name}", len(indices)) as advance:
-        for start, batch in batches(indices, inputs.sampler.batch_size):
-            path = folder / f"part-{start:07d}.safetensors"
-            if not path.exists():
-                result = make(batch)
-                files.write_tensors(path, {field.name: getattr(result, field.name) for field in fields(kind)})
-            made.append(files.read_tensors(path)[0])
-            advance(len(batch))
-    return {field.name: torch.cat([part[field.name] for part in made]) for field in fields(kind)}
+    def in_batches(self, indices: Sequence[int], kind: type, make: Callable[[list[int]], Any]) -> Any:
+        """The fields of `kind` for all the samples; finished batches of a killed run are found again."""
+        made, inputs = [], self.inputs
+        with self.display.bar(f"application {inputs.application.name}", len(indices)) as advance:
+            for start, batch in batches(indices, inputs.sampler.batch_size):
+                path = self.parts / f"part-{start:07d}.safetensors"
+                if not path.exists():
+                    result = make(batch)
+                    files.write_tensors(path, {field.name: getattr(result, field.name) for field in fields(kind)})
+                made.append(files.read_tensors(path)[0])
+                advance(len(batch))
+        return kind(**{field.name: torch.cat([part[field.name] for part in made]) for field in fields(kind)})
 
 
 def batches(indices: Sequence[int], size: int) -> Iterator[tuple[int, list[int]]]:

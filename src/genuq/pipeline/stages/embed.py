@@ -17,34 +17,20 @@ from genuq.extractors.judge import Judge
 from genuq.identity import neutral
 from genuq.models import to_bytes, to_unit
 from genuq.parallel import collectives
-from genuq.pipeline.columns import is_version, score_columns
+from genuq.pipeline.columns import inputs_of_source, is_version
 from genuq.pipeline.configured import data_inputs, judge_inputs, likelihood_inputs, sampler_inputs
-from genuq.pipeline.parts import DataInputs, JudgeInputs, LikelihoodInputs, SamplerInputs
+from genuq.pipeline.inputs import DataInputs, JudgeInputs, LikelihoodInputs, PartInputs, SamplerInputs
 from genuq.pipeline.run import Run
 from genuq.pipeline.sharded import deal
 from genuq.pipeline.stage import Stage, upstream
 from genuq.pipeline.stages.sample import shown, with_deviations
-from genuq.scores import direct_noise
+from genuq.scores import SCORES
 from genuq.store.artefact import StageFolder
 from genuq.store.shards import Shards, shard_name
 from genuq.store.upstream import Upstream
 
 REAL = "real.safetensors"
 JUDGED = "judge."  # prefix of a column of the judge's features
-DIRECT_NOISE = "direct_noise"
-
-
-@dataclass(frozen=True)
-class DirectNoise:
-    """The control that adds noise to the pixels.
-
-    Attributes:
-        draws: M.
-        standard_deviation: of a pixel in [0, 1].
-    """
-
-    draws: int
-    standard_deviation: float
 
 
 @dataclass(frozen=True)
@@ -55,6 +41,8 @@ class EmbedInputs:
         data: the test images that the judge compares with.
         reference_images: how many of them, a seeded subset.
         posteriors: names of the draws that are judged.
+        noised: the controls that change finished images.
+        draws: M of these; None where there are none.
         batch_size: images at a time.
         device: of the likelihood's encoder.
     """
@@ -66,7 +54,8 @@ class EmbedInputs:
     judge: JudgeInputs
     reference_images: int
     posteriors: tuple[str, ...]
-    direct_noise: DirectNoise | None
+    noised: Mapping[str, PartInputs]
+    draws: int | None
     sampler: SamplerInputs = neutral()  # whose shards are read: those of `sample`
     batch_size: int = neutral()
     device: torch.device = neutral()
@@ -86,7 +75,7 @@ class Embed(Stage[EmbedInputs]):
     shared = True
 
     def inputs(self, run: Run) -> EmbedInputs:
-        noise = DirectNoise(run.config.posterior.draws, run.config.score.noise_standard_deviation)
+        noised = inputs_of_source(run, "noised_image")
         return EmbedInputs(
             seed=run.config.seed,
             sample=upstream(run, "sample"),
@@ -95,7 +84,8 @@ class Embed(Stage[EmbedInputs]):
             judge=judge_inputs(run),
             reference_images=run.config.metric.reference_images,
             posteriors=tuple(run.posteriors()),
-            direct_noise=noise if DIRECT_NOISE in score_columns(run) else None,
+            noised=noised,
+            draws=run.config.posterior.draws if noised else None,
             sampler=sampler_inputs(run),
             batch_size=run.config.likelihood.batch_size,
             device=run.device,
@@ -159,11 +149,9 @@ def versions_to_score(inputs: EmbedInputs, samples: Mapping[str, Tensor]) -> dic
     versions = {
         name: to_unit(tensor) if inputs.are_images else tensor for name, tensor in samples.items() if is_version(name)
     }
-    if (noise := inputs.direct_noise) is not None:
-        indices = samples["index"].tolist()
-        versions[DIRECT_NOISE] = direct_noise(
-            versions["image"], noise.draws, noise.standard_deviation, inputs.seed, indices
-        )
+    given = {"draws": inputs.draws, "seed": inputs.seed, "indices": samples["index"].tolist()}
+    for name, control in inputs.noised.items():
+        versions[name] = SCORES.get(name).make(versions["image"], **given, **control.options)
     return versions
 
 

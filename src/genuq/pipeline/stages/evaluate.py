@@ -17,22 +17,24 @@ from genuq.analysis import (
     evaluate_scores,
     summarise,
 )
+from genuq.analysis.results import SCORE_COLUMN, DrawsQuality, Evaluation, JudgeEntry, SampleTable, write_evaluation
 from genuq.display import Display
 from genuq.extractors.judge import Judge
-from genuq.files import plain
 from genuq.metrics import MetricLabel, frechet_distance, membership, realism
-from genuq.pipeline.columns import cost, entry_of, score_columns
+from genuq.pipeline.columns import cost, draws_scored, entry_of, score_columns
 from genuq.pipeline.configured import build_likelihood, judge_inputs, likelihood_inputs, training_set
-from genuq.pipeline.parts import JudgeInputs, LikelihoodInputs
+from genuq.pipeline.inputs import JudgeInputs, LikelihoodInputs
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import Stage, upstream
 from genuq.pipeline.stages.embed import read_judged
 from genuq.pipeline.stages.sample import read_samples, shown
 from genuq.pipeline.stages.score import read_scores
-from genuq.scores import complexity
+from genuq.scores import png_bytes
 from genuq.store.artefact import StageFolder
+from genuq.store.shards import Shards
 from genuq.store.upstream import Upstream
 
+SAMPLES = "samples.safetensors"
 JUDGED = ("confidence", "predicted", "realism", "membership", "complexity", "bad")
 WHOLE = ("index", "class", "predicted", "member", "bad")  # columns of whole numbers
 
@@ -44,10 +46,12 @@ class Column:
     Attributes:
         label: in words.
         kind: score, baseline, control or oracle.
+        charged_to: what its network evaluations were counted under; None: those of the propagation.
     """
 
     label: str
     kind: str
+    charged_to: str | None
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ class EvaluateInputs:
 
 
 class Evaluate(Stage[EvaluateInputs]):
-    """Leaves evaluation.json: the parts `summary`, `judge`, `scores`, `quality`, `samples` of the results.
+    """Leaves evaluation.json (`analysis.results.Evaluation`), its scores in scores.json once more.
 
     And samples.safetensors, the same samples as one (N,) column each, for `genuq-table --scores`.
     """
@@ -92,13 +96,12 @@ class Evaluate(Stage[EvaluateInputs]):
     version = 3
 
     def inputs(self, run: Run) -> EvaluateInputs:
-        entries = {name: entry_of(run, name) for name in score_columns(run)}
         return EvaluateInputs(
             sample=upstream(run, "sample"),
             embed=upstream(run, "embed"),
             score=upstream(run, "score"),
             propagate=None if run.config.propagator is None else upstream(run, "propagate"),
-            columns={name: Column(entry.label, entry.kind) for name, entry in entries.items()},
+            columns={name: column_of(run, name) for name in score_columns(run)},
             main=run.config.score.name,
             metric=settings_of(run),
             judge=judge_inputs(run),
@@ -112,9 +115,8 @@ class Evaluate(Stage[EvaluateInputs]):
         samples, judged = read_samples(inputs.sample.path), read_judged(inputs.embed.path)
         columns = read_scores(inputs.score.path)
         facts = sample_facts(inputs, samples, judged)
-        propagated = None if inputs.propagate is None else inputs.propagate.path
         scores = {
-            name: ScoredSamples(columns[name], column.label, column.kind, cost(name, samples, propagated))
+            name: ScoredSamples(columns[name], column.label, column.kind, cost_of(inputs, column, samples))
             for name, column in inputs.columns.items()
         }
         with display.bar("evaluating", len(scores) + 1) as advance:
@@ -132,16 +134,30 @@ class Evaluate(Stage[EvaluateInputs]):
                 progress=lambda done, total, what: advance(1),
             )
         table = sample_columns(samples, columns, facts)
-        files.write_tensors(folder.path / "samples.safetensors", table)
-        evaluation: dict[str, Any] = {
-            "summary": summarise(rows, inputs.main),
-            "judge": judge_entry(inputs, judged, facts),
-            "scores": rows,
-            "quality": {name: quality_of_draws(judged, name) for name in inputs.posteriors},
-            "samples": sample_table(table, inputs.class_names),
-        }
-        files.write_json(folder.path / "evaluation.json", plain(evaluation))
-        return {"sentence": evaluation["summary"]["sentence"]}
+        files.write_tensors(folder.path / SAMPLES, table)
+        evaluation = Evaluation(
+            summary=summarise(rows, inputs.main),
+            judge=judge_entry(inputs, judged, facts),
+            scores=rows,
+            quality={name: quality_of_draws(judged, name) for name in inputs.posteriors},
+            samples=sample_table(table, inputs.class_names),
+        )
+        write_evaluation(folder.path, evaluation)
+        return {"sentence": evaluation.summary.sentence}
+
+
+def column_of(run: Run, name: str) -> Column:
+    """One of the run's columns as the table shows it."""
+    entry = entry_of(run, name)
+    return Column(entry.label, entry.kind, None if entry.source == "propagation" else draws_scored(run, name))
+
+
+def cost_of(inputs: EvaluateInputs, column: Column, samples: Mapping[str, Tensor]) -> float:
+    """Network evaluations of one sample that a score took beside those of sampling, as counted."""
+    if column.charged_to is not None:
+        return cost(column.charged_to, samples)
+    assert inputs.propagate is not None
+    return float(Shards(inputs.propagate.path).read("evaluations").mean())
 
 
 def settings_of(run: Run) -> EvaluationSettings:
@@ -175,7 +191,7 @@ def sample_facts(
     if conditional:
         facts["class"] = samples["class"]
     if inputs.are_images:
-        facts["complexity"] = complexity(shown(samples["image"], are_images=True))["png_bytes"]
+        facts["complexity"] = png_bytes(shown(samples["image"], are_images=True))
     if judge.probabilities is not None:
         probabilities = judge.probabilities(judged["image"])
         facts["predicted"] = probabilities.argmax(1)
@@ -189,7 +205,7 @@ def sample_facts(
     return facts
 
 
-def judge_entry(inputs: EvaluateInputs, judged: Mapping[str, Tensor], facts: Mapping[str, Tensor]) -> dict[str, Any]:
+def judge_entry(inputs: EvaluateInputs, judged: Mapping[str, Tensor], facts: Mapping[str, Tensor]) -> JudgeEntry:
     """Who judged, in how many dimensions and with how many neighbours, and how far that can be trusted."""
     judge: Judge = inputs.judge.open()
     label = MetricLabel(judge.name, judged["real"].shape[1], inputs.metric.k, len(judged["image"]), len(judged["real"]))
@@ -214,13 +230,13 @@ def encoder_name(likelihood: Any) -> str | None:
     return None if extractor is None else extractor.name
 
 
-def quality_of_draws(judged: Mapping[str, Tensor], name: str) -> dict[str, Any]:
+def quality_of_draws(judged: Mapping[str, Tensor], name: str) -> DrawsQuality:
     """FID of the unperturbed samples and of each draw's: a draw that ruins the images says nothing about them."""
     draws_NMD = judged[name]
-    return {
-        "fid_map": frechet_distance(judged["real"], judged["image"]),
-        "fid_draws": [frechet_distance(judged["real"], draws_NMD[:, m]) for m in range(draws_NMD.shape[1])],
-    }
+    return DrawsQuality(
+        fid_map=frechet_distance(judged["real"], judged["image"]),
+        fid_draws=[frechet_distance(judged["real"], draws_NMD[:, m]) for m in range(draws_NMD.shape[1])],
+    )
 
 
 def sample_columns(
@@ -228,12 +244,12 @@ def sample_columns(
 ) -> dict[str, Tensor]:
     """What is known of each sample as (N,) columns: index, class (-1: none), every score, and what the judge says."""
     judged = {"member" if name == "membership" else name: facts[name] for name in JUDGED if name in facts}
-    scored = {f"score_{name}": values for name, values in scores.items()}
+    scored = {f"{SCORE_COLUMN}{name}": values for name, values in scores.items()}
     columns: dict[str, Tensor] = {"index": samples["index"], "class": samples["class"], **scored, **judged}
     return {name: values.long() if name in WHOLE else values.double() for name, values in columns.items()}
 
 
-def sample_table(columns: Mapping[str, Tensor], class_names: Sequence[str]) -> dict[str, Any]:
+def sample_table(columns: Mapping[str, Tensor], class_names: Sequence[str]) -> SampleTable:
     """The same, one row a sample, with the class by its name beside its number."""
     classes = [code if code >= 0 else None for code in columns["class"].tolist()]
     listed = {
@@ -242,4 +258,4 @@ def sample_table(columns: Mapping[str, Tensor], class_names: Sequence[str]) -> d
         "class_name": [None if code is None else class_names[code] for code in classes],
     }
     listed |= {name: values.tolist() for name, values in columns.items() if name not in listed}
-    return {"columns": list(listed), "rows": [list(row) for row in zip(*listed.values())]}
+    return SampleTable(list(listed), [list(row) for row in zip(*listed.values())])

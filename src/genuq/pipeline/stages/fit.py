@@ -15,7 +15,7 @@ from genuq.display import Display
 from genuq.identity import identity_of
 from genuq.parallel import collectives
 from genuq.pipeline.configured import data_inputs, model_inputs
-from genuq.pipeline.parts import DataInputs, ModelInputs
+from genuq.pipeline.inputs import DataInputs, ModelInputs, code_of
 from genuq.pipeline.posteriors import (
     FITTED,
     in_order,
@@ -44,6 +44,7 @@ class StreamedInputs:
     Attributes:
         posterior: how it is fitted.
         precision: of the network's passes, as the trainer has it.
+        code: of a kind that is not genuq's own.
         takes_size_of_exact: whether it is noise of the size of the posterior that `posterior` says how to fit.
     """
 
@@ -52,6 +53,7 @@ class StreamedInputs:
     posterior: FitSettings
     precision: str
     takes_size_of_exact: bool
+    code: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -138,8 +140,8 @@ def posterior_inputs(run: Run, name: str) -> StreamedInputs | MembersInputs | Si
     settings, by_exact = settings_of(run, name), size_from_exact(entry)
     if by_exact:
         settings = replace(settings, kind=ExactLastLayerLaplace.kind)
-    precision = hardware_of(run).precision
-    return StreamedInputs(model, data_inputs(run, "train"), settings, precision, by_exact)
+    precision, code = hardware_of(run).precision, code_of(posteriors.POSTERIORS.get(entry["name"]))
+    return StreamedInputs(model, data_inputs(run, "train"), settings, precision, by_exact, code)
 
 
 def fit_one(inputs: Any, folder: Path, display: Display) -> dict[str, Any]:

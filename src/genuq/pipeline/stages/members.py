@@ -16,7 +16,7 @@ from genuq.display import Display
 from genuq.errors import ConfigurationError
 from genuq.identity import neutral
 from genuq.pipeline.configured import data_inputs
-from genuq.pipeline.parts import DataInputs, ModelInputs
+from genuq.pipeline.inputs import DataInputs, ModelInputs
 from genuq.pipeline.run import Run, hardware_of
 from genuq.posteriors import ChosenScale, FitResult
 from genuq.posteriors.fitting.held_out import HeldOutSums

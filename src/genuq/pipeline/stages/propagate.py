@@ -22,15 +22,16 @@ from genuq.pipeline.configured import (
     model_inputs,
     sampler_inputs,
 )
+from genuq.pipeline.inputs import ModelInputs, PartInputs, SamplerInputs, part_inputs
 from genuq.pipeline.masks import mask_of, score_mask
-from genuq.pipeline.parts import ModelInputs, PartInputs, SamplerInputs
 from genuq.pipeline.posteriors import load_posterior
 from genuq.pipeline.run import Run
 from genuq.pipeline.sharded import deal
 from genuq.pipeline.stage import Stage, upstream
 from genuq.posteriors import Posterior
-from genuq.propagators import Propagator, image_score, pixel_map, propagate
+from genuq.propagators import Propagator, pixel_map, propagate
 from genuq.propagators.scores import REDUCTIONS
+from genuq.scores import ScorePart
 from genuq.store.artefact import StageFolder
 from genuq.store.shards import read_shards
 from genuq.store.upstream import FileContent, Upstream
@@ -126,7 +127,8 @@ def one_shard(
 def propagator_inputs(run: Run) -> PartInputs:
     """The run's propagator, with the options that are its own."""
     settings = run.plain("propagator")["propagator"]
-    return PartInputs(settings["name"], {key: value for key, value in settings.items() if key not in SHARED})
+    own = {key: value for key, value in settings.items() if key not in SHARED}
+    return part_inputs(propagators.PROPAGATORS.get(settings["name"]), own)
 
 
 def propagator_of(run: Run) -> Propagator:
@@ -150,12 +152,12 @@ def check_propagator(run: Run) -> None:
     score_mask(run)
     require_variance(run, settings.name, "propagator")
     many, made = settings.get("draws"), run.config.posterior.draws
-    if many is not None and many > made and posteriors.KINDS[run.config.posterior.name].source == "weights":
+    if many is not None and many > made and posteriors.POSTERIORS[run.config.posterior.name].source == "weights":
         raise ConfigurationError(
             f"propagator.draws = {many}, but the run's {run.config.posterior.name} is asked for {made}: lower "
             "propagator.draws, or raise posterior.draws."
         )
-    model, kind = architecture_of(run), posteriors.KINDS[run.config.posterior.name]
+    model, kind = architecture_of(run), posteriors.POSTERIORS[run.config.posterior.name]
     if kind.scope == "head":  # what the propagator asks of the stages, asked before there is a posterior
         stand_in = posteriors.IsotropicNoise(model.head).finalise(posteriors.Scale(1.0, 1.0, 1.0))
         propagator_of(run).check(model, stand_in, build_sampler(run).stages(model))
@@ -163,68 +165,56 @@ def check_propagator(run: Run) -> None:
 
 def default_propagator(name: str, draws: int) -> Propagator:
     """A propagator with its defaults; one that follows draws follows `draws` of them."""
-    return propagators.build(name, **({"draws": draws} if name == "coherent" else {}))
+    follows = "draws" in propagators.PROPAGATORS.get(name).option_names
+    return propagators.build(name, **({"draws": draws} if follows else {}))
 
 
 def require_variance(run: Run, name: str, key: str) -> None:
     """Raise ConfigurationError where a propagator needs a closed-form variance that the run's posterior has not."""
-    kind, layers = posteriors.KINDS[run.config.posterior.name], run.config.posterior.layers
-    over_head = issubclass(kind, posteriors.KFACLaplace) and layers is not None and list(layers) == ["head"]
-    if name != "coherent" and not (kind.closed_form or over_head):
+    part, layers = posteriors.POSTERIORS.get(run.config.posterior.name), run.config.posterior.layers
+    over_head = issubclass(part.resolve(), posteriors.KFACLaplace) and layers is not None and list(layers) == ["head"]
+    if propagators.PROPAGATORS.get(name, key).needs_variance and not (part.closed_form or over_head):
         raise ConfigurationError(
-            f"{key} = '{name}' needs a closed-form variance, which posterior '{kind.kind}' does not have. Choose "
+            f"{key} = '{name}' needs a closed-form variance, which posterior '{part.name}' does not have. Choose "
             "coherent, which needs only draws, or a posterior over the last layer."
         )
 
 
 @dataclass(frozen=True)
-class PixelScoreInputs:
-    """How propagated variances become one number for each sample.
+class MaskInputs:
+    """The pixels that a score counts.
 
     Attributes:
-        propagate: the variances.
-        reduce: of the pixels: sum, mean, top.
-        share: of the pixels, for top.
-        mask: image file, whose white pixels count; None: all do.
-        model: whose latents and images a mask may have the size of; None without one.
-        mask_name: what the configuration calls the file.
+        file: an image, white where a pixel counts.
+        model: whose latents or images it has the size of.
+        name: what the configuration calls it.
     """
 
-    propagate: Upstream
-    reduce: str
-    share: float | None
-    mask: FileContent | None
-    model: ModelInputs | None
-    mask_name: str | None = neutral()
+    file: FileContent
+    model: ModelInputs
+    name: str = neutral()
 
-    def mask_1hw(self) -> Tensor | None:
-        """bool, on the latents; None where all count."""
-        if self.mask is None or self.model is None:
-            return None
+    def open(self) -> Tensor:
+        """bool (1, h, w), on the latents."""
         model = self.model.open()
-        return mask_of(self.mask.path, tuple(model.latent_shape), tuple(model.shape))
-
-    def score(self) -> Tensor:
-        """(N,) float64."""
-        mask = self.mask_1hw()
-        share = {} if self.share is None else {"share": self.share}
-        return image_score(propagated(self.propagate.path)["variance"], self.reduce, mask, **share)
+        return mask_of(self.file.path, tuple(model.latent_shape), tuple(model.shape))
 
 
-def pixel_score_inputs(run: Run) -> PixelScoreInputs | None:
-    """How the run scores by propagated variances; None without a propagator."""
-    settings = run.config.propagator
-    if settings is None:
+def mask_inputs(run: Run) -> MaskInputs | None:
+    """The run's mask; None where all pixels count."""
+    name = None if run.config.propagator is None else run.config.propagator.mask
+    if name is None:
         return None
-    mask = settings.mask
-    return PixelScoreInputs(
-        propagate=upstream(run, Propagate.name),
-        reduce=settings.reduce,
-        share=settings.share if settings.reduce == "top" else None,
-        mask=None if mask is None else FileContent(run.sha256(mask), Path(mask).expanduser()),
-        model=None if mask is None else model_inputs(run),
-        mask_name=mask,
-    )
+    return MaskInputs(FileContent(run.sha256(name), Path(name).expanduser()), model_inputs(run), name)
+
+
+def reduction_options(run: Run, score: ScorePart) -> dict[str, Any]:
+    """What the configuration of the propagator says of a score of the variances."""
+    settings = run.plain("propagator")["propagator"]
+    chosen = {option: settings[option] for option in score.option_names if option in settings}
+    if score.builtin and chosen.get("reduce") != "top":
+        chosen.pop("share", None)  # of the pixels that `top` takes
+    return chosen
 
 
 def propagated(folder: Path) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +18,18 @@ from torch import Tensor
 from genuq.display import Display
 from genuq.models import GenerativeModel, Sampler, metered, sample, to_bytes
 from genuq.parallel import collectives
-from genuq.pipeline.columns import evaluation_counts, is_version, score_columns, watched, watched_settings
+from genuq.pipeline.columns import evaluation_counts, inputs_of_source, is_version, watched, watched_inputs
 from genuq.pipeline.configured import model_inputs, sampler_inputs
-from genuq.pipeline.parts import ModelInputs, SamplerInputs
-from genuq.pipeline.posteriors import MAIN_POSTERIOR, load_posterior
-from genuq.pipeline.run import Run
+from genuq.pipeline.inputs import ModelInputs, PartInputs, SamplerInputs
+from genuq.pipeline.posteriors import load_posterior
+from genuq.pipeline.run import MAIN_POSTERIOR, Run
 from genuq.pipeline.sharded import deal
 from genuq.pipeline.stage import Stage, upstream
-from genuq.posteriors import Posterior, isotropic_like
-from genuq.scores import jitter_initial_noise, regenerate
+from genuq.posteriors import Posterior
+from genuq.scores import SCORES, regenerate
 from genuq.store.artefact import StageFolder
 from genuq.store.shards import read_shards
 from genuq.store.upstream import Upstream
-
-JITTER, ISOTROPIC = "jitter", "isotropic"  # the controls that sample again
 
 
 @dataclass(frozen=True)
@@ -39,23 +38,22 @@ class SampleInputs:
 
     Attributes:
         draws: of each posterior, by the name of its draws.
-        isotropic: whether isotropic noise of the main posterior's size is drawn from too.
-        jitter_size: of the initial noise's jitter, relative to it; None: no such control.
-        watched: the baselines along the trajectory, with their options.
+        weight_controls: that draw weights in the main posterior's place.
+        noise_controls: that start from other initial noise.
+        watched: the baselines along the trajectory.
     """
 
     model: ModelInputs
     fit: Upstream
     sampler: SamplerInputs
     draws: Mapping[str, int]
-    isotropic: bool
-    jitter_size: float | None
-    watched: Mapping[str, Mapping[str, Any]]
+    weight_controls: Mapping[str, PartInputs]
+    noise_controls: Mapping[str, PartInputs]
+    watched: Mapping[str, PartInputs]
 
-    @property
-    def control_draws(self) -> int:
-        """M of a control, which has as many as the main posterior."""
-        return self.draws[MAIN_POSTERIOR]
+    def draws_of(self, name: str) -> int:
+        """M of a posterior, or of a control, which has as many as the main posterior."""
+        return self.draws.get(name, self.draws[MAIN_POSTERIOR])
 
 
 class Sample(Stage[SampleInputs]):
@@ -72,24 +70,22 @@ class Sample(Stage[SampleInputs]):
     shared = True
 
     def inputs(self, run: Run) -> SampleInputs:
-        columns = score_columns(run)
         return SampleInputs(
             model=model_inputs(run),
             fit=upstream(run, "fit"),
             sampler=sampler_inputs(run),
             draws={name: posterior["draws"] for name, posterior in run.posteriors().items()},
-            isotropic=ISOTROPIC in columns,
-            jitter_size=run.config.score.jitter_size if JITTER in columns else None,
-            watched=watched_settings(run),
+            weight_controls=inputs_of_source(run, "weights"),
+            noise_controls=inputs_of_source(run, "initial_noise"),
+            watched=watched_inputs(run),
         )
 
     def work(self, inputs: SampleInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         model, sampler = inputs.model.open(), inputs.sampler.build()
         drawn = {name: load_posterior(inputs.fit.path, model, name) for name in inputs.draws}
-        if inputs.isotropic:
-            drawn[ISOTROPIC] = isotropic_like(drawn[MAIN_POSTERIOR], model.network)
-        versions = [*drawn, *([] if inputs.jitter_size is None else [JITTER])]
-        passes = 1 + sum(inputs.draws.get(name, inputs.control_draws) for name in versions)
+        for name, control in inputs.weight_controls.items():
+            drawn[name] = SCORES.get(name).make(drawn[MAIN_POSTERIOR], model.network, **control.options)
+        passes = 1 + sum(inputs.draws_of(name) for name in (*drawn, *inputs.noise_controls))
         seconds = dict.fromkeys(("unperturbed", *drawn), 0.0)
 
         def make(indices: list[int], advance: Callable[[int], None]) -> dict[str, Tensor]:
@@ -110,11 +106,6 @@ def draws_of(run: Run, name: str) -> int:
     return settings.get(name, settings[MAIN_POSTERIOR])["draws"]
 
 
-def jitters(run: Run) -> bool:
-    """Whether the run asks for the control that jitters the initial noise."""
-    return JITTER in score_columns(run)
-
-
 def one_shard(
     inputs: SampleInputs,
     drawn: Mapping[str, Posterior],
@@ -133,13 +124,12 @@ def one_shard(
         for name, posterior in drawn.items():
             started = time.perf_counter()
             with meter.charging(name):
-                draws = inputs.draws.get(name, inputs.control_draws)
+                draws = inputs.draws_of(name)
                 versions[name] = regenerate(model, posterior, sampler, indices, draws, sampler.seed, advance)
             seconds[name] += time.perf_counter() - started
-        if inputs.jitter_size is not None:
-            with meter.charging(JITTER):
-                size, draws = inputs.jitter_size, inputs.control_draws
-                versions[JITTER] = jittered(model, sampler, indices, size, draws, advance)
+        for name, control in inputs.noise_controls.items():
+            with meter.charging(name):
+                versions[name] = restarted(model, sampler, indices, control, inputs.draws_of(name), advance)
     return {
         "index": torch.tensor(indices),
         "class": torch.full((len(indices),), -1) if classes is None else classes,
@@ -149,20 +139,18 @@ def one_shard(
     }
 
 
-def jittered(
+def restarted(
     model: GenerativeModel,
     sampler: Sampler,
     indices: Sequence[int],
-    relative_size: float,
+    control: PartInputs,
     draws: int,
     advance: Callable[[int], None],
 ) -> Tensor:
-    """The samples from slightly moved initial noise, with the trained weights, (B, M, ...)."""
-    noise = sampler.initial_noise(model, indices)
-    starts = [
-        jitter_initial_noise(noise, seed=sampler.seed, indices=indices, draw=m, relative_size=relative_size)
-        for m in range(draws)
-    ]
+    """The samples from the initial noise that a control gives them, with the trained weights, (B, M, ...)."""
+    noise, key = sampler.initial_noise(model, indices), {"seed": sampler.seed, "indices": indices}
+    make = partial(SCORES.get(control.name).make, noise, **key, **control.options)
+    starts = [make(draw=m) for m in range(draws)]
     return torch.stack([sample(model, sampler, indices, start, advance) for start in starts], dim=1)
 
 

@@ -21,8 +21,8 @@ from genuq.models.checkpoints import load_model, save_classifier, save_model
 from genuq.networks import Classifier
 from genuq.parallel import collectives, fsdp
 from genuq.parallel.hardware import Hardware
-from genuq.pipeline.configured import data_inputs, description_of
-from genuq.pipeline.parts import DataInputs
+from genuq.pipeline.configured import autoencoder_content, data_inputs, description_of
+from genuq.pipeline.inputs import DataInputs
 from genuq.pipeline.run import Run, hardware_of
 from genuq.pipeline.stage import Stage
 from genuq.posteriors.fitting.regression import regression_batches
@@ -80,6 +80,8 @@ class TrainInputs:
         steps: of its training.
         autoencoder_steps: of its autoencoder's, where that is trained.
         start_from: a checkpoint whose weights the training starts from.
+        autoencoder: digest of the folder with it, where it is taken from one.
+        autoencoder_path: of that folder.
         head: noted in the checkpoint for whoever loads it; the stages after this one name their own.
         configuration: noted in the checkpoint.
         logger: looks on.
@@ -95,13 +97,17 @@ class TrainInputs:
     start_from: FileContent | None
     hardware: Hardware
     head: str | None = neutral()
+    autoencoder_path: str | None = neutral()
     configuration: Mapping[str, Any] = neutral()
     logger: Logger = neutral()
 
     @property
     def description(self) -> dict[str, Any]:
         """For `genuq.models.build`."""
-        return {**self.model, "head": self.head}
+        whole = {**self.model, "head": self.head}
+        if self.autoencoder is None:
+            return whole
+        return whole | {"autoencoder": {**self.model["autoencoder"], "path": self.autoencoder_path}}
 
 
 class Train(Stage[TrainInputs]):
@@ -111,20 +117,21 @@ class Train(Stage[TrainInputs]):
     shared = True
 
     def inputs(self, run: Run) -> TrainInputs:
-        trainer, description = run.config.trainer, description_of(run)
+        trainer, description, content = run.config.trainer, description_of(run), autoencoder_content(run)
         own_vae = (description["autoencoder"] or {}).get("name") == "vae"
         start = trainer.start_from
         return TrainInputs(
             seed=run.config.seed,
             data=data_inputs(run, "train", "test"),
-            model={key: value for key, value in description.items() if key != "head"},
-            autoencoder=None,
+            model=content_described(description, content),
+            autoencoder=content,
             trainer=schedule_of(run),
             steps=trainer.steps,
             autoencoder_steps=trainer.autoencoder_steps if own_vae and start is None else None,
             start_from=None if start is None else FileContent(run.sha256(start), Path(start)),
             hardware=hardware_of(run, shards=True),
             head=description["head"],
+            autoencoder_path=(description["autoencoder"] or {}).get("path"),
             configuration=run.plain("seed", "data", "model", "network", "trainer"),
             logger=logger_of(run, self.name),
         )
@@ -132,6 +139,14 @@ class Train(Stage[TrainInputs]):
     def work(self, inputs: TrainInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         model = trained(inputs, folder.path, display)
         return kept(inputs, folder.path, model) if collectives.is_first_process() else {}
+
+
+def content_described(description: Mapping[str, Any], autoencoder: str | None) -> dict[str, Any]:
+    """A model's description without its head, and without the path of an autoencoder that is known by its content."""
+    model = {key: value for key, value in description.items() if key != "head"}
+    if autoencoder is None:
+        return model
+    return model | {"autoencoder": {key: value for key, value in model["autoencoder"].items() if key != "path"}}
 
 
 def schedule_of(run: Run) -> GenerativeSchedule:

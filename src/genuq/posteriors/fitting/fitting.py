@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from genuq.data import Dataset, as_dataset
-from genuq.errors import ArtefactError, ConfigurationError, did_you_mean
+from genuq.errors import ArtefactError, ConfigurationError
 from genuq.files import read_tensors
 from genuq.identity import neutral
 from genuq.models import GenerativeModel, evaluating
@@ -22,10 +22,7 @@ from genuq.posteriors.control import IsotropicNoise
 from genuq.posteriors.curvature.capture import active_outputs, check_layers
 from genuq.posteriors.curvature.layer_choice import require_untied
 from genuq.posteriors.curvature.layers import LayersPosterior
-from genuq.posteriors.dataless import MAP
-from genuq.posteriors.diagonal import DiagonalLaplace
 from genuq.posteriors.dropout import MCDropout, fed_by_dropout
-from genuq.posteriors.exact import ExactLastLayerLaplace
 from genuq.posteriors.fitting.held_out import HeldOutSums
 from genuq.posteriors.fitting.passes import CurvaturePass, HeldOutPass, Pass, PredictivePass
 from genuq.posteriors.fitting.regression import RegressionBatches, regress
@@ -38,29 +35,11 @@ from genuq.posteriors.fitting.scale import (
     isotropic_prior,
     noise_weights,
 )
-from genuq.posteriors.kfac import KFACLaplace
-from genuq.posteriors.members import DeepEnsemble, PosthocEnsemble
 from genuq.posteriors.network_noise import NetworkNoise
-from genuq.posteriors.subnetwork import SubnetworkLaplace
-from genuq.posteriors.swag import Swag
+from genuq.posteriors.register import POSTERIORS
 from genuq.randomness import FITTING, HELD_OUT, generator
 
 Progress = Callable[[int, int], None]
-_KINDS: tuple[type[Posterior], ...] = (
-    ExactLastLayerLaplace,
-    DiagonalLaplace,
-    KFACLaplace,
-    SubnetworkLaplace,
-    MCDropout,
-    MAP,
-    IsotropicNoise,
-    NetworkNoise,
-    DeepEnsemble,
-    PosthocEnsemble,
-    Swag,
-)
-KINDS: dict[str, type[Posterior]] = {kind.kind: kind for kind in _KINDS}
-
 # Does one pass over all batches, in this process or in many; the name identifies it within the fit.
 Runner = Callable[[Pass, RegressionBatches, str], None]
 
@@ -70,7 +49,7 @@ class FitSettings:
     """How to fit a posterior.
 
     Attributes:
-        kind: a name of `KINDS`.
+        kind: a name of `POSTERIORS`.
         images: for the curvature; the first ones of a seeded permutation.
         held_out: for the noise variance, the temperature and the predictive criterion; never among the former. May be
             0 where nothing has to be learnt from them.
@@ -99,7 +78,7 @@ class FitSettings:
     @property
     def streams(self) -> bool:
         """Whether the kind is fitted to a stream of images; of others only a forward pass is tried."""
-        return kind_of(self.kind).source == "images"
+        return POSTERIORS.get(self.kind).source == "images"
 
     @property
     def fitting_images(self) -> int:
@@ -165,26 +144,12 @@ def build(name: str, model: GenerativeModel, active: Tensor | None = None, **opt
     Raises:
         ConfigurationError: no posterior has this name, or it takes no such option.
     """
-    kind = kind_of(name)
-    try:
-        if kind.scope == "head":
-            return kind(model.head, active, **options)  # type: ignore[call-arg]
-        if options.get("layers") in ("head", ["head"]):
-            options["layers"] = [model.head_name]
-        return kind(model.network, **options)
-    except TypeError as error:
-        raise ConfigurationError(f"posterior '{name}' cannot be built from {sorted(options)}: {error}.") from error
-
-
-def kind_of(name: str) -> type[Posterior]:
-    """The kind of posterior called `name`.
-
-    Raises:
-        ConfigurationError: none has this name.
-    """
-    if name not in KINDS:
-        raise ConfigurationError(f"posterior.name = '{name}' is not a posterior." + did_you_mean(name, KINDS))
-    return KINDS[name]
+    part = POSTERIORS.get(name)
+    if part.scope == "head":
+        return part.make(model.head, active, **options)
+    if options.get("layers") in ("head", ["head"]):
+        options["layers"] = [model.head_name]
+    return part.make(model.network, **options)
 
 
 def isotropic_like(posterior: Posterior, network: nn.Module, kind: str | None = None) -> Posterior:
@@ -211,9 +176,10 @@ def load(path: str | Path, model: GenerativeModel) -> Posterior:
         ArtefactError: truncated, of another format or kind, or fitted to other weights.
     """
     name = read_tensors(path)[1].get("kind", "")
-    if name not in KINDS:
+    if name not in POSTERIORS:
         raise ArtefactError(f"{path} holds no posterior that this genuq knows (kind '{name}'). Fit it again.")
-    return KINDS[name].load(path, model.head if KINDS[name].scope == "head" else model.network)
+    part = POSTERIORS[name]
+    return part.resolve().load(path, model.head if part.scope == "head" else model.network)
 
 
 def fit(
@@ -275,7 +241,7 @@ def counting(progress: Progress | None, total: int) -> Callable[[int], None]:
 
 def fit_by(run: Runner, model: GenerativeModel, dataset: Dataset, settings: FitSettings) -> FitResult:
     """The passes of a fit in their order, each done by `run`: curvature, held-out images, predictive density."""
-    if kind_of(settings.kind).source == "weights":
+    if POSTERIORS.get(settings.kind).source == "weights":
         raise ConfigurationError(
             f"posterior '{settings.kind}' is made of whole sets of weights, not fitted to a stream of images: use "
             "genuq.finetune_ensemble, or update an empty one with each member's weights."
@@ -318,14 +284,15 @@ def empty_posterior(
     model: GenerativeModel, dataset: Dataset, images: Sequence[int], settings: FitSettings
 ) -> Callable[[], Posterior]:
     """Makes empty posteriors of the kind asked for. What is wrong with it is raised here, after one forward pass."""
-    kind, active, options = kind_of(settings.kind), None, dict(settings.options)
-    if kind.scope == "network" and settings.time_bins > 1:
+    part, active, options = POSTERIORS.get(settings.kind), None, dict(settings.options)
+    kind = part.resolve()
+    if part.scope == "network" and settings.time_bins > 1:
         raise ConfigurationError(
             f"posterior.time_bins = {settings.time_bins}, but '{settings.kind}' cannot weight its sums by time: set 1."
         )
     batches = RegressionBatches(dataset, images[:2], model.latent_shape, 2, settings.seed, FITTING)
     first = regress(model, batches[0])
-    if kind.scope == "head":
+    if part.scope == "head":
         require_untied(model.network, model.head_name, "model.head")
         active = active_outputs(model, first.x, first.t, first.y)
     if kind is MCDropout and not options:

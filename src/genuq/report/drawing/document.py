@@ -16,6 +16,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from genuq.analysis.results import IntervalRow, Number
 from genuq.report.drawing import values, vocabulary
 from genuq.report.drawing.style import PALETTE
 
@@ -82,27 +83,32 @@ def by_kind(rows: Iterable[Any]) -> list[tuple[str, list[Any]]]:
     """Rows or series together with those of their kind, in the order in which the kinds first appear."""
     groups: dict[str, list[Any]] = {}
     for row in rows:
-        groups.setdefault(row["kind"] if isinstance(row, dict) else row.kind, []).append(row)
+        groups.setdefault(row.kind, []).append(row)
     return list(groups.items())
 
 
-def whisker(row: dict, column: str, rows: Sequence[dict], scale: tuple[float, float]) -> dict[str, float] | None:
+def whisker(
+    measured: IntervalRow, column: Sequence[IntervalRow], scale: tuple[float, float]
+) -> dict[str, float] | None:
     """Where to draw a value and its interval on a scale from 0 to 100, or None when the value is missing.
 
-    The scale spans `scale`, whose first end means "nothing", widened to hold every row of the column, so that the
-    rows can be compared.
+    The scale spans `scale`, whose first end means "nothing", widened to hold every entry of the column, so that they
+    can be compared.
     """
-    if not values.present(row.get(column)):
+    if not values.present(measured.value):
         return None
-    keys = (column, f"{column}_low", f"{column}_high")
-    known = [entry[key] for entry in rows for key in keys if values.present(entry.get(key))]
+    known = [number for entry in column for number in _numbers(entry) if values.present(number)]
     low, high = min([*scale, *known]), max([*scale, *known])
 
     def place(value: float) -> float:
         return round(100 * (value - low) / ((high - low) or 1), 2)
 
-    ends = [row[key] if values.present(row.get(key)) else row[column] for key in keys]
-    return {"middle": place(ends[0]), "low": place(ends[1]), "high": place(ends[2]), "zero": place(scale[0])}
+    middle, *ends = (place(number if values.present(number) else measured.value) for number in _numbers(measured))
+    return {"middle": middle, "low": ends[0], "high": ends[1], "zero": place(scale[0])}
+
+
+def _numbers(measured: IntervalRow) -> tuple[Number, Number, Number]:
+    return measured.value, measured.low, measured.high
 
 
 def short(value: Any, digits: int = 8) -> Any:

@@ -11,6 +11,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from genuq.analysis.results import MapsEntry
 from genuq.errors import DataError
 from genuq.report.drawing.style import colour, styled
 from genuq.report.drawing.values import significant
@@ -90,37 +91,36 @@ def overlay(images_NCHW: np.ndarray, levels_N1HW: np.ndarray) -> np.ndarray:
     return np.round((1 - alpha_N1HW) * under + alpha_N1HW * heat_NHW4[..., :3].transpose(0, 3, 1, 2)).astype(np.uint8)
 
 
-def heat_unit(results: dict) -> str:
-    return str((results.get("maps") or {}).get("unit") or UNIT)
+def heat_unit(entry: MapsEntry | None) -> str:
+    return UNIT if entry is None else entry.unit
 
 
-def reduction(results: dict) -> str:
+def reduction(entry: MapsEntry | None) -> str:
     """How one number is made of a map, a key of `REDUCTIONS`."""
-    asked = (results.get("maps") or {}).get("score_reduce")
-    return asked if asked in REDUCTIONS else "sum"
+    return "sum" if entry is None else entry.score_reduce
 
 
-def reduction_words(results: dict) -> str:
-    return REDUCTIONS[reduction(results)]
+def reduction_words(entry: MapsEntry | None) -> str:
+    return REDUCTIONS[reduction(entry)]
 
 
-def map_scores(maps_NHW: np.ndarray, results: dict) -> np.ndarray:
+def map_scores(maps_NHW: np.ndarray, entry: MapsEntry | None) -> np.ndarray:
     """One number a sample, by which the page sorts its maps."""
     from genuq.propagators import image_score  # brings the posteriors along, which a page without maps needs not
 
-    return image_score(torch.from_numpy(maps_NHW).square(), reduction(results)).numpy()
+    return image_score(torch.from_numpy(maps_NHW).square(), reduction(entry)).numpy()
 
 
-def page_heat(maps_NHW: np.ndarray, results: dict) -> dict[str, Any]:
+def page_heat(maps_NHW: np.ndarray, entry: MapsEntry | None) -> dict[str, Any]:
     """What the page's script needs to paint heat and to tell of it."""
-    scores = [float(f"{value:.6g}") for value in map_scores(maps_NHW, results)]
+    scores = [float(f"{value:.6g}") for value in map_scores(maps_NHW, entry)]
     tops = [float(f"{value:.4g}") for value in maps_NHW.max((1, 2))]
     means = [float(f"{value:.4g}") for value in maps_NHW.mean((1, 2))]
     return {
         "scores": scores,
         "highest": tops,
         "mean": means,
-        "unit": heat_unit(results),
+        "unit": heat_unit(entry),
         "palette": palette().flatten().tolist(),
     }
 
@@ -132,9 +132,9 @@ def gradient() -> str:
 
 
 @styled
-def maps_figure(images_NCHW: np.ndarray, maps_NHW: np.ndarray, results: dict) -> Figure:
+def maps_figure(images_NCHW: np.ndarray, maps_NHW: np.ndarray, entry: MapsEntry | None) -> Figure:
     """The samples with the most and with the least uncertain maps: image, heat over it, and the scale in numbers."""
-    scale, order = HeatScale.of(maps_NHW), np.argsort(map_scores(maps_NHW, results), kind="stable")
+    scale, order = HeatScale.of(maps_NHW), np.argsort(map_scores(maps_NHW, entry), kind="stable")
     count = min(COLUMNS, max(1, len(order) // 2))
     blocks = (("Most uncertain by the map", order[::-1][:count]), ("Most certain by the map", order[:count]))
     side, left, gap, head, foot = 0.78, 0.12, 0.05, 0.34, 0.86
@@ -151,8 +151,8 @@ def maps_figure(images_NCHW: np.ndarray, maps_NHW: np.ndarray, results: dict) ->
                 _picture(
                     figure.add_axes((box[0] / width, box[1] / height, box[2] / width, box[3] / height)), picture_CHW
                 )
-    _bar(figure.add_axes(((left + 0.1) / width, 0.55 / height, 3.2 / width, 0.12 / height)), scale, heat_unit(results))
-    caption = f"Sorted by the {reduction_words(results)}.\nOne scale for all {len(maps_NHW):,} samples."
+    _bar(figure.add_axes(((left + 0.1) / width, 0.55 / height, 3.2 / width, 0.12 / height)), scale, heat_unit(entry))
+    caption = f"Sorted by the {reduction_words(entry)}.\nOne scale for all {len(maps_NHW):,} samples."
     figure.text((left + 3.75) / width, 0.6 / height, caption, size=8, color=colour("plot-muted"), va="center")
     return figure
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import functools
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -122,21 +122,32 @@ def dasharray(dash: Any) -> str:
     return "none" if dash == "solid" else " ".join(f"{2 * length:g}" for length in dash[1])
 
 
-def series_of(results: dict) -> list[Series]:
+class Scored(Protocol):
+    """What a line must know of its score."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+
+
+def series_of(scores: Sequence[Scored]) -> list[Series]:
     """One Series per score.
 
     A hue of its own for each score; all baselines in one hue, controls in grey, oracles in ink, told apart by dashes.
     """
     counts = dict.fromkeys(("score", "baseline", "control", "oracle"), 0)
     found = []
-    for index, score in enumerate(results["scores"]):
-        family = score["kind"] if score["kind"] in counts else "control"
+    for index, score in enumerate(scores):
+        family = score.kind if score.kind in counts else "control"
         nth = counts[family]
         counts[family] += 1
         variable = SERIES[nth % len(SERIES)] if family == "score" else family
         dash = DASHES[nth // len(SERIES)] if family == "score" else DASHES[(nth + 1) % len(DASHES)]
         marker = MARKERS[nth % len(MARKERS)]
-        found.append(Series(index, score["name"], score["label"], score["kind"], variable, dash, marker, index == 0))
+        found.append(Series(index, score.name, score.label, score.kind, variable, dash, marker, index == 0))
     return found
 
 

@@ -1,9 +1,11 @@
-"""Numbers as a reader sees them: a dash for what is missing, a true minus sign, and JSON without NaN."""
+"""Numbers as a reader sees them: a dash for what is missing, and a true minus sign."""
 
 from __future__ import annotations
 
 import math
 from typing import Any, TypeGuard
+
+import numpy as np
 
 DASH = "–"
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -82,3 +84,8 @@ def titled(value: Any) -> str:
 def interval(low: Any, high: Any, places: int = 2) -> str:
     """`[0.31, 0.52]`, or nothing when either end is missing."""
     return f"[{decimals(low, places)}, {decimals(high, places)}]" if present(low) and present(high) else ""
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """At most `most` places of `count`, with even gaps from the first to the last."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()

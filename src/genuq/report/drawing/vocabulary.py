@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from genuq import analysis, posteriors
+from genuq.analysis.results import Results, ScoreEntry
 from genuq.analysis.seeds import UNBOUNDED
+from genuq.parts import Register
+from genuq.scores import SCORES
 
 SHARE, POSITIVE = (0.0, 1.0), (0.0, math.inf)
 
@@ -23,13 +29,6 @@ class Metric:
         return "lower is better" if self.lower_is_better else "higher is better"
 
 
-METRICS = {
-    "fid": Metric("FID", True, POSITIVE),
-    "precision": Metric("Precision", False, SHARE),
-    "recall": Metric("Recall", False, SHARE),
-    "density": Metric("Density", False, POSITIVE),
-    "coverage": Metric("Coverage", False, SHARE),
-}
 MEASURES = {  # of a score, in the records of runs
     "auroc": Metric("AUROC", False, SHARE),
     "ause": Metric("AUSE", True),
@@ -49,67 +48,50 @@ CRITERIA = {
     "match": "as large as another posterior",
     "members": "spread of its members",
 }
-POSTERIORS = {
-    "exact_laplace": (
-        "Exact Laplace",
-        "A Gaussian over the last layer's weights with the whole curvature of the loss, no approximation in between.",
-    ),
-    "diagonal_laplace": (
-        "Diagonal Laplace",
-        "A Gaussian over the last layer's weights that keeps each weight's own curvature and forgets all pairs.",
-    ),
-    "kfac": (
-        "KFAC Laplace",
-        "A Gaussian over the weights of chosen layers; each layer's curvature is a Kronecker product of what enters it "
-        "and the gradients that leave it.",
-    ),
-    "subnetwork_laplace": (
-        "Subnetwork Laplace",
-        "A Gaussian over a random part of the network's weights; the others stay as trained.",
-    ),
-    "mc_dropout": (
-        "MC dropout",
-        "Inputs of the layers are switched off at random, with one mask for the whole of a weight draw.",
-    ),
-    "map": ("Trained weights alone", "No posterior: every draw is the trained network itself."),
-    "deep_ensemble": (
-        "Deep ensemble",
-        "Networks trained anew from different random starts; each is one weight draw.",
-    ),
-    "posthoc_ensemble": (
-        "Post-hoc ensemble",
-        "Short fine-tunings of the trained network, each towards its own randomly perturbed targets and prior.",
-    ),
-    "swag": (
-        "SWAG",
-        "A Gaussian fitted to snapshots of the weights while the training goes on at a constant rate.",
-    ),
-    "isotropic": (
-        "Isotropic noise",
-        "A control: noise of one size in all weights of the last layer, which knows no data.",
-    ),
-    "isotropic_network": (
-        "Isotropic noise, network",
-        "A control: noise in the weights of the whole network, which knows no data; "
-        "it can be given the size of another posterior in each parameter.",
-    ),
-}
-BASELINES = {
-    "aleatoric": (
-        "Aleatoric variance (AU)",
-        "How much the predicted noise varies when the estimate of the clean image is noised again on the way.",
-    ),
-    "trajectory_variance": (
-        "Trajectory variance",
-        "How much the estimate of the clean image changes over the steps of the sampler.",
-    ),
-    "divergence": ("Flow divergence", "How much the flow expands around the sample, summed along its trajectory."),
-    "likelihood": (
-        "Negative log-likelihood",
-        "How improbable the sample is under the model's own flow; measured by solving the flow backwards.",
-    ),
-}
-OVER_HEAD = ("exact_laplace", "diagonal_laplace", "isotropic")
+
+
+class Directions(Mapping[str, Metric]):
+    """Name, direction and bounds of the metrics, each declared beside what it is; read when they are asked for."""
+
+    def __getitem__(self, name: str) -> Metric:
+        if name not in analysis.METRICS:
+            raise KeyError(name)
+        part = analysis.METRICS[name]
+        return Metric(part.label, bool(part.lower_is_better), part.bounds)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(analysis.METRICS)
+
+    def __len__(self) -> int:
+        return len(analysis.METRICS)
+
+
+class Words(Mapping[str, tuple[str, str]]):
+    """Label and description of the parts of a register, each declared beside what it is; read when they are asked for.
+
+    Args:
+        facts: only parts with these attributes, for instance kind="baseline".
+    """
+
+    def __init__(self, register: Register[Any], **facts: str) -> None:
+        self.register, self.facts = register, facts
+
+    def __getitem__(self, name: str | None) -> tuple[str, str]:
+        if name is None or name not in self.register.names(**self.facts):
+            raise KeyError(name)
+        return self.register[name].label, self.register[name].description
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.register.names(**self.facts))
+
+    def __len__(self) -> int:
+        return len(self.register.names(**self.facts))
+
+
+METRICS = Directions()
+POSTERIORS = Words(posteriors.POSTERIORS)
+BASELINES = Words(SCORES, kind="baseline")
+OVER_HEAD = Words(posteriors.POSTERIORS, scope="head")
 
 GLOSSARY = {
     "uncertainty": (
@@ -244,15 +226,34 @@ GLOSSARY = {
 }
 
 
-def glossary_of(results: dict) -> dict[str, tuple[str, str]]:
+def glossary_of(results: Results) -> dict[str, tuple[str, str]]:
     """The words of a run: all that are general, and the posteriors and baselines that it has."""
-    entries = [*(results.get("posteriors") or []), results.get("posterior") or {}, *results["scores"]]
-    present = {entry.get("name") for entry in entries}
+    present = {entry.name for entry in (*results.posteriors, *results.scores)}
     return {
         key: words
         for key, words in {**GLOSSARY, **POSTERIORS, **BASELINES}.items()
         if key in GLOSSARY or key in present
     }
+
+
+def known_first(metrics: Iterable[str]) -> list[str]:
+    """Each metric once, those of `METRICS` in their order before all others."""
+    found = set(metrics)
+    return [name for name in METRICS if name in found] + sorted(found - set(METRICS))
+
+
+def metrics_in(scores: Iterable[ScoreEntry], part: str) -> list[str]:
+    """Names of the metrics that any score has under `part` (`curves`, `gains`, `per_class_gains`, `bins`)."""
+    return known_first(metric for score in scores for metric in getattr(score, part) or {})
+
+
+def metric_label(metric: str) -> str:
+    return METRICS[metric].label if metric in METRICS else metric
+
+
+def direction(metric: str) -> str:
+    """Which way a metric is better, where that is known."""
+    return METRICS[metric].direction if metric in METRICS else ""
 
 
 def measure_of(name: str) -> Metric | None:
@@ -262,18 +263,4 @@ def measure_of(name: str) -> Metric | None:
         return Metric(f"Seconds of {last}", True, POSITIVE)
     if last.endswith("_gain") and last.removesuffix("_gain") in METRICS:
         return Metric(f"{METRICS[last.removesuffix('_gain')].label} gain", False)
-    return (METRICS | MEASURES | OF_ALL_SAMPLES).get(last)
-
-
-def metrics_in(results: dict, part: str) -> list[str]:
-    """Names of the metrics that any score has under `part` (`curves`, `gains` or `bins`), known ones first."""
-    found = {metric for score in results["scores"] for metric in score.get(part) or {}}
-    return [name for name in METRICS if name in found] + sorted(found - set(METRICS))
-
-
-def metric_label(metric: str) -> str:
-    return METRICS[metric].label if metric in METRICS else metric
-
-
-def direction(metric: str) -> str:
-    return METRICS[metric].direction if metric in METRICS else ""
+    return METRICS.get(last) or (MEASURES | OF_ALL_SAMPLES).get(last)

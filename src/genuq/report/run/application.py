@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
+from genuq.analysis.results import Application, IntervalRow, OutcomeRow
 from genuq.errors import DataError, did_you_mean
+from genuq.report.drawing.markdown import table_lines
 from genuq.report.drawing.pictures import as_pixels, data_uri, shrunk
 from genuq.report.drawing.values import decimals, interval, present, titled
 from genuq.report.drawing.vocabulary import METRICS
@@ -25,17 +26,6 @@ SHOWN = 12  # examples on the page
 SIDE = 128  # of an example on the page, in pixels
 
 
-def outcome_rows(results: dict) -> list[dict[str, Any]]:
-    """The outcome with the intervals under the names that `whisker` reads: value, control_value, difference."""
-    outcome = (results.get("application") or {}).get("outcome") or []
-    return [
-        row
-        | {f"value_{end}": row.get(end) for end in ("low", "high")}
-        | {f"control_value_{end}": row.get(f"control_{end}") for end in ("low", "high")}
-        for row in outcome
-    ]
-
-
 def measure_name(measure: str) -> str:
     """A measure as the rest of the page calls it."""
     if measure in METRICS:
@@ -43,19 +33,11 @@ def measure_name(measure: str) -> str:
     return ACRONYMS.get(measure) or titled(measure)
 
 
-def together(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """Value and control of one measure as two rows of one column, `at`, so that both are drawn on one scale."""
-    return [
-        {f"at{end}": row.get(f"{column}{end}") for end in ("", "_low", "_high")}
-        for column in ("value", "control_value")
-    ]
-
-
-def places_of(row: dict[str, Any]) -> int:
+def places_of(row: OutcomeRow) -> int:
     """Decimals that show two digits of the smallest of a measure's numbers, but no more than its interval is worth."""
-    known = [abs(row[key]) for key in ("value", "control_value", "difference") if present(row.get(key)) and row[key]]
+    known = [abs(number) for number in (row.value, row.control_value, row.difference) if present(number) and number]
     small = 2 if not known else int(np.clip(_two_digits(min(known)), 0, 6))
-    low, high = row.get("difference_low"), row.get("difference_high")
+    low, high = row.difference_low, row.difference_high
     if not (present(low) and present(high) and high > low):
         return small
     return min(small, max(1, _two_digits(high - low)))
@@ -64,11 +46,6 @@ def places_of(row: dict[str, Any]) -> int:
 def _two_digits(number: float) -> int:
     """Decimals with which two digits of a positive number are seen."""
     return 1 - math.floor(math.log10(number))
-
-
-def direction_of(measure: str) -> str:
-    """Which way a measure is better, where that is known."""
-    return METRICS[measure].direction if measure in METRICS else ""
 
 
 def checked_examples(examples: Mapping[str, torch.Tensor | np.ndarray] | None) -> dict[str, np.ndarray]:
@@ -151,19 +128,37 @@ def example_sheet(examples: Mapping[str, np.ndarray]) -> tuple[np.ndarray, int]:
     return np.stack(coloured, 1).reshape(-1, *coloured[0].shape[1:]), len(parts)
 
 
-def outcome_markdown(results: dict) -> list[str]:
+def outcome_markdown(told: Application | None) -> list[str]:
     """The sentence and the outcome as lines of Markdown; none without an application."""
-    told = results.get("application")
-    if not told:
+    if told is None:
         return []
-    lines = [f"## {titled(told.get('name'))}", "", str(told.get("sentence") or ""), ""]
-    lines += ["| measure | with uncertainty | control | difference | N |", "|---|---|---|---|---|"]
-    for row in outcome_rows(results):
-        cells = [_cell(row, column, places_of(row)) for column in ("value", "control_value", "difference")]
-        lines.append(f"| {measure_name(row['measure'])} | {' | '.join(cells)} | {decimals(row.get('n'), 0)} |")
-    return [*lines, ""]
+    rows = [
+        [
+            measure_name(row.measure),
+            *(_cell(part, places_of(row)) for part in (row.ours, row.control, row.gap)),
+            decimals(row.n, 0),
+        ]
+        for row in told.outcome
+    ]
+    headings = ["measure", "with uncertainty", "control", "difference", "N"]
+    return [f"## {titled(told.name)}", "", told.sentence, "", *table_lines(headings, rows), ""]
 
 
-def _cell(row: dict[str, Any], column: str, places: int) -> str:
-    known = interval(row.get(f"{column}_low"), row.get(f"{column}_high"), places)
-    return f"{decimals(row.get(column), places)} {known}".strip()
+def _cell(part: IntervalRow, places: int) -> str:
+    return f"{decimals(part.value, places)} {interval(part.low, part.high, places)}".strip()
+
+
+def application_markdown(command: str, told: Application) -> str:
+    """Command, sentence, every number with four digits, notes: the file that the application leaves by itself."""
+    rows = [
+        [
+            row.measure.replace("_", " "),
+            *(f"{part.value:.4g} [{part.low:.4g}, {part.high:.4g}]" for part in (row.ours, row.control)),
+            f"{row.difference:+.4g} [{row.difference_low:+.4g}, {row.difference_high:+.4g}]",
+            str(row.n),
+        ]
+        for row in told.outcome
+    ]
+    table = table_lines(["measure", "value", "control", "difference", "n"], rows)
+    foot = f"95 % intervals in brackets. Judge: {told.judge}."
+    return "\n".join([f"`{command}`", "", told.sentence, "", *table, "", foot, *told.notes]) + "\n"

@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 import yaml
 
+from genuq import files
+from genuq.analysis.results import Curve, JudgeEntry, Results
 from genuq.report.drawing import document, values, vocabulary
 from genuq.report.drawing.document import headline, short
 from genuq.report.drawing.heat import HeatScale, gradient, heat_unit, page_heat, reduction_words
 from genuq.report.drawing.pictures import SAMPLE_BYTES, Sprites, page_sprites
 from genuq.report.drawing.style import series_of
+from genuq.report.drawing.values import evenly
 from genuq.report.run import application, panels, plots, posteriors
 from genuq.report.run.tables import verdict
 
@@ -32,19 +35,15 @@ SCRIPTS = (
     "page.js",
 )
 HELPERS = {
-    "posteriors_in": posteriors.posteriors_in,
     "posterior_name": posteriors.posterior_name,
     "criterion_words": posteriors.criterion_words,
     "fid_of_draws": posteriors.fid_of_draws,
-    "outcome_rows": application.outcome_rows,
-    "together": application.together,
     "places_of": application.places_of,
-    "direction_of": application.direction_of,
+    "direction": vocabulary.direction,
     "measure_name": application.measure_name,
     "heat_unit": heat_unit,
     "heat_gradient": gradient,
     "reduction_words": reduction_words,
-    "correlation": plots.correlation,
     "metric_label": vocabulary.metric_label,
     "metrics_in": vocabulary.metrics_in,
     "targets_in": plots.targets_in,
@@ -74,24 +73,23 @@ class Samples:
         return Samples(self.finals[chosen], self.draws[chosen], None if self.maps is None else self.maps[chosen])
 
 
-def render_page(results: dict, samples: Samples, examples: Mapping[str, np.ndarray] | None = None) -> str:
+def render_page(results: Results, samples: Samples, examples: Mapping[str, np.ndarray] | None = None) -> str:
     """The whole of index.html.
 
     Args:
-        results: strict JSON types (see `values.plain`).
-        samples: rows in the order of `results["samples"]["rows"]`.
+        samples: rows in the order of `results.samples.rows`.
         examples: of the application, as `application.checked_examples` gives them.
     """
     shown = selection(results, PAGE_SAMPLES)
     heat = None if samples.maps is None else HeatScale.of(samples.maps)
     images, embedded = _embedded(samples.at(shown), heat, results)
-    opening, grounds = headline(results["summary"].get("sentence"))
+    opening, grounds = headline(results.summary.sentence)
     context = HELPERS | {
         "results": results,
         "first": "samples",
         "headline": opening,
         "grounds": grounds,
-        "series": series_of(results),
+        "series": series_of(results.scores),
         "verdict": verdict(results)[0],
         "verdict_colour": verdict(results)[1],
         "warnings": all_warnings(results),
@@ -106,55 +104,53 @@ def render_page(results: dict, samples: Samples, examples: Mapping[str, np.ndarr
         "bins": panels.bins(results),
         "forest": panels.forest(results),
         "quality": panels.quality(results),
-        "scales": [panels.scale(entry, number) for number, entry in enumerate(posteriors.posteriors_in(results))],
+        "scales": [panels.scale(entry, number) for number, entry in enumerate(results.posteriors)],
         "provenance": plots.provenance(results),
-        "configuration": yaml.safe_dump(results.get("config") or {}, sort_keys=False, allow_unicode=True),
+        "configuration": yaml.safe_dump(files.plain(results.config), sort_keys=False, allow_unicode=True),
         "glossary": vocabulary.glossary_of(results),
     }
     return document.render("index.html.j2", context, SCRIPTS, ("page.css",))
 
 
-def all_warnings(results: dict) -> list[str]:
+def all_warnings(results: Results) -> list[str]:
     """Every warning of the run once, those about the judge's independence first."""
-    judge = results.get("judge") or {}
     shared = "The judge is the encoder that makes the score: its verdict on that score does not count."
-    found = [shared] if judge.get("independent") is False else []
-    found += [*(judge.get("warnings") or []), *(results.get("warnings") or [])]
-    return list(dict.fromkeys(str(text) for text in found))
+    found = [] if results.judge is None else _of_judge(results.judge, shared)
+    return list(dict.fromkeys([*found, *results.warnings]))
 
 
-def selection(results: dict, limit: int) -> np.ndarray:
+def _of_judge(judge: JudgeEntry, shared: str) -> list[str]:
+    return [*judge.warnings] if judge.independent else [shared, *judge.warnings]
+
+
+def selection(results: Results, limit: int) -> np.ndarray:
     """Indices of the samples that the page shows: all, or `limit` of them evenly along the first score's ranking."""
-    columns, rows = results["samples"]["columns"], results["samples"]["rows"]
-    if len(rows) <= limit:
-        return np.arange(len(rows))
-    column = columns.index(f"score_{results['scores'][0]['name']}")
-    ranking = np.argsort([row[column] if values.present(row[column]) else math.inf for row in rows], kind="stable")
-    return np.sort(ranking[np.round(np.linspace(0, len(rows) - 1, limit)).astype(int)])
+    count = len(results.samples.rows)
+    if count <= limit:
+        return np.arange(count)
+    column = results.samples.of_score(results.scores[0].name)
+    ranking = np.argsort([value if values.present(value) else math.inf for value in column], kind="stable")
+    return np.sort(ranking[evenly(count, limit)])
 
 
-def page_data(results: dict, shown: np.ndarray) -> dict[str, Any]:
+def page_data(results: Results, shown: np.ndarray) -> dict[str, Any]:
     """The numbers that the page's script reads."""
     series = [
         {"name": entry.name, "label": entry.label, "kind": entry.kind, "colour": entry.variable}
-        for entry in series_of(results)
+        for entry in series_of(results.scores)
     ]
-    rows = [[short(value) for value in results["samples"]["rows"][index]] for index in shown]
-    curves = [
-        {metric: _rounded(curve) for metric, curve in (score.get("curves") or {}).items()}
-        for score in results["scores"]
-    ]
-    classes = (results.get("data") or {}).get("class_names") or []
-    columns = results["samples"]["columns"]
-    kinds = vocabulary.KINDS
+    rows = [[short(value) for value in results.samples.rows[index]] for index in shown]
+    curves = [{metric: _rounded(curve) for metric, curve in score.curves.items()} for score in results.scores]
+    classes = [] if results.data is None else results.data.class_names
+    columns, kinds = results.samples.columns, vocabulary.KINDS
     return {"series": series, "kinds": kinds, "columns": columns, "rows": rows, "classes": classes, "curves": curves}
 
 
-def _rounded(curve: dict[str, list]) -> dict[str, list]:
-    return {key: [short(value) for value in row] for key, row in curve.items()}
+def _rounded(curve: Curve) -> dict[str, list]:
+    return {key: [short(value) for value in row] for key, row in files.plain(curve).items()}
 
 
-def _embedded(samples: Samples, heat: HeatScale | None, results: dict) -> tuple[dict[str, Sprites], dict[str, Any]]:
+def _embedded(samples: Samples, heat: HeatScale | None, results: Results) -> tuple[dict[str, Sprites], dict[str, Any]]:
     """Sprite sheets (none for points), and where the script finds each sample, draw and map."""
     many = samples.draws.shape[1]
     if samples.are_points:
@@ -164,7 +160,7 @@ def _embedded(samples: Samples, heat: HeatScale | None, results: dict) -> tuple[
     embedded: dict[str, Any] = {"draws": many}
     if samples.maps is not None and heat is not None:
         groups["maps"] = heat.levels(samples.maps)
-        embedded["heat"] = page_heat(samples.maps, results)
+        embedded["heat"] = page_heat(samples.maps, results.maps)
     packed = page_sprites(list(groups.values()), SAMPLE_BYTES * max(FEW_SAMPLES, len(samples.finals)))
     images = dict(zip(groups, packed))
     return images, embedded | {"sprites": {name: sheets.layout() for name, sheets in images.items()}}

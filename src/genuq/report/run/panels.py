@@ -10,9 +10,10 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from genuq.report.drawing import vocabulary
+from genuq.analysis.results import PosteriorEntry, Results
 from genuq.report.drawing.canvas import Draw, Room, figure_of
 from genuq.report.drawing.style import inline_svg
+from genuq.report.drawing.vocabulary import TARGETS, direction, metric_label, metrics_in
 from genuq.report.run import plots, posteriors
 
 FOREST = Room(left=1.85, right=0.15, height=2.9)
@@ -32,17 +33,17 @@ class Panel:
     box: dict[str, Any] | None = None
 
 
-def lines_room(results: dict) -> Room:
+def lines_room(results: Results) -> Room:
     """High enough for the label of every score's line."""
-    height = LABEL * (len(results["scores"]) + 1)
+    height = LABEL * (len(results.scores) + 1)
     return Room() if height <= Room.height else Room(width=3.0, height=height)
 
 
-def forest_room(results: dict) -> Room:
-    return replace(FOREST, height=max(FOREST.height, ROW * len(results["scores"])))
+def forest_room(results: Results) -> Room:
+    return replace(FOREST, height=max(FOREST.height, ROW * len(results.scores)))
 
 
-def quality_room(results: dict) -> Room:
+def quality_room(results: Results) -> Room:
     """A row for each posterior; the names of several stand in the margin."""
     many = len(posteriors.judged(results))
     return STRIP if many < 2 else Room(left=1.45, right=0.85, width=3.3, height=0.36 * many + 0.15, top=0.1)
@@ -66,35 +67,35 @@ def panel(plot: Callable[[Axes], None], prefix: str, alt: str, room: Room, metri
     return Panel(Markup(inline_svg(figure, prefix)), alt, metric, boxes[0])
 
 
-def retention(results: dict) -> list[Panel]:
+def retention(results: Results) -> list[Panel]:
     panels = []
-    for index, metric in enumerate(vocabulary.metrics_in(results, "curves")):
+    for index, metric in enumerate(metrics_in(results.scores, "curves")):
         draw: Draw = partial(plots.retention, results=results, metric=metric)
         alt = plots.describe_retention(results, metric)
         panels.append(panel(draw, f"curve-{index}", alt, lines_room(results), metric))
     return panels
 
 
-def bins(results: dict) -> list[Panel]:
+def bins(results: Results) -> list[Panel]:
     panels = []
-    for index, metric in enumerate(vocabulary.metrics_in(results, "bins")):
+    for index, metric in enumerate(metrics_in(results.scores, "bins")):
         draw: Draw = partial(plots.bins, results=results, metric=metric)
-        alt = f"{vocabulary.metric_label(metric)} of each quantile bin of each score, {vocabulary.direction(metric)}."
+        alt = f"{metric_label(metric)} of each quantile bin of each score, {direction(metric)}."
         panels.append(panel(draw, f"bins-{index}", alt, lines_room(results)))
     return panels
 
 
-def forest(results: dict) -> list[Panel]:
+def forest(results: Results) -> list[Panel]:
     panels = []
     for index, target in enumerate(plots.targets_in(results)):
         draw: Draw = partial(plots.forest, results=results, target=target)
-        name = vocabulary.TARGETS.get(target, target).lower()
+        name = TARGETS.get(target, target).lower()
         alt = f"Rank correlation of each score with {name}, with intervals; the numbers are in the table below."
         panels.append(panel(draw, f"forest-{index}", alt, forest_room(results)))
     return panels
 
 
-def quality(results: dict) -> Panel | None:
+def quality(results: Results) -> Panel | None:
     """FID of the draws of every posterior that was judged."""
     entries = posteriors.judged(results)
     if not entries:
@@ -104,14 +105,14 @@ def quality(results: dict) -> Panel | None:
     return panel(draw, "quality", alt, quality_room(results))
 
 
-def scale(entry: dict, number: int) -> list[Panel]:
+def scale(entry: PosteriorEntry, number: int) -> list[Panel]:
     """The curve of what decided the size of a posterior's draws, and its noise over time; whichever there is."""
     panels = []
     criterion = posteriors.criterion_of(entry)
     if criterion:
         draw: Draw = partial(posteriors.criterion_curve, criterion=criterion)
         panels.append(panel(draw, f"criterion-{number}", posteriors.describe_criterion(criterion), CRITERION))
-    if entry.get("noise_profile"):
+    if entry.noise_profile:
         draw = partial(posteriors.noise_profile, entry=entry)
         panels.append(panel(draw, f"noise-{number}", posteriors.describe_noise(entry), CRITERION))
     return panels

@@ -1,7 +1,7 @@
 """The report's plots of scores: retention curves, quantile bins, correlations, and 2-D samples.
 
-Each function draws one panel into given axes; `canvas.figure_of` lays panels out. Everything is read from the results
-dict, and what is missing there is left out.
+Each function draws one panel into given axes; `canvas.figure_of` lays panels out. Everything is read from the
+results, and what is missing there is left out.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from genuq.analysis.results import Correlation, Curve, Numbers, Results
 from genuq.report.drawing.canvas import EndLabel, label_ends
 from genuq.report.drawing.style import Series, colour, series_of, styled
 from genuq.report.drawing.values import interval, present, significant
@@ -22,21 +23,23 @@ from genuq.report.drawing.vocabulary import TARGETS, direction, metric_label
 RAMP = LinearSegmentedColormap.from_list("doubt", ["#c9d3dc", "#7d9fc0", "#8b5a8c", "#a01f3c", "#3d0714"])
 
 
-def provenance(results: dict) -> str:
+def provenance(results: Results) -> str:
     """The caption's facts: which extractor judged, with which k, on how many samples."""
-    judge = results.get("judge") or {}
-    facts = [
-        f"Judged in the features of {judge['extractor']}" if judge.get("extractor") else "",
-        f"D = {judge['dimension']:,}" if present(judge.get("dimension")) else "",
-        f"k = {judge['k']}" if present(judge.get("k")) else "",
-        f"N = {judge['samples']:,} samples" if present(judge.get("samples")) else "",
-        f"{judge['reference']:,} real references" if present(judge.get("reference")) else "",
-    ]
-    return ", ".join(fact for fact in facts if fact)
+    judge = results.judge
+    if judge is None:
+        return ""
+    facts = (
+        f"Judged in the features of {judge.extractor}",
+        f"D = {judge.dimension:,}",
+        f"k = {judge.k}",
+        f"N = {judge.samples:,} samples",
+        f"{judge.reference:,} real references",
+    )
+    return ", ".join(facts)
 
 
-def _numbers(values: Sequence | None) -> np.ndarray:
-    return np.asarray([value if present(value) else np.nan for value in values or []], float)
+def _numbers(values: Sequence) -> np.ndarray:
+    return np.asarray([value if present(value) else np.nan for value in values], float)
 
 
 def _axis_names(axes: Axes, x: str, metric: str) -> None:
@@ -78,17 +81,17 @@ def _line(axes: Axes, series: Series, x: np.ndarray, y: np.ndarray, markers: boo
 
 
 @styled
-def retention(axes: Axes, results: dict, metric: str) -> None:
+def retention(axes: Axes, results: Results, metric: str) -> None:
     """Metric against the fraction of samples kept, every score, beside equal-N random removal with its interval."""
     labels = []
-    for series, score in zip(series_of(results), results["scores"]):
-        curve = (score.get("curves") or {}).get(metric)
-        if not curve or series.name == "random":  # the random score is the band below, with all its draws
+    for series, score in zip(series_of(results.scores), results.scores):
+        curve = score.curves.get(metric)
+        if curve is None or series.name == "random":  # the random score is the band below, with all its draws
             continue
-        x = _numbers(curve["fraction"])
-        labels.append(_line(axes, series, x, _numbers(curve["value"])))
+        x = _numbers(curve.fraction)
+        labels.append(_line(axes, series, x, _numbers(curve.value)))
         if series.main:
-            _band(axes, x, curve, "", series.colour, 0.13)
+            _band(axes, x, curve.low, curve.high, series.colour, 0.13)
     labels.append(_random(axes, results, metric))
     axes.invert_xaxis()
     axes.margins(x=0.02, y=0.06)
@@ -97,32 +100,29 @@ def retention(axes: Axes, results: dict, metric: str) -> None:
     label_ends(axes, [label for label in labels if label], x=11)
 
 
-def _random(axes: Axes, results: dict, metric: str) -> EndLabel | None:
-    curves = [(score.get("curves") or {}).get(metric) for score in results["scores"]]
-    curve = next((curve for curve in curves if curve and curve.get("random_value")), None)
+def _random(axes: Axes, results: Results, metric: str) -> EndLabel | None:
+    curve = next((score.curves[metric] for score in results.scores if metric in score.curves), None)
     if curve is None:
         return None
-    x, y, grey = _numbers(curve["fraction"]), _numbers(curve["random_value"]), colour("plot-band")
-    _band(axes, x, curve, "random_", grey, 0.28)
+    x, y, grey = _numbers(curve.fraction), _numbers(curve.random_value), colour("plot-band")
+    _band(axes, x, curve.random_low, curve.random_high, grey, 0.28)
     axes.plot(x, y, color=grey, linewidth=1.2, zorder=2)
     return EndLabel(float(x[-1]), float(y[-1]), "Random, equal N", colour("plot-muted"), False, None)
 
 
-def _band(axes: Axes, x: np.ndarray, curve: dict, prefix: str, shade: str, alpha: float) -> None:
-    low, high = _numbers(curve.get(f"{prefix}low")), _numbers(curve.get(f"{prefix}high"))
-    if len(low) == len(high) == len(x):
-        axes.fill_between(x, low, high, color=shade, alpha=alpha, linewidth=0, zorder=1)
+def _band(axes: Axes, x: np.ndarray, low: Numbers, high: Numbers, shade: str, alpha: float) -> None:
+    axes.fill_between(x, _numbers(low), _numbers(high), color=shade, alpha=alpha, linewidth=0, zorder=1)
 
 
 @styled
-def bins(axes: Axes, results: dict, metric: str) -> None:
+def bins(axes: Axes, results: Results, metric: str) -> None:
     """Metric of each quantile bin, from the samples with the lowest score to those with the highest."""
     labels, most = [], 1
-    for series, score in zip(series_of(results), results["scores"]):
-        entry = (score.get("bins") or {}).get(metric)
-        if not entry:
+    for series, score in zip(series_of(results.scores), results.scores):
+        entry = score.bins.get(metric)
+        if entry is None:
             continue
-        y = _numbers(entry["value"])
+        y = _numbers(entry.value)
         most = max(most, len(y))
         labels.append(_line(axes, series, np.arange(1, len(y) + 1.0), y, markers=True))
     axes.set_xticks(range(1, most + 1))
@@ -131,24 +131,19 @@ def bins(axes: Axes, results: dict, metric: str) -> None:
     label_ends(axes, [label for label in labels if label], x=11)
 
 
-def correlation(score: dict, target: str, statistic: str) -> dict | None:
-    """The entry of one score's correlations for a target and a statistic."""
-    entries = score.get("correlations") or []
-    return next((entry for entry in entries if (entry["target"], entry["statistic"]) == (target, statistic)), None)
-
-
-def targets_in(results: dict) -> list[str]:
-    found = {entry["target"] for score in results["scores"] for entry in score.get("correlations") or []}
+def targets_in(results: Results) -> list[str]:
+    """What any score was correlated with, known targets first."""
+    found = {entry.target for score in results.scores for entry in score.correlations}
     return [name for name in TARGETS if name in found] + sorted(found - set(TARGETS))
 
 
 @styled
-def forest(axes: Axes, results: dict, target: str) -> None:
+def forest(axes: Axes, results: Results, target: str) -> None:
     """Dot and interval of each score's rank correlation with a target; hollow: given class and complexity."""
-    scores = series_of(results)
-    for row, (series, score) in enumerate(zip(scores, results["scores"])):
-        _dot(axes, series, correlation(score, target, "spearman"), row - 0.13, filled=True)
-        _dot(axes, series, correlation(score, target, "partial_spearman"), row + 0.2, filled=False)
+    scores = series_of(results.scores)
+    for row, (series, score) in enumerate(zip(scores, results.scores)):
+        _dot(axes, series, score.correlation(target, "spearman"), row - 0.13, filled=True)
+        _dot(axes, series, score.correlation(target, "partial_spearman"), row + 0.2, filled=False)
     axes.axvline(0, color=colour("plot-muted"), linewidth=1, zorder=1)
     axes.set_ylim(len(scores) - 0.4, -0.6)
     axes.set_xlim(*_reach(results))
@@ -163,24 +158,24 @@ def forest(axes: Axes, results: dict, target: str) -> None:
     axes.set_xlabel(f"← higher score, lower {name.lower()}")
 
 
-def _reach(results: dict) -> tuple[float, float]:
+def _reach(results: Results) -> tuple[float, float]:
     """One range for every target, so that the panels can be compared."""
-    entries = [entry for score in results["scores"] for entry in score.get("correlations") or []]
-    ends = [entry[key] for entry in entries for key in ("value", "low", "high") if present(entry.get(key))]
+    entries = [entry for score in results.scores for entry in score.correlations]
+    ends = [end for entry in entries for end in (entry.value, entry.low, entry.high) if present(end)]
     low, high = min([0.0, *ends]), max([0.0, *ends])
     margin = 0.04 * ((high - low) or 1)
     return low - margin, high + margin
 
 
-def _dot(axes: Axes, series: Series, entry: dict | None, y: float, filled: bool) -> None:
-    if not entry or not present(entry["value"]):
+def _dot(axes: Axes, series: Series, entry: Correlation | None, y: float, filled: bool) -> None:
+    if entry is None or not present(entry.value):
         return
     group, thick = f"series-{series.index}", 1.9 if filled else 1.0
-    if present(entry.get("low")) and present(entry.get("high")):
-        axes.plot([entry["low"], entry["high"]], [y, y], color=series.colour, linewidth=thick, gid=group, zorder=3)
+    if present(entry.low) and present(entry.high):
+        axes.plot([entry.low, entry.high], [y, y], color=series.colour, linewidth=thick, gid=group, zorder=3)
     size = 6.5 if filled else 4
     face = series.colour if filled else "none"
-    axes.plot([entry["value"]], [y], "o", ms=size, mfc=face, mec=series.colour, mew=1.2, gid=group, zorder=4)
+    axes.plot([entry.value], [y], "o", ms=size, mfc=face, mec=series.colour, mew=1.2, gid=group, zorder=4)
 
 
 @styled
@@ -201,19 +196,15 @@ def points(axes: Axes, points_N2: np.ndarray, values_N: Sequence, label: str) ->
         bar.outline.set_visible(False)
 
 
-def describe_retention(results: dict, metric: str) -> str:
+def describe_retention(results: Results, metric: str) -> str:
     """The curve in words, for readers who cannot see it."""
     name = metric_label(metric)
-    main = next((series for series in series_of(results) if series.main), None)
-    curve = (results["scores"][main.index].get("curves") or {}).get(metric) if main else None
-    if not curve or not main:
+    main: Curve | None = results.scores[0].curves.get(metric)
+    if main is None:
         return f"Retention curves of {name}."
-    last = curve["fraction"][-1]
-    kept = f"{100 * last:.0f} %" if present(last) else "fewest samples"
-    known = interval(curve["low"][-1], curve["high"][-1]) if curve.get("low") and curve.get("high") else ""
-    random = curve["random_value"][-1] if curve.get("random_value") else None
+    known = interval(main.low[-1], main.high[-1])
     return (
-        f"Retention curves of {name}, {direction(metric)}. With all samples it is {significant(curve['value'][0])}; "
-        f"keeping the {kept} with the lowest {main.label} gives {significant(curve['value'][-1])} {known}; "
-        f"keeping as many at random gives {significant(random)}."
+        f"Retention curves of {name}, {direction(metric)}. With all samples it is {significant(main.value[0])}; "
+        f"keeping the {100 * main.fraction[-1]:.0f} % with the lowest {results.scores[0].label} gives "
+        f"{significant(main.value[-1])} {known}; keeping as many at random gives {significant(main.random_value[-1])}."
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
+from genuq.analysis.results import NOTHING, IntervalRow, PosteriorEntry, Results
 from genuq.report.drawing.style import colour, styled
 from genuq.report.drawing.values import DASH, decimals, power_of_ten, present, significant, spoken
 from genuq.report.drawing.vocabulary import CRITERIA, POSTERIORS
@@ -16,38 +18,24 @@ from genuq.report.drawing.vocabulary import CRITERIA, POSTERIORS
 DECADES = 3  # of the criterion's curve that are shown on either side of what was chosen
 
 
-def posteriors_in(results: dict) -> list[dict]:
-    """One entry a posterior, the run's own first; results written before there were several have one."""
-    return results.get("posteriors") or [results[key] for key in ("posterior",) if results.get(key)]
-
-
-def posterior_name(entry: dict) -> str:
+def posterior_name(entry: PosteriorEntry) -> str:
     """The posterior's own name, and what the run calls it where that says more."""
-    kind = entry.get("name")
-    name = POSTERIORS[kind][0] if kind in POSTERIORS else spoken(kind).capitalize()
-    label = entry.get("label")
-    return name if label in (None, kind) else f"{name} ({spoken(label)})"
+    name = POSTERIORS[entry.name][0] if entry.name in POSTERIORS else spoken(entry.name).capitalize()
+    return name if entry.label == entry.name else f"{name} ({spoken(entry.label)})"
 
 
-def scale_of(entry: dict) -> dict:
-    return entry.get("scale") or {}
-
-
-def criterion_words(entry: dict) -> str:
+def criterion_words(entry: PosteriorEntry) -> str:
     """What decided the size of the draws, in words."""
-    scale = scale_of(entry)
-    criterion, reason = scale.get("criterion"), (scale.get("how") or {}).get("prior_precision")
-    if criterion in (None, "evidence") and not entry.get("evidence"):
-        return str(reason) if reason else DASH
+    criterion, reason = entry.scale.criterion, entry.scale.how.get("prior_precision")
+    if criterion in (None, "evidence") and not entry.evidence:
+        return reason or DASH
     return CRITERIA.get(criterion or "evidence", spoken(criterion))
 
 
-def fid_of_draws(entry: dict) -> dict[str, float | None]:
-    """Mean FID of the samples under each draw, and the lowest and highest."""
-    draws = [value for value in (entry.get("quality") or {}).get("fid_draws") or [] if present(value)]
-    if not draws:
-        return {"fid": None}
-    return {"fid": sum(draws) / len(draws), "fid_low": min(draws), "fid_high": max(draws)}
+def fid_of_draws(entry: PosteriorEntry) -> IntervalRow:
+    """Mean FID of the samples under each draw, between the lowest and the highest; nothing where no draw has one."""
+    draws = [value for value in entry.quality.fid_draws if present(value)]
+    return IntervalRow(sum(draws) / len(draws), min(draws), max(draws)) if draws else NOTHING
 
 
 @dataclass(frozen=True)
@@ -72,10 +60,10 @@ class Criterion:
         return self.chosen in (self.x[0], self.x[-1])
 
 
-def criterion_of(entry: dict) -> Criterion | None:
+def criterion_of(entry: PosteriorEntry) -> Criterion | None:
     """The curve that was used, or None where the size was given or follows from something else."""
-    used = scale_of(entry).get("criterion") or "evidence"
-    curve = entry.get(used) if used in ("evidence", "predictive") else None
+    used = entry.scale.criterion or "evidence"
+    curve = {"evidence": entry.evidence, "predictive": entry.predictive}.get(used)
     if not curve:
         return None
     x, y = (np.asarray([value if present(value) else math.nan for value in column], float) for column in curve)
@@ -85,7 +73,7 @@ def criterion_of(entry: dict) -> Criterion | None:
     x, y = x[finite], y[finite] - y[finite].max()
     if used == "predictive":
         return Criterion(x, y, float(x[y.argmax()]), "Held-out log predictive density", "factor of the covariance")
-    given = scale_of(entry).get("prior_precision")
+    given = entry.scale.prior_precision
     chosen = given if present(given) else float(x[y.argmax()])
     return Criterion(x, y, chosen, "Log marginal likelihood", "prior precision")
 
@@ -132,13 +120,14 @@ def criterion_curve(axes: Axes, criterion: Criterion) -> None:
 
 
 @styled
-def noise_profile(axes: Axes, entry: dict) -> None:
+def noise_profile(axes: Axes, entry: PosteriorEntry) -> None:
     """Variance of the residual in equal bins of t, and the one value that the posterior takes for all of them."""
-    profile = np.asarray([value if present(value) else math.nan for value in entry["noise_profile"]], float)
+    assert entry.noise_profile is not None
+    profile = np.asarray([value if present(value) else math.nan for value in entry.noise_profile], float)
     edges = np.linspace(0, 1, len(profile) + 1)
     axes.stairs(profile, edges, baseline=0, fill=True, color=colour("series-1"), alpha=0.16, linewidth=0)
     axes.stairs(profile, edges, baseline=None, color=colour("series-1"), linewidth=2)
-    mean = scale_of(entry).get("observation_noise")
+    mean = entry.scale.observation_noise
     if present(mean):
         axes.axhline(mean, color=colour("plot-muted"), linewidth=1, linestyle=(0, (4, 2)))
         axes.annotate(
@@ -157,22 +146,23 @@ def noise_profile(axes: Axes, entry: dict) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(4))
 
 
-def describe_noise(entry: dict) -> str:
+def describe_noise(entry: PosteriorEntry) -> str:
     """The profile in words."""
-    known = [value for value in entry["noise_profile"] if present(value)]
+    assert entry.noise_profile is not None
+    known = [value for value in entry.noise_profile if present(value)]
     ends = f", from {significant(min(known))} to {significant(max(known))}" if known else ""
-    return f"Variance of the residual in {len(entry['noise_profile'])} equal bins of t{ends}."
+    return f"Variance of the residual in {len(entry.noise_profile)} equal bins of t{ends}."
 
 
 @styled
-def draws_quality(axes: Axes, entries: list[dict]) -> None:
+def draws_quality(axes: Axes, entries: Sequence[PosteriorEntry]) -> None:
     """FID of the samples under each weight draw, a row for each posterior, beside that of the trained weights."""
     for row, entry in enumerate(entries):
-        draws = np.asarray([value if present(value) else math.nan for value in entry["quality"]["fid_draws"]], float)
+        draws = np.asarray([value if present(value) else math.nan for value in entry.quality.fid_draws], float)
         rows = np.full(len(draws), row)
         axes.plot(draws, rows, "o", ms=8, color=colour("series-1"), alpha=0.6, mew=0, clip_on=False, zorder=3)
         _mean(axes, row, draws, alone=len(entries) == 1)
-    trained = entries[0]["quality"].get("fid_map")
+    trained = entries[0].quality.fid_map
     if present(trained):
         shade = colour("series-2")
         below = (len(entries) - 0.4) / (len(entries) + 0.4)  # the line ends at the first row, under its tag
@@ -180,7 +170,7 @@ def draws_quality(axes: Axes, entries: list[dict]) -> None:
         axes.plot([trained], [0], "D", ms=8, color=shade, mew=0, clip_on=False, zorder=4)
         _tag(axes, trained, 0, f"trained weights {decimals(trained)}", shade, 16)
     axes.set_ylim(len(entries) - 0.4, -0.8)
-    axes.set_yticks(range(len(entries)), [short_name(entry) for entry in entries] if len(entries) > 1 else [""])
+    axes.set_yticks(range(len(entries)), [spoken(entry.label) for entry in entries] if len(entries) > 1 else [""])
     axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)
     axes.margins(x=0.25 if len(entries) == 1 else 0.12)
@@ -197,14 +187,9 @@ def _mean(axes: Axes, row: int, draws: np.ndarray, alone: bool) -> None:
         axes.text(1.02, row, f"mean {mean}", transform=place, va="center", size=8, color=shade)
 
 
-def short_name(entry: dict) -> str:
-    """What the run calls the posterior, for the margin of a plot."""
-    return spoken(entry.get("label") or entry.get("name"))
-
-
-def judged(results: dict) -> list[dict]:
+def judged(results: Results) -> list[PosteriorEntry]:
     """The posteriors whose draws have a FID."""
-    return [entry for entry in posteriors_in(results) if present(fid_of_draws(entry)["fid"])]
+    return [entry for entry in results.posteriors if present(fid_of_draws(entry).value)]
 
 
 def _tag(axes: Axes, x: float, y: float, text: str, shade: str, lift: float) -> None:

@@ -13,14 +13,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from genuq import files
+from genuq.analysis.results import SCORE_COLUMN, Results
 from genuq.errors import DataError, did_you_mean
-from genuq.files import plain
-from genuq.report.drawing import vocabulary
 from genuq.report.drawing.canvas import Room, figure_of
 from genuq.report.drawing.heat import as_maps, maps_figure
 from genuq.report.drawing.pictures import as_pixels, sample_grid
 from genuq.report.drawing.style import png, svg
 from genuq.report.drawing.values import present
+from genuq.report.drawing.vocabulary import metrics_in
 from genuq.report.run import plots, posteriors
 from genuq.report.run.application import checked_examples, example_sheet
 from genuq.report.run.page import Samples, render_page
@@ -28,12 +28,13 @@ from genuq.report.run.panels import forest_room, lines_room, quality_room
 from genuq.report.run.tables import samples_csv, summary_markdown
 
 Array = torch.Tensor | np.ndarray
+RESULTS = "results.json"
 GRID = (64, 16)  # samples in a contact sheet, and its columns
 
 
 def write_report(
     folder: str | Path,
-    results: dict,
+    results: Results,
     images: Array,
     draws: Array,
     maps: Array | None = None,
@@ -43,22 +44,22 @@ def write_report(
 
     Args:
         folder: is made if missing; gets results.json, results.csv, summary.md, index.html and plots/.
-        results: the results of the evaluation; NaN and None both mean missing, and are shown as a dash.
+        results: of the run; NaN and None both mean missing, and are shown as a dash.
         images: uint8 (N, C, H, W), or float (N, 2) for a model of points in the plane. Row n belongs to
-            `results["samples"]["rows"][n]`.
+            `results.samples.rows[n]`.
         draws: the same samples regenerated under M weight draws, (N, M, C, H, W) or (N, M, 2).
         maps: standard deviation of each pixel in shares of the image's range (0 to 1), float (N, H, W), or None;
-            `results["maps"]` says how they were made.
-        examples: of the application that `results["application"]` tells of: uint8 `before`, `after` and `control`
+            `results.maps` says how they were made.
+        examples: of the application that `results.application` tells of: uint8 `before`, `after` and `control`
             (E, C, H, W), `mask` (E, H, W), `accepted` and `control_accepted` (E,), any of them.
     Returns:
         The path of index.html.
     Raises:
         DataError: images, draws and rows do not belong together, or are of another type or shape.
     """
-    folder, results = Path(folder), plain(results)
+    folder = Path(folder)
     samples, examples = checked(results, images, draws, maps), checked_examples(examples)
-    files.write_json(folder / "results.json", results)
+    files.write_json(folder / RESULTS, files.plain(results))
     files.write_text(folder / "results.csv", samples_csv(results))
     files.write_text(folder / "summary.md", summary_markdown(results))
     for name, figure in figures(results, samples).items():
@@ -72,29 +73,28 @@ def write_report(
     return folder / "index.html"
 
 
-def checked(results: dict, images: Array, draws: Array, maps: Array | None = None) -> Samples:
+def checked(results: Results, images: Array, draws: Array, maps: Array | None = None) -> Samples:
     """Images, draws and maps as arrays that belong together and to the rows of `results`."""
     if images.ndim == 2:
         samples = Samples(_as_points(images, 2), _as_points(draws, 3))
     else:
         samples = Samples(as_pixels(images, 4, "The report's images"), as_pixels(draws, 5, "The report's draws"))
-    rows, finals, variants = len(results["samples"]["rows"]), samples.finals.shape, samples.draws.shape
+    rows, finals, variants = len(results.samples.rows), samples.finals.shape, samples.draws.shape
     if not rows == finals[0] == variants[0] or finals[1:] != variants[2:]:
         raise DataError(
-            f"The report needs one image and one set of draws of the same size for each row of results['samples'], "
+            f"The report needs one image and one set of draws of the same size for each row of results.samples, "
             f"but there are {rows} rows, images {tuple(finals)} and draws {tuple(variants)}."
         )
     _check_scores(results)
     return samples if maps is None else replace(samples, maps=as_maps(maps, samples.finals))
 
 
-def _check_scores(results: dict) -> None:
-    if not results["samples"]["rows"] or not results["scores"]:
+def _check_scores(results: Results) -> None:
+    if not results.samples.rows or not results.scores:
         raise DataError("A report needs at least one sample and one score, but the results have none.")
-    column = f"score_{results['scores'][0]['name']}"
-    if column not in results["samples"]["columns"]:
-        hint = did_you_mean(column, results["samples"]["columns"])
-        raise DataError(f"results['samples'] has no column '{column}' for the first score.{hint}")
+    column, columns = f"{SCORE_COLUMN}{results.scores[0].name}", results.samples.columns
+    if column not in columns:
+        raise DataError(f"results.samples has no column '{column}' for the first score.{did_you_mean(column, columns)}")
 
 
 def _as_points(array: Array, dimensions: int) -> np.ndarray:
@@ -104,24 +104,18 @@ def _as_points(array: Array, dimensions: int) -> np.ndarray:
     return points.astype(float)
 
 
-def figures(results: dict, samples: Samples) -> dict[str, Figure]:
+def figures(results: Results, samples: Samples) -> dict[str, Figure]:
     """The plots by file name, each with its caption."""
     facts = plots.provenance(results)
     kinds = (
         (
             "retention",
             plots.retention,
-            vocabulary.metrics_in(results, "curves"),
+            metrics_in(results.scores, "curves"),
             lines_room(results),
             "Band: 95 % interval.",
         ),
-        (
-            "bins",
-            plots.bins,
-            vocabulary.metrics_in(results, "bins"),
-            lines_room(results),
-            "Quantile bins of equal size.",
-        ),
+        ("bins", plots.bins, metrics_in(results.scores, "bins"), lines_room(results), "Quantile bins of equal size."),
         (
             "correlations",
             plots.forest,
@@ -140,30 +134,28 @@ def figures(results: dict, samples: Samples) -> dict[str, Figure]:
         draw = functools.partial(posteriors.draws_quality, entries=entries)
         made["draws"] = figure_of([draw], quality_room(results), f"{facts}.")
     if samples.maps is not None:
-        made["maps"] = maps_figure(samples.finals, samples.maps, results)
+        made["maps"] = maps_figure(samples.finals, samples.maps, results.maps)
     if samples.are_points:
         made["samples"] = _points(results, samples)
     return made
 
 
-def _bound(plot: Callable[[Axes, dict, str], None], results: dict, key: str, axes: Axes) -> None:
+def _bound(plot: Callable[[Axes, Results, str], None], results: Results, key: str, axes: Axes) -> None:
     plot(axes, results, key)
 
 
-def _main_values(results: dict) -> tuple[str, list]:
+def _main_values(results: Results) -> tuple[str, list]:
     """Label and per-sample values of the first score."""
-    score, table = results["scores"][0], results["samples"]
-    column = table["columns"].index(f"score_{score['name']}")
-    return score["label"], [row[column] for row in table["rows"]]
+    return results.scores[0].label, results.samples.of_score(results.scores[0].name)
 
 
-def _points(results: dict, samples: Samples) -> Figure:
+def _points(results: Results, samples: Samples) -> Figure:
     label, column = _main_values(results)
     draw = functools.partial(plots.points, points_N2=samples.finals, values_N=column, label=label)
     return figure_of([draw], Room(width=4.5, height=4.0, right=0.6), f"N = {len(column):,} samples.")
 
 
-def _write_grids(folder: Path, results: dict, samples: Samples) -> None:
+def _write_grids(folder: Path, results: Results, samples: Samples) -> None:
     """Contact sheets of the samples with the lowest and with the highest first score."""
     _, column = _main_values(results)
     known = [index for index, value in enumerate(column) if present(value)]

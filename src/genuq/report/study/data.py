@@ -9,17 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from genuq.analysis.results import SCORE_COLUMN, Curve, Number, Numbers, SampleTable, SummaryRow
 from genuq.report.drawing.document import short
 from genuq.report.drawing.pictures import Sprites, page_sprites
 from genuq.report.drawing.style import DASHES, SERIES, dasharray, series_of
 from genuq.report.drawing.values import titled
-from genuq.report.drawing.vocabulary import KINDS, direction, metric_label, metrics_in
-from genuq.report.study.verdict import combinations, row_of, verdict_of
+from genuq.report.drawing.vocabulary import KINDS, direction, known_first, metric_label
+from genuq.report.study.runs import StudyRun, StudyRuns
+from genuq.report.study.verdict import combinations, verdict_of
 
 CURVE_NUMBERS = 400_000  # of all curves with their intervals; a study with more leaves the intervals out
 IMAGE_BYTES = 4_000_000  # of encoded images of the whole page; base64 adds a third
 DIGITS = 4
-COLUMNS = ("auroc", "spearman", "fid_gain")
+MEASURES = ("auroc", "spearman", "fid_gain")
 FACTS = ("index", "class", "predicted", "confidence", "realism", "member", "complexity", "bad")
 
 
@@ -32,18 +34,18 @@ class Embedded:
     intervals: bool
 
 
-def embedded(study: dict) -> Embedded:
-    runs = study["runs"]
+def embedded(study: StudyRuns) -> Embedded:
+    runs = study.runs
     scores = scores_in(runs)
     places = {values: place for place, values in enumerate(combinations(study))}
     intervals = sum(map(_numbers_in, runs)) <= CURVE_NUMBERS
     fractions: list[list[float]] = []
-    shown = [run_data(run, scores, places[tuple(run["values"])], fractions, intervals) for run in runs]
+    shown = [run_data(run, scores, places[tuple(run.values)], fractions, intervals) for run in runs]
     samples, images = samples_data(runs)
-    metrics = metrics_in({"scores": [score for run in runs for score in run["scores"]]}, "curves")
+    metrics = known_first(metric for run in runs for curves in run.curves.values() for metric in curves)
     data = {
-        "keys": study["keys"],
-        "labels": [titled(key) for key in study["keys"]],
+        "keys": study.keys,
+        "labels": [titled(key) for key in study.keys],
         "runs": shown,
         "scores": score_styles(scores),
         "kinds": KINDS,
@@ -58,87 +60,94 @@ def embedded(study: dict) -> Embedded:
     return Embedded(data, images, intervals)
 
 
-def scores_in(runs: Sequence[dict]) -> list[dict[str, str]]:
-    """Name, label and kind of every score of any run, the runs' own first."""
-    known = {row["score"]: row for run in runs for row in reversed(run["summary"].get("table") or [])}
-    own = dict.fromkeys(run["score"] for run in runs)
-    order = [*own, *dict.fromkeys(row["score"] for run in runs for row in run["summary"].get("table") or [])]
+@dataclass(frozen=True)
+class KnownScore:
+    """A score of any run."""
+
+    name: str
+    label: str
+    kind: str
+
+
+def scores_in(runs: Sequence[StudyRun]) -> list[KnownScore]:
+    """Every score of any run, the runs' own first."""
+    known: dict[str, SummaryRow] = {row.score: row for run in runs for row in reversed(run.summary.table)}
+    order = dict.fromkeys([*(run.score for run in runs), *(row.score for run in runs for row in run.summary.table)])
+    return [KnownScore(name, known[name].label, known[name].kind) for name in order if name in known]
+
+
+def score_styles(scores: Sequence[KnownScore]) -> list[dict[str, str]]:
     return [
-        {"name": name, "label": known[name]["label"], "kind": known[name]["kind"]}
-        for name in dict.fromkeys(order)
-        if name in known
+        {"name": one.name, "label": one.label, "kind": one.kind, "colour": one.variable, "dash": one.dasharray}
+        for one in series_of(scores)
     ]
 
 
-def score_styles(scores: list[dict[str, str]]) -> list[dict[str, str]]:
-    return [
-        score | {"colour": series.variable, "dash": series.dasharray}
-        for score, series in zip(scores, series_of({"scores": scores}))
-    ]
-
-
-def auroc_scale(runs: Sequence[dict]) -> list[float]:
+def auroc_scale(runs: Sequence[StudyRun]) -> list[float]:
     """The ends of one scale for every AUROC of the study and its interval, chance and certainty among them."""
-    keys = ("auroc", "auroc_low", "auroc_high")
-    known = [row[key] for run in runs for row in run["summary"].get("table") or [] for key in keys if row.get(key)]
+    rows = [row for run in runs for row in run.summary.table]
+    known = [end for row in rows for end in (row.auroc, row.auroc_low, row.auroc_high) if end]
     return [short(min([0.5, *known]), DIGITS), short(max([1.0, *known]), DIGITS)]
 
 
 def run_data(
-    run: dict, scores: Sequence[dict], place: int, fractions: list[list[float]], intervals: bool
+    run: StudyRun, scores: Sequence[KnownScore], place: int, fractions: list[list[float]], intervals: bool
 ) -> dict[str, Any]:
     """One run: its choices, the numbers of every score, and the curves; `fractions` grows by those of the run."""
-    known = {score["name"]: score for score in run["scores"]}
-    curves = [curves_of(known.get(score["name"]), intervals) for score in scores]
-    first = next((curve for score in run["scores"] for curve in (score.get("curves") or {}).values()), None)
+    first = next((curve for curves in run.curves.values() for curve in curves.values()), None)
     return {
-        "name": run["name"],
-        "values": run["values"],
-        "seed": run["seed"],
+        "name": run.name,
+        "values": run.values,
+        "seed": run.seed,
         "place": place,
-        "score": next((i for i, score in enumerate(scores) if score["name"] == run["score"]), None),
+        "score": next((i for i, score in enumerate(scores) if score.name == run.score), None),
         "verdict": verdict_of(run),
-        "seconds": short(run["seconds"], DIGITS),
-        "target": run["summary"].get("spearman_target"),
-        "numbers": [numbers_of(run, score["name"]) for score in scores],
-        "fractions": None if first is None else _place(fractions, first["fraction"]),
-        "curves": curves,
-        "random": random_of(run["scores"]),
+        "seconds": short(run.seconds, DIGITS),
+        "target": run.summary.spearman_target,
+        "numbers": [numbers_of(run, score.name) for score in scores],
+        "fractions": None if first is None else _place(fractions, list(first.fraction)),
+        "curves": [curves_of(run, score.name, intervals) for score in scores],
+        "random": random_of(run),
     }
 
 
-def numbers_of(run: dict, score: str) -> list[Any] | None:
+def numbers_of(run: StudyRun, score: str) -> list[Any] | None:
     """AUROC, Spearman correlation and gain, each with its interval; and network evaluations."""
-    row = row_of(run, score)
-    if not row:
+    row = run.summary.row(score)
+    if row is None:
         return None
-    ends = [row.get(f"{column}{end}") for column in COLUMNS for end in ("", "_low", "_high")]
-    return [short(value, DIGITS) for value in (*ends, run["evaluations"].get(score))]
+    parts = [row.measured(measure) for measure in MEASURES]
+    ends = [end for part in parts for end in (part.value, part.low, part.high)]
+    return [short(value, DIGITS) for value in (*ends, run.evaluations.get(score))]
 
 
-def curves_of(score: dict | None, intervals: bool) -> dict[str, list] | None:
+def curves_of(run: StudyRun, score: str, intervals: bool) -> dict[str, list] | None:
     """By metric, the values, and with `intervals` their lower and upper ends."""
-    if not score or score["name"] == "random":  # random removal has curves of its own, with all their draws
+    if score not in run.curves or score == "random":  # random removal has curves of its own, with all their draws
         return None
-    ends = ("value", "low", "high") if intervals else ("value",)
-    return {metric: _columns(curve, ends) for metric, curve in (score.get("curves") or {}).items()}
+    return {metric: _columns(_ends(curve, intervals)) for metric, curve in run.curves[score].items()}
 
 
-def random_of(scores: Sequence[dict]) -> dict[str, list]:
+def _ends(curve: Curve, intervals: bool) -> Sequence[Numbers]:
+    return (curve.value, curve.low, curve.high) if intervals else (curve.value,)
+
+
+def random_of(run: StudyRun) -> dict[str, list]:
+    """By metric, random removal and its lower and upper ends: the same beside every score."""
     found: dict[str, list] = {}
-    for score in scores:
-        for metric, curve in (score.get("curves") or {}).items():
-            if metric not in found and curve.get("random_value"):
-                found[metric] = _columns(curve, ("random_value", "random_low", "random_high"))
+    for curves in run.curves.values():
+        for metric, curve in curves.items():
+            if metric not in found:
+                found[metric] = _columns((curve.random_value, curve.random_low, curve.random_high))
     return found
 
 
-def _columns(curve: dict, ends: Sequence[str]) -> list[list]:
-    return [[short(value, DIGITS) for value in curve.get(end) or []] for end in ends]
+def _columns(columns: Sequence[Numbers]) -> list[list[Number]]:
+    return [[short(value, DIGITS) for value in column] for column in columns]
 
 
-def _numbers_in(run: dict) -> int:
-    return sum(3 * len(curve["value"]) for score in run["scores"] for curve in (score.get("curves") or {}).values())
+def _numbers_in(run: StudyRun) -> int:
+    return sum(3 * len(curve.value) for curves in run.curves.values() for curve in curves.values())
 
 
 def _place(known: list[list[float]], entry: list[float]) -> int:
@@ -147,7 +156,7 @@ def _place(known: list[list[float]], entry: list[float]) -> int:
     return known.index(entry)
 
 
-def samples_data(runs: Sequence[dict]) -> tuple[list[dict | None], dict[str, Sprites]]:
+def samples_data(runs: Sequence[StudyRun]) -> tuple[list[dict | None], dict[str, Sprites]]:
     """Columns of the samples of each run that has any, and the sprite sheets that they point to.
 
     Runs that made the same images, such as those of two posteriors over one model, share a sheet.
@@ -155,8 +164,8 @@ def samples_data(runs: Sequence[dict]) -> tuple[list[dict | None], dict[str, Spr
     groups: dict[str, np.ndarray] = {}
     found: list[dict | None] = []
     for run in runs:
-        images, table = run.get("images"), run.get("samples")
-        if images is None or not table or not len(images):
+        images, table = run.images, run.samples
+        if images is None or table is None or not len(images):
             found.append(None)
         elif images.ndim == 2:
             found.append(
@@ -170,9 +179,9 @@ def samples_data(runs: Sequence[dict]) -> tuple[list[dict | None], dict[str, Spr
     return found, {name: page_sprites([images], budget)[0] for name, images in groups.items()}
 
 
-def sample_columns(table: dict) -> dict[str, Any]:
+def sample_columns(table: SampleTable) -> dict[str, Any]:
     """A table of samples by its columns; names of classes once each."""
-    columns = dict(zip(table["columns"], zip(*table["rows"]), strict=True))
+    columns = dict(zip(table.columns, zip(*table.rows), strict=True))
     names = dict(zip(columns.get("class", ()), columns.get("class_name", ())))
     names = {str(key): name for key, name in names.items() if key is not None and name is not None}
     kept = {name: [short(value, DIGITS + 1) for value in column] for name, column in columns.items() if _kept(name)}
@@ -180,4 +189,4 @@ def sample_columns(table: dict) -> dict[str, Any]:
 
 
 def _kept(name: str) -> bool:
-    return name in FACTS or name.startswith("score_")
+    return name in FACTS or name.startswith(SCORE_COLUMN)

@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from genuq.analysis.results import NOTHING, IntervalRow
 from genuq.report.drawing import document, vocabulary
 from genuq.report.drawing.values import present, words
+from genuq.report.run.tables import COLUMNS as MEASURES
 from genuq.report.study.data import embedded
-from genuq.report.study.verdict import (
-    COLOURS,
-    VERDICTS,
-    own_row,
-    study_headline,
-    study_warnings,
-    verdict_lines,
-    verdict_of,
-)
+from genuq.report.study.runs import StudyRun, StudyRuns
+from genuq.report.study.verdict import COLOURS, VERDICTS, study_headline, study_warnings, verdict_lines, verdict_of
 
 SCRIPTS = (
     "basics.js",
@@ -34,13 +29,9 @@ STYLES = ("page.css", "study/study.css")
 MANY_CHOICES = 60  # values of a column that a list to choose from can hold
 
 
-def render(study: dict) -> str:
-    """The whole file.
-
-    Args:
-        study: as `stages.study.build_study` gives it.
-    """
-    runs = study["runs"]
+def render(study: StudyRuns) -> str:
+    """The whole file."""
+    runs = study.runs
     page = embedded(study)
     opening, grounds = study_headline(runs)
     scale = page.data["scale"]
@@ -52,11 +43,11 @@ def render(study: dict) -> str:
         "lines": verdict_lines(study),
         "warnings": study_warnings(study),
         "rows": [table_row(number, run) for number, run in enumerate(runs, start=1)],
-        "scale": [{"auroc": scale[0]}, {"auroc": scale[1]}],
-        "targets": sorted({str(t) for run in runs if (t := run["summary"].get("spearman_target"))}),
+        "scale": [IntervalRow(end, None, None) for end in scale],
+        "targets": sorted({target for run in runs if (target := run.summary.spearman_target)}),
         "filters": filters(study),
         "counts": [(words, COLOURS[words], count) for words in VERDICTS if (count := _counted(runs, words))],
-        "scattered": [run["name"] for run, samples in zip(runs, page.data["samples"]) if samples],
+        "scattered": [run.name for run, samples in zip(runs, page.data["samples"]) if samples],
         "points": any(samples and "points" in samples for samples in page.data["samples"]),
         "intervals": page.intervals,
         "images": page.images,
@@ -91,34 +82,34 @@ WORDS = (
 )
 
 
-def _counted(runs: Sequence[dict], words: str) -> int:
+def _counted(runs: Sequence[StudyRun], words: str) -> int:
     return sum(verdict_of(run) == words for run in runs)
 
 
-def table_row(number: int, run: dict) -> dict[str, Any]:
+def table_row(number: int, run: StudyRun) -> dict[str, Any]:
     """What a run's line of the table shows; the numbers are those of its own score."""
     verdict = verdict_of(run)
     return {
         "number": number,
-        "name": run["name"],
-        "values": run["values"],
-        "seed": run["seed"],
+        "name": run.name,
+        "values": run.values,
+        "seed": run.seed,
         "verdict": verdict,
         "colour": COLOURS[verdict],
-        "own": own_row(run),
-        "evaluations": run["evaluations"].get(run["score"]),
-        "seconds": run["seconds"],
-        "report": run["report"],
+        **{measure: NOTHING if run.own is None else run.own.measured(measure) for measure in MEASURES},
+        "evaluations": run.evaluations.get(run.score),
+        "seconds": run.seconds,
+        "report": run.report,
     }
 
 
-def filters(study: dict) -> list[dict[str, Any]]:
+def filters(study: StudyRuns) -> list[dict[str, Any]]:
     """The columns from whose values a reader can choose: place among the keys, or `seed` or `verdict`."""
-    runs = study["runs"]
+    runs = study.runs
     columns: list[tuple[Any, str, list[str]]] = [
-        (place, key, [run["values"][place] for run in runs]) for place, key in enumerate(study["keys"])
+        (place, key, [run.values[place] for run in runs]) for place, key in enumerate(study.keys)
     ]
-    columns.append(("seed", "seed", [words(run["seed"]) for run in runs]))
+    columns.append(("seed", "seed", [words(run.seed) for run in runs]))
     columns.append(("verdict", "verdict", [verdict_of(run) for run in runs]))
     entries = [
         {"column": column, "name": name, "values": sorted(set(seen), key=_natural)} for column, name, seen in columns

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
+from genuq.report.drawing.markdown import table_lines
 from genuq.report.drawing.values import spoken
 from genuq.report.drawing.vocabulary import METRICS
 from genuq.report.study.published import Published
@@ -21,7 +22,7 @@ def table_markdown(table: StudyTable) -> str:
         f"# {table.title}",
         table.question,
         "\n\n".join(f"`{command}`" for command in table.commands),
-        _grid(_headings(table), len(table.keys), _body(table)),
+        "\n".join(table_lines(_headings(table), _body(table), len(table.keys))),
         " ".join(legend(table)),
         *table.notes,
         missing_markdown(table),
@@ -65,16 +66,6 @@ def cell_markdown(cell: Cell, digits: int) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _grid(headings: Sequence[str], text_columns: int, rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table whose further columns are numbers."""
-    rule = ["---"] * text_columns + ["---:"] * (len(headings) - text_columns)
-    return "\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in (headings, rule, *rows))
-
-
-def _escaped(text: str) -> str:
-    return " ".join(text.split()).replace("|", r"\|")
-
-
 def missing_markdown(table: StudyTable) -> str:
     """How many runs are missing, and how to make them."""
     count = len(table.missing)
@@ -96,7 +87,8 @@ def published_markdown(entries: Sequence[Published]) -> str:
 def _published(entry: Published) -> str:
     columns, measures = entry.columns, entry.measures
     rows = [[str(row.get(name, MISSING)) for name in columns] for row in entry.rows]
-    return f"{_grid([*map(column_label, columns)], len(columns) - len(measures), rows)}\n\n{provenance(entry)}"
+    lines = table_lines([*map(column_label, columns)], rows, len(columns) - len(measures))
+    return "\n".join([*lines, "", provenance(entry)])
 
 
 def column_label(name: str) -> str:

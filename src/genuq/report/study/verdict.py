@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from typing import Any
 
+from genuq.analysis.results import NOTHING, IntervalRow
 from genuq.report.drawing.document import headline
 from genuq.report.drawing.values import decimals, interval, present
+from genuq.report.study.runs import StudyRun, StudyRuns
 
 VERDICTS = ("finds bad samples", "no better than a control", "not established", "points the wrong way")
 COLOURS = dict(zip(VERDICTS, ("green", "yellow", "yellow", "red")))
 FEW = 6  # names in a sentence
 
 
-def verdict_of(run: dict) -> str:
+def verdict_of(run: StudyRun) -> str:
     """One of `VERDICTS`, about the run's own score."""
-    found = run["summary"].get("finds_bad")
-    if found is True:
-        return VERDICTS[1] if run["summary"].get("beats_controls") is False else VERDICTS[0]
-    return VERDICTS[3] if found is False else VERDICTS[2]
+    if run.summary.finds_bad:
+        return VERDICTS[1] if run.summary.beats_controls is False else VERDICTS[0]
+    return VERDICTS[3] if run.summary.finds_bad is False else VERDICTS[2]
 
 
-def study_headline(runs: Sequence[dict]) -> tuple[str, str]:
+def study_headline(runs: Sequence[StudyRun]) -> tuple[str, str]:
     """The answer and, in smaller type, its grounds."""
     if not runs:
         return "No run of this study has been evaluated yet.", ""
     if len(runs) == 1:
-        return headline(runs[0]["summary"].get("sentence"))
+        return headline(runs[0].summary.sentence)
     count = {words: sum(verdict_of(run) == words for run in runs) for words in VERDICTS}
     good, as_controls, undecided, wrong = count.values()
     if not good + as_controls:
@@ -47,20 +47,20 @@ def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
-def verdict_lines(study: dict) -> list[str]:
+def verdict_lines(study: StudyRuns) -> list[str]:
     """What the numbers say in a few sentences, each with what it does not say."""
-    return [line for line in (best_line(study), controls_line(study["runs"])) if line] if len(study["runs"]) > 1 else []
+    return [line for line in (best_line(study), controls_line(study.runs)) if line] if len(study.runs) > 1 else []
 
 
-def combinations(study: dict) -> dict[tuple[str, ...], list[dict]]:
+def combinations(study: StudyRuns) -> dict[tuple[str, ...], list[StudyRun]]:
     """Runs that differ in nothing but their seeds, by the choices that they share."""
-    groups: dict[tuple[str, ...], list[dict]] = {}
-    for run in study["runs"]:
-        groups.setdefault(tuple(run["values"]), []).append(run)
+    groups: dict[tuple[str, ...], list[StudyRun]] = {}
+    for run in study.runs:
+        groups.setdefault(tuple(run.values), []).append(run)
     return groups
 
 
-def best_line(study: dict) -> str:
+def best_line(study: StudyRuns) -> str:
     """The highest AUROC; over seeds, the highest mean. Being chosen, it is flattered, and the line says so."""
     groups = combinations(study)
     means = {values: statistics.fmean(known) for values, runs in groups.items() if (known := _aurocs(runs))}
@@ -68,24 +68,24 @@ def best_line(study: dict) -> str:
         return ""
     values, mean = max(means.items(), key=lambda entry: entry[1])
     runs, many = groups[values], len(means)
-    name = named(study["keys"], values)
+    name = named(study.keys, values)
     by = f", by {name}" if name else ""
     caution = f" It was chosen as the best of {many:,}: expect less of it on new samples." if many > 1 else ""
     known = _aurocs(runs)
     if len(known) > 1:
         span = f"{decimals(min(known))} to {decimals(max(known))} over {len(known)} seeds"
         return f"Highest mean AUROC: {decimals(mean)} ({span}){by}.{caution}"
-    row = own_row(next(run for run in runs if present(own_row(run).get("auroc"))))
-    span = interval(row.get("auroc_low"), row.get("auroc_high"))
+    row = next(row for run in runs if (row := own_auroc(run)).value == known[0])
+    span = interval(row.low, row.high)
     return f"Highest AUROC: {decimals(mean)}{f', 95 % interval {span}' if span else ''}{by}.{caution}"
 
 
-def _aurocs(runs: Sequence[dict]) -> list[float]:
-    return [value for run in runs if present(value := own_row(run).get("auroc"))]
+def _aurocs(runs: Sequence[StudyRun]) -> list[float]:
+    return [value for run in runs if present(value := own_auroc(run).value)]
 
 
-def controls_line(runs: Sequence[dict]) -> str:
-    compared = [run["summary"]["beats_controls"] for run in runs if run["summary"].get("beats_controls") is not None]
+def controls_line(runs: Sequence[StudyRun]) -> str:
+    compared = [run.summary.beats_controls for run in runs if run.summary.beats_controls is not None]
     if not compared or all(compared):
         return f"In all {len(compared):,} runs the score beats every control." if compared else ""
     return f"In {compared.count(False):,} of {len(compared):,} runs a control does as well as the score, or better."
@@ -96,25 +96,20 @@ def named(keys: Sequence[str], values: Sequence[str]) -> str:
     return ", ".join(f"{key} = {value}" for key, value in zip(keys, values))
 
 
-def own_row(run: dict) -> dict[str, Any]:
-    """The line of the summary's table that is about the run's own score; empty if there is none."""
-    return row_of(run, run["score"])
+def own_auroc(run: StudyRun) -> IntervalRow:
+    """AUROC of the run's own score."""
+    return NOTHING if run.own is None else run.own.measured("auroc")
 
 
-def row_of(run: dict, score: str) -> dict[str, Any]:
-    return next((row for row in run["summary"].get("table") or [] if row["score"] == score), {})
-
-
-def study_warnings(study: dict) -> list[str]:
+def study_warnings(study: StudyRuns) -> list[str]:
     """What forbids a comparison, and what is not there."""
-    runs = study["runs"]
-    shared = [run["name"] for run in runs if run["judge"].get("independent") is False]
-    gone = [run["name"] for run in runs if run["missing"]]
-    absent, asked = study["absent"], study["asked"]
+    shared = [run.name for run in study.runs if not run.judge.independent]
+    gone = [run.name for run in study.runs if run.missing]
+    absent, asked = study.absent, study.asked
     found = [
         (shared, "In {runs} the judge is the encoder that makes the score: that verdict does not count."),
-        (study["unevaluated"], "Without results, and so not on this page: {runs}."),
-        (study["left_out"], "Not among the runs that the study asks for, or made again since, and left out: {runs}."),
+        (study.unevaluated, "Without results, and so not on this page: {runs}."),
+        (study.left_out, "Not among the runs that the study asks for, or made again since, and left out: {runs}."),
         (gone, "Artefacts of {runs} are gone from the store: what needs them is missing here."),
     ]
     lines = [text.format(runs=_runs(names)) for names, text in found if names]
@@ -122,13 +117,13 @@ def study_warnings(study: dict) -> list[str]:
         are = "is" if len(absent) == 1 else "are"
         of = f"the {asked:,} runs that the study asks for" if asked else "the combinations of these choices"
         lines.insert(0, f"{len(absent):,} of {of} {are} not there: {_few(absent, '; ')}.")
-    return [*_judged_apart(runs), *lines]
+    return [*_judged_apart(study.runs), *lines]
 
 
-def _judged_apart(runs: Sequence[dict]) -> list[str]:
+def _judged_apart(runs: Sequence[StudyRun]) -> list[str]:
     """FID and its kin can be compared only between runs that were judged alike."""
     names = {"extractor": "judge", "dimension": "features", "k": "k", "samples": "samples", "reference": "references"}
-    seen = {what: {run["judge"].get(key) for run in runs} - {None} for key, what in names.items()}
+    seen = {what: {getattr(run.judge, key) for run in runs} for key, what in names.items()}
     apart = [f"{what} {_few(sorted(map(str, found)))}" for what, found in seen.items() if len(found) > 1]
     if not apart:
         return []

@@ -25,12 +25,20 @@ from torch import Tensor
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, Sampler, StageRecord
 from genuq.scores.baselines.watching import StepWatcher, Watcher, Window
+from genuq.scores.registry import SCORES
 from genuq.solvers import Euler
 from genuq.solvers.affine import Point, linear_in_hats, points
 
 Predict = Callable[[Tensor, float], Tensor]
 
 
+@SCORES.add(
+    name="divergence",
+    label="Flow divergence",
+    description="How much the flow expands around the sample, summed along its trajectory.",
+    kind="baseline",
+    source="trajectory",
+)
 class Divergence(StepWatcher):
     """How much the probability flow expands volumes around the trajectory on its way to the sample.
 
@@ -60,6 +68,15 @@ class Divergence(StepWatcher):
         return self.total_B
 
 
+@SCORES.add(
+    name="likelihood",
+    label="Negative log-likelihood",
+    description="How improbable the sample is under the model's own flow; measured by solving the flow backwards.",
+    kind="baseline",
+    source="trajectory",
+    keys={"steps": "likelihood_steps"},
+    internal=frozenset({"noise_level"}),
+)
 class Likelihood(Watcher):
     """Minus the log-likelihood in nats of the finished sample, under the flow that the (guided) network defines.
 

@@ -12,8 +12,16 @@ from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, Sampler, StageRecord
 from genuq.randomness import normal
 from genuq.scores.baselines.watching import StepWatcher, Window
+from genuq.scores.registry import SCORES
 
 
+@SCORES.add(
+    name="trajectory_variance",
+    label="Trajectory variance",
+    description="How much the estimate of the clean image changes over the steps of the sampler.",
+    kind="baseline",
+    source="trajectory",
+)
 class TrajectoryVariance(StepWatcher):
     """Variance of the predicted x0_hat over the last steps, summed over the dimensions; no further evaluations.
 
@@ -44,6 +52,14 @@ class TrajectoryVariance(StepWatcher):
         return self.squares.flatten(1).sum(1) / self.count
 
 
+@SCORES.add(
+    name="aleatoric",
+    label="Aleatoric variance (AU)",
+    description="How much the predicted noise varies when the estimate of the clean image is noised again on the way.",
+    kind="baseline",
+    source="trajectory",
+    keys={"repeats": "renoisings"},
+)
 class AleatoricVariance(StepWatcher):
     """Variance of the predicted noise over fresh noisings of x0_hat, summed over dimensions and over a window of steps.
 

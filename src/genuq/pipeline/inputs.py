@@ -13,16 +13,16 @@ from typing import Any
 
 import torch
 
-from genuq import data, extractors, models, solvers
+from genuq import data, extractors, likelihoods, models, solvers
 from genuq.data import Dataset
 from genuq.errors import ConfigurationError
 from genuq.extractors import Extractor
 from genuq.extractors.judge import Judge, classifier_judge, extractor_judge, points_judge
 from genuq.identity import identity_of, neutral
-from genuq.likelihoods import Likelihood, PixelLikelihood, SemanticLikelihood
-from genuq.likelihoods.points import PointLikelihood
+from genuq.likelihoods import Likelihood, PointLikelihood
 from genuq.models import GenerativeModel, Sampler, find_head
 from genuq.models.checkpoints import load_model
+from genuq.parts import Part, identity
 from genuq.pipeline.memory import Memory
 from genuq.store.upstream import FileContent, Upstream
 
@@ -32,14 +32,24 @@ class PartInputs:
     """A part by its name, with its options.
 
     Attributes:
-        name: of the option.
-        options: its arguments; None where it keeps its own default.
+        name: in its register.
+        options: its arguments; what is not here keeps the part's own default.
         code: what identifies the code of a part that is not genuq's own; None for genuq's, whose stages have versions.
     """
 
     name: str
     options: Mapping[str, Any]
-    code: str | None = None
+    code: Mapping[str, Any] | None
+
+
+def part_inputs(part: Part, options: Mapping[str, Any]) -> PartInputs:
+    """A registered part with these options."""
+    return PartInputs(part.name, options, code_of(part))
+
+
+def code_of(part: Part) -> Mapping[str, Any] | None:
+    """What identifies the code of a part that is not genuq's own; None for genuq's."""
+    return None if part.builtin else identity(part)
 
 
 @dataclass(frozen=True)
@@ -170,21 +180,22 @@ class ExtractorInputs:
     """An encoder of images.
 
     Attributes:
-        name: a name of `genuq.extractors`.
-        options: of its class.
+        part: an entry of `genuq.extractors.EXTRACTORS`.
+        shape: (C, H, W) of the images.
         checkpoint: its weights where a file of one's own has them.
     """
 
-    name: str
-    options: Mapping[str, Any]
+    part: PartInputs
+    shape: tuple[int, ...]
     checkpoint: FileContent | None = None
+    name: str = neutral("")  # as the configuration has it: timm knows more names than the register
     memory: Memory = neutral(default_factory=Memory)
 
     def open(self) -> Extractor:
         own = {} if self.checkpoint is None else {"checkpoint": str(self.checkpoint.path)}
-        return self.memory(
-            ["extractor", identity_of(self), own], lambda: extractors.build(self.name, **self.options, **own)
-        )
+        options = {"image_shape": self.shape, **self.part.options, **own}
+        key = ["extractor", self.name, identity_of(self), own]
+        return self.memory(key, lambda: extractors.build(self.name, **options))
 
 
 @dataclass(frozen=True)
@@ -192,39 +203,27 @@ class LikelihoodInputs:
     """The likelihood of samples, in whose space the scores are computed.
 
     Attributes:
-        name: pixel or semantic.
-        extractor: of a semantic one.
-        normalise: of a semantic one, whether features have unit length.
+        part: an entry of `genuq.likelihoods.LIKELIHOODS`, but for the variance of its observations.
+        extractor: where it embeds by one.
         shape: of a sample.
     """
 
-    name: str
+    part: PartInputs
     extractor: ExtractorInputs | None
-    normalise: bool
     shape: tuple[int, ...]
 
     def build(self, observation_variance: float | None = None) -> Likelihood | PointLikelihood:
         """The likelihood itself.
 
         Args:
-            observation_variance: None takes it from the draws.
+            observation_variance: None leaves it to the draws.
 
         Raises:
             ConfigurationError: these samples cannot have it.
         """
-        if len(self.shape) != 3:
-            if self.name != "pixel":
-                raise ConfigurationError("likelihood=semantic needs images; for points use likelihood=pixel.")
-            return PointLikelihood(self.shape[0], observation_variance)
-        if self.name == "pixel":
-            return PixelLikelihood(self.shape, observation_variance)
-        if self.name != "semantic" or self.extractor is None:
-            chosen = None if self.extractor is None else self.extractor.name
-            raise ConfigurationError(
-                f"likelihood.name = '{self.name}' with likelihood.extractor = '{chosen}'; "
-                "choose pixel, or semantic with an extractor."
-            )
-        return SemanticLikelihood(self.extractor.open(), observation_variance, self.normalise)
+        extractor = None if self.extractor is None else self.extractor.open
+        given = {} if observation_variance is None else {"observation_variance": observation_variance}
+        return likelihoods.build(self.part.name, self.shape, extractor, **self.part.options, **given)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,471 @@
+"""What a run says, as it stands in its files: evaluation.json, results.json, the record of a study.
+
+Each class is one object of that JSON, its fields the keys in their order: `files.plain` writes it, `entries.read` reads
+it. A number is None where it could not be computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genuq import entries, files
+from genuq.analysis.intervals import Interval
+
+Number = float | None
+Numbers = Sequence[Number]
+EVALUATION, SCORES = "evaluation.json", "scores.json"  # files of one evaluation; the second is a part of the first
+SCORE_COLUMN = "score_"  # begins the name of a score's column among the samples
+
+
+@dataclass(frozen=True)
+class IntervalRow:
+    """A value with the ends of its 95 % interval."""
+
+    value: Number
+    low: Number
+    high: Number
+
+    @classmethod
+    def of(cls, found: Interval) -> IntervalRow:
+        return cls(found.value, found.low, found.high)
+
+    @property
+    def interval(self) -> Interval | None:
+        """None where any of the three is missing."""
+        if self.value is None or self.low is None or self.high is None:
+            return None
+        return Interval(self.value, self.low, self.high)
+
+
+NOTHING = IntervalRow(None, None, None)
+
+
+@dataclass(frozen=True)
+class Detection(IntervalRow):
+    """AUROC of the bad samples: `positives` of the `n`."""
+
+    positives: int
+    n: int
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One metric against the fraction kept, with 95 % intervals; `random_*` are subsets of equal size at random: their
+    mean, and the range that 95 % of them fall in."""
+
+    fraction: Sequence[float]
+    value: Numbers
+    low: Numbers
+    high: Numbers
+    random_value: Numbers
+    random_low: Numbers
+    random_high: Numbers
+
+
+@dataclass(frozen=True)
+class BinnedMetric:
+    """One metric in bins of equal size, from the lowest to the highest scores.
+
+    Attributes:
+        centre: mean score of each bin; None where it is not finite.
+        value: of the metric in each bin.
+        spearman: correlation of the bin's rank with the metric.
+    """
+
+    centre: Numbers
+    value: Numbers
+    spearman: IntervalRow
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Rank correlation of a score with a target, by one statistic, over n samples."""
+
+    target: str
+    statistic: str
+    value: Number
+    low: Number
+    high: Number
+    n: int
+
+    @property
+    def interval(self) -> Interval | None:
+        return IntervalRow(self.value, self.low, self.high).interval
+
+
+@dataclass(frozen=True)
+class ScoreEntry:
+    """One evaluated score.
+
+    Attributes:
+        kind: `score`, `baseline`, `control` or `oracle`.
+        evaluations_per_sample: network evaluations beside those of sampling.
+        curves, gains, bins: by metric; `per_class_gains` filter within each class, None where there are none.
+        notes: what could not be computed, and why.
+    """
+
+    name: str
+    label: str
+    kind: str
+    evaluations_per_sample: Number
+    curves: Mapping[str, Curve]
+    gains: Mapping[str, IntervalRow]
+    per_class_gains: Mapping[str, IntervalRow] | None
+    bins: Mapping[str, BinnedMetric]
+    correlations: Sequence[Correlation]
+    auroc: Detection | None
+    ause: IntervalRow | None
+    notes: Sequence[str]
+
+    def correlation(self, target: str, statistic: str) -> Correlation | None:
+        """With a target, by a statistic."""
+        wanted = target, statistic
+        return next((entry for entry in self.correlations if (entry.target, entry.statistic) == wanted), None)
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    """A score in the summary's table; `spearman` is with the summary's `spearman_target`."""
+
+    score: str
+    label: str
+    kind: str
+    spearman: Number
+    spearman_low: Number
+    spearman_high: Number
+    auroc: Number
+    auroc_low: Number
+    auroc_high: Number
+    fid_gain: Number
+    fid_gain_low: Number
+    fid_gain_high: Number
+
+    def measured(self, measure: str) -> IntervalRow:
+        """`spearman`, `auroc` or `fid_gain` with its interval."""
+        return IntervalRow(*(getattr(self, f"{measure}{end}") for end in ("", "_low", "_high")))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The answer.
+
+    Attributes:
+        sentence: for someone who knows none of the terms.
+        finds_bad: true or false when the interval of the AUROC (where no truth is known, of the FID gain) lies on one
+            side of no effect, None when it holds no effect.
+        beats_controls: whether every control does worse, which does not change `finds_bad`; None without a control.
+        spearman_target: what the table's Spearman column correlates with.
+        table: a row for each score.
+    """
+
+    sentence: str | None
+    finds_bad: bool | None
+    beats_controls: bool | None
+    spearman_target: str | None
+    table: Sequence[SummaryRow]
+
+    def measured(self, measure: str) -> list[IntervalRow]:
+        """One measure of every score."""
+        return [row.measured(measure) for row in self.table]
+
+    def row(self, score: str) -> SummaryRow | None:
+        return next((row for row in self.table if row.score == score), None)
+
+
+@dataclass(frozen=True)
+class JudgeEntry:
+    """Who judged, under which conditions (`metrics.MetricLabel`), how good it is on real test images, and warnings."""
+
+    extractor: str
+    dimension: int
+    k: int
+    samples: int
+    reference: int
+    real_test_accuracy: Number
+    sample_accuracy: Number
+    independent: bool
+    warnings: Sequence[str]
+
+
+@dataclass(frozen=True)
+class DrawsQuality:
+    """FID of the unperturbed samples, and of those of each draw."""
+
+    fid_map: Number
+    fid_draws: Numbers
+
+
+@dataclass(frozen=True)
+class SampleTable:
+    """What is known of each sample, a row each."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+    def column(self, name: str) -> list[Any]:
+        place = self.columns.index(name)
+        return [row[place] for row in self.rows]
+
+    def of_score(self, name: str) -> list[Any]:
+        """The column of a score."""
+        return self.column(f"{SCORE_COLUMN}{name}")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """evaluation.json: what the stage `evaluate` found; `quality` by posterior."""
+
+    summary: Summary
+    judge: JudgeEntry
+    scores: Sequence[ScoreEntry]
+    quality: Mapping[str, DrawsQuality]
+    samples: SampleTable
+
+    def score(self, name: str) -> ScoreEntry:
+        return next(entry for entry in self.scores if entry.name == name)
+
+
+def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
+    """Write evaluation.json, and its scores beside it: the samples are most of it, and a study reads many."""
+    files.write_json(folder / EVALUATION, files.plain(evaluation))
+    files.write_json(folder / SCORES, files.plain(evaluation.scores))
+
+
+def read_evaluation(folder: Path) -> Evaluation:
+    """The evaluation in a folder.
+
+    Raises:
+        ArtefactError: it is missing, not whole JSON, or of another version, by its path and key.
+    """
+    return entries.read(folder / EVALUATION, Evaluation)
+
+
+def read_scores(folder: Path) -> list[ScoreEntry]:
+    """The scores of the evaluation in a folder; of one that was made before they had a file of their own, too.
+
+    Raises:
+        ArtefactError: as `read_evaluation`.
+    """
+    if not (folder / SCORES).exists():
+        return list(read_evaluation(folder).scores)
+    return entries.read(folder / SCORES, Sequence[ScoreEntry])  # type: ignore[type-abstract,return-value]
+
+
+@dataclass(frozen=True)
+class RunResults:
+    """What the record of a run keeps of its evaluation; `numbers` as `analysis.numbers.numbers_of` names them."""
+
+    summary: Summary
+    judge: JudgeEntry
+    numbers: Mapping[str, Number]
+
+
+# ---- results.json: the evaluation, and what it was an evaluation of
+
+
+@dataclass(frozen=True)
+class ScaleEntry:
+    """The scale of a posterior (`posteriors.Scale`), a reason for each of its numbers, and what decided its size."""
+
+    n_effective: Number
+    n_seen: Number
+    observation_noise: Number
+    prior_precision: Number
+    temperature: Number
+    relative_perturbation: Number
+    how: Mapping[str, str]
+    criterion: str | None
+
+
+@dataclass(frozen=True)
+class FitSummary:
+    """What the stage `fit` notes of one posterior.
+
+    Attributes:
+        evidence: (prior precisions, log marginal likelihood), if made.
+        predictive: (factors of the covariance, held-out log predictive density), if made.
+        noise_profile: s^2 of equal bins of time, where there is more than one.
+        residual_variance: on held-out images, where there are any.
+        fit_seconds, trunk_forward_seconds: of the fit, and of that the network's own forward pass.
+    """
+
+    kind: str
+    scale: ScaleEntry
+    evidence: Sequence[Numbers] | None
+    predictive: Sequence[Numbers] | None
+    noise_profile: Numbers | None
+    residual_variance: Number
+    fit_seconds: Number
+    trunk_forward_seconds: Number
+
+
+@dataclass(frozen=True)
+class CostEntry:
+    """Seconds of a posterior's fit, of its samples and draws; network evaluations of all draws of one sample."""
+
+    fit_seconds: Number
+    trunk_forward_seconds: Number
+    sample_seconds: Number
+    draw_seconds: Number
+    evaluations: Number
+
+
+@dataclass(frozen=True)
+class PosteriorEntry:
+    """One posterior of a run: what it is, what decided the size of its draws, its cost, how good its draws are.
+
+    Attributes:
+        name: its kind.
+        label: what the run calls it.
+        head: the layer of those that are over the last layer alone.
+        evidence, predictive, noise_profile: see `FitSummary`.
+    """
+
+    name: str
+    label: str
+    head: str | None
+    draws: int | None
+    scale: ScaleEntry
+    evidence: Sequence[Numbers] | None
+    predictive: Sequence[Numbers] | None
+    noise_profile: Numbers | None
+    cost: CostEntry
+    quality: DrawsQuality
+
+
+@dataclass(frozen=True)
+class DataEntry:
+    """The training data, and how many real images the judge compares with."""
+
+    name: str
+    reference_images: int
+    class_names: Sequence[str]
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """The model whose samples these are."""
+
+    name: str
+    network: str
+    parameters: int
+    prediction: str
+    process: str
+    checkpoint: str
+
+
+@dataclass(frozen=True)
+class SamplerEntry:
+    """How the samples were made."""
+
+    name: str
+    steps: int
+    evaluations_per_sample: float
+    guidance_scale: float
+
+
+@dataclass(frozen=True)
+class LikelihoodEntry:
+    """The space in which draws are compared; `extractor` is None for pixels and points."""
+
+    name: str
+    extractor: str | None
+    dimension: int
+    observation_variance: Number
+    how: str
+
+
+@dataclass(frozen=True)
+class MapsEntry:
+    """How the pixel maps were made; `score_reduce` makes one number of each."""
+
+    propagator: str
+    solver: str
+    unit: str
+    score_reduce: str
+    evaluations_ratio: Number
+    how: str
+
+
+@dataclass(frozen=True)
+class OutcomeRow:
+    """One measure of an application, of its control, and their difference, each with its 95 % interval."""
+
+    measure: str
+    value: Number
+    low: Number
+    high: Number
+    control_value: Number
+    control_low: Number
+    control_high: Number
+    difference: Number
+    difference_low: Number
+    difference_high: Number
+    n: int
+
+    @property
+    def ours(self) -> IntervalRow:
+        return IntervalRow(self.value, self.low, self.high)
+
+    @property
+    def control(self) -> IntervalRow:
+        return IntervalRow(self.control_value, self.control_low, self.control_high)
+
+    @property
+    def gap(self) -> IntervalRow:
+        return IntervalRow(self.difference, self.difference_low, self.difference_high)
+
+
+@dataclass(frozen=True)
+class ExamplesEntry:
+    """Where the examples of an application lie, and how many there are."""
+
+    file: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Application:
+    """application.json: what an application achieved beside its `control`."""
+
+    name: str
+    control: str
+    settings: Mapping[str, Any]
+    outcome: Sequence[OutcomeRow]
+    sentence: str
+    notes: Sequence[str] = ()
+    judge: str | None = None
+    examples: ExamplesEntry | None = None
+
+
+@dataclass(frozen=True)
+class Results:
+    """results.json: all that the report of a run shows; what has a default may be missing, and is shown as a dash.
+
+    Attributes:
+        config: the resolved configuration.
+        posterior: the run's own, the first of `posteriors`.
+        warnings: what a reader must know, a sentence each.
+    """
+
+    name: str
+    genuq_version: str | None
+    command: str | None
+    config: Mapping[str, Any]
+    versions: Mapping[str, str]
+    summary: Summary
+    data: DataEntry | None
+    model: ModelEntry | None
+    sampler: SamplerEntry | None
+    posterior: PosteriorEntry | None
+    posteriors: Sequence[PosteriorEntry]
+    likelihood: LikelihoodEntry | None
+    judge: JudgeEntry | None
+    scores: Sequence[ScoreEntry]
+    samples: SampleTable
+    maps: MapsEntry | None = None
+    application: Application | None = None
+    warnings: Sequence[str] = ()
