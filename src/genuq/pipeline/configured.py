@@ -183,14 +183,14 @@ def judge_inputs(run: Run) -> JudgeInputs:
     """Who judges the run's samples: this run's own classifier if its stages train one, else the shipped one."""
     settings = run.plain("metric")["metric"]
     if settings["extractor"] == "points":
-        return JudgeInputs("points", points=data_inputs(run, "test"), memory=run.memory)
+        return JudgeInputs(points=data_inputs(run, "test"), memory=run.memory)
     if settings["extractor"] != "classifier":
         extractor = extractor_inputs(run, settings["extractor"], settings["options"])
-        return JudgeInputs("extractor", extractor=extractor, memory=run.memory)
+        return JudgeInputs(extractor=extractor, memory=run.memory)
     if "judge" in run.config.stages:
-        return JudgeInputs("classifier", classifier=upstream(run, "judge"), memory=run.memory)
+        return JudgeInputs(classifier=upstream(run, "judge"), memory=run.memory)
     path = reference_path(f"classifier_{run.config.data.name}", "Add the stage judge: stages=[judge,...].")
-    return JudgeInputs("classifier", classifier=FileContent(run.sha256(path), path), memory=run.memory)
+    return JudgeInputs(classifier=FileContent(run.sha256(path), path), memory=run.memory)
 
 
 def open_judge(run: Run) -> Judge:

@@ -36,7 +36,8 @@ def opened(config: DictConfig, folder: Path, command: str = "genuq") -> Run:
     """A run whose artefacts can be read, whatever of them is there."""
     run = Run(config, folder, command)
     for stage in STAGES.values():
-        stage.folder(run)
+        if stage.applies(run):
+            stage.folder(run)
     return run
 
 

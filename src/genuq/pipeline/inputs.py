@@ -228,16 +228,14 @@ class LikelihoodInputs:
 
 @dataclass(frozen=True)
 class JudgeInputs:
-    """Who judges the samples.
+    """Who judges the samples: one of these three.
 
     Attributes:
-        kind: points, classifier, or extractor.
-        extractor: of the last.
-        classifier: of the second: this run's own training, or the shipped file.
-        points: of the first, the test set.
+        extractor: in whose space.
+        classifier: this run's own training, or the shipped file.
+        points: the test set, where samples are points.
     """
 
-    kind: str
     extractor: ExtractorInputs | None = None
     classifier: Upstream | FileContent | None = None
     points: DataInputs | None = None
