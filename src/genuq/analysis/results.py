@@ -251,7 +251,7 @@ def read_scores(folder: Path) -> list[ScoreEntry]:
     """
     if not (folder / SCORES).exists():
         return list(read_evaluation(folder).scores)
-    return entries.read(folder / SCORES, Sequence[ScoreEntry])  # type: ignore[type-abstract,return-value]
+    return entries.read(folder / SCORES, list[ScoreEntry])
 
 
 @dataclass(frozen=True)
