@@ -19,7 +19,6 @@ from genuq.config.compose import check_overrides, config_directory
 from genuq.errors import ConfigurationError
 from genuq.store.records import read_records
 
-pytestmark = pytest.mark.filterwarnings("ignore:(?s).*validated against ConfigStore schema")
 ROOT = Path(__file__).parents[2]
 DRAWS = [*POINTS, "posterior.draws=1,2,3"]  # one draw is refused; the other two jobs share training and fit
 

@@ -18,23 +18,21 @@ from genuq.pipeline.objective import check_objective, value_of
 from genuq.pipeline.run import Run
 from genuq.store.records import read_records
 
-pytestmark = pytest.mark.filterwarnings("ignore:(?s).*validated against ConfigStore schema")
 SEARCH = [*POINTS, "hydra/sweeper=search", "objective=entropy/auroc"]
 SPACE = ["posterior.draws=1,2,3", "hydra/sweeper/sampler=random"]  # one draw is refused
 
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    pytest.importorskip("optuna")
     root = tmp_path_factory.mktemp("search")
     return root, command(root, "-m", *SEARCH, *SPACE, "hydra.sweeper.n_trials=4", "hydra.sweeper.sampler.seed=1")
 
 
 def search(root: Path, n_trials: int = 4) -> Search:
-    sweeper: dict[str, Any] = {"n_trials": n_trials, "direction": "maximize", "study_name": "search"}
-    folder = root / "outputs" / "sweeps" / "mixture"
-    sweeper |= {"storage": f"sqlite:///{folder}/search.db", "sampler": {"seed": 1}}
-    return Search("entropy/auroc", sweeper, folder)
+    sweeper: dict[str, Any] = {"n_trials": n_trials, "direction": "maximize", "study_name": "entropy/auroc"}
+    sweeper["storage"] = f"sqlite:///{root}/outputs/sweeps/mixture/search.db"
+    return Search("entropy/auroc", sweeper)
 
 
 def test_a_trial_is_worth_its_runs_number_and_a_failed_one_nothing(
@@ -43,11 +41,11 @@ def test_a_trial_is_worth_its_runs_number_and_a_failed_one_nothing(
     root, finished = searched
     assert finished.returncode == 0, finished.stderr
     trials = search(root).study().trials
-    failed = [trial for trial in trials if trial.params["posterior.draws"] == 1]
-    done = [trial for trial in trials if trial.params["posterior.draws"] != 1]
+    failed = [trial for trial in trials if trial.params["posterior.draws"] == "1"]
+    done = [trial for trial in trials if trial.params["posterior.draws"] != "1"]
     assert len(trials) == 4 and len(failed) > 0 and len(done) > 0
     assert all(trial.state.name == "FAIL" and trial.values is None for trial in failed)
-    records = {record.config["posterior"]["draws"]: record for record in read_records(root / "outputs" / "store")}
+    records = {str(record.config["posterior"]["draws"]): record for record in read_records(root / "outputs" / "store")}
     for trial in done:
         number = records[trial.params["posterior.draws"]].results.numbers["entropy/auroc"]
         assert trial.state.name == "COMPLETE" and trial.value == number
@@ -56,11 +54,15 @@ def test_a_trial_is_worth_its_runs_number_and_a_failed_one_nothing(
 
 
 def test_the_same_command_goes_on_with_other_trials(searched: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
-    found = search(searched[0])
-    done = len(found.trials("COMPLETE"))
-    assert found.left() == 4 - done
-    assert found.arguments() == ["hydra.sweeper.sampler.seed=5", f"hydra.sweeper.n_trials={4 - done}"]
-    assert search(searched[0], n_trials=done).left() == 0
+    root, _ = searched
+    before = search(root).study().trials
+    done = sum(trial.state.name == "COMPLETE" for trial in before)
+    assert search(root).left() == 4 - done
+    again = command(root, "-m", *SEARCH, *SPACE, "hydra.sweeper.n_trials=4", "hydra.sweeper.sampler.seed=1")
+    assert again.returncode == 0 and "Traceback" not in again.stderr, again.stderr
+    after = search(root).study().trials
+    assert len(after) == 4 + 4 - done and after[:4] == before
+    assert search(root, n_trials=done).left() <= 0
 
 
 def test_a_search_that_finds_nothing_says_so(tmp_path: Path) -> None:
@@ -69,7 +71,15 @@ def test_a_search_that_finds_nothing_says_so(tmp_path: Path) -> None:
     with pytest.raises(SearchError, match="none of the 1 trials could be finished"), found.reporting():
         study = found.study()
         study.tell(study.ask(), state=optuna.trial.TrialState.FAIL)
-        raise ValueError("No trials are completed yet.")
+
+
+def test_a_sampler_that_cannot_go_on_is_refused_before_the_first_trial() -> None:
+    pytest.importorskip("optuna")
+    other = "hydra.sweeper.sampler._target_=optuna.samplers.CmaEsSampler"
+    with pytest.raises(ConfigurationError, match=r"CmaEsSampler is no sampler .*Known: .*TPESampler"):
+        search_of(["-m", *SEARCH, "seed=0,1", other])
+    with pytest.raises(ConfigurationError, match=r"hydra.sweeper.sampler: .*'startup'"):
+        search_of(["-m", *SEARCH, "seed=0,1", "+hydra.sweeper.sampler.startup=1"])
 
 
 def test_a_search_needs_an_objective() -> None:
@@ -131,6 +141,6 @@ def test_intervals_are_tried_at_both_ends_and_need_a_search() -> None:
 
 
 def test_a_mistake_in_a_searched_value_is_found_before_the_first_trial() -> None:
-    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    pytest.importorskip("optuna")
     with pytest.raises(ConfigurationError, match="posterior=exact_laplce"):
         check_overrides(["-m", *SEARCH, "posterior=kfac,exact_laplce"])

@@ -67,7 +67,6 @@ def main() -> None:
             if search and search.left() <= 0:
                 print(search.result())
                 return
-            sys.argv += search.arguments() if search else []
     except GenuqError as error:
         complain(error)
         sys.exit(2)
