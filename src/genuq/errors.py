@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 class GenuqError(ValueError):
@@ -60,6 +62,8 @@ def require_finite(tensor: torch.Tensor, what: str, remedy: str) -> None:
         what: the name that the message gives it, for instance `weight 'out.bias'`.
         remedy: what the user can do about it.
     """
+    import torch  # here alone: every module imports this one, and `genuq --help` waits for none of it
+
     if not tensor.is_floating_point() or bool(torch.isfinite(tensor).all()):
         return
     nan, infinite = int(torch.isnan(tensor).sum()), int(torch.isinf(tensor).sum())

@@ -14,15 +14,14 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from genuq.errors import ArtefactError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PARTIAL = ".partial"  # ends the name of a file that is not whole yet
 
@@ -74,6 +73,8 @@ def read_json(path: str | Path) -> Any:
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    from safetensors.torch import save_file  # with torch, which takes seconds and which not every command needs
+
     with replacing(path) as temporary:
         whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         save_file(whole, str(temporary), metadata=dict(metadata or {}))
@@ -143,7 +144,7 @@ def plain(value: Any) -> Any:
     """`value` as strict JSON types: NaN and infinities become None, arrays become lists, paths become text."""
     if isinstance(value, Mapping):
         return {str(key): plain(entry) for key, entry in value.items()}
-    if isinstance(value, (torch.Tensor, np.ndarray, np.generic)):
+    if hasattr(value, "tolist"):  # tensors, NumPy's arrays and numbers
         return plain(value.tolist())
     if isinstance(value, (list, tuple)):
         return [plain(entry) for entry in value]

@@ -1,6 +1,6 @@
 """What a table costs: a study of many runs, and the score table of one run with many samples.
 
-Each is made up in a temporary folder and given to the command `genuq-table` in a process of its own, figures included.
+Each is made up in a temporary folder and given to the command `genuq table` in a process of its own, figures included.
 """
 
 from __future__ import annotations
@@ -30,10 +30,12 @@ HELP = "time and memory of tabulating a study, and of filtering and drawing a sc
 Record = dict[str, Any]
 
 COMMAND = """
+import sys
 from genuq.bench.tables import peak_resident
-from genuq.studies.tables import main
-main()
+from genuq.cli.main import subcommand
+status = subcommand("table", sys.argv[1:])
 print(peak_resident())
+sys.exit(status)
 """
 SCORES = ("entropy", "trace", "cosine", "jitter", "isotropic", "random", "complexity", "realism")
 METRICS = ("fid", "precision", "recall", "density", "coverage")
@@ -62,7 +64,7 @@ def run(arguments: argparse.Namespace) -> list[Record]:
 
 
 def table(records: Sequence[Record]) -> str:
-    lines = ["| genuq-table | s | s of CPU | peak memory (MB) |", "|---|---:|---:|---:|"]
+    lines = ["| genuq table | s | s of CPU | peak memory (MB) |", "|---|---:|---:|---:|"]
     for record in records:
         numbers = (record["seconds"], record["cpu_seconds"], record["peak_bytes"] / 1e6)
         lines.append(f"| {record['case']} | {' | '.join(decimals(n, p) for n, p in zip(numbers, (1, 1, 0)))} |")
@@ -80,7 +82,7 @@ def measured(arguments: Sequence[str]) -> Record:
     done = subprocess.run(program, stdout=subprocess.PIPE, text=True)
     seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
-        raise GenuqError(f"genuq-table {' '.join(arguments)} failed; see above.")
+        raise GenuqError(f"genuq table {' '.join(arguments)} failed; see above.")
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {"seconds": seconds, "cpu_seconds": cpu, "peak_bytes": int(done.stdout.rsplit(maxsplit=1)[-1])}
 

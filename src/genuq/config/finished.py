@@ -7,7 +7,7 @@ of its artefacts are what they were. Without a valid stamp a job runs as ever, a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 import genuq
 from genuq import files
 from genuq.config.compose import config_directory
+from genuq.config.own_options import option_files
 from genuq.errors import ArtefactError
 from genuq.files import stat_of
 from genuq.store.artefact import JOBS
@@ -26,16 +27,28 @@ def program() -> str:
     """Digest of genuq's own files and of its configuration."""
     package, digest = Path(genuq.__file__).parent, hashlib.sha256()
     for root, pattern in ((package, "*.py"), (config_directory(), "*.yaml")):
-        for path in sorted(root.rglob(pattern)):
-            digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
+        digest.update(_content(root, sorted(root.rglob(pattern))))
     return digest.hexdigest()
 
 
-def stamp_path(store: Path, sweep: Path, overrides: Sequence[str]) -> Path:
-    """Where the stamp of a job lies: by the sweep's folder and the job's overrides, however they were written."""
+def _content(root: Path, paths: Iterable[Path]) -> bytes:
+    """Of files below a folder, with their names in it."""
+    return b"".join(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0" for path in paths)
+
+
+def stamp_path(store: Path, sweep: Path, overrides: Sequence[str], options: Sequence[Path] = ()) -> Path:
+    """Where the stamp of a job lies.
+
+    Args:
+        store: that it lies in.
+        sweep: folder of the sweep that the job belongs to.
+        overrides: of the job, however they were written.
+        options: folders of the user's own option files, whose content counts and not their place.
+    """
     parsed = OverridesParser.create().parse_overrides(overrides=list(overrides))
     plain = sorted(f"{override.get_key_element()}={override.get_value_element_as_str()}" for override in parsed)
-    key = "\n".join([program(), str(sweep.absolute()), *plain])
+    own = [hashlib.sha256(_content(folder, option_files(folder))).hexdigest() for folder in options]
+    key = "\n".join([program(), str(sweep.absolute()), *plain, *own])
     return store / JOBS / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
 
 

@@ -14,9 +14,11 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from genuq.config.compose import config_directory, jobs
 from genuq.config.finished import is_finished, stamp_path
+from genuq.config.own_options import SEARCH_PATH, folders_of, search_path
 
 FLAGS = ("-m", "--multirun")
 HARDWARE = tuple(f"trainer.{key}" for key in ("accelerator", "devices", "num_nodes", "strategy"))
@@ -35,6 +37,7 @@ class Sweep:
         swept: keys that take several values.
         fixed: keys that take one.
         jobs: overrides of each job; None where a sweeper of its own chooses them as it goes.
+        options: folders of the user's own option files.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Sweep:
     swept: tuple[str, ...]
     fixed: tuple[str, ...]
     jobs: list[tuple[str, ...]] | None
+    options: tuple[Path, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -56,7 +60,8 @@ class Sweep:
     def job_name(self, job: Sequence[str]) -> str:
         """The name that Hydra gives to a job."""
         parsed = OverridesParser.create().parse_overrides(list(job))
-        return ",".join(sorted(text for text, one in zip(job, parsed) if one.key_or_group not in self.unnamed))
+        named = [text for text, one in zip(job, parsed) if one.key_or_group not in self.unnamed and not is_hydras(one)]
+        return ",".join(sorted(named))
 
     def arguments(self, given: Iterable[str]) -> list[str]:
         """Further overrides that put the jobs into folders named by what differs between them."""
@@ -70,7 +75,8 @@ class Sweep:
         """Whether every job ended well before, and nothing that it made or read has changed since."""
         if not self.jobs:
             return False
-        return all(is_finished(stamp_path(self.store, self.folder, job), self.store) for job in self.jobs)
+        stamps = (stamp_path(self.store, self.folder, job, self.options) for job in self.jobs)
+        return all(is_finished(stamp, self.store) for stamp in stamps)
 
 
 def sweep_of(arguments: Sequence[str]) -> Sweep | None:
@@ -82,8 +88,9 @@ def sweep_of(arguments: Sequence[str]) -> Sweep | None:
         overrides = OverridesParser.create().parse_overrides(overrides=texts)
         own = [override for override in overrides if not is_hydras(override)]
         fixed = [override for override in own if not override.is_sweep_override()]
-        config = _composed([str(override.input_line) for override in fixed])
-    except (HydraException, OmegaConfBaseException):
+        searched = [override for override in overrides if override.get_key_element() == SEARCH_PATH]
+        config = _composed([str(override.input_line) for override in (*fixed, *searched)])
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError):
         return None
     swept = tuple(override.get_key_element() for override in own if override.is_sweep_override())
     chosen_elsewhere = any(override.get_key_element().startswith("hydra/sweeper") for override in overrides)
@@ -93,6 +100,7 @@ def sweep_of(arguments: Sequence[str]) -> Sweep | None:
         swept=swept,
         fixed=tuple(override.get_key_element().lstrip("+~") for override in fixed),
         jobs=None if chosen_elsewhere else [tuple(job) for job in jobs([str(o.input_line) for o in own])],
+        options=folders_of(search_path(texts)),
     )
 
 
@@ -112,6 +120,7 @@ def _own_name(name: str) -> str | None:
 
 
 def _slug(swept: Sequence[str], texts: Sequence[str]) -> str:
-    digest = hashlib.sha256("\n".join(sorted(texts)).encode()).hexdigest()[:8]
+    told = sorted(text for text in texts if not text.startswith(SEARCH_PATH))
+    digest = hashlib.sha256("\n".join(told).encode()).hexdigest()[:8]
     keys = "-".join(key.split(".")[-1].split("@")[-1] for key in swept)[:60].replace("/", "_")
     return f"{keys or 'sweep'}-{digest}"

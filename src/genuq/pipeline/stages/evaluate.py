@@ -27,7 +27,7 @@ WHOLE = ("index", "class", "predicted", "member", "bad")  # columns of whole num
 class Evaluate(Stage):
     """Leaves evaluation.json: the parts `summary`, `judge`, `scores`, `quality`, `samples` of the results.
 
-    And samples.safetensors, the same samples as one (N,) column each, for `genuq-table --scores`.
+    And samples.safetensors, the same samples as one (N,) column each, for `genuq table --scores`.
     """
 
     name = "evaluate"
