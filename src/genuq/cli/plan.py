@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from genuq.cli.console import duration, in_units
+from genuq.config import schemas
 from genuq.config.compose import prepared
 from genuq.planning.history import Estimate
 from genuq.planning.plan import Disk, Needed, Plan, plan_of
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         GenuqError: overrides that do not exist.
     """
+    schemas.register()
     chosen = parser().parse_intermixed_args(arguments)  # -m may stand between the overrides
     typed = [argument for argument in arguments if argument not in OWN_FLAGS]
     overrides = prepared(chosen.overrides, chosen.config_dir)

@@ -162,7 +162,7 @@ def functional(name: str, **options: Any) -> Functional:
         ConfigurationError: an unknown name or option, with the nearest known one.
     """
     if name not in FUNCTIONALS:
-        raise ConfigurationError(f"score.functional = '{name}' is not a functional.{did_you_mean(name, FUNCTIONALS)}")
+        raise ConfigurationError(f"name = '{name}' is not a functional.{did_you_mean(name, FUNCTIONALS)}")
     known = list(inspect.signature(FUNCTIONALS[name]).parameters)[2:]
     for option in options:
         if option not in known:
