@@ -48,7 +48,7 @@ def test_ranges_of_whole_numbers_stay() -> None:
         ("posterior=glob(zz*)", "matches no option. Known: .*kfac"),
         ("seed=glob(*)", "'seed' is no group"),
         (f"name={'a' * 300}", r"name = 'a{40}...' has 300 bytes.*at most 200"),
-        (f"study={'ä' * 150}", r"study = .* has 300 bytes"),
+        (f"study='{'ä' * 150}'", r"study = .* has 300 bytes"),
         (f"+posterior@beside.{'b' * 201}=kfac", r"posterior@beside.NAME = .* has 201 bytes"),
         ("name=''", "name is empty"),
         ("seed=-1", "seed = -1; choose one from 0 to 4294967295"),

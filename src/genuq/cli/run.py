@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -33,6 +34,7 @@ from genuq.errors import ConfigurationError, GenuqError, did_you_mean
 
 FAILED = 1  # exit status where a job failed
 TYPED = "GENUQ_COMMAND"  # variable of the environment with what the user typed, for jobs that a launcher runs elsewhere
+LINE = "COMP_LINE"  # variable of the environment with what is to be completed, of which Hydra knows no sub-command
 MULTIRUN = "hydra.mode=MULTIRUN"  # Hydra's other way to say -m
 
 schemas.register()  # at once: the process of a launcher imports `job`, then composes its configuration
@@ -54,6 +56,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"genuq {genuq.__version__}")
         return 0
     if chosen.shell_completion:
+        os.environ[LINE] = re.sub(r"^(\S+\s+)(run|plan)\s", r"\1", os.environ.get(LINE, ""))
         return hand_to_hydra([*flags_of(chosen), *chosen.overrides])
     refuse_flags(chosen)
     overrides = prepared(chosen.overrides, chosen.config_dir)
