@@ -33,13 +33,13 @@ def test_within_a_mask():
 def test_refusals():
     empty = torch.ones(2, 1, 10, 10, dtype=torch.bool)
     empty[1] = False
-    with pytest.raises(ConfigurationError, match=r"score.mask selects nothing of image 1 \(1 such of 2\)"):
+    with pytest.raises(ConfigurationError, match=r"^mask selects nothing of image 1 \(1 such of 2\)"):
         image_score(VARIANCE, mask=empty)
-    with pytest.raises(ConfigurationError, match=r"score.mask has type torch.float32"):
+    with pytest.raises(ConfigurationError, match=r"^mask has type torch.float32"):
         image_score(VARIANCE, mask=torch.ones(10, 10))
-    with pytest.raises(ConfigurationError, match=r"score.mask of shape \(9, 10\) does not fit"):
+    with pytest.raises(ConfigurationError, match=r"^mask of shape \(9, 10\) does not fit"):
         image_score(VARIANCE, mask=torch.ones(9, 10, dtype=torch.bool))
-    with pytest.raises(ConfigurationError, match=r"score.reduce = 'max'; choose sum, mean, top"):
+    with pytest.raises(ConfigurationError, match=r"^reduce = 'max'; choose sum, mean, top"):
         image_score(VARIANCE, "max")
-    with pytest.raises(ConfigurationError, match=r"score.share = 0"):
+    with pytest.raises(ConfigurationError, match=r"^share = 0"):
         image_score(VARIANCE, "top", share=0)

@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from genuq import machine
-from genuq.cli.main import execute
+from genuq.cli.run import execute
 from genuq.config import schemas
 from genuq.config.compose import config_directory
 from genuq.pipeline.execute import opened

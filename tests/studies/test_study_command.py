@@ -15,6 +15,7 @@ from small_runs import IMAGES, POINTS, composed, run_of
 from genuq import files
 from genuq.analysis.results import JudgeEntry, RunResults, SampleTable, Summary, SummaryRow
 from genuq.cli import main as app
+from genuq.cli import run as run_command
 from genuq.cli.study import main
 from genuq.config.job import Job
 from genuq.errors import ArtefactError, ConfigurationError
@@ -43,7 +44,9 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
             name=",".join(overrides), overrides=("study=mix", *overrides), choices={"posterior": pairs["posterior"]}
         )
         config = composed(f"store={folder}/store", *POINTS, "study=mix", *overrides)
-        app.execute(config, folder / job.name, "genuq -m posterior=exact_laplace,diagonal_laplace seed=3,4", job)
+        run_command.execute(
+            config, folder / job.name, "genuq -m posterior=exact_laplace,diagonal_laplace seed=3,4", job
+        )
     return folder / "store"
 
 

@@ -29,7 +29,7 @@ WHOLE = ("index", "class", "predicted", "member", "bad")  # columns of whole num
 class Evaluate(Stage):
     """Leaves evaluation.json (`analysis.results.Evaluation`), its scores in scores.json once more.
 
-    And samples.safetensors, the same samples as one (N,) column each, for `genuq-table --scores`.
+    And samples.safetensors, the same samples as one (N,) column each, for `genuq table --scores`.
     """
 
     name = "evaluate"
