@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from layer_oracles import case, feed, kronecker, part, plain_batch, plain_model, square
-from posterior_oracles import relative_error
 from torch import nn
 
 from genuq.errors import ArtefactError, ConfigurationError, NonFiniteError
 from genuq.posteriors import Scale, swapped
 from genuq.posteriors.kfac import KFACLaplace
+from support.layer_oracles import case, feed, kronecker, part, plain_batch, plain_model, square
+from support.posterior_oracles import relative_error
 
 SCALE = Scale(n_effective=40, observation_noise=0.3, prior_precision=0.7, temperature=2.0)
 DRAWS = 20_000

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from layer_oracles import case, feed, kronecker, layer_jacobian, plain_batch, plain_model, square
-from posterior_oracles import network_case, relative_error
 from torch import nn
 
 from genuq.posteriors import Scale, ScaleOptions, fit
@@ -15,6 +13,8 @@ from genuq.posteriors.fitting.regression import RegressionBatch
 from genuq.posteriors.fitting.scale import choose_temperature, maximise_evidence
 from genuq.posteriors.kfac import KFACLaplace
 from genuq.posteriors.subnetwork import SubnetworkLaplace
+from support.layer_oracles import case, feed, kronecker, layer_jacobian, plain_batch, plain_model, square
+from support.posterior_oracles import network_case, relative_error
 
 KINDS = {
     "expand": lambda network: KFACLaplace(network),

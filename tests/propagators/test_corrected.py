@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from toy_runs import CASES, STOCHASTIC, fitted, gaussian_run, random_model, rank_correlation, sums
 
 from genuq.errors import ConfigurationError
 from genuq.models import Sampler
 from genuq.propagators import Corrected, propagate
 from genuq.propagators.corrected import standardised
 from genuq.solvers import DPMSolverPlusPlus2M
+from support.toy_runs import CASES, STOCHASTIC, fitted, gaussian_run, random_model, rank_correlation, sums
 
 ESTIMATORS = [("jvp", 1), ("antithetic", 1), ("monte_carlo", 5)]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from toy_runs import gaussian_run, random_model, rank_correlation, sums
 
 from genuq.bench.gaussian import random_rotation
 from genuq.propagators import Corrected, propagate
 from genuq.propagators.moments import Moments
 from genuq.propagators.slope import HeldSlope
 from genuq.solvers import Heun
+from support.toy_runs import gaussian_run, random_model, rank_correlation, sums
 
 
 @pytest.mark.parametrize("name", ["euler", "ddim"])

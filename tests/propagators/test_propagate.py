@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
-from toy_runs import NETWORKS, fitted, random_model
 
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, Sampler, sample, sample_latents
@@ -14,6 +13,7 @@ from genuq.posteriors.curvature.arrangement import Arrangement
 from genuq.propagators import PROPAGATORS as PROPAGATORS_BY_NAME
 from genuq.propagators import Coherent, Corrected, Paper, Trajectory, build, grid_times, propagate
 from genuq.solvers import DDPM, DPMSolver2, DPMSolverPlusPlus2M, Euler, Heun
+from support.toy_runs import NETWORKS, fitted, random_model
 
 PROPAGATORS = [Trajectory(), Coherent(2), Corrected(), Corrected("monte_carlo", 2), Corrected(derivative="forward")]
 
