@@ -1,7 +1,6 @@
 import torch
 
 from genuq.bench.memory import peak_bytes
-from genuq.bench.timing import elapsed, interleaved, ratio
 
 
 def test_the_peak_is_that_of_what_is_alive_together():
@@ -26,16 +25,3 @@ def test_what_was_alive_before_does_not_count():
     before = torch.ones(10_000)
     assert peak_bytes(lambda: before.view(100, 100).T)[0] == 0
     assert peak_bytes(lambda: before.neg_())[0] == 0
-
-
-def test_every_round_does_all_of_the_work_in_turn():
-    calls = []
-    seconds = interleaved({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=2)
-    assert calls == ["a", "b"] * 3 and {name: len(values) for name, values in seconds.items()} == {"a": 2, "b": 2}
-    calls.clear()
-    interleaved({"a": lambda: calls.append("a")}, rounds=1, warm=False)
-    assert calls == ["a"] and elapsed(lambda: None) >= 0
-
-
-def test_a_ratio_is_of_medians():
-    assert ratio({"a": [1.0, 100.0, 2.0], "b": [4.0, 0.5, 1.0]}, "a", "b") == 2.0

@@ -1,4 +1,4 @@
-"""DDPM and DDIM(eta): their moments follow exactly from the coefficients when the prediction is linear in x."""
+"""DDPM, DDIM(eta) and Euler: moments under a linear prediction; diffusers' schedulers under another."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ import math
 
 import pytest
 import torch
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    FlowMatchEulerDiscreteScheduler,
+)
 
 from genuq.errors import ConfigurationError
-from genuq.processes import PREDICTIONS, conversion
-from genuq.solvers import DDIM, DDPM, apply, build, grid
-from support.gaussian_toy import DEVIATION, MEAN, PATHS, affine_prediction, marginal
+from genuq.processes import PREDICTIONS, FlowMatching, VariancePreserving, conversion
+from genuq.solvers import DDIM, DDPM, Euler, apply, build, grid
+from support.gaussian_toy import DEVIATION, MEAN, PATHS, affine_prediction, marginal, run
+from support.schedulers import BETAS, predict, schedules, tensors, their_predictions, time_of
 
 paths = pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
 predictions = pytest.mark.parametrize("prediction", PREDICTIONS)
@@ -96,3 +102,43 @@ def test_the_last_stage_has_no_noise_and_gives_x0_hat(path):
 def test_eta_outside_its_range_is_refused(eta):
     with pytest.raises(ConfigurationError, match=r"sampler.eta = .* outside \[0, 1\]"):
         build("ddim", eta=eta)
+
+
+@schedules
+@their_predictions
+@pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])
+def test_ddim_steps(schedule, prediction, eta):
+    theirs = DDIMScheduler(1000, prediction_type=prediction, clip_sample=False, **BETAS[schedule])
+    theirs.set_timesteps(20)
+    x, f, noise = tensors(3)
+    for here in (950, 500, 50):
+        expected = theirs.step(f, here, x, eta=eta, variance_noise=noise).prev_sample
+        (stage,) = DDIM(eta).stages(VariancePreserving(schedule), prediction, [time_of(here), time_of(here - 50)])
+        torch.testing.assert_close(apply(stage, [x], [f], noise), expected, rtol=1e-4, atol=1e-4)
+
+
+@schedules
+@their_predictions
+def test_ddpm_steps(schedule, prediction):
+    theirs = DDPMScheduler(
+        1000, prediction_type=prediction, clip_sample=False, variance_type="fixed_small", **BETAS[schedule]
+    )
+    theirs.set_timesteps(20)
+    x, f = tensors(2)
+    for here in (950, 500, 50):
+        expected = theirs.step(f, here, x, generator=torch.Generator().manual_seed(here)).prev_sample
+        noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(here), dtype=x.dtype)
+        (stage,) = DDPM().stages(VariancePreserving(schedule), prediction, [time_of(here), time_of(here - 50)])
+        torch.testing.assert_close(apply(stage, [x], [f], noise), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_euler_is_the_flow_matching_scheduler():
+    theirs = FlowMatchEulerDiscreteScheduler(1000)
+    theirs.set_timesteps(10)
+    (x,) = tensors(1)
+    expected = x
+    for index, timestep in enumerate(theirs.timesteps):
+        t = float(theirs.sigmas[index])
+        expected = theirs.step(predict(expected, t), timestep, expected).prev_sample
+    found = run(Euler().stages(FlowMatching(), "flow", theirs.sigmas.tolist()), predict, x)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)

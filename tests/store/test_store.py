@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from genuq import files
 from genuq.cli import store as store_command
-from genuq.errors import ArtefactError, ConfigurationError, StorageError
-from genuq.store import artefact as artefacts
-from genuq.store.artefact import StageFolder, fingerprint
-from genuq.store.disk import is_full_disk
+from genuq.errors import ArtefactError, ConfigurationError
+from genuq.store.artefact import StageFolder
 from genuq.store.records import read_records
 from genuq.store.store import Store
-from support.programs import environment
 from support.small_runs import POINTS, copied, launch
 
 STAGES = ["train", "fit", "sample", "embed", "score", "evaluate"]
@@ -36,14 +28,6 @@ def copy(points_run: Path, tmp_path: Path) -> Path:
 
 def names(store: Path) -> set[str]:
     return {artefact.name for artefact in Store(store).artefacts()}
-
-
-def test_an_artefacts_name_is_the_hash_of_what_it_was_made_from(points_run: Path) -> None:
-    for artefact in Store(points_run / "store").artefacts():
-        manifest = artefact.manifest()
-        assert fingerprint(manifest["made_from"]) == manifest["fingerprint"]
-        assert manifest["fingerprint"].startswith(artefact.path.name)
-        assert manifest["made_from"]["stage"] == artefact.stage and artefact.bytes > 0
 
 
 def test_a_change_and_its_undoing_cost_one_artefact_each(copy: Path) -> None:
@@ -168,98 +152,6 @@ def test_list_and_show_say_what_there_is(points_run: Path, capsys: pytest.Captur
         store_command.main(["show", "nothing", *store])
     with pytest.raises(ConfigurationError, match=r"--store .*nowhere: there is no such folder"):
         store_command.main(["list", "--store", str(points_run / "nowhere")])
-
-
-def test_a_folder_in_the_links_place_is_not_lost(copy: Path) -> None:
-    (copy / "score").unlink()
-    (copy / "score").mkdir()
-    with pytest.raises(ArtefactError, match=r"score is a folder, where a link.*Move it away"):
-        launch(copy, *POINTS)
-
-
-TOGETHER = """
-import sys; from pathlib import Path
-from support.small_runs import POINTS, launch
-root, number = Path(sys.argv[1]), sys.argv[2]
-launch(root / number, *POINTS, f"store={root}/store", "trainer.steps=40")
-"""
-
-
-def test_two_runs_that_share_a_store_make_everything_once(tmp_path: Path) -> None:
-    """Started at the same time with the same configuration: each artefact is made by one, and reused by the other."""
-    arguments = [sys.executable, "-c", TOGETHER, str(tmp_path)]
-    both = [
-        subprocess.Popen([*arguments, str(n)], stdout=subprocess.PIPE, text=True, env=environment()) for n in (0, 1)
-    ]
-    said = [process.communicate(timeout=600)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0]
-    for stage in STAGES:
-        assert sum(f"{stage}: already done, reused" in text for text in said) == 1, stage
-    assert not Store(tmp_path / "store").broken()
-    assert all((tmp_path / "0" / stage).samefile(tmp_path / "1" / stage) for stage in STAGES)
-
-
-def test_one_waits_for_another_and_a_killed_one_lets_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(artefacts, "PATIENCE", 0.1)
-    folder = StageFolder(tmp_path / "sample" / "x", {})
-    if not (child := os.fork()):
-        with folder.exclusively(lambda: None):
-            (tmp_path / "held").touch()
-            time.sleep(600)
-    while not (tmp_path / "held").exists():
-        time.sleep(0.01)
-    waited: list[int] = []
-
-    def waiting() -> None:
-        waited.append(1)
-        if len(waited) == 3:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-
-    with folder.exclusively(waiting):
-        assert len(waited) >= 3
-
-
-@contextlib.contextmanager
-def small_disk(folder: Path, size: str):
-    """A file system of this size; skips where that needs rights that we do not have."""
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    try:
-        mounted = subprocess.run(command, capture_output=True).returncode == 0
-    except FileNotFoundError:
-        mounted = False
-    if not mounted:
-        pytest.skip("no right to mount a small disk")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def test_a_full_disk_is_said_loses_nothing_and_the_run_goes_on(points_run: Path, tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk", "600k"):
-        run = tmp_path / "run"
-        store, ballast = f"store={tmp_path}/disk/store", tmp_path / "disk" / "ballast"
-        ballast.write_bytes(bytes(480 * 1024))
-        with pytest.raises(StorageError, match=r"the disk is full.*genuq store prune"):
-            launch(run, *POINTS, store)
-        finished = {path: path.read_bytes() for path in (tmp_path / "disk" / "store").glob("*/*/shard-*")}
-        assert not list((tmp_path / "disk" / "store").rglob("*.partial"))
-        ballast.unlink()
-        launch(run, *POINTS, store)
-        assert all(path.read_bytes() == content for path, content in finished.items())
-        assert not Store(tmp_path / "disk" / "store").broken()
-        scores = "score/scores.safetensors"
-        assert (run / scores).read_bytes() == (points_run / scores).read_bytes()
-
-
-def test_only_a_full_disk_is_called_one() -> None:
-    assert is_full_disk(OSError(28, "No space left on device"))
-    wrapped = RuntimeError("could not save")
-    wrapped.__cause__ = OSError(122, "Disk quota exceeded")
-    assert is_full_disk(wrapped)
-    assert not is_full_disk(OSError(13, "Permission denied")) and not is_full_disk(ValueError("no space for doubt"))
 
 
 def test_verify_names_one_altered_byte_in_every_kind_of_artefact(copy: Path, images_run: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from torch.func import functional_call, jacrev
 from genuq.data.base import ArrayDataset
 from genuq.models import GenerativeModel
 from genuq.networks import MLP, DiT, UNet
+from genuq.posteriors.fitting.regression import RegressionBatches, regress
 
 
 def _conv(*arguments, shape=(3, 6, 7), **options) -> tuple[Callable[[], nn.Module], tuple[int, ...]]:
@@ -127,3 +128,8 @@ class Tiny(nn.Module):
 def tiny_model(**options) -> GenerativeModel:
     torch.manual_seed(2)
     return GenerativeModel(Tiny(**options), (1, 8, 8), head="head")
+
+
+def rows(model, data, stream, images, seed=0, repeats=1):
+    """All rows of a pass as one batch."""
+    return regress(model, RegressionBatches(data, images, model.latent_shape, 1000, seed, stream, repeats)[0])

@@ -26,45 +26,10 @@ from genuq.posteriors.swag import Swag
 from genuq.training import ensembles
 from genuq.training.batches import StepBatches
 from genuq.training.ensembles import finetune_ensemble, fit_members, residual_variance
-from genuq.training.fine_tuning import AnchoredTraining, anchor, anchored_loss, prior_sizes, target_noise, working_copy
-from genuq.training.member_settings import MemberSettings
-from genuq.training.modules import GenerativeTraining, Optimisation
+from genuq.training.fine_tuning import anchor, anchored_loss, prior_sizes, target_noise
+from genuq.training.modules import GenerativeTraining
 from support.programs import environment
-
-CPU = Hardware("cpu", checkpoint_every=2)
-SMALL: dict[str, Any] = {"members": 2, "steps": 5, "batch_size": 16, "learning_rate": 1e-2, "hardware": CPU}
-DESCRIPTION = {
-    "shape": [2],
-    "num_classes": 0,
-    "prediction": "flow",
-    "process": {"name": "flow_matching"},
-    "network": {"name": "mlp", "width": 8, "depth": 1},
-    "autoencoder": None,
-    "head": None,
-}
-
-
-def fresh() -> MLP:
-    return MLP((2,), width=8, depth=1)
-
-
-def trained_model() -> GenerativeModel:
-    torch.manual_seed(0)
-    network = fresh()
-    nn.init.normal_(network.head.weight, std=0.3)
-    return GenerativeModel(network, (2,))
-
-
-def points() -> Any:
-    return gaussian_mixture(8, 64)
-
-
-def settings(kind: str, **options: Any) -> MemberSettings:
-    return MemberSettings(kind=kind, **SMALL | options)
-
-
-def made(kind: str, folder: Path | None = None, **options: Any) -> Posterior:
-    return fit_members(settings(kind, **options), trained_model(), points(), folder, fresh, DESCRIPTION)
+from support.small_members import CPU, SMALL, fresh, made, points, settings, trained_model
 
 
 def draws_of(posterior: Posterior) -> list[dict[str, Tensor]]:
@@ -119,68 +84,6 @@ def test_randomised_map_of_a_linear_model_samples_its_posterior() -> None:
     assert ((members_M6.T.cov() - stated).abs() < 5 * error).all()
     prior = torch.eye(3, dtype=torch.float64) * sizes["weight"] ** 2
     assert (covariance_KK.diagonal() < 0.5 * prior.diagonal()).all()  # the data had something to say
-
-
-def test_the_training_minimises_that_loss() -> None:
-    """The loss of a batch against the formula, written out for one image after the other."""
-    training = anchored(perturb_targets=True)
-    batch = StepBatches(points(), 16, 5, seed=7)[3]
-    prediction, target = (part.detach() for part in training.predicted(batch))
-    noise, squares = torch.zeros(16, 2), 0.0
-    for row, index in enumerate(batch.indices.tolist()):
-        noise[row] = target_noise(torch.tensor([index]), (2,), 7)[0]
-        squares += float((prediction[row] - target[row] - 0.4**0.5 * noise[row]).square().sum()) / (2 * 0.4)
-    trained, prior = dict(trained_model().network.named_parameters()), 0.0
-    centre = anchor(trained, prior_sizes(trained, 0.1), seed=7)
-    for name, value in training.model.network.named_parameters():
-        value.data += 0.01  # away from the anchor
-        size = 0.1 * float(trained[name].detach().square().mean().sqrt())
-        prior += float((value.detach() - centre[name]).square().sum()) / (2 * size**2)
-    minus_log_posterior = 50 / 16 * squares + prior  # 50 data, of which the batch shows 16
-    moved, _ = training.predicted(batch)
-    squares_moved = float((moved.detach() - target - 0.4**0.5 * noise).square().sum()) / (2 * 0.4)
-    minus_log_posterior += 50 / 16 * (squares_moved - squares)
-    assert float(training.batch_loss(batch).detach()) == pytest.approx(
-        minus_log_posterior * 2 * 0.4 / (50 * 2), rel=1e-5
-    )
-
-
-def anchored(model: GenerativeModel | None = None, **options: Any) -> AnchoredTraining:
-    chosen = {"relative_size": 0.1, "observation_noise": 0.4, "n_effective": 50} | options
-    optimisation = Optimisation(steps=5, batch_size=16, learning_rate=1e-2, warmup_steps=1, class_dropout=0.0, seed=7)
-    return AnchoredTraining(working_copy(model or trained_model()), points(), optimisation, **chosen)
-
-
-def test_members_start_at_draws_from_the_prior() -> None:
-    network = nn.Sequential(nn.Linear(200, 100), nn.Linear(100, 2))
-    nn.init.zeros_(network[1].bias)
-    trained = dict(network.named_parameters())
-    sizes = prior_sizes(trained, 0.02)
-    starts = [anchor(trained, sizes, seed) for seed in (0, 1)]
-    for start in starts:
-        weight = trained["0.weight"].detach()
-        relative = (start["0.weight"] - weight).square().mean().sqrt() / weight.square().mean().sqrt()
-        assert float(relative) == pytest.approx(0.02, rel=0.03)
-    assert sizes["1.bias"] > 0 and not torch.equal(starts[0]["0.weight"], starts[1]["0.weight"])
-
-
-def test_a_low_rank_prior_has_the_size_of_the_full_one() -> None:
-    model = GenerativeModel(MLP((2,), width=64, depth=1), (2,))
-    training = anchored(model, rank=3)
-    trained = dict(model.network.named_parameters())
-    for name, value in training.weights().items():
-        moved = (value - trained[name]).detach().double()
-        assert torch.linalg.matrix_rank(moved, rtol=1e-4) <= 3
-        if name.startswith("layers"):
-            relative = float(moved.square().mean().sqrt() / trained[name].detach().square().mean().sqrt())
-            assert relative == pytest.approx(0.1, rel=0.2)  # 192 numbers carry it
-    assert set(training.weights()) == {n for n in trained if n.endswith("weight") and "norm" not in n}
-
-
-def test_target_noise_belongs_to_the_image() -> None:
-    together = target_noise(torch.tensor([5, 9, 2]), (3, 4), seed=1)
-    assert torch.equal(together[1], target_noise(torch.tensor([9]), (3, 4), seed=1)[0])
-    assert not torch.equal(together, target_noise(torch.tensor([5, 9, 2]), (3, 4), seed=2))
 
 
 # Any network, left as it was
@@ -437,39 +340,6 @@ def test_two_processes_make_the_same_members_as_one(tmp_path: Path) -> None:
     subprocess.run(arguments, check=True, timeout=1800, env=environment(__file__))
     for one, two in zip(*(torch.load(tmp_path / f"{name}.pt") for name in ("one", "two"))):
         assert all(torch.allclose(one[name], two[name], atol=1e-5) for name in one)
-
-
-# Mistakes
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"stpes": 3}, r"'stpes' is no setting of members.*Did you mean 'steps'"),
-        ({"members": 0}, r"posterior\.members = 0"),
-        ({"steps": 0}, r"posterior\.steps = 0"),
-        ({"rank": 0}, r"posterior\.rank = 0"),
-        ({"prior_relative_size": 0.0}, r"posterior\.prior_relative_size = 0"),
-        ({"learning_rate": -1.0}, r"posterior\.learning_rate = -1"),
-        ({"checkpoints": "nowhere/*"}, r"posterior\.checkpoints = 'nowhere/\*' matches no file"),
-        ({"checkpoints": "reference"}, r"no posthoc_ensemble of '' is shipped"),
-    ],
-    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
-)
-def test_impossible_settings_are_named(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigurationError, match=message):
-        finetune_ensemble(trained_model(), points(), **SMALL | options)
-
-
-def test_other_kinds_and_too_few_steps_are_named() -> None:
-    with pytest.raises(ConfigurationError, match=r"posterior\.name = 'exact_laplace' has no members"):
-        settings("exact_laplace")
-    with pytest.raises(ConfigurationError, match=r"posterior\.members = 9 snapshots need as many steps"):
-        settings("swag", members=9)
-    with pytest.raises(ConfigurationError, match=r"posterior\.checkpoints: swag"):
-        made("swag", checkpoints=["some"])
-    with pytest.raises(ConfigurationError, match="a way to build an untrained network"):
-        fit_members(settings("deep_ensemble"), trained_model(), points())
 
 
 def test_half_precision_weights_are_refused() -> None:

@@ -9,12 +9,25 @@ from torch import nn
 
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel
-from genuq.posteriors.curvature.capture import check_layers, fisher_gradients, layer_features, residual_gradients
+from genuq.posteriors.curvature.capture import (
+    active_outputs,
+    check_layers,
+    fisher_gradients,
+    head_features,
+    layer_features,
+    residual_gradients,
+    residuals_at_head,
+)
 from genuq.posteriors.curvature.layer_choice import choose_layers
 from genuq.posteriors.curvature.layer_geometry import geometry_of
 from genuq.posteriors.kfac import KFACLaplace
 from support.layer_oracles import case, plain_batch, plain_model
-from support.posterior_oracles import NETWORKS, image_data, relative_error
+from support.posterior_oracles import (
+    NETWORKS,
+    image_data,
+    relative_error,
+    tiny_model,
+)
 
 
 @pytest.mark.parametrize("frozen", [False, True])
@@ -151,3 +164,57 @@ def test_real_images_go_through():
     model, _ = case("unet")
     images, classes = image_data().batch([0, 1, 2])
     check_layers(model, choose_layers(model.network, "all")[0], images.double(), torch.rand(3), classes)
+
+
+def test_residuals_reach_the_head_through_a_rearrangement():
+    model = tiny_model(head=nn.Conv2d(4, 6, 1), behind=lambda f: F.pixel_shuffle(f[:, 1:5], 2))
+    x, t = torch.randn(2, 1, 8, 8), torch.rand(2)
+    prediction, features, output = head_features(model, x, t, None)
+    target = torch.randn_like(prediction)
+    residual, at_head = residuals_at_head(prediction, target, output)
+    assert torch.equal(residual, prediction.detach() - target) and not features.requires_grad
+    assert torch.equal(F.pixel_shuffle(at_head[:, 1:5], 2), residual)
+    assert torch.equal(at_head[:, [0, 5]], torch.zeros(2, 2, 8, 8))
+
+
+def add_in_place(f):
+    f += 1.0
+    return f
+
+
+@pytest.mark.parametrize(
+    ("behind", "active"),
+    [
+        (lambda f: f, [1, 1, 1, 1]),
+        (lambda f: F.pixel_shuffle(f, 2), [1, 1, 1, 1]),
+        (lambda f: f[:, [3, 1]], [0, 1, 0, 1]),
+        (lambda f: f.flatten(1).roll(5, 1), [1, 1, 1, 1]),
+        (lambda f: f + 3.0, [1, 1, 1, 1]),
+        (add_in_place, [1, 1, 1, 1]),
+    ],
+)
+def test_rearrangements_and_constants_behind_the_head_are_accepted(behind, active):
+    model = tiny_model(head=nn.Conv2d(4, 4, 1), behind=behind)
+    found = active_outputs(model, torch.randn(2, 1, 8, 8), torch.rand(2), None)
+    assert found.tolist() == [bool(value) for value in active]
+
+
+@pytest.mark.parametrize(
+    ("behind", "said"),
+    [
+        (lambda f: 2 * f, "not a mere rearrangement"),
+        (lambda f: -f, "not a mere rearrangement"),
+        (torch.tanh, "not a mere rearrangement"),
+        (F.relu, "not a mere rearrangement"),
+        (nn.Conv2d(4, 4, 3, padding=1), "not a mere rearrangement"),
+        (lambda f: f + f.flip(-1), "not a mere rearrangement"),
+        (lambda f: F.interpolate(f, scale_factor=2), "not a mere rearrangement"),
+        (lambda f: F.avg_pool2d(f, 2), "not a mere rearrangement"),
+        (lambda f: f[..., 1:-1, 1:-1], "positions .* dropped"),
+        (lambda f: f.detach(), "does not depend on model.head"),
+    ],
+)
+def test_anything_else_behind_the_head_is_refused(behind, said):
+    model = tiny_model(head=nn.Conv2d(4, 4, 1), behind=behind)
+    with pytest.raises(ConfigurationError, match=said):
+        active_outputs(model, torch.randn(2, 1, 8, 8), torch.rand(2), None)

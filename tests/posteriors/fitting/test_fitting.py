@@ -1,7 +1,5 @@
 """Fitting through a whole network: capture, batches, and everything that is refused."""
 
-import itertools
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,12 +9,10 @@ from torch.func import functional_call
 from genuq.errors import ConfigurationError, NonFiniteError
 from genuq.models import GenerativeModel
 from genuq.posteriors import ExactLastLayerLaplace, ScaleOptions, build, fit, swapped
-from genuq.posteriors.curvature.capture import active_outputs, head_features, residuals_at_head
 from genuq.posteriors.fitting.regression import regression_batches
 from genuq.randomness import FITTING, generator
 from support.posterior_oracles import (
     NETWORKS,
-    Tiny,
     gauss_newton,
     image_data,
     independent_channels,
@@ -152,134 +148,6 @@ def test_a_third_partys_module_is_fitted_through_its_adapter(dtype):
         assert torch.equal(network.decoder["out"].weight, draw["weight"])
 
 
-def test_residuals_reach_the_head_through_a_rearrangement():
-    model = tiny_model(head=nn.Conv2d(4, 6, 1), behind=lambda f: F.pixel_shuffle(f[:, 1:5], 2))
-    x, t = torch.randn(2, 1, 8, 8), torch.rand(2)
-    prediction, features, output = head_features(model, x, t, None)
-    target = torch.randn_like(prediction)
-    residual, at_head = residuals_at_head(prediction, target, output)
-    assert torch.equal(residual, prediction.detach() - target) and not features.requires_grad
-    assert torch.equal(F.pixel_shuffle(at_head[:, 1:5], 2), residual)
-    assert torch.equal(at_head[:, [0, 5]], torch.zeros(2, 2, 8, 8))
-
-
-def add_in_place(f):
-    f += 1.0
-    return f
-
-
-@pytest.mark.parametrize(
-    ("behind", "active"),
-    [
-        (lambda f: f, [1, 1, 1, 1]),
-        (lambda f: F.pixel_shuffle(f, 2), [1, 1, 1, 1]),
-        (lambda f: f[:, [3, 1]], [0, 1, 0, 1]),
-        (lambda f: f.flatten(1).roll(5, 1), [1, 1, 1, 1]),
-        (lambda f: f + 3.0, [1, 1, 1, 1]),
-        (add_in_place, [1, 1, 1, 1]),
-    ],
-)
-def test_rearrangements_and_constants_behind_the_head_are_accepted(behind, active):
-    model = tiny_model(head=nn.Conv2d(4, 4, 1), behind=behind)
-    found = active_outputs(model, torch.randn(2, 1, 8, 8), torch.rand(2), None)
-    assert found.tolist() == [bool(value) for value in active]
-
-
-@pytest.mark.parametrize(
-    ("behind", "said"),
-    [
-        (lambda f: 2 * f, "not a mere rearrangement"),
-        (lambda f: -f, "not a mere rearrangement"),
-        (torch.tanh, "not a mere rearrangement"),
-        (F.relu, "not a mere rearrangement"),
-        (nn.Conv2d(4, 4, 3, padding=1), "not a mere rearrangement"),
-        (lambda f: f + f.flip(-1), "not a mere rearrangement"),
-        (lambda f: F.interpolate(f, scale_factor=2), "not a mere rearrangement"),
-        (lambda f: F.avg_pool2d(f, 2), "not a mere rearrangement"),
-        (lambda f: f[..., 1:-1, 1:-1], "positions .* dropped"),
-        (lambda f: f.detach(), "does not depend on model.head"),
-    ],
-)
-def test_anything_else_behind_the_head_is_refused(behind, said):
-    model = tiny_model(head=nn.Conv2d(4, 4, 1), behind=behind)
-    with pytest.raises(ConfigurationError, match=said):
-        active_outputs(model, torch.randn(2, 1, 8, 8), torch.rand(2), None)
-
-
-# Refused, with the reason -------------------------------------------------------------------------------------------
-
-
-class Gained(nn.Conv2d):
-    """A Conv2d in name, whose weight is scaled on the fly."""
-
-    def forward(self, x):
-        return 0.5 * super().forward(x)
-
-
-class Twice(Tiny):
-    def forward(self, x, t, y=None):
-        return self.head(self.head(x))
-
-
-class Never(Tiny):
-    def forward(self, x, t, y=None):
-        return F.conv2d(self.entry(x), self.head.weight, padding=1)
-
-
-class RowsOfTokens(Tiny):
-    def forward(self, x, t, y=None):
-        return self.head(x.reshape(-1, 8)).reshape(x.shape)
-
-
-@pytest.mark.parametrize(
-    ("network", "said"),
-    [
-        (Tiny(nn.Conv2d(4, 4, 1, stride=2)), "stride"),
-        (Tiny(nn.Conv2d(4, 2, 1, groups=2)), "groups"),
-        (Tiny(nn.Conv2d(4, 1, 3, padding=2, dilation=2)), "dilation"),
-        (Tiny(Gained(4, 1, 3, padding=1)), "Gained, does not compute"),
-        (Tiny(behind=lambda f: 2 * f), "rearrangement"),
-        (Twice(nn.Conv2d(1, 1, 1)), "runs more than once"),
-        (Never(), "never reached"),
-        (RowsOfTokens(nn.Linear(8, 8)), "rows for 2 images"),
-    ],
-)
-def test_heads_without_an_exact_posterior_are_refused(network, said):
-    model = GenerativeModel(network, (1, 8, 8), head="head")
-    with pytest.raises(ConfigurationError, match=said):
-        fit(model, image_data(), images=4, held_out=2)
-    assert not model.head._forward_hooks and torch.is_grad_enabled()
-
-
-class Tied(Tiny):
-    """The head's weight is the entry's, too."""
-
-    def __init__(self):
-        super().__init__(nn.Conv2d(1, 1, 3, padding=1))
-        self.entry = nn.Conv2d(1, 1, 3, padding=1)
-        self.entry.weight = self.head.weight
-
-
-def test_a_tied_head_is_refused_by_the_names_of_its_weight():
-    model = GenerativeModel(Tied(), (1, 8, 8), head="head")
-    with pytest.raises(ConfigurationError, match=r"model\.head = 'head' has tied weights .*entry\.weight"):
-        fit(model, image_data(), images=4, held_out=2)
-
-
-def test_a_frozen_head_is_fitted_like_any_other():
-    free, frozen = tiny_model(), tiny_model()
-    frozen.requires_grad_(False)
-    first, second = (fit(model, image_data(), images=5, held_out=3).posterior for model in (free, frozen))
-    assert torch.equal(first.curvature, second.curvature)
-    with swapped(frozen.head, second.draw(0)):
-        assert not frozen.head.weight.requires_grad
-
-
-def test_a_group_norm_is_no_head():
-    with pytest.raises(ConfigurationError, match=r"model\.head = 'norm'"):
-        GenerativeModel(nn.ModuleDict({"norm": nn.GroupNorm(2, 4), "head": nn.Conv2d(4, 1, 1)}), (1, 8, 8), head="norm")
-
-
 @pytest.mark.parametrize("name", ["entry.weight", "head.bias"])
 def test_broken_weights_are_refused_by_name(name):
     model = tiny_model()
@@ -323,29 +191,6 @@ def test_build_gives_an_empty_posterior_over_the_models_head():
     posterior = build("exact_laplace", model)
     assert isinstance(posterior, ExactLastLayerLaplace) and posterior.n_seen == 0
     assert posterior.mean_OK.shape == (1, 4 * 9 + 1)
-
-
-# The regression problem -----------------------------------------------------------------------------------------
-
-
-def test_the_batches_are_the_same_images_times_and_noises_at_any_batch_size():
-    model, data, chosen = tiny_model(), image_data(), [5, 2, 11, 7, 0]
-    whole = next(regression_batches(model, data, chosen, 5, 3, FITTING))
-    parts = list(regression_batches(model, data, chosen, 2, 3, FITTING))
-    for name in ("x", "t", "target"):
-        assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name))
-
-
-def test_times_are_stratified_and_targets_are_the_models():
-    model, data = tiny_model(), image_data()
-    batch = next(regression_batches(model, data, list(range(24)), 24, 0, FITTING))
-    assert sorted((batch.t * 24).int().tolist()) == list(range(24))
-    t, images = batch.t[:, None, None, None], data.batch(list(range(24)))[0]
-    noise = (batch.x - (1 - t) * images) / t  # flow matching: x_t = (1 - t) x_0 + t eps, target eps - x_0
-    error = ((noise - images - batch.target).abs() * t).amax()
-    assert float(error) < 1e-5
-    for first, second in itertools.combinations(range(3), 2):
-        assert not torch.allclose(noise[first], noise[second], atol=0.1)
 
 
 def test_a_plain_tensor_is_training_data():

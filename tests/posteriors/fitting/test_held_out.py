@@ -4,114 +4,15 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import norm
-from torch import nn
 
 from genuq.errors import ConfigurationError
 from genuq.posteriors import FitSettings, ScaleOptions, fit, swapped
-from genuq.posteriors.curvature.capture import head_features
 from genuq.posteriors.fitting import passes
-from genuq.posteriors.fitting.fitting import KINDS
-from genuq.posteriors.fitting.held_out import DRAWN_FACTORS, FACTORS, HeldOutSums, PredictiveCurve
-from genuq.posteriors.fitting.passes import CurvaturePass, bins_of, drawn_at
-from genuq.posteriors.fitting.regression import RegressionBatches, keyed_normal, regress
-from genuq.posteriors.fitting.scale import noise_weights
+from genuq.posteriors.fitting.held_out import DRAWN_FACTORS, FACTORS, PredictiveCurve
+from genuq.posteriors.fitting.passes import drawn_at
 from genuq.posteriors.last_layer import LastLayerPosterior
-from genuq.randomness import FITTING, HELD_OUT
-from support.posterior_oracles import image_data, network_case, relative_error, tiny_model
-
-BINS = 3
-
-
-def rows(model, data, stream, images, seed=0, repeats=1):
-    """All rows of a pass as one batch."""
-    return regress(model, RegressionBatches(data, images, model.latent_shape, 1000, seed, stream, repeats)[0])
-
-
-@pytest.mark.parametrize("kind", ["exact_laplace", "diagonal_laplace"])
-def test_images_are_weighted_by_the_noise_at_their_time(kind):
-    model, data = network_case("unet")
-    result = fit(model, data, kind, images=14, held_out=9, batch_size=4, time_bins=BINS)
-    settings = FitSettings(images=14, held_out=9)
-    fitting, held_out = settings.permutation(data)
-    judged = rows(model, data, HELD_OUT, held_out)
-    with torch.no_grad():
-        squares_B = (model(judged.x, judged.t, judged.y) - judged.target).double().square().flatten(1).mean(1)
-    bin_B = bins_of(judged.t, BINS)
-    noise_T = torch.stack([squares_B[bin_B == number].mean() for number in range(BINS)])
-    assert result.chosen.noise_profile == pytest.approx(noise_T.tolist(), rel=1e-9)
-    overall = float(squares_B.mean())
-    assert result.chosen.scale.observation_noise == pytest.approx(overall, rel=1e-9)
-    batch = rows(model, data, FITTING, fitting)
-    wanted = 0
-    for row in range(14):  # a posterior of each image alone
-        alone = type(result.posterior)(model.head)
-        _, features, _ = head_features(model, *(part[row : row + 1] for part in (batch.x, batch.t, batch.y)))
-        alone.update(features)
-        wanted = wanted + overall / noise_T[int(bins_of(batch.t[row : row + 1], BINS))] * alone.curvature
-    assert relative_error(result.posterior.curvature, wanted) < 1e-9
-    assert result.posterior.n_seen == 14
-
-
-def test_equal_noise_at_all_times_changes_nothing():
-    torch.manual_seed(0)
-    features, residuals = torch.randn(60, 5, 4), torch.randn(60, 5, 2)
-    posterior = KINDS["exact_laplace"](nn.Linear(4, 2))
-    one, three = HeldOutSums(5), HeldOutSums(5, bins=3)
-    one.update(posterior, features, residuals, residuals)
-    mirrored = residuals[:20].repeat(3, 1, 1)  # the same residuals in every bin
-    three.update(posterior, features, mirrored, mirrored, torch.arange(3).repeat_interleave(20))
-    assert noise_weights(three, three.residual_variance).tolist() == pytest.approx([1, 1, 1])
-    assert three.gradient_outer(torch.ones(3, dtype=torch.float64)).trace() > 0
-    assert noise_weights(one, 7.0).tolist() == [1]
-
-
-def test_a_bin_without_held_out_images_has_the_overall_variance():
-    sums = HeldOutSums(0, bins=2)
-    sums.add_residuals(torch.full((3, 4), 2.0), torch.tensor([1, 1, 1]))
-    assert sums.residual_variances().tolist() == [4, 4]
-
-
-@pytest.mark.parametrize("kind", ["kfac", "subnetwork_laplace", "map"])
-def test_noise_over_time_needs_a_posterior_over_the_head(kind):
-    with pytest.raises(ConfigurationError, match=r"posterior\.time_bins = 2"):
-        fit(tiny_model(), image_data(), kind, images=4, held_out=4, time_bins=2)
-
-
-def test_shards_of_a_binned_pass_add_up():
-    model, data = network_case("unet")
-    batches = RegressionBatches(data, range(9), model.latent_shape, 2, 0, FITTING)
-    make = lambda: CurvaturePass(lambda: KINDS["exact_laplace"](model.head), bins=2)  # noqa: E731
-    whole, first, second = make(), make(), make()
-    for number in range(len(batches)):
-        whole.add(model, regress(model, batches[number]))
-        (first if number % 2 else second).add(model, regress(model, batches[number]))
-    added = {name: first.sums()[name] + second.sums()[name] for name in first.sums()}
-    first.restore(added)
-    weights_T = torch.tensor([2.0, 0.5], dtype=torch.float64)
-    assert relative_error(first.combined(weights_T).curvature, whole.combined(weights_T).curvature) < 1e-12
-
-
-# Several (t, eps) an image ----------------------------------------------------------------------------------------
-
-
-def test_repeats_are_fresh_and_stratified_and_the_first_is_the_only_one():
-    model, data = tiny_model(), image_data()
-    once, thrice = (rows(model, data, FITTING, range(8), repeats=repeats) for repeats in (1, 3))
-    assert thrice.index_B.tolist() == list(range(8)) * 3
-    assert sorted((thrice.t * 24).int().tolist()) == list(range(24))
-    noise = lambda batch: batch.target + data.batch(batch.index_B.tolist())[0]  # noqa: E731  flow: target = eps - x_0
-    assert torch.allclose(noise(thrice)[:8], noise(once), atol=1e-6)
-    assert not torch.allclose(noise(thrice)[8:16], noise(thrice)[:8], atol=0.1)
-
-
-def test_numbers_of_the_fisher_belong_to_the_row():
-    model, data = tiny_model(), image_data()
-    whole = rows(model, data, FITTING, [3, 9], repeats=2)
-    numbers = keyed_normal(whole, (2, 2), 0, "fisher")
-    assert len({float(row.sum()) for row in numbers}) == 4
-    alone = rows(model, data, FITTING, [9])
-    assert torch.equal(keyed_normal(alone, (2, 2), 0, "fisher")[0], numbers[1])
-
+from genuq.randomness import HELD_OUT
+from support.posterior_oracles import network_case, rows
 
 # Held-out prediction ------------------------------------------------------------------------------------------------
 

@@ -7,9 +7,28 @@ from scipy.stats import multivariate_normal
 from torch import nn
 
 from genuq.errors import ConfigurationError
-from genuq.posteriors import DiagonalLaplace, ExactLastLayerLaplace, IsotropicNoise, Scale, ScaleOptions
+from genuq.posteriors import (
+    DiagonalLaplace,
+    ExactLastLayerLaplace,
+    FitSettings,
+    IsotropicNoise,
+    Scale,
+    ScaleOptions,
+    fit,
+)
+from genuq.posteriors.curvature.capture import head_features
+from genuq.posteriors.fitting.fitting import KINDS
 from genuq.posteriors.fitting.held_out import HeldOutSums
-from genuq.posteriors.fitting.scale import choose_scale, choose_temperature, factor_to_reach, maximise_evidence
+from genuq.posteriors.fitting.passes import bins_of
+from genuq.posteriors.fitting.scale import (
+    choose_scale,
+    choose_temperature,
+    factor_to_reach,
+    maximise_evidence,
+    noise_weights,
+)
+from genuq.randomness import FITTING, HELD_OUT
+from support.posterior_oracles import image_data, network_case, relative_error, rows, tiny_model
 
 INPUTS, OUTPUTS, NOISE = 4, 2, 0.5
 
@@ -246,3 +265,56 @@ def test_dead_features_are_refused():
     sums.update(posterior, torch.zeros(3, INPUTS), torch.ones(3, OUTPUTS), torch.ones(3, OUTPUTS))
     with pytest.raises(ConfigurationError, match="zero on all images"):
         choose_temperature(posterior, sums, NOISE)
+
+
+BINS = 3
+
+
+@pytest.mark.parametrize("kind", ["exact_laplace", "diagonal_laplace"])
+def test_images_are_weighted_by_the_noise_at_their_time(kind):
+    model, data = network_case("unet")
+    result = fit(model, data, kind, images=14, held_out=9, batch_size=4, time_bins=BINS)
+    settings = FitSettings(images=14, held_out=9)
+    fitting, held_out = settings.permutation(data)
+    judged = rows(model, data, HELD_OUT, held_out)
+    with torch.no_grad():
+        squares_B = (model(judged.x, judged.t, judged.y) - judged.target).double().square().flatten(1).mean(1)
+    bin_B = bins_of(judged.t, BINS)
+    noise_T = torch.stack([squares_B[bin_B == number].mean() for number in range(BINS)])
+    assert result.chosen.noise_profile == pytest.approx(noise_T.tolist(), rel=1e-9)
+    overall = float(squares_B.mean())
+    assert result.chosen.scale.observation_noise == pytest.approx(overall, rel=1e-9)
+    batch = rows(model, data, FITTING, fitting)
+    wanted = 0
+    for row in range(14):  # a posterior of each image alone
+        alone = type(result.posterior)(model.head)
+        _, features, _ = head_features(model, *(part[row : row + 1] for part in (batch.x, batch.t, batch.y)))
+        alone.update(features)
+        wanted = wanted + overall / noise_T[int(bins_of(batch.t[row : row + 1], BINS))] * alone.curvature
+    assert relative_error(result.posterior.curvature, wanted) < 1e-9
+    assert result.posterior.n_seen == 14
+
+
+def test_equal_noise_at_all_times_changes_nothing():
+    torch.manual_seed(0)
+    features, residuals = torch.randn(60, 5, 4), torch.randn(60, 5, 2)
+    posterior = KINDS["exact_laplace"](nn.Linear(4, 2))
+    one, three = HeldOutSums(5), HeldOutSums(5, bins=3)
+    one.update(posterior, features, residuals, residuals)
+    mirrored = residuals[:20].repeat(3, 1, 1)  # the same residuals in every bin
+    three.update(posterior, features, mirrored, mirrored, torch.arange(3).repeat_interleave(20))
+    assert noise_weights(three, three.residual_variance).tolist() == pytest.approx([1, 1, 1])
+    assert three.gradient_outer(torch.ones(3, dtype=torch.float64)).trace() > 0
+    assert noise_weights(one, 7.0).tolist() == [1]
+
+
+def test_a_bin_without_held_out_images_has_the_overall_variance():
+    sums = HeldOutSums(0, bins=2)
+    sums.add_residuals(torch.full((3, 4), 2.0), torch.tensor([1, 1, 1]))
+    assert sums.residual_variances().tolist() == [4, 4]
+
+
+@pytest.mark.parametrize("kind", ["kfac", "subnetwork_laplace", "map"])
+def test_noise_over_time_needs_a_posterior_over_the_head(kind):
+    with pytest.raises(ConfigurationError, match=r"posterior\.time_bins = 2"):
+        fit(tiny_model(), image_data(), kind, images=4, held_out=4, time_bins=2)
