@@ -126,6 +126,8 @@ PUBLIC = {
         "Sampler",
         "sample",
         "fit",
+        "finetune_ensemble",
+        "propagate",
         "SemanticLikelihood",
         "PixelLikelihood",
         "generative_uncertainty",
@@ -137,6 +139,10 @@ PUBLIC = {
     "genuq.likelihoods": ["gaussian_entropy"],
     "genuq.metrics": ["frechet_distance", "precision_recall", "realism"],
 }
+
+
+def test_the_list_of_public_names_is_whole() -> None:
+    assert sorted(genuq.__all__) == sorted(PUBLIC["genuq"])
 
 
 @pytest.mark.parametrize(("module", "name"), [(module, name) for module, names in PUBLIC.items() for name in names])

@@ -109,7 +109,7 @@ def sources() -> list[Path]:
     return sorted(path for path in paths if path.parts[0] != "conf")
 
 
-def test_file_of(source: Path) -> Path:
+def place_of(source: Path) -> Path:
     """Where the tests of a module or package stand, both relative to their roots."""
     if source.name != "__init__.py":
         return source.with_name(f"test_{source.name}")
@@ -123,7 +123,7 @@ def has_behaviour(source: Path) -> bool:
 
 
 def test_every_test_file_stands_where_its_module_stands() -> None:
-    allowed = {test_file_of(source) for source in sources()} | {Path(name) for name in OF_THE_REPOSITORY}
+    allowed = {place_of(source) for source in sources()} | {Path(name) for name in OF_THE_REPOSITORY}
     paths = {path.relative_to(TESTS) for path in TESTS.rglob("*.py")}
     others = {path for path in paths if path.parts[0] not in ("journeys", "support") and path.name != "conftest.py"}
     assert sorted(map(str, others - allowed)) == []
@@ -132,6 +132,6 @@ def test_every_test_file_stands_where_its_module_stands() -> None:
 def test_every_module_with_behaviour_has_its_test_file() -> None:
     """But for those named here; whoever tests one of them takes it off."""
     missing = {str(source) for source in sources() if has_behaviour(source)} - {
-        str(source) for source in sources() if (TESTS / test_file_of(source)).is_file()
+        str(source) for source in sources() if (TESTS / place_of(source)).is_file()
     }
     assert sorted(missing) == UNTESTED.split()

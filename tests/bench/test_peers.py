@@ -1,7 +1,6 @@
 """The other libraries on a tiny head: what they find is checked against the exact curvature."""
 
-import json
-from dataclasses import asdict
+import resource
 
 import pytest
 
@@ -42,10 +41,12 @@ def test_a_measurement_in_a_process_of_its_own_comes_back():
     assert record["error"] < 1e-5 and record["peer"] == peers.LAPLACE and record["images"] == 2
 
 
-def test_a_failure_is_the_result(monkeypatch, capsys):
-    monkeypatch.setattr(peers, "_limit_memory", lambda: None)
-    peers.main(json.dumps([[peers.LAPLACE, "full", "NoBackend", "exact_laplace"], asdict(TINY), 1]))
-    assert "NoBackend" in json.loads(capsys.readouterr().out.splitlines()[-1])["note"]
+def test_a_failure_is_the_result():
+    """In a process of its own, as it is measured: the limit of memory that it sets is not this process's."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    record = peers._in_a_process(peers.Peer(peers.LAPLACE, "full", "NoBackend", "exact_laplace"), TINY, seconds=120)
+    assert "NoBackend" in record["note"] and record["error"] is None
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
 
 
 def test_memory_that_was_refused_is_told_in_bytes():

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import types
 import typing
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from genuq import posteriors, propagators, scores, solvers
 from genuq.config import compose as overrides
 from genuq.config import schemas as configuration
-from genuq.config.compose import check_overrides, config_directory
+from genuq.config.compose import check_overrides, config_directory, configurations
 from genuq.errors import ConfigurationError
 
 CONF = config_directory()
@@ -55,7 +57,12 @@ JOBS = [  # the i-th option of every group together, and every experiment: each 
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job[0])
 def test_every_shipped_choice_composes_and_passes_the_check(job: list[str]) -> None:
-    check_overrides(job)
+    """And the configuration has the part that each choice's file names."""
+    ((_, config),) = configurations(job)
+    for group, option in (text.split("=") for text in job if not text.startswith("experiment")):
+        written = yaml.safe_load((CONF / group / f"{option}.yaml").read_text())
+        name = written.get(group, written).get("name")  # a file for several groups keeps each one's keys apart
+        assert name is None or config[group].name == name
 
 
 @pytest.mark.parametrize("group", ["sampler", "posterior", "network", "score", "propagator", "application"])
@@ -139,7 +146,8 @@ def test_a_mistake_is_named_with_its_remedy(texts: list[str], named: str, remedy
 
 
 def test_options_of_an_extractor_may_be_added() -> None:
-    check_overrides(["+likelihood.options.checkpoint=weights.safetensors"])
+    ((_, config),) = configurations(["+likelihood.options.checkpoint=weights.safetensors"])
+    assert config.likelihood.options.checkpoint == "weights.safetensors"
 
 
 @pytest.mark.parametrize(
@@ -152,7 +160,9 @@ def test_a_sweep_is_refused_as_a_whole_when_one_job_is_wrong(sweep: list[str]) -
 
 
 def test_a_sound_sweep_passes() -> None:
-    check_overrides(["-m", "posterior=exact_laplace,diagonal_laplace", "seed=range(0,2)", "sampler.steps=4,8"])
+    sweep = ["-m", "posterior=exact_laplace,diagonal_laplace", "seed=range(0,2)", "sampler.steps=4,8"]
+    found = [(config.posterior.name, config.seed, config.sampler.steps) for _, config in configurations(sweep)]
+    assert found == list(itertools.product(["exact_laplace", "diagonal_laplace"], [0, 1], [4, 8]))
 
 
 @pytest.mark.parametrize(

@@ -65,9 +65,12 @@ def test_few_samples_warn_and_still_give_the_exact_value():
 
 
 def test_enough_samples_do_not_warn():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         frechet_distance(features(9, 8, seed=6), features(9, 8, seed=7))
+        assert not caught
+        frechet_distance(features(8, 8, seed=6), features(9, 8, seed=7))
+        assert [warning.category for warning in caught] == [SmallSampleWarning]
 
 
 @pytest.mark.parametrize("sizes", [[100], [1] * 100, [1, 49, 50], [97, 3]])

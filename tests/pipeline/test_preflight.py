@@ -169,7 +169,9 @@ def test_a_folder_without_test_images_is_refused_before_the_training(image_root:
 
 
 def test_a_sound_run_passes_the_check(from_checkpoint: list[str], tmp_path: Path) -> None:
-    preflight.check(Run(composed(*from_checkpoint), tmp_path, "genuq"))
+    """And makes nothing: that the same run with one thing wrong is refused, the other tests say."""
+    preflight.check(Run(composed(*from_checkpoint), tmp_path / "run", "genuq"))
+    assert not list(tmp_path.rglob("*.safetensors")) and not (tmp_path / "run" / "store").exists()
 
 
 def test_a_start_that_does_not_exist_is_named(tmp_path: Path) -> None:

@@ -227,4 +227,5 @@ def test_runs_with_samples_spread_over_the_ranking_by_auroc():
 def test_the_page_is_plain_json_without_nan(sweep: Path):
     page = render(build_study(sweep, "mix") | {"page_command": ""})
     text = page[page.index('id="data">') + 10 :]
-    json.loads(text[: text.index("</script>")], parse_constant=lambda name: pytest.fail(name))
+    data = json.loads(text[: text.index("</script>")], parse_constant=lambda name: pytest.fail(name))
+    assert len(data["runs"]) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from genuq import files
-from support.small_runs import POINTS, launch
+from support.small_runs import POINTS, copied, launch
 
 
 def test_csv_holds_the_numbers_of_the_table_and_the_scale(points_run: Path) -> None:
@@ -24,10 +25,13 @@ def test_csv_holds_the_numbers_of_the_table_and_the_scale(points_run: Path) -> N
     assert logged["posterior/temperature"] == scale["temperature"]
 
 
-def test_without_a_logger_nothing_is_logged(tmp_path: Path) -> None:
-    launch(tmp_path / "run", *POINTS, "logger=none", "stages=[train]")
-    assert (tmp_path / "run" / "train" / "model.safetensors").exists()
-    assert not (tmp_path / "run" / "logs").exists()
+def test_without_a_logger_nothing_is_logged(points_run: Path, tmp_path: Path) -> None:
+    """Where a run with one, to the same end, has its logs."""
+    assert list((points_run / "logs").rglob("*.csv"))
+    folder = copied(points_run, tmp_path / "run")
+    shutil.rmtree(folder / "logs")
+    launch(folder, *POINTS, "logger=none")
+    assert (folder / "evaluate" / "evaluation.json").exists() and not (folder / "logs").exists()
 
 
 def test_wandb_is_not_imported_unless_it_is_asked_for() -> None:

@@ -256,10 +256,16 @@ def test_without_a_working_wandb_the_run_is_whole(
     assert "the stage evaluate could not be logged to wandb (No space left on device)" in " ".join(told.split())
 
 
-def test_without_wandb_installed_the_run_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_wandb_installed_the_run_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
     launch(tmp_path / "run", *POINTS, "logger=wandb", "stages=[train,fit]")
     assert (tmp_path / "run" / "fit" / "manifest.json").exists()
+    assert "the stage fit could not be logged to wandb (import of wandb halted" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    assert not (tmp_path / "run" / "logs" / "wandb").exists()
 
 
 def test_a_training_survives_the_loss_of_its_logger(
@@ -272,11 +278,13 @@ def test_a_training_survives_the_loss_of_its_logger(
     assert told.count("the training could not be logged") == 1
 
 
-def test_where_logs_should_lie_may_be_a_file(tmp_path: Path) -> None:
+def test_where_logs_should_lie_may_be_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "logs").write_text("in the way")
     launch(tmp_path / "run", *POINTS, "logger=wandb", "stages=[train]")
     assert (tmp_path / "run" / "train" / "manifest.json").exists()
+    assert "the stage train could not be logged to wandb" in " ".join(capsys.readouterr().out.split())
+    assert (tmp_path / "run" / "logs").read_text() == "in the way"
 
 
 def test_online_without_an_account_is_offline_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -115,8 +115,12 @@ def test_killed_between_its_last_shard_and_its_manifest_it_ends_the_same(
 
 
 def test_without_a_propagator_nothing_is_left(tmp_path: Path) -> None:
-    launch(tmp_path, *POINTS, "stages=[train,fit,sample,propagate]")
-    assert not (tmp_path / "propagate").exists()
+    """And with one, in the same places, there is."""
+    propagated = [*POINTS, "stages=[train,fit,sample,propagate]"]
+    launch(tmp_path, *propagated)
+    assert not (tmp_path / "propagate").exists() and not (tmp_path / "store" / "propagate").exists()
+    launch(tmp_path, *propagated, "propagator=trajectory")
+    assert (tmp_path / "propagate").is_dir() and (tmp_path / "store" / "propagate").is_dir()
 
 
 @pytest.mark.parametrize(

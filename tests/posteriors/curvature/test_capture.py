@@ -161,9 +161,16 @@ def test_the_layers_of_one_posterior_in_any_batches_give_the_same_sums():
 
 
 def test_real_images_go_through():
+    """What is watched is what the layers compute: outputs from inputs by the layer itself, and the prediction alike."""
     model, _ = case("unet")
     images, classes = image_data().batch([0, 1, 2])
-    check_layers(model, choose_layers(model.network, "all")[0], images.double(), torch.rand(3), classes)
+    names, x, t_B = choose_layers(model.network, "all")[0], images.double(), torch.rand(3)
+    check_layers(model, names, x, t_B, classes)
+    prediction, inputs, outputs = layer_features(model, names, x, t_B, classes)
+    with torch.no_grad():
+        assert torch.equal(prediction, model(x, t_B, classes))
+        for name in names:
+            assert relative_error(outputs[name], model.network.get_submodule(name)(inputs[name])) < 1e-12
 
 
 def test_residuals_reach_the_head_through_a_rearrangement():

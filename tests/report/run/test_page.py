@@ -5,7 +5,6 @@ import pytest
 
 from genuq.report import write_report
 from genuq.report.drawing.heat import HeatScale, overlay
-from genuq.report.run import writing
 from support.browsing import HOSTILE, asked_for, find, opened, prefer, scroll_width
 
 pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
@@ -40,8 +39,7 @@ def rich_page(browser, rich_report):
 
 
 @pytest.fixture
-def points_page(browser, point_run, tmp_path, monkeypatch):
-    monkeypatch.setattr(writing, "figures", lambda results, samples: {})
+def points_page(browser, point_run, tmp_path):
     yield opened(browser, write_report(tmp_path, *point_run))
     assert browser.get_log("browser") == []
 
@@ -299,8 +297,7 @@ def test_points_are_shown_in_the_plane(points_page, run):
     assert find(points_page, "#detail")[0].get_property("open")
 
 
-def test_hostile_names_are_shown_and_do_nothing(browser, run, tmp_path, monkeypatch):
-    monkeypatch.setattr(writing, "figures", lambda results, samples: {})
+def test_hostile_names_are_shown_and_do_nothing(browser, run, tmp_path):
     results, images, draws = run
     results["scores"] = results["scores"][:1]
     results["scores"][0]["label"] = HOSTILE
