@@ -11,28 +11,7 @@ from torch import Tensor, nn
 import genuq
 from genuq.errors import ConfigurationError
 from genuq.extractors import FromCallable
-
-
-class TheirNetwork(nn.Module):
-    """Somebody else's: keyword arguments, integer timesteps, channels last, two outputs, a head of another name."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embed_label = nn.Embedding(4, 8)  # three classes and the null class
-        self.encoder = nn.Conv2d(1, 8, 3, padding=1)
-        self.decoder = nn.ModuleDict({"norm": nn.GroupNorm(2, 8), "to_pixels": nn.Conv2d(8, 1, 3, padding=1)})
-        self.unused_by_the_sampler = nn.Linear(8, 2)
-
-    def forward(self, *, sample: Tensor, timestep: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        condition = self.embed_label(labels) + (timestep / 1000)[:, None]
-        hidden = self.encoder(sample.movedim(-1, 1)) + condition[:, :, None, None]
-        hidden = self.decoder["norm"](torch.tanh(hidden))
-        velocity = self.decoder["to_pixels"](hidden).movedim(1, -1)
-        return {"velocity": velocity, "other": self.unused_by_the_sampler(hidden.mean((2, 3)))}
-
-
-def their_call(network: nn.Module, x: Tensor, t: Tensor, y: Tensor | None) -> Tensor:
-    return network(sample=x.movedim(1, -1), timestep=1000 * t, labels=y)["velocity"].movedim(-1, 1)
+from support.their_network import TheirNetwork, their_call
 
 
 @pytest.fixture
@@ -63,29 +42,6 @@ def test_ten_lines_on_a_network_that_genuq_has_never_seen(network: TheirNetwork,
     assert result.score.shape == (12,) and bool(result.score.isfinite().all()) and result.score.std() > 0
     assert set(fitted.chosen.how) >= {"observation_noise", "prior_precision", "temperature"}
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
-
-
-def test_the_score_is_the_entropy_of_the_regenerations(network: TheirNetwork, training_images: Tensor) -> None:
-    """Put together by hand from the parts: weights set, samples drawn, scipy's entropy taken."""
-    from scipy.stats import multivariate_normal
-
-    model = genuq.GenerativeModel(network, (1, 8, 8), num_classes=3, call=their_call, head="decoder.to_pixels")
-    posterior = genuq.fit(model, training_images, images=64, held_out=32).posterior
-    sampler, likelihood = genuq.Sampler(steps=2), genuq.PixelLikelihood((1, 8, 8), observation_variance=0.01)
-    result = genuq.generative_uncertainty(model, posterior, likelihood, sampler, [5, 2], draws=3, seed=7)
-    layer, versions = network.decoder["to_pixels"], [genuq.sample(model, sampler, [5, 2])]
-    for m in range(3):
-        kept = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
-        layer.load_state_dict(posterior.draw(m, 7))
-        versions.append(genuq.sample(model, sampler, [5, 2]))
-        layer.load_state_dict(kept)
-    pixels_NMD = (torch.stack(versions, dim=1).flatten(2).double() + 1) / 2
-    variance_ND = pixels_NMD.var(dim=1, correction=0) + 0.01
-    expected = [multivariate_normal(cov=torch.diag(v).numpy()).entropy() for v in variance_ND]
-    order = result.score.argsort().tolist()
-    assert order == torch.tensor(expected).argsort().tolist()
-    offset = result.score - torch.tensor(expected)
-    assert torch.allclose(offset, offset.mean().expand(2), atol=1e-5)
 
 
 def test_a_diffusers_unet_through_the_call_adapter(training_images: Tensor) -> None:

@@ -16,14 +16,8 @@ TESTS = Path(__file__).parent
 OF_THE_REPOSITORY = {"test_import_order.py", "test_mirror.py"}
 UNTESTED = """
 analysis/bins.py
-analysis/filtering.py
-analysis/independence.py
-analysis/inputs.py
-analysis/intervals.py
 analysis/numbers.py
-analysis/ranks.py
 analysis/summary.py
-bench/cases.py
 cli/bench.py
 cli/console.py
 cli/dashboard.py
@@ -37,23 +31,14 @@ config/job.py
 config/plugins.py
 config/schemas.py
 data/cifar.py
-data/registry.py
-display.py
 extractors/__init__.py
 extractors/encoders.py
 extractors/judge.py
 extractors/lite0.py
 extractors/registry.py
-likelihoods/draws.py
 likelihoods/points.py
 machine.py
 metrics/__init__.py
-metrics/checks.py
-models/checkpoints.py
-networks/mlp.py
-networks/unet.py
-parallel/collectives.py
-parallel/hardware.py
 parallel/workers.py
 pipeline/masks.py
 pipeline/objective.py
@@ -74,15 +59,8 @@ planning/counting.py
 planning/footprint.py
 planning/history.py
 planning/planned.py
-posteriors/control.py
-posteriors/curvature/layer_geometry.py
 posteriors/curvature/layers.py
-posteriors/dataless.py
-posteriors/low_rank.py
-propagators/__init__.py
-propagators/derivatives.py
 propagators/network.py
-propagators/propagator.py
 report/drawing/canvas.py
 report/drawing/document.py
 report/drawing/style.py
@@ -92,7 +70,6 @@ report/study/latex.py
 report/study/score_table.py
 report/study/verdict.py
 report/study/words.py
-scores/generative.py
 studies/collect.py
 studies/dashboard_content.py
 studies/grid.py
@@ -100,7 +77,6 @@ studies/tables.py
 tracking/numbers.py
 tracking/wandb_content.py
 tracking/wandb_names.py
-training/trainer.py
 """
 
 

@@ -228,4 +228,4 @@ def test_the_page_is_plain_json_without_nan(sweep: Path):
     page = render(build_study(sweep, "mix") | {"page_command": ""})
     text = page[page.index('id="data">') + 10 :]
     data = json.loads(text[: text.index("</script>")], parse_constant=lambda name: pytest.fail(name))
-    assert len(data["runs"]) == 2
+    assert len(data["runs"]) == 3

@@ -12,9 +12,11 @@ import torch
 from PIL import Image
 
 from genuq.errors import DataError
+from genuq.files import plain
 from genuq.report import write_report
 from genuq.report.drawing import document
 from genuq.report.run import page, writing
+from genuq.report.run.application import checked_examples
 from support.made_run import make_images
 from support.rich_run import make_examples, make_maps, make_rich
 
@@ -241,7 +243,8 @@ def test_a_page_of_512_samples_stays_within_two_megabytes():
     results, bad, classes = make_rich(512, 5)
     images, draws = make_images(bad, classes, 5)
     maps = make_maps(images, bad)
-    text = page.render_page(results, writing.checked(results, images, draws, maps), make_examples(images, maps))
+    samples, examples = writing.checked(results, images, draws, maps), checked_examples(make_examples(images, maps))
+    text = page.render_page(plain(results), samples, examples)
     assert len(results["scores"]) == 19 and len(text.encode()) < 2_000_000
 
 
