@@ -118,7 +118,7 @@ def test_what_is_no_part_is_refused(path: str, tmp_path: Path, monkeypatch: pyte
 
 def test_a_class_path_must_answer_to_the_interface_of_its_group() -> None:
     for group, path in (("posterior", "OneLayer"), ("network", "Narrow"), ("solver", "OtherFlow"), ("score", "SHIFT")):
-        with pytest.raises(ConfigurationError, match=rf"{group}\._target_ = 'my_lab_parts\.{path}' is "):
+        with pytest.raises(ConfigurationError, match=rf"{group}\._target_ = 'support\.my_lab_parts\.{path}' is "):
             plugged(f"support.my_lab_parts.{path}", group, f"{group}._target_")
     with pytest.raises(ConfigurationError, match=r"no parts called 'postrior'\. Did you mean 'posterior'"):
         register_of("postrior")
