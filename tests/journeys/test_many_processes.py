@@ -58,8 +58,8 @@ def same_results(one: Run, two: Run) -> None:
     left, right = (files.read_tensors(run.path("fit") / "posterior.safetensors")[0] for run in (one, two))
     for name, value in left.items():
         assert float((right[name].double() - value.double()).abs().max()) <= 1e-9 * float(value.double().abs().max())
-    for read in (read_samples, propagated, read_embeddings):
-        left, right = read(one), read(two)
+    for stage, read in (("sample", read_samples), ("propagate", propagated), ("embed", read_embeddings)):
+        left, right = read(one.path(stage)), read(two.path(stage))
         assert left.keys() == right.keys() and ("index" not in left or torch.equal(left["index"], right["index"]))
         for name, value in left.items():
             torch.testing.assert_close(right[name], value, rtol=1e-5, atol=1e-5)

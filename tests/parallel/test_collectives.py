@@ -9,20 +9,26 @@ from pathlib import Path
 
 import pytest
 
-from genuq.parallel.collectives import Share, agree, is_first_process, totals
+from genuq.parallel import collectives
+from genuq.parallel.collectives import agree, is_first_process, totals
 from support.programs import environment
 
 
 @pytest.mark.parametrize(("total", "processes"), [(10, 1), (10, 3), (2, 4), (0, 2)])
-def test_shares_are_all_numbers_once(total, processes):
-    shares = [list(Share(total, rank, processes)) for rank in range(processes)]
+def test_shares_are_all_numbers_once(monkeypatch, total, processes):
+    shares = [share_of(monkeypatch, rank, processes, total) for rank in range(processes)]
     assert sorted(number for share in shares for number in share) == list(range(total))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-def test_what_is_done_is_left_out_of_the_share_that_did_it():
-    whole, rest = Share(11, 1, 3), Share(11, 1, 3, done=2)
-    assert list(whole) == [1, 4, 7, 10] and list(rest) == [7, 10] and len(rest) == 2
+def test_what_is_done_is_left_out_of_the_share_that_did_it(monkeypatch):
+    assert share_of(monkeypatch, 1, 3, 11) == [1, 4, 7, 10]
+    assert share_of(monkeypatch, 1, 3, 11, done=2) == [7, 10]
+
+
+def share_of(monkeypatch, rank, processes, total, done=0):
+    monkeypatch.setattr(collectives, "rank_and_count", lambda: (rank, processes))
+    return list(collectives.share(total, done))
 
 
 def test_a_process_alone_is_the_first_and_agrees_with_itself():

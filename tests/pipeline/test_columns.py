@@ -12,6 +12,7 @@ from genuq.errors import ConfigurationError
 from genuq.models import sample
 from genuq.pipeline import preflight
 from genuq.pipeline.columns import watchers
+from genuq.pipeline.configured import build_sampler, open_model
 from genuq.pipeline.run import Run
 from genuq.scores import SCORES, watch
 from support.small_runs import IMAGES, POINTS, composed, copied, launch, run_of
@@ -42,13 +43,15 @@ def table(folder: Path) -> dict[str, dict]:
 
 def test_columns_are_the_librarys_scores_of_the_samples_that_the_run_shows(beside: Path) -> None:
     run = run_of(beside, *POINTS, *BESIDE)
-    found = watch(run.model, run.sampler, range(40), {name: watchers(run)[name] for name in BASELINES})
+    found = watch(open_model(run), build_sampler(run), range(40), {name: watchers(run)[name] for name in BASELINES})
     columns, _ = files.read_tensors(beside / "score" / "scores.safetensors")
     for name in BASELINES:
         assert columns[name].dtype == torch.float64
         torch.testing.assert_close(columns[name], found.scores[name], rtol=1e-4, atol=1e-5)
     shards = [files.read_tensors(path)[0] for path in sorted((beside / "sample").glob("shard-*"))]
-    assert torch.equal(torch.cat([shard["image"] for shard in shards]), sample(run.model, run.sampler, range(40)))
+    assert torch.equal(
+        torch.cat([shard["image"] for shard in shards]), sample(open_model(run), build_sampler(run), range(40))
+    )
 
 
 def test_costs_are_those_counted(beside: Path) -> None:

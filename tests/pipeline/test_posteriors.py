@@ -8,6 +8,7 @@ import torch
 
 from genuq import files, posteriors
 from genuq.errors import ConfigurationError
+from genuq.pipeline.configured import open_model
 from genuq.pipeline.execute import preflight  # registers the stages
 from genuq.pipeline.run import Run
 from genuq.pipeline.stages.sample import read_samples
@@ -38,13 +39,13 @@ def test_every_posterior_is_fitted_and_drawn_from(kind: str, points_run: Path, t
     overrides = [*POINTS, f"posterior={kind}", *SMALL, *OPTIONS.get(kind, []), "posterior.draws=2"]
     launch(tmp_path, *overrides, "stages=[train,fit,sample]")
     run = run_of(tmp_path, *overrides)
-    samples = read_samples(run)
+    samples = read_samples(run.path("sample"))
     assert samples["draws"].shape[:2] == (40, 2)
     moved = (samples["draws"] - samples["image"][:, None]).abs().amax()
     notes = files.read_json(tmp_path / "fit" / "manifest.json")["notes"]["posteriors"]["draws"]
     size = notes["scale"]["relative_perturbation"]
     assert notes["kind"] == kind and (moved > 0) == (size > 0) == (kind != "map")
-    loaded = posteriors.load(tmp_path / "fit" / "posterior.safetensors", run.model)
+    loaded = posteriors.load(tmp_path / "fit" / "posterior.safetensors", open_model(run))
     assert loaded.kind == kind and loaded.relative_perturbation() == pytest.approx(size)
 
 
@@ -77,7 +78,8 @@ def test_the_scale_says_by_which_criterion(side_by_side: Path) -> None:
 def test_matched_noise_moves_every_tensor_as_much(side_by_side: Path) -> None:
     run = run_of(side_by_side, *POINTS, *BESIDE)
     lent, noise = (
-        posteriors.load(side_by_side / "fit" / f"{name}.safetensors", run.model) for name in ("all_layers", "noise")
+        posteriors.load(side_by_side / "fit" / f"{name}.safetensors", open_model(run))
+        for name in ("all_layers", "noise")
     )
     wanted, found = lent.squared_deviations(), noise.squared_deviations()
     assert wanted.keys() == found.keys()
@@ -94,8 +96,8 @@ def test_network_noise_takes_the_size_of_a_posterior_over_the_head(points_run: P
     overrides += ["beside.noise.match=posterior", "stages=[train,fit,sample]"]
     launch(tmp_path, *overrides)
     run = run_of(tmp_path, *overrides)
-    head = posteriors.load(tmp_path / "fit" / "posterior.safetensors", run.model)
-    noise = posteriors.load(tmp_path / "fit" / "noise.safetensors", run.model)
+    head = posteriors.load(tmp_path / "fit" / "posterior.safetensors", open_model(run))
+    noise = posteriors.load(tmp_path / "fit" / "noise.safetensors", open_model(run))
     assert noise.squared_deviations().keys() == {"head.weight", "head.bias"}
     assert noise.squared_deviations()["head.weight"] == pytest.approx(head.squared_deviations()["weight"], rel=1e-6)
 

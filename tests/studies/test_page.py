@@ -87,7 +87,7 @@ def test_the_page_has_every_run_with_its_choices_numbers_and_curves(sweep: Path)
 def test_images_are_those_of_the_run_as_a_person_sees_them(images_run: Path, image_root: Path):
     run = run_of(images_run, *IMAGES, f"data.root={image_root}")
     (entry,) = build_study(run.store, run.study).runs
-    np.testing.assert_array_equal(entry.images, to_bytes(read_samples(run)["image"]).numpy())
+    np.testing.assert_array_equal(entry.images, to_bytes(read_samples(run.path("sample"))["image"]).numpy())
     assert entry.images.dtype == np.uint8 and entry.values == []
 
 
@@ -102,7 +102,7 @@ def test_at_most_so_many_samples_spread_over_realism(images_run: Path, image_roo
     ranking = np.argsort(realism, kind="stable")
     rows = sorted(ranking[[0, 6, 12, 17, 23]])
     assert entry.samples.rows == [table["rows"][row] for row in rows]
-    np.testing.assert_array_equal(entry.images, to_bytes(read_samples(run)["image"]).numpy()[rows])
+    np.testing.assert_array_equal(entry.images, to_bytes(read_samples(run.path("sample"))["image"]).numpy()[rows])
     assert "at most 5 samples" in " ".join(render(made).split())
 
 

@@ -21,7 +21,6 @@ from genuq.applications.cuts import (
 from genuq.applications.filtering import Filter, filter_outcome
 from genuq.applications.finished_run import FinishedRun, Made
 from genuq.applications.guide import Guidance, Guided, guidance_outcome, guide, plain_sampler
-from genuq.applications.jury import Jury
 from genuq.applications.outcome import Comparison, Judge, Judgement, Outcome, Replicates
 from genuq.applications.rectify import (
     Attempts,
@@ -39,6 +38,7 @@ from genuq.applications.rectify import (
 )
 from genuq.applications.regions import uncertain_region
 from genuq.applications.register import APPLICATIONS, ApplicationPart
+from genuq.applications.witness_panel import WitnessPanel
 from genuq.applications.witnesses import Calibration, Space, Witness, asked, calibrated_rise, fit_witness
 
 __all__ = [
@@ -59,7 +59,6 @@ __all__ = [
     "Held",
     "Judge",
     "Judgement",
-    "Jury",
     "Made",
     "Outcome",
     "Rectification",
@@ -67,6 +66,7 @@ __all__ = [
     "Space",
     "Statements",
     "Witness",
+    "WitnessPanel",
     "asked",
     "attempt",
     "augment",

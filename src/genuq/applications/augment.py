@@ -173,7 +173,7 @@ class AugmentSettings(Augmentation):
     propagator: str = "trajectory"
 
 
-@APPLICATIONS.add(name="augment", label="Augment", settings=AugmentSettings, control=CONTROL)
+@APPLICATIONS.add(name="augment", label="Augment", settings=AugmentSettings, control=CONTROL, resamples=())
 def run_augment(known: FinishedRun, how: AugmentSettings) -> Made:
     """Further samples near one, from states drawn around its own at a cut.
 

@@ -87,7 +87,9 @@ def check_best_of_n(how: BestOfN, planned: PlannedRun) -> None:
     candidate_groups(planned.count, how.n, planned.sampler.classes_of(planned.model, range(planned.count)))
 
 
-@APPLICATIONS.add(name="best_of_n", label="Best of n", settings=BestOfN, control=CONTROL, check=check_best_of_n)
+@APPLICATIONS.add(
+    name="best_of_n", label="Best of n", settings=BestOfN, control=CONTROL, check=check_best_of_n, resamples=()
+)
 def run_best_of_n(known: FinishedRun, how: BestOfN) -> Made:
     """Of n samples for one condition show the one that the score trusts most.
 

@@ -232,7 +232,9 @@ class GuideSettings(Guidance):
     samples: int = 64
 
 
-@APPLICATIONS.add(name="guide", label="Guide", settings=GuideSettings, control=CONTROL, needs_images=True)
+@APPLICATIONS.add(
+    name="guide", label="Guide", settings=GuideSettings, control=CONTROL, needs_images=True, resamples=("half_samples",)
+)
 def run_guide(known: FinishedRun, how: GuideSettings) -> Made:
     """Move the pixels whose predicted noise is uncertain while sampling.
 

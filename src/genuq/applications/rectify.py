@@ -246,9 +246,9 @@ def statements(attempts: Attempts, spaces: Sequence[Space], classes: Tensor) -> 
     return Statements(*(asked(spaces, each, classes) for each in images))
 
 
-def witness_evidence(said: Statements, rise: float) -> Evidence:
+def witness_evidence(answers: Statements, rise: float) -> Evidence:
     """By how much the log-odds rise to the witness that sees the least rise."""
-    ours, control = ((side - said.before[..., None]).amin(0) for side in (said.ours, said.control))
+    ours, control = ((side - answers.before[..., None]).amin(0) for side in (answers.ours, answers.control))
     return Evidence(ours, control, rise)
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
 from genuq.applications.finished_run import EXAMPLES, FinishedRun, Made
-from genuq.applications.jury import Jury, Verdict, jury_of
 from genuq.applications.rectify import (
     CONTROL,
     Attempts,
@@ -22,6 +21,7 @@ from genuq.applications.rectify import (
     score_evidence,
 )
 from genuq.applications.register import APPLICATIONS
+from genuq.applications.witness_panel import Verdict, WitnessPanel, witness_panel
 from genuq.errors import ConfigurationError
 
 
@@ -53,49 +53,60 @@ class RectifySettings(Rectification):
             raise ConfigurationError(f"application.failed = {self.failed}; it must lie in (0, 1].")
 
     @property
+    def as_read(self) -> RectifySettings:
+        """The same rule, with the defaults in place of what it does not read."""
+        unread = [] if self.scores else ["margin"]
+        unread += [] if self.asks else ["rise"]
+        unread += [] if self.asks and self.rise is None else ["sure"]
+        unread += [] if self.asks_witnesses else ["witnesses", "witness_images"]
+        return replace(self, **{part.name: part.default for part in fields(self) if part.name in unread})
+
+    @property
     def asks_witnesses(self) -> bool:
         return self.failed_by == "witnesses" or self.asks
 
 
-@APPLICATIONS.add(name="rectify", label="Rectify", settings=RectifySettings, control=CONTROL, needs_images=True)
+@APPLICATIONS.add(
+    name="rectify", label="Rectify", settings=RectifySettings, control=CONTROL, needs_images=True, resamples=()
+)
 def run_rectify(known: FinishedRun, how: RectifySettings) -> Made:
     """Mend failed samples where they are uncertain, and keep an attempt only if it is surely better.
 
     Examples: failed samples, the best attempt at each, and the control's best; the accepted ones first.
     """
     likelihood, posterior, propagator = known.likelihood, known.posterior, known.propagator(how.propagator)
-    jury = None
+    panel = None
     if how.asks_witnesses:
         assert known.classes is not None
-        jury = jury_of(known, asdict(how), known.classes)
-    failed = failed_samples(known, how, jury)
+        panel = witness_panel(known, asdict(how), known.classes)
+    failed = failed_samples(known, how, panel)
 
     def make(indices: list[int]) -> Attempts:
         given = (known.model, posterior, likelihood, known.sampler, indices, how)
         return attempt(*given, known.draws, propagator, known.seed)
 
     made = known.in_batches(failed, Attempts, make)
-    verdict = jury.verdict(made) if jury and how.asks else None
+    verdict = panel.verdict(made) if panel and how.asks else None
     evidence = [verdict.evidence] if verdict else []
     if how.scores:
         evidence.append(score_evidence(made, likelihood, known.functional, how.margin))
     decisions = decide(evidence)
     outcome = rectification_outcome(made, decisions, known.judge, known.classes_at(made.index), known.replicates)
-    facts, notes = facts_of(jury, verdict)
+    facts, notes = facts_of(panel, verdict)
     outcome = replace(outcome, settings={**outcome.settings, **facts}, notes=[*outcome.notes, *notes])
     return outcome, examples_of(known, made, decisions)
 
 
-def failed_samples(known: FinishedRun, how: RectifySettings, jury: Jury | None) -> list[int]:
+def failed_samples(known: FinishedRun, how: RectifySettings, panel: WitnessPanel | None) -> list[int]:
     """Those that the witnesses, or the score, doubt most."""
-    doubt = jury.doubt if jury and how.failed_by == "witnesses" else known.score
+    doubt = panel.doubt if panel and how.failed_by == "witnesses" else known.score
     count = max(1, round(how.failed * len(doubt)))
     return doubt.argsort(descending=True, stable=True)[:count].tolist()
 
 
-def facts_of(jury: Jury | None, verdict: Verdict | None) -> tuple[dict[str, object], list[str]]:
+def facts_of(panel: WitnessPanel | None, verdict: Verdict | None) -> tuple[dict[str, object], list[str]]:
     """What the witnesses are and found, for the report, and what a reader must know."""
-    facts = jury.facts if jury else {}
+    facts = panel.facts if panel else {}
     return (facts | verdict.facts, verdict.notes) if verdict else (facts, [])
 
 

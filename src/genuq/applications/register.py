@@ -22,12 +22,14 @@ class ApplicationPart(Part):
         settings: a dataclass whose fields are the application's options; it refuses values that cannot work.
         control: what it is compared with, in words.
         check: called with (settings, a `PlannedRun`) before any long work; refuses what cannot work.
+        resamples: which of the curves' settings it reads of a `FinishedRun`: `half_samples`, `random_repeats`.
     """
 
     group: str = "application"
     settings: Any
     control: str
     check: Callable[[Any, PlannedRun], None] | None = None
+    resamples: tuple[str, ...] = ("half_samples", "random_repeats")
 
     @property
     def options(self) -> type:

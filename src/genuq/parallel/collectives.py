@@ -1,11 +1,14 @@
-"""The process around a run: memory allocation, threads, and noise from libraries."""
+"""What the processes of one run say to each other: who is first, what all agree on, sums over all, and shares of work.
+
+In a run of one process each of these does nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
-from torch.utils.data import Sampler
+from torch import Tensor
 
 
 def is_first_process() -> bool:
@@ -15,36 +18,66 @@ def is_first_process() -> bool:
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
-def agree(value: Any) -> Any:
-    """The first process's value in all of them; one's own where there is one process."""
+def group() -> Any:
+    """torch's group of connected processes; None where this one is alone."""
     import torch.distributed as processes  # slow to import, and not needed to check a configuration
 
-    if not (processes.is_available() and processes.is_initialized()):
+    return processes if processes.is_available() and processes.is_initialized() else None
+
+
+def rank_and_count() -> tuple[int, int]:
+    """The number of this process, from zero, and how many there are."""
+    processes = group()
+    return (processes.get_rank(), processes.get_world_size()) if processes else (0, 1)
+
+
+def agree(value: Any) -> Any:
+    """The first process's value in all of them; one's own where there is one process."""
+    processes = group()
+    if processes is None:
         return value
     box = [value]
     processes.broadcast_object_list(box, src=0)
     return box[0]
 
 
+def wait_for_all() -> None:
+    """Return when all processes have come to this point."""
+    processes = group()
+    if processes is not None:
+        import torch
+
+        on_gpu = processes.get_backend() == "nccl"
+        processes.barrier(device_ids=[torch.cuda.current_device()] if on_gpu else None)
+
+
 def totals(values: dict[str, float]) -> dict[str, float]:
     """The sums over all processes, of values under the same names."""
-    import torch.distributed as processes
-
-    if not (processes.is_available() and processes.is_initialized()):
+    processes = group()
+    if processes is None:
         return values
     of_all: list[Any] = [None] * processes.get_world_size()
     processes.all_gather_object(of_all, values)
     return {name: sum(one[name] for one in of_all) for name in values}
 
 
-class Share(Sampler):
-    """The numbers of this process's batches that are still to be done: no padding, none twice."""
+def added(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The sums over all processes, of tensors under the same names, on the CPU."""
+    processes = group()
+    if processes is None:
+        return dict(tensors)
+    where = "cuda" if processes.get_backend() == "nccl" else "cpu"
+    total = {name: tensor.detach().to(where, copy=True).contiguous() for name, tensor in tensors.items()}
+    for tensor in total.values():
+        processes.all_reduce(tensor)
+    return {name: tensor.cpu() for name, tensor in total.items()}
 
-    def __init__(self, total: int, rank: int, world_size: int, done: int = 0) -> None:
-        self.numbers = range(total)[rank::world_size][done:]
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.numbers)
+def share(total: int, done: int = 0) -> range:
+    """The numbers, of 0 to `total` - 1, that are this process's and still to be done: none is left out, none twice.
 
-    def __len__(self) -> int:
-        return len(self.numbers)
+    Args:
+        done: how many of its own this process has done already.
+    """
+    rank, count = rank_and_count()
+    return range(total)[rank::count][done:]

@@ -8,8 +8,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError
+from genuq.parallel.hardware import DIVIDING
 
-STRATEGY = "fsdp"
+STRATEGY = DIVIDING
 PRECISIONS = ("32-true", "bf16-mixed", "bf16-true")
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from genuq.identity import neutral
+
+DIVIDING = "fsdp"  # the strategy that divides a network among the processes while it is trained
 
 
 @dataclass(frozen=True)
@@ -17,13 +21,18 @@ class Hardware:
         checkpoint_every: steps between two checkpoints; a killed training resumes at the last.
     """
 
-    accelerator: str = "auto"
-    devices: int = 1
-    strategy: str = "auto"
+    accelerator: str = neutral("auto")
+    devices: int = neutral(1)
+    strategy: str = neutral("auto")
     precision: Any = "32-true"
     gradient_clip: float = 1.0
-    checkpoint_every: int = 100
-    num_nodes: int = 1
+    checkpoint_every: int = neutral(100)
+    num_nodes: int = neutral(1)
+
+    @property
+    def undivided(self) -> Hardware:
+        """The same, with the whole network in every process."""
+        return replace(self, strategy="ddp") if self.strategy == DIVIDING else self
 
     @property
     def several(self) -> bool:

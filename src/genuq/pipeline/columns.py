@@ -10,36 +10,34 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genuq.analysis import ScoredSamples
 from genuq.errors import ConfigurationError
-from genuq.models import GenerativeModel
-from genuq.parts import identity
+from genuq.models import GenerativeModel, Sampler
+from genuq.pipeline.configured import build_sampler, is_image
+from genuq.pipeline.inputs import PartInputs, part_inputs
 from genuq.pipeline.posteriors import is_control
-from genuq.pipeline.run import OWN, Run
+from genuq.pipeline.run import MAIN_POSTERIOR, Run
 from genuq.scores import SCORES, ScorePart, Watcher, watch
-from genuq.store.shards import Shards
 
 WATCHED, SPENT = "score.", "evaluations."  # prefixes of a sample's columns: a score of its trajectory; what was spent
 KINDS = ("score", "baseline", "control", "oracle")  # in the order of the table
-RESAMPLED = ("initial_noise", "weights")  # sources of the controls that sample again
 
 
-def columns_of(run: Run) -> list[str]:
+def score_columns(run: Run) -> list[str]:
     """Names of all columns: the run's own score first, then by kind."""
     score = run.config.score
     pixels = [] if run.config.propagator is None else ["pixel_variance"]
-    names = dict.fromkeys([score.name, *score.also, *pixels, *beside(run), *score.controls, "realism"])
+    names = dict.fromkeys([score.name, *score.also, *pixels, *other_posteriors(run), *score.controls, "realism"])
     return sorted(names, key=lambda name: -1 if name == score.name else KINDS.index(entry_of(run, name).kind))
 
 
-def beside(run: Run) -> list[str]:
+def other_posteriors(run: Run) -> list[str]:
     """Names of the posteriors beside the run's own."""
-    return [name for name in run.posteriors() if name != OWN]
+    return [name for name in run.posteriors() if name != MAIN_POSTERIOR]
 
 
 def entry_of(run: Run, name: str) -> ScorePart:
     """What is known of a column; that of a posterior beside the run's own is the functional of its draws."""
-    if name not in beside(run):
+    if name not in other_posteriors(run):
         return SCORES.get(name)
     own = SCORES.get(functional_of(run))
     label = f"{own.label}: {name.replace('_', ' ').replace('posthoc', 'post-hoc')}"
@@ -48,7 +46,7 @@ def entry_of(run: Run, name: str) -> ScorePart:
 
 def of_source(run: Run, *sources: str) -> dict[str, ScorePart]:
     """The columns that are made from one of these, but for posteriors beside the run's own."""
-    names = [name for name in columns_of(run) if name not in beside(run)]
+    names = [name for name in score_columns(run) if name not in other_posteriors(run)]
     return {name: SCORES.get(name) for name in names if SCORES.get(name).source in sources}
 
 
@@ -57,16 +55,14 @@ def options_of(run: Run, name: str) -> dict[str, Any]:
     return SCORES.get(name).chosen(run.plain("score")["score"])
 
 
-def control_settings(run: Run, *sources: str) -> dict[str, Any]:
-    """The options of the controls of these sources, by the configuration's keys."""
-    parts = of_source(run, *sources)
-    return {parts[name].key_of(key): value for name in parts for key, value in options_of(run, name).items()}
+def score_inputs(run: Run, name: str) -> PartInputs:
+    """A score with its options, as stages declare it."""
+    return part_inputs(SCORES.get(name), options_of(run, name))
 
 
-def foreign(run: Run, *sources: str) -> dict[str, Any]:
-    """What identifies the columns of these sources that are not genuq's own; empty where all are."""
-    parts = {name: part for name, part in of_source(run, *sources).items() if not part.builtin}
-    return {"parts": {name: identity(part) for name, part in parts.items()}} if parts else {}
+def inputs_of_source(run: Run, *sources: str) -> dict[str, PartInputs]:
+    """The columns that are made from one of these sources, as stages declare them."""
+    return {name: score_inputs(run, name) for name in of_source(run, *sources)}
 
 
 def functional_of(run: Run) -> str:
@@ -83,7 +79,7 @@ def check_columns(run: Run) -> None:
     ):
         for name in names:
             known = SCORES.get(name, key)
-            if known.needs_images and not run.is_image:
+            if known.needs_images and not is_image(run):
                 raise ConfigurationError(f"{key}: '{name}' needs images; remove it for points.")
             if known.source == "propagation" and run.config.propagator is None:
                 raise ConfigurationError(
@@ -94,27 +90,40 @@ def check_columns(run: Run) -> None:
 
 def check_watchers(run: Run, model: GenerativeModel) -> None:
     """Raise ConfigurationError for options with which a baseline cannot watch this sampler."""
-    for build in watchers(run).values():
-        build(model, run.sampler, [0])
+    for build in watchers(watched_inputs(run)).values():
+        build(model, build_sampler(run), [0])
 
 
-def watched_settings(run: Run) -> dict[str, dict[str, Any]]:
+def watched_inputs(run: Run) -> dict[str, PartInputs]:
     """The baselines that watch the sampler, with their options."""
-    return {name: options_of(run, name) for name in of_source(run, "trajectory")}
+    return inputs_of_source(run, "trajectory")
 
 
-def watchers(run: Run) -> dict[str, Callable[..., Watcher]]:
-    return {name: partial(SCORES.get(name).make, **options) for name, options in watched_settings(run).items()}
+def watchers(baselines: Mapping[str, PartInputs]) -> dict[str, Callable[..., Watcher]]:
+    """What watches the sampler, by name."""
+    return {name: partial(SCORES.get(name).make, **part.options) for name, part in baselines.items()}
 
 
-def watched(run: Run, indices: Sequence[int], progress: Callable[[int], None]) -> dict[str, Tensor]:
-    """The unperturbed samples as `image`, with the columns of what watched them and of what it cost."""
-    found = watch(run.model, run.sampler, indices, watchers(run), progress)
-    scores = {f"{WATCHED}{name}": values for name, values in found.scores.items()}
-    return {"image": found.samples, **scores, **spent(found.evaluations, len(indices))}
+def watched(
+    model: GenerativeModel,
+    sampler: Sampler,
+    indices: Sequence[int],
+    baselines: Mapping[str, PartInputs],
+    progress: Callable[[int], None],
+) -> dict[str, Tensor]:
+    """The unperturbed samples as `image`, with the columns of what watched them and of what it cost.
+
+    Args:
+        indices: of the samples.
+        baselines: that watch.
+        progress: called with the passes done.
+    """
+    record = watch(model, sampler, indices, watchers(baselines), progress)
+    scores = {f"{WATCHED}{name}": values for name, values in record.scores.items()}
+    return {"image": record.samples, **scores, **evaluation_counts(record.evaluations, len(indices))}
 
 
-def spent(evaluations: Mapping[str, float], samples: int) -> dict[str, Tensor]:
+def evaluation_counts(evaluations: Mapping[str, float], samples: int) -> dict[str, Tensor]:
     """Measured evaluations of one sample as columns (N,)."""
     return {f"{SPENT}{name}": torch.full((samples,), value, dtype=torch.float64) for name, value in evaluations.items()}
 
@@ -124,19 +133,18 @@ def is_version(name: str) -> bool:
     return name not in ("index", "class") and not name.startswith((WATCHED, SPENT))
 
 
-def cost(run: Run, name: str, samples: Mapping[str, Tensor]) -> float:
-    """Network evaluations of one sample that a score took beside those of sampling, as counted."""
-    source = entry_of(run, name).source
-    if source == "propagation":
-        return float(Shards(run.path("propagate")).read("evaluations").mean())
-    column = samples.get(f"{SPENT}{OWN if source == 'draws' and name not in beside(run) else name}")
+def draws_scored(run: Run, name: str) -> str:
+    """The set of draws that a column is of: a score of draws is of the main posterior's, all others of their own."""
+    is_main = entry_of(run, name).source == "draws" and name not in other_posteriors(run)
+    return MAIN_POSTERIOR if is_main else name
+
+
+def cost(charged_to: str, samples: Mapping[str, Tensor]) -> float:
+    """Network evaluations of one sample that a score took beside those of sampling, as counted.
+
+    Args:
+        charged_to: what they were counted under.
+        samples: of the sample stage.
+    """
+    column = samples.get(f"{SPENT}{charged_to}")
     return 0.0 if column is None else float(column.mean())
-
-
-def scored_samples(run: Run, columns: Mapping[str, Tensor], samples: Mapping[str, Tensor]) -> dict[str, ScoredSamples]:
-    """The columns with what a reader needs to know of them, the run's own score first."""
-    entries = {name: entry_of(run, name) for name in columns_of(run)}
-    return {
-        name: ScoredSamples(columns[name], known.label, known.kind, cost(run, name, samples))
-        for name, known in entries.items()
-    }

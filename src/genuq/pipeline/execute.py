@@ -65,18 +65,21 @@ def execute(
         first = collectives.is_first_process()
         if first:
             write_record(run.store, record_of(run))
-        for name, stage in STAGES.items():
-            if name in config.stages and stage.applies(run):
-                (stage.execute if first else stage.work_along)(run, display)
+        for name in asked(run):
+            STAGES[name].execute(run, display)
         if first:
             conclude(run)
     return run
+
+
+def asked(run: Run) -> list[str]:
+    """The stages that make something in this run, in their order."""
+    return [name for name, stage in STAGES.items() if name in run.config.stages and stage.applies(run)]
 
 
 def conclude(run: Run) -> None:
     """Leave the run's record in the store, and the stamp of a sweep's job."""
     write_record(run.store, record_of(run))
     if run.job.sweep is not None:
-        asked = [name for name, stage in STAGES.items() if name in run.config.stages and stage.applies(run)]
         path = finished.stamp_path(run.store, run.job.sweep, run.job.overrides, run.job.options)
-        finished.write_stamp(path, run.store, {run.folder / name: run.path(name) for name in asked}, run.read)
+        finished.write_stamp(path, run.store, {run.folder / name: run.path(name) for name in asked(run)}, run.read)

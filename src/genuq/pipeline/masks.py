@@ -11,6 +11,7 @@ from torchvision.transforms import functional as transforms
 
 from genuq.data.folder import opened_image
 from genuq.errors import ConfigurationError, DataError
+from genuq.pipeline.configured import architecture_of, is_image, training_set
 from genuq.pipeline.run import Run
 
 KEY = "propagator.mask"
@@ -19,29 +20,41 @@ KEY = "propagator.mask"
 def score_mask(run: Run) -> Tensor | None:
     """bool (1, h, w) on the latents, or None where all count.
 
-    A mask of the images' size counts a latent where any of its pixels is at least half white.
-
     Raises:
         ConfigurationError: no images, no such file, another size, or nothing selected.
     """
-    given = run.config.propagator.mask
-    if given is None:
+    path = run.config.propagator.mask
+    if path is None:
         return None
-    if not run.is_image:
-        raise ConfigurationError(f"{KEY} = '{given}' needs images, not {run.training_set.name}; set it to null.")
-    white_1HW, latent, image = _white(given), run.architecture.latent_shape[-2:], run.architecture.shape[-2:]
+    if not is_image(run):
+        raise ConfigurationError(f"{KEY} = '{path}' needs images, not {training_set(run).name}; set it to null.")
+    model = architecture_of(run)
+    return mask_of(path, tuple(model.latent_shape), tuple(model.shape))
+
+
+def mask_of(path: str | Path, latent_shape: tuple[int, ...], image_shape: tuple[int, ...]) -> Tensor:
+    """bool (1, h, w) on the latents. A mask of the images' size counts a latent where any pixel is at least half white.
+
+    Args:
+        path: image file, white where a pixel counts.
+        latent_shape, image_shape: (C, H, W), one of whose sizes the file has.
+
+    Raises:
+        ConfigurationError: no such file, another size, or nothing selected.
+    """
+    white_1HW, latent, image = _white(path), latent_shape[-2:], image_shape[-2:]
     if tuple(white_1HW.shape[-2:]) not in (latent, image):
-        sizes = " or ".join(f"{w} x {h}" for h, w in dict.fromkeys((tuple(image), tuple(latent))))
+        sizes = " or ".join(f"{w} x {h}" for h, w in dict.fromkeys((image, latent)))
         raise ConfigurationError(
-            f"{KEY} = '{given}' is {white_1HW.shape[2]} x {white_1HW.shape[1]} pixels; it must be {sizes}."
+            f"{KEY} = '{path}' is {white_1HW.shape[2]} x {white_1HW.shape[1]} pixels; it must be {sizes}."
         )
-    mask_1HW = F.adaptive_max_pool2d(white_1HW, tuple(latent)) >= 0.5
+    mask_1HW = F.adaptive_max_pool2d(white_1HW, latent) >= 0.5
     if not mask_1HW.any():
-        raise ConfigurationError(f"{KEY} = '{given}' selects nothing: paint the pixels that count white.")
+        raise ConfigurationError(f"{KEY} = '{path}' selects nothing: paint the pixels that count white.")
     return mask_1HW
 
 
-def _white(given: str) -> Tensor:
+def _white(given: str | Path) -> Tensor:
     """(1, H, W), 0 black to 1 white."""
     path = Path(given).expanduser()
     if not path.is_file():

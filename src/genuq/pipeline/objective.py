@@ -11,7 +11,7 @@ from genuq.analysis.metrics import CURVES
 from genuq.analysis.numbers import numbers_of
 from genuq.analysis.results import read_evaluation
 from genuq.errors import ArtefactError, ConfigurationError, did_you_mean
-from genuq.pipeline.columns import columns_of
+from genuq.pipeline.columns import score_columns
 from genuq.pipeline.run import Run
 
 MEASURES = ("auroc", "ause", "spearman", "evaluations", *(f"{metric}_gain" for metric in CURVES))  # of a column
@@ -25,7 +25,7 @@ def check_objective(run: Run) -> None:
         return
     if "evaluate" not in run.config.stages:
         raise ConfigurationError(f"objective = '{name}' is a number of the evaluation: add the stage evaluate.")
-    columns = columns_of(run)
+    columns = score_columns(run)
     known = [*OF_ALL_SAMPLES, *(f"{column}/{measure}" for column in columns for measure in MEASURES)]
     if name not in known:
         near = did_you_mean(name, known).split(" Known:")[0]

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from genuq import posteriors
 from genuq.errors import ConfigurationError, did_you_mean
-from genuq.pipeline.run import OWN, Run
+from genuq.models import GenerativeModel
+from genuq.pipeline.run import MAIN_POSTERIOR, Run
 from genuq.posteriors import (
     ChosenScale,
     FitResult,
@@ -18,11 +21,12 @@ from genuq.posteriors import (
     Posterior,
     ScaleOptions,
 )
+from genuq.posteriors.curvature.layers import LayersPosterior
 from genuq.posteriors.fitting.held_out import HeldOutSums
 from genuq.scores import SCORES
 
 FITTED = "posterior.safetensors"
-RESERVED = {OWN, "posterior", "unperturbed", "image", "index", "class", "real"}  # and the scores' names
+RESERVED = {MAIN_POSTERIOR, "posterior", "unperturbed", "image", "index", "class", "real"}  # and the scores' names
 NOISES = (IsotropicNoise.kind, NetworkNoise.kind)  # posteriors that know no data
 OPTIONS = (
     "convention",
@@ -36,7 +40,7 @@ OPTIONS = (
 
 
 def posterior_path(folder: Path, name: str) -> Path:
-    return folder / f"{'posterior' if name == OWN else name}.safetensors"
+    return folder / f"{'posterior' if name == MAIN_POSTERIOR else name}.safetensors"
 
 
 def in_order(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -49,31 +53,41 @@ def of_members(settings: Mapping[str, Any]) -> bool:
     return posteriors.POSTERIORS[settings["name"]].source == "weights"
 
 
-def sized_by_exact(settings: Mapping[str, Any]) -> bool:
+def size_from_exact(settings: Mapping[str, Any]) -> bool:
     """Whether this is isotropic noise on the head whose size is left to the exact posterior."""
-    return settings["name"] == IsotropicNoise.kind and not sized(settings)
+    return settings["name"] == IsotropicNoise.kind and not has_size(settings)
 
 
-def sized(settings: Mapping[str, Any]) -> bool:
+def has_size(settings: Mapping[str, Any]) -> bool:
     """Whether the configuration itself says how large weight noise is."""
     return settings["prior_precision"] is not None or settings["relative_perturbation"] is not None
 
 
-def lender(settings: Mapping[str, Any]) -> str | None:
+def size_source(settings: Mapping[str, Any]) -> str | None:
     """The posterior whose size this one takes; the configuration calls the run's own `posterior`."""
-    return OWN if settings["match"] == "posterior" else settings["match"]
+    return MAIN_POSTERIOR if settings["match"] == "posterior" else settings["match"]
 
 
 def settings_of(run: Run, name: str) -> FitSettings:
-    """The fit of one posterior as the configuration has it."""
+    """The fit of one posterior as the configuration has it, without what its kind does not know."""
     settings = run.posteriors()[name]
+    kind = posteriors.POSTERIORS[settings["name"]]
+    read = ["held_out", "repeats", "batch_size", "time_bins"]
+    read += ["images"] if kind.source == "images" else []
+    read += ["fisher_draws"] if issubclass(kind.resolve(), LayersPosterior) else []
     return FitSettings(
         kind=settings["name"],
         seed=run.config.seed,
         scale=scale_options(settings),
-        options={key: settings[key] for key in OPTIONS if settings[key] is not None},
-        **{key: settings[key] for key in ("images", "held_out", "repeats", "batch_size", "time_bins", "fisher_draws")},
+        options={key: settings[key] for key in own_options(settings["name"]) if settings[key] is not None},
+        **{key: settings[key] for key in read},
     )
+
+
+def own_options(kind: str) -> list[str]:
+    """The keys of the configuration that this kind's constructor takes."""
+    known = posteriors.POSTERIORS[kind].option_names
+    return [key for key in OPTIONS if key in known]
 
 
 def scale_options(settings: Mapping[str, Any]) -> ScaleOptions:
@@ -82,7 +96,7 @@ def scale_options(settings: Mapping[str, Any]) -> ScaleOptions:
 
 def key_of(name: str) -> str:
     """Where the configuration has the posterior called `name`."""
-    return "posterior" if name == OWN else f"beside.{name}"
+    return "posterior" if name == MAIN_POSTERIOR else f"beside.{name}"
 
 
 def check_posteriors(run: Run) -> None:
@@ -94,15 +108,27 @@ def check_posteriors(run: Run) -> None:
     for name, entry in settings.items():
         key = key_of(name)
         posteriors.POSTERIORS.get(entry["name"], f"{key}.name").resolve()
+        check_options(entry, key)
         check_size(settings, name)
         scale_options(entry)
 
 
+def check_options(entry: Mapping[str, Any], key: str) -> None:
+    """Raise ConfigurationError for an option that this kind of posterior does not have."""
+    known = own_options(entry["name"])
+    for option in OPTIONS:
+        if entry[option] is not None and option not in known and not of_members(entry):
+            has = f"it has {', '.join(known)}" if known else "it has none"
+            raise ConfigurationError(
+                f"{key}.{option} = {entry[option]}: '{entry['name']}' has no such option ({has}). Leave it null."
+            )
+
+
 def check_size(settings: Mapping[str, Mapping[str, Any]], name: str) -> None:
-    """Raise ConfigurationError for noise without a size, or with one that its lender cannot give."""
-    entry, key, other = settings[name], key_of(name), lender(settings[name])
+    """Raise ConfigurationError for noise without a size, or with one that the other cannot give."""
+    entry, key, other = settings[name], key_of(name), size_source(settings[name])
     if other is None:
-        if entry["name"] == NetworkNoise.kind and not sized(entry):
+        if entry["name"] == NetworkNoise.kind and not has_size(entry):
             raise ConfigurationError(
                 f"{key}: isotropic noise has no likelihood to choose its size from: set {key}.match, "
                 f"{key}.prior_precision or {key}.relative_perturbation."
@@ -114,10 +140,10 @@ def check_size(settings: Mapping[str, Mapping[str, Any]], name: str) -> None:
             f"{' and '.join(NOISES)} take another's. Leave it null."
         )
     if other not in settings or settings[other]["match"] is not None:
-        lenders = [known for known in settings if known != OWN and settings[known]["match"] is None]
+        sources = [known for known in settings if known != MAIN_POSTERIOR and settings[known]["match"] is None]
         raise ConfigurationError(
             f"{key}.match: '{entry['match']}' is no posterior of this run that could lend its size."
-            + did_you_mean(other, ["posterior", *lenders])
+            + did_you_mean(other, ["posterior", *sources])
         )
     if entry["name"] == IsotropicNoise.kind and posteriors.POSTERIORS[settings[other]["name"]].scope != "head":
         raise ConfigurationError(
@@ -130,15 +156,27 @@ def is_control(settings: Mapping[str, Any]) -> bool:
     return settings["name"] in NOISES
 
 
-def matched(other: Posterior, run: Run, kind: str, source: str) -> FitResult:
-    """Isotropic noise that moves the weights as much as another fitted posterior."""
-    noise = posteriors.isotropic_like(other, run.model.network, kind)
+def take_size(other: Posterior, network: nn.Module, kind: str, source: str) -> FitResult:
+    """Isotropic noise that moves the weights as much as another fitted posterior.
+
+    Args:
+        network: of the model.
+        kind: of the noise.
+        source: what the other is called in reasons.
+    """
+    noise = posteriors.isotropic_like(other, network, kind)
     how = {key: f"that of {source}" for key in ("n_effective", "observation_noise")}
     how |= {"temperature": "one: no likelihood takes part", "prior_precision": f"gives the noise the size of {source}"}
     chosen = ChosenScale(noise.require_final(), how, evidence=None, criterion="match")
     return FitResult(noise, chosen, HeldOutSums(inputs=0), seconds=0.0, forward_seconds=0.0)
 
 
-def load_posterior(run: Run, name: str = OWN) -> Posterior:
-    """A fitted posterior of the run."""
-    return posteriors.load(posterior_path(run.path("fit"), name), run.model)
+def load_posterior(fit: Path, model: GenerativeModel, name: str = MAIN_POSTERIOR) -> Posterior:
+    """A fitted posterior.
+
+    Args:
+        fit: artefact of the stage that fits.
+        model: that it was fitted to.
+        name: of its draws.
+    """
+    return posteriors.load(posterior_path(fit, name), model)

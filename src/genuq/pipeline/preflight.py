@@ -8,6 +8,7 @@ from genuq.analysis import EvaluationSettings, check_independence
 from genuq.analysis.retention import descending_fractions, require_samples
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.pipeline.columns import check_columns, check_watchers
+from genuq.pipeline.configured import architecture_of, build_sampler, is_image, open_judge, test_set, training_set
 from genuq.pipeline.objective import check_objective
 from genuq.pipeline.posteriors import check_posteriors, key_of, of_members, settings_of
 from genuq.pipeline.run import Run, hardware_of
@@ -42,8 +43,8 @@ def check_settings(run: Run) -> None:
     check_trainer(hardware_of(run, shards=True))
     stages = set(run.config.stages)
     if stages & {"train", "fit", "sample"}:
-        run.sampler.check(run.architecture)
-        check_watchers(run, run.architecture)
+        build_sampler(run).check(architecture_of(run))
+        check_watchers(run, architecture_of(run))
     if "fit" in stages:
         check_fit(run)
     if "sample" in stages:
@@ -61,9 +62,9 @@ def check_data(run: Run) -> None:
     """Every image that the stages need can be read: a broken test image would only be noticed after the training."""
     stages = set(run.config.stages)
     if stages & {"train", "judge", "fit"}:
-        run.training_set.verify()
+        training_set(run).verify()
     if stages & {"train", "judge", "embed", "evaluate"} or applied(run):
-        run.test_set.verify()
+        test_set(run).verify()
 
 
 def check_fit(run: Run) -> None:
@@ -71,7 +72,7 @@ def check_fit(run: Run) -> None:
         if of_members(settings):
             check_members(run, settings, key_of(name))
         elif settings["match"] is None:
-            settings_of(run, name).check(run.training_set, key_of(name))
+            settings_of(run, name).check(training_set(run), key_of(name))
 
 
 def check_names(run: Run) -> None:
@@ -117,18 +118,18 @@ def check_draws(run: Run) -> None:
 def check_evaluation(run: Run) -> None:
     """The likelihood and the judge exist and differ; enough samples for k."""
     settings: EvaluationSettings = evaluate.settings_of(run)
-    if (run.config.metric.extractor == "points") == run.is_image:
+    if (run.config.metric.extractor == "points") == is_image(run):
         raise ConfigurationError(
-            f"metric.extractor = '{run.config.metric.extractor}' cannot judge {run.training_set.name}: "
-            f"choose {'an extractor of images' if run.is_image else 'metric=points'}."
+            f"metric.extractor = '{run.config.metric.extractor}' cannot judge {training_set(run).name}: "
+            f"choose {'an extractor of images' if is_image(run) else 'metric=points'}."
         )
     space = scoring_space(run)
     if not ("judge" in run.config.stages and run.config.metric.extractor == "classifier"):
-        check_independence(space, run.judge.name, run.config.metric.allow_shared_extractor)
+        check_independence(space, open_judge(run).name, run.config.metric.allow_shared_extractor)
     require_samples(run.config.sampler.samples, settings.k, descending_fractions(settings.fractions)[-1])
-    reference = min(run.config.metric.reference_images, len(run.test_set))
+    reference = min(run.config.metric.reference_images, len(test_set(run)))
     if reference <= settings.k:
         raise ConfigurationError(
             f"metric.k = {settings.k} neighbours need more than {reference} real test images. Lower metric.k, or raise "
-            f"metric.reference_images ({run.test_set.name} has {len(run.test_set)})."
+            f"metric.reference_images ({test_set(run).name} has {len(test_set(run))})."
         )

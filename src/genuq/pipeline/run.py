@@ -1,32 +1,26 @@
-"""One run: its configuration, its folder, and the parts that the stages share, each built when first asked for."""
+"""One run: its configuration, its folder, where its artefacts lie, and where it comes from."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, fields, replace
-from functools import cache, cached_property, partial
+from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from genuq import data, extractors, files, likelihoods, models, solvers
+from genuq import files
 from genuq.config.job import Job
-from genuq.data import Dataset
 from genuq.errors import ArtefactError, ConfigurationError
-from genuq.extractors import Extractor
-from genuq.extractors.judge import Judge, classifier_judge, extractor_judge, points_judge
-from genuq.likelihoods import LIKELIHOODS, Likelihood, PointLikelihood
-from genuq.models import GenerativeModel, Sampler, find_head
-from genuq.models.checkpoints import load_model, reference_path
-from genuq.parallel import fsdp
 from genuq.parallel.hardware import Hardware
-from genuq.pipeline.contents import fingerprint_in
+from genuq.pipeline.inputs import available
+from genuq.pipeline.memory import Memory
 from genuq.pipeline.tracker import NoTracker, Tracker
 from genuq.store.artefact import StageFolder
 
-OWN = "draws"  # what the run's own posterior is called among all of them
+MAIN_POSTERIOR = "draws"  # what the draws of the main posterior are called among all of them
 
 
 @dataclass
@@ -42,6 +36,8 @@ class Run:
         verified: stages whose artefacts were read through and found whole.
         tracker: looks on.
         read: state (`files.state_of`) of the files and folders outside the store that the artefacts depend on.
+        memory: of what was opened for one stage, for the others.
+        inputs: what the stages declare, once they were asked for.
     """
 
     config: DictConfig
@@ -52,6 +48,13 @@ class Run:
     verified: set[str] = field(default_factory=set)
     read: dict[str, list[int | str]] = field(default_factory=dict)
     tracker: Tracker = field(default_factory=NoTracker)
+    memory: Memory = field(default_factory=Memory)
+    inputs: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def keeps_contents(self) -> bool:
+        """Whether the store is to remember the fingerprints of its data."""
+        return True
 
     @property
     def store(self) -> Path:
@@ -80,37 +83,6 @@ class Run:
         path = Path(path).expanduser().absolute()
         self.read[str(path)] = files.state_of(path)
         return _sha256_of_folder(path, *self.read[str(path)])
-
-    def contents(self, *splits: str) -> dict[str, str]:
-        """The fingerprints of the data that an artefact depends on, by split: of content, wherever it lies."""
-        found = {"train": lambda: self.training_content, "test": lambda: self.test_content}
-        return {split: found[split]() for split in splits}
-
-    @cached_property
-    def training_content(self) -> str:
-        return self.content_of(self.training_set)
-
-    @cached_property
-    def test_content(self) -> str:
-        return self.content_of(self.test_set)
-
-    def content_of(self, dataset: Dataset, keep: bool = True) -> str:
-        """The fingerprint of one of the run's data sets.
-
-        Args:
-            dataset: the training or the test set.
-            keep: whether the store remembers it by the state of the files.
-        """
-        if dataset.folder is not None:
-            self.read[str(dataset.folder.absolute())] = files.state_of(dataset.folder)
-        read_as = self.plain("seed", "data") | {"split": dataset.split}
-        return fingerprint_in(self.store, dataset, read_as, keep)
-
-    def autoencoder_content(self) -> str | None:
-        """The digest of the folder of diffusers' that holds the model's autoencoder; None where no folder does."""
-        autoencoder = self.config.model.autoencoder
-        path = None if autoencoder is None else autoencoder.path
-        return None if path is None or not Path(path).expanduser().is_dir() else self.sha256_of_folder(path)
 
     def path(self, stage: str) -> Path:
         """The artefact of a stage whose turn has come, or that an input of it depends on."""
@@ -144,118 +116,22 @@ class Run:
             for group, part in parts.items()
         }
 
-    @cached_property
+    @property
     def device(self) -> torch.device:
+        """The configured device; `auto` is the first GPU where there is one."""
         if self.config.device != "auto":
             return available(self.config.device)
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
-    def _dataset(self, split: str) -> Dataset:
-        options = {k: v for k, v in self.plain("data")["data"].items() if v is not None and k != "subset"}
-        return data.load(options.pop("name"), split, **options)
-
-    @cached_property
-    def training_set(self) -> Dataset:
-        whole, subset = self._dataset("train"), self.config.data.subset
-        return whole if subset is None else data.subset(whole, subset, self.config.seed)
-
-    @cached_property
-    def test_set(self) -> Dataset:
-        return self._dataset("test")
-
-    @property
-    def is_image(self) -> bool:
-        return len(self.training_set.shape) == 3
-
-    def description(self) -> dict[str, Any]:
-        """The model as plain data, for `genuq.models.build`."""
-        model, network = self.plain("model")["model"], self.plain("network")["network"]
-        autoencoder = model["autoencoder"]
-        return {
-            "shape": list(self.training_set.shape),
-            "num_classes": self.training_set.num_classes if model["class_conditional"] else 0,
-            "prediction": model["prediction"],
-            "process": model["process"],
-            "network": network,
-            "autoencoder": None if autoencoder is None else {k: v for k, v in autoencoder.items() if v is not None},
-            "head": model["head"],
-        }
-
     @property
     def trains(self) -> bool:
+        """Whether its stages make the model's weights."""
         return "train" in self.config.stages
 
-    @property
-    def checkpoint(self) -> Path:
-        """The checkpoint that the later stages use."""
-        chosen = self.config.model.checkpoint
-        if self.trains:
-            return self.path("train") / "model.safetensors"
-        if chosen is None:  # this run's last training
-            return self.folder / "train" / "model.safetensors"
-        if chosen == "reference":
-            return reference_path(f"{self.config.model.name}_{self.config.data.name}")
-        return Path(chosen).expanduser()
-
-    @cached_property
-    def model(self) -> GenerativeModel:
-        model = load_model(self.checkpoint, self.description())[0]
-        model.head_name = find_head(model.network, self.config.model.head)
-        model.check_weights()
-        return model.to(self.device)
-
-    @cached_property
-    def architecture(self) -> GenerativeModel:
-        """The model as far as it is known before the run: with its weights, or untrained where the run trains it."""
-        return models.build(self.description()) if self.trains else self.model
-
     def posteriors(self) -> dict[str, Any]:
-        """The settings of every posterior by the name of its draws: `draws` for the run's own, then those beside it."""
+        """The settings of every posterior by the name of its draws: `draws` for the main one, then the others."""
         groups = self.plain("posterior", "beside")
-        return {OWN: groups["posterior"], **(groups["beside"] or {})}
-
-    @cached_property
-    def sampler(self) -> Sampler:
-        settings = self.config.sampler
-        options = {} if settings.eta is None else {"eta": settings.eta}
-        return Sampler(
-            solver=solvers.build(settings.name, **options),
-            steps=settings.steps,
-            spacing=settings.spacing,
-            guidance_scale=settings.guidance_scale,
-            seed=self.config.seed,
-            classes=settings.classes,
-            batch_size=settings.batch_size,
-        )
-
-    @cached_property
-    def likelihood(self) -> Likelihood | PointLikelihood:
-        settings = self.plain("likelihood")["likelihood"]
-        part = LIKELIHOODS.get(settings["name"])
-        options = {key: settings[key] for key in part.option_names if settings.get(key) is not None}
-        encoder = settings["extractor"]
-        extractor = None if encoder is None else partial(self.named_extractor, encoder, settings["options"])
-        return likelihoods.build(part.name, self.training_set.shape, extractor, **options)
-
-    @cached_property
-    def judge(self) -> Judge:
-        settings = self.plain("metric")["metric"]
-        if settings["extractor"] == "points":
-            return points_judge(self.test_set)
-        if settings["extractor"] == "classifier":
-            return classifier_judge(self.judge_checkpoint)
-        return extractor_judge(self.named_extractor(settings["extractor"], settings["options"]))
-
-    def named_extractor(self, name: str, options: dict[str, Any]) -> Extractor:
-        """An extractor by name, for samples of the data's shape."""
-        return extractors.build(name, **{"image_shape": self.training_set.shape, **options})
-
-    @property
-    def judge_checkpoint(self) -> Path:
-        """The judging classifier: this run's own if its stages train one, else the shipped one."""
-        if "judge" in self.config.stages:
-            return self.path("judge") / "judge.safetensors"
-        return reference_path(f"classifier_{self.config.data.name}", "Add the stage judge: stages=[judge,...].")
+        return {MAIN_POSTERIOR: groups["posterior"], **(groups["beside"] or {})}
 
 
 @cache
@@ -270,15 +146,6 @@ def _sha256_of_folder(path: Path, *state: int | str) -> str:
     return files.sha256_of_folder(path)
 
 
-def available(name: str) -> torch.device:
-    """The device called `name`; ConfigurationError where this machine has none."""
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0].split(". ")[0]
-        raise ConfigurationError(f"device = '{name}' cannot be used: {reason}. Use device=auto, or cpu.") from error
-
-
 def hardware_of(run: Run, shards: bool = False) -> Hardware:
     """The trainer's hardware.
 
@@ -287,4 +154,4 @@ def hardware_of(run: Run, shards: bool = False) -> Hardware:
     """
     settings = run.config.trainer
     hardware = Hardware(**{field.name: settings[field.name] for field in fields(Hardware)})
-    return hardware if shards or hardware.strategy != fsdp.STRATEGY else replace(hardware, strategy="ddp")
+    return hardware if shards else hardware.undivided

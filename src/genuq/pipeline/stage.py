@@ -2,73 +2,74 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from dataclasses import fields, is_dataclass
+from typing import Any, ClassVar, Generic, TypeVar
 
-from genuq import files
 from genuq.display import Display
 from genuq.errors import ArtefactError
+from genuq.identity import declared, identity_of
 from genuq.parallel import collectives
 from genuq.pipeline import reasons
 from genuq.pipeline.run import Run
-from genuq.store.artefact import MANIFEST, StageFolder
-from genuq.store.disk import reporting_full_disk
+from genuq.store.artefact import StageFolder
+from genuq.store.once import make_once
+from genuq.store.upstream import Upstream, upstream_of
+
+Inputs = TypeVar("Inputs")
 
 
-class Stage(ABC):
+class Stage(ABC, Generic[Inputs]):
     """One step of a run.
+
+    Its `inputs` are the one declaration of what it depends on: their fields are its fingerprint, less those that are
+    neutral, and all that its work receives. What is not declared cannot be read.
 
     Attributes:
         name: of the stage and of its folder.
         version: raised whenever the stage's results change for the same inputs.
-        inputs: stages whose artefacts it reads; see `needs`.
-        groups: parts of the configuration that its result depends on.
-        shared: whether all processes work on it, each in `assist`.
+        shared: whether all processes of the run do its work together; else the first does, and the others wait.
     """
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
-    inputs: ClassVar[tuple[str, ...]] = ()
-    groups: ClassVar[tuple[str, ...]] = ()
     shared: ClassVar[bool] = False
 
-    def settings(self, run: Run) -> dict[str, Any]:
-        """What of the configuration the result depends on."""
-        return run.plain("seed", *self.groups)
+    @abstractmethod
+    def inputs(self, run: Run) -> Inputs:
+        """What the stage depends on in this run, as a frozen record; cheap, as nothing large is opened."""
 
-    def needs(self, run: Run) -> tuple[str, ...]:
-        """The stages whose artefacts it reads in this run."""
-        return self.inputs
+    @abstractmethod
+    def work(self, inputs: Inputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
+        """Make the artefact; returns the notes for its manifest.
 
-    def weights_of(self, run: Run) -> tuple[str, ...]:
-        """The stages whose weights it uses where this run makes them; elsewhere they come from a file."""
-        return ()
+        All processes of the run are here where the stage is `shared`; what only one may do, the first one does.
+        """
 
     def applies(self, run: Run) -> bool:
         """Whether this run asks for it at all; a stage that does not apply leaves nothing."""
         return True
 
-    @abstractmethod
-    def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
-        """Make the artefacts; returns notes for the manifest."""
+    def declared(self, run: Run) -> Inputs:
+        """The stage's inputs in this run; built once."""
+        if self.name not in run.inputs:
+            run.inputs[self.name] = self.inputs(run)
+        return run.inputs[self.name]
 
-    def assist(self, run: Run, display: Display) -> None:
-        """What the further processes of a shared stage do: they work along."""
-        return
+    def needs(self, run: Run) -> tuple[str, ...]:
+        """The stages whose artefacts it reads in this run."""
+        return tuple(dict.fromkeys(one.stage for one in upstream_of(self.declared(run))))
 
     def folder(self, run: Run) -> StageFolder:
-        """The stage's artefact in this run, whose fingerprint covers its settings and everything upstream."""
+        """The stage's artefact in this run, whose fingerprint covers its inputs and everything upstream."""
         if self.name not in run.artefacts:
-            inputs = {name: STAGES[name].folder(run).fingerprint for name in self.needs(run)}
-            identity = {"stage": self.name, "version": self.version, "settings": self.settings(run), "inputs": inputs}
-            run.artefacts[self.name] = StageFolder.in_store(run.store, identity)
+            run.artefacts[self.name] = artefact_of(run, self.name, self.version, self.declared(run))
         return run.artefacts[self.name]
 
     def require_inputs(self, run: Run) -> None:
         """Raise ArtefactError unless everything upstream was made under this configuration, and is whole."""
-        for name in (*self.weights_of(run), *self.needs(run)):
+        for name in self.needs(run):
             if name in run.verified:
                 continue
             STAGES[name].require_inputs(run)
@@ -86,15 +87,21 @@ class Stage(ABC):
         )
 
     def execute(self, run: Run, display: Display) -> None:
-        """Make the artefact unless it is there, and leave a link to it in the run's folder."""
-        folder = self.folder(run)
-        if not folder.is_current():
-            self.say_why(run, folder, display)
-        run.link(self.name)
-        if made(folder, lambda: self.make(run, folder, display), self.name, display):
-            folder.verify(thoroughly=False)
-            display.say(f"{self.name}: already done, reused")
-        run.tracker.observe(run, self.name, folder, display)
+        """Make the artefact unless it is there, and leave a link to it in the run's folder; in all processes alike."""
+        folder, inputs, first = self.folder(run), self.declared(run), collectives.is_first_process()
+        if first:
+            if not folder.is_current():
+                self.say_why(run, folder, display)
+            run.link(self.name)
+
+        def work() -> Mapping[str, Any]:
+            if first:
+                self.require_inputs(run)
+            return self.work(inputs, folder, display)
+
+        make_once(folder, work, self.name, display, self.shared)
+        if first:
+            run.tracker.observe(run, self.name, folder, display)
 
     def say_why(self, run: Run, folder: StageFolder, display: Display) -> None:
         """Say what differs from the artefact that the run's folder has a link to, if it has one of another identity."""
@@ -102,63 +109,32 @@ class Stage(ABC):
         if reason := reasons.why_anew(before, folder, run.store, run.artefacts.values()):
             display.say(f"{self.name}: made anew: {reason}")
 
-    def make(self, run: Run, folder: StageFolder, display: Display) -> None:
-        self.require_inputs(run)
-        started = time.perf_counter()
-        with reporting_full_disk(folder.path):
-            notes = self.work(run, folder, display)
-            seconds = time.perf_counter() - started
-            folder.complete(seconds, notes)
-        display.say(f"{self.name}: {seconds:.1f} s")
 
-    def work_along(self, run: Run, display: Display) -> None:
-        """What `execute` is in the further processes: in step with it, also through the stages that are not shared."""
-        self.folder(run)  # known from here on, as in the first process
-        if not was_made() and self.shared:
-            self.assist(run, display)
+STAGES: dict[str, Stage[Any]] = {}
 
 
-STAGES: dict[str, Stage] = {}
-
-
-def register(stage: type[Stage]) -> None:
+def register(stage: type[Stage[Any]]) -> None:
     """Add a stage to the pipeline, in the order of registration."""
     STAGES[stage.name] = stage()
 
 
-def made(folder: StageFolder, make: Any, name: str, display: Display) -> bool:
-    """Make an artefact, in the first process, unless it was there already; says whether it was.
+def artefact_of(run: Run, name: str, version: int, inputs: Any) -> StageFolder:
+    """Where what is made from a record of inputs lies: `settings` are its values, `inputs` the artefacts upstream.
 
-    No two processes that share the store make it at once: the later one waits, and finds it. All processes of one run
-    go the same way, whatever happens on the disk meanwhile.
+    Args:
+        name: of the stage, or `posterior`.
+        version: of what makes it.
+        inputs: a frozen dataclass.
     """
-
-    def waiting() -> None:
-        display.say(f"{name}: another run is making it; waiting")
-        collectives.agree("waiting")
-
-    if folder.is_current():
-        return collectives.agree(True)
-    with folder.exclusively(waiting):
-        if collectives.agree(folder.is_current()):
-            return True
-        folder.path.mkdir(parents=True, exist_ok=True)
-        make()
-    return False
+    assert is_dataclass(inputs) and fields(inputs)
+    settings, upstream = {}, {}
+    for part in declared(inputs):
+        value = getattr(inputs, part.name)
+        (upstream if isinstance(value, Upstream) else settings)[part.name] = identity_of(value)
+    identity = {"stage": name, "version": version, "settings": settings, "inputs": upstream}
+    return StageFolder.in_store(run.store, identity)
 
 
-def was_made() -> bool:
-    """In a further process, while the first one is in `made`: whether the artefact was there already."""
-    while (answer := collectives.agree(None)) == "waiting":
-        pass
-    return answer
-
-
-def checkpoint_identity(run: Run) -> str:
-    """What identifies the weights in use: the training's fingerprint, or the file's sha256."""
-    own = run.folder / "train"
-    if run.trains:
-        return STAGES["train"].folder(run).fingerprint
-    if run.checkpoint.parent == own:  # trained earlier, perhaps under other settings
-        return files.read_json(own / MANIFEST)["fingerprint"]
-    return run.sha256(run.checkpoint)
+def upstream(run: Run, stage: str) -> Upstream:
+    """The artefact of another stage of this run."""
+    return Upstream(stage, STAGES[stage].folder(run))

@@ -19,14 +19,23 @@ from genuq.analysis.subsets import SubsetJudge
 from genuq.errors import GenuqError
 from genuq.extractors.judge import Judge
 from genuq.models import GenerativeModel, VAEAutoencoder
-from genuq.pipeline.posteriors import settings_of, sized_by_exact
+from genuq.pipeline.configured import (
+    architecture_of,
+    build_likelihood,
+    is_image,
+    open_judge,
+    open_model,
+    training_set,
+    untrained_model,
+)
+from genuq.pipeline.posteriors import settings_of, size_from_exact
 from genuq.pipeline.run import hardware_of
-from genuq.pipeline.stages.train import optimisation_of
+from genuq.pipeline.stages.train import schedule_of
 from genuq.planning import footprint
 from genuq.planning.costs import Piece, fit_evaluations
 from genuq.planning.planned import PlannedRun
 from genuq.posteriors import KFACLaplace
-from genuq.posteriors.fitting.fitting import in_this_process
+from genuq.posteriors.fitting.runner import PassRunner
 from genuq.training.modules import AutoencoderTraining, ClassifierTraining, GenerativeTraining, Training
 from genuq.training.trainer import complete
 
@@ -128,7 +137,7 @@ def inputs(model: GenerativeModel, rows: int) -> tuple[Tensor, Tensor, Tensor | 
 def forward_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> float:
     @torch.no_grad()
     def work(rows: int) -> Tensor:
-        return run.blank(*inputs(run.blank, rows))
+        return untrained_model(run)(*inputs(untrained_model(run), rows))
 
     return bearable(work, piece.batch)
 
@@ -137,8 +146,8 @@ def backward_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) ->
     """A pass back to the input, without the forward pass before it."""
 
     def work(rows: int) -> Any:
-        x, t, y = inputs(run.blank, rows)
-        prediction = run.blank(x.requires_grad_(), t, y)
+        x, t, y = inputs(untrained_model(run), rows)
+        prediction = untrained_model(run)(x.requires_grad_(), t, y)
         return torch.autograd.grad(prediction, x, torch.ones_like(prediction))
 
     forward = calibration.forward(run, piece.batch) or 0.0
@@ -148,7 +157,7 @@ def backward_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) ->
 def decode_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> float:
     @torch.no_grad()
     def work(rows: int) -> Tensor:
-        return run.blank.autoencoder.decode(inputs(run.blank, rows)[0])
+        return untrained_model(run).autoencoder.decode(inputs(untrained_model(run), rows)[0])
 
     return bearable(work, piece.batch)
 
@@ -170,21 +179,23 @@ def step_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> flo
     expected = STEPS * STEP * piece.batch * (calibration.forward(run, piece.batch) or 0.0)
     if expected > LONGEST:
         return None
-    return trained(run, GenerativeTraining(copy.deepcopy(run.blank), run.training_set, steps_of(run, piece)))
+    return trained(
+        run, GenerativeTraining(copy.deepcopy(untrained_model(run)), training_set(run), steps_of(run, piece))
+    )
 
 
 def autoencoder_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> float:
-    autoencoder = copy.deepcopy(run.blank.autoencoder)
+    autoencoder = copy.deepcopy(untrained_model(run).autoencoder)
     assert isinstance(autoencoder, VAEAutoencoder)
-    return trained(run, AutoencoderTraining(autoencoder, run.training_set, steps_of(run, piece)))
+    return trained(run, AutoencoderTraining(autoencoder, training_set(run), steps_of(run, piece)))
 
 
 def judge_step_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> float:
-    return trained(run, ClassifierTraining(footprint.classifier(run), run.training_set, steps_of(run, piece)))
+    return trained(run, ClassifierTraining(footprint.classifier(run), training_set(run), steps_of(run, piece)))
 
 
 def steps_of(run: PlannedRun, piece: Piece) -> Any:
-    return replace(optimisation_of(run, STEPS), batch_size=piece.batch)
+    return replace(schedule_of(run).of(STEPS, run.config.seed), batch_size=piece.batch)
 
 
 def trained(run: PlannedRun, training: Training) -> float:
@@ -226,7 +237,7 @@ def fit_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> floa
 def fit_of(run: PlannedRun, name: str) -> tuple[posteriors.FitSettings, str, bool]:
     """(settings of the fit, the kind of posterior, whether the exact one is fitted to lend its size)."""
     entry = run.posteriors()[name]
-    settings, by_exact = settings_of(run, name), sized_by_exact(entry)
+    settings, by_exact = settings_of(run, name), size_from_exact(entry)
     return replace(settings, kind="exact_laplace") if by_exact else settings, entry["name"], by_exact
 
 
@@ -239,21 +250,21 @@ def decompositions(run: PlannedRun, name: str) -> float:
     settings = settings_of(run, name)
     if settings.kind != KFACLaplace.kind:
         return 0.0
-    empty = posteriors.build(settings.kind, run.architecture, **settings.options)
+    empty = posteriors.build(settings.kind, architecture_of(run), **settings.options)
     return CUBE * sum(value.shape[0] ** 3 for value in empty.sums().values() if value.ndim == 2)
 
 
 def timed_fit(model: GenerativeModel, run: PlannedRun, settings: posteriors.FitSettings) -> float:
     started = time.perf_counter()
-    posteriors.fit_by(in_this_process(model, None), model, run.training_set, settings)
+    posteriors.fit_by(PassRunner(model).run, model, training_set(run), settings)
     return time.perf_counter() - started
 
 
 def noisy(run: PlannedRun) -> GenerativeModel:
     """The run's model; one that is still to be trained with noise in the weights that start at zero."""
     if not run.trains:
-        return run.model
-    model = copy.deepcopy(run.blank)
+        return open_model(run)
+    model = copy.deepcopy(untrained_model(run))
     with torch.no_grad():
         for value in model.network.parameters():
             if not value.any():
@@ -271,18 +282,18 @@ def derived_fit(calibration: Calibration, run: PlannedRun, piece: Piece) -> floa
 
 
 def encode_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> float:
-    if not run.is_image:
+    if not is_image(run):
         return 0.0
-    likelihood, shape = run.likelihood, run.training_set.shape
+    likelihood, shape = build_likelihood(run), training_set(run).shape
     return bearable(
         lambda rows: likelihood.embed(torch.rand(rows, *shape), batch_size=rows, device=run.device), piece.batch
     )
 
 
 def judging_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> float:
-    if not run.is_image:
+    if not is_image(run):
         return 0.0
-    judge, shape = judge_of(run), run.training_set.shape
+    judge, shape = judge_of(run), training_set(run).shape
     images = torch.zeros(piece.batch, *shape, dtype=torch.uint8)
     return bearable(lambda rows: judge(images[:rows], batch_size=rows), piece.batch)
 
@@ -292,12 +303,12 @@ def judge_of(run: PlannedRun) -> Callable[..., Tensor]:
     if run.config.metric.extractor == "classifier" and "judge" in run.config.stages:
         network = footprint.classifier(run).eval()
         return torch.no_grad()(lambda images, batch_size: network.features(2 * images / 255 - 1))
-    judge: Judge = run.judge
+    judge: Judge = open_judge(run)
     return judge.embed
 
 
 def test_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> float:
-    network, shape = footprint.classifier(run).to(run.device).eval(), run.training_set.shape
+    network, shape = footprint.classifier(run).to(run.device).eval(), training_set(run).shape
     return bearable(torch.no_grad()(lambda rows: network(torch.zeros(rows, *shape, device=run.device))), piece.batch)
 
 
@@ -343,11 +354,11 @@ def _fitted(run: PlannedRun, piece: Piece) -> Any:
 
 
 def _encoder(run: PlannedRun, piece: Piece) -> Any:
-    return run.training_set.shape, run.likelihood.name, str(run.device)
+    return training_set(run).shape, build_likelihood(run).name, str(run.device)
 
 
 def _judge(run: PlannedRun, piece: Piece) -> Any:
-    return run.training_set.shape, run.plain("metric")["metric"]["extractor"], footprint.judge_dimension(run)
+    return training_set(run).shape, run.plain("metric")["metric"]["extractor"], footprint.judge_dimension(run)
 
 
 def _subsets(run: PlannedRun, piece: Piece) -> Any:
@@ -365,7 +376,7 @@ MEASURES: dict[str, tuple[Measure, Callable[[PlannedRun, Piece], Any]]] = {
     "fit": (fit_seconds, _fitted),
     "encode": (encode_seconds, _encoder),
     "judge": (judging_seconds, _judge),
-    "judge test": (test_seconds, lambda run, piece: run.training_set.shape),
+    "judge test": (test_seconds, lambda run, piece: training_set(run).shape),
     "subset": (subset_seconds, _subsets),
     "subset judge": (subset_preparation, _subsets),
 }

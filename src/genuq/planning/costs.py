@@ -12,9 +12,10 @@ from genuq.analysis.bins import most_bins
 from genuq.analysis.retention import descending_fractions
 from genuq.applications.finished_run import EXAMPLES
 from genuq.models import Autoencoder, VAEAutoencoder
-from genuq.pipeline.columns import columns_of
-from genuq.pipeline.posteriors import lender, of_members, settings_of, sized_by_exact
-from genuq.pipeline.run import OWN
+from genuq.pipeline.columns import score_columns
+from genuq.pipeline.configured import build_likelihood, is_image, test_set, training_set, untrained_model
+from genuq.pipeline.posteriors import of_members, settings_of, size_from_exact, size_source
+from genuq.pipeline.run import MAIN_POSTERIOR
 from genuq.pipeline.stages.members import member_settings, reference_name
 from genuq.pipeline.stages.witnesses import asks_witnesses
 from genuq.planning import footprint
@@ -45,7 +46,7 @@ class Piece:
     kind: str
     amount: float
     batch: int = 1
-    name: str = OWN
+    name: str = MAIN_POSTERIOR
 
 
 @dataclass(frozen=True)
@@ -98,10 +99,10 @@ def work_of(run: PlannedRun, artefact: str) -> Work:
 
 
 def of_train(run: PlannedRun) -> Work:
-    trainer, model = run.config.trainer, run.blank
-    batch = min(trainer.batch_size, len(run.training_set))
+    trainer, model = run.config.trainer, untrained_model(run)
+    batch = min(trainer.batch_size, len(training_set(run)))
     every, rows = trainer.checkpoint_every, trainer.steps * batch
-    tested = min(TEST_IMAGES, len(run.test_set))
+    tested = min(TEST_IMAGES, len(test_set(run)))
     pieces = [Piece("step", trainer.steps, batch), Piece("forward", tested, 256)]
     passing = footprint.of_training([model, model.network], model.network, trainer.steps, every)
     if isinstance(model.autoencoder, VAEAutoencoder) and trainer.start_from is None:
@@ -119,9 +120,9 @@ def of_judge(run: PlannedRun) -> Work:
     trainer, network = run.config.trainer, footprint.classifier(run)
     size = footprint.of_weights(network, 200) + _manifest(run, "judge", 1)
     passing = footprint.of_training([network], network, trainer.judge_steps, trainer.checkpoint_every)
-    batch = min(trainer.batch_size, len(run.training_set))
-    like = {"shape": list(run.training_set.shape), "batch": batch, "device": run.hardware()}
-    pieces = [Piece("judge step", trainer.judge_steps, batch), Piece("judge test", len(run.test_set), 500)]
+    batch = min(trainer.batch_size, len(training_set(run)))
+    like = {"shape": list(training_set(run).shape), "batch": batch, "device": run.hardware()}
+    pieces = [Piece("judge step", trainer.judge_steps, batch), Piece("judge test", len(test_set(run)), 500)]
     return Work({}, pieces, like, trainer.judge_steps, size, passing)
 
 
@@ -149,12 +150,12 @@ def of_posterior(run: PlannedRun, name: str) -> Work:
     notes = 600 + _curves(entry)
     size += footprint.of_manifest(run.artefacts[f"posterior.{name}"].identity, 1 + (entry["members"] or 0), notes)
     kind, like = entry["name"], run.network_like() | {"posterior": entry["name"], "layers": entry["layers"]}
-    if lender(entry) is not None:
+    if size_source(entry) is not None:
         return Work({}, [], like, 1.0, size)
     if of_members(entry):
         return _of_members(run, entry, like, size, passing)
     settings = settings_of(run, name)
-    found = fit_evaluations(settings, kind, sized_by_exact(entry))
+    found = fit_evaluations(settings, kind, size_from_exact(entry))
     like |= {"batch": settings.batch_size, "criterion": settings.scale.criterion, "draws": settings.fisher_draws}
     amount = sum(map(sum, found.values()))
     return Work(found, [Piece("fit", 1.0, settings.batch_size, name)], like, amount, size, passing)
@@ -184,13 +185,13 @@ def fit_evaluations(settings: FitSettings, kind: str, by_exact: bool = False) ->
 
 def _of_members(run: PlannedRun, entry: Mapping[str, Any], like: dict[str, Any], size: int, passing: int) -> Work:
     settings, total = member_settings(run, entry), _Sum()
-    batch = min(settings.batch_size, len(run.training_set))
+    batch = min(settings.batch_size, len(training_set(run)))
     trainings = 0 if settings.given(reference_name(run)) else 1 if settings.kind == "swag" else settings.members
     rows = float(trainings * settings.steps * batch)
     if rows:
         total.add("training", rows, rows)
     if settings.observation_noise is None:
-        total.add("residual", min(RESIDUAL_IMAGES, len(run.training_set)))
+        total.add("residual", min(RESIDUAL_IMAGES, len(training_set(run))))
     like |= {"batch": batch, "precision": str(settings.hardware.precision), "trained": bool(rows)}
     pieces = [
         Piece("step", trainings * settings.steps, batch),
@@ -211,7 +212,7 @@ def of_sample(run: PlannedRun) -> Work:
     for name, draws in made.items():
         total.add(name, once * draws * count)
     pieces = _passes(run, total.found, batch)
-    if type(run.blank.autoencoder) is not Autoencoder:
+    if type(untrained_model(run).autoencoder) is not Autoencoder:
         pieces.append(Piece("decode", count * (1 + sum(made.values())), run.config.sampler.batch_size))
     like = run.network_like() | {"batch": batch, "backward": any(backward for _, backward in total.found.values())}
     amount = sum(map(sum, total.found.values()))
@@ -237,7 +238,7 @@ def of_propagate(run: PlannedRun) -> Work:
     total.add("sampling", *watched_counts(run)["sampling"].of(count))
     total.add("propagation", *propagated_count(run).of(count, len(shards)))
     pieces, settings = _passes(run, total.found, batch), run.config.propagator
-    latent = type(run.blank.autoencoder) is not Autoencoder
+    latent = type(untrained_model(run).autoencoder) is not Autoencoder
     if latent:
         decodings = 1 + settings.map_draws + (settings.map_method == "linear")
         pieces.append(Piece("decode", count * decodings, run.config.sampler.batch_size))
@@ -258,7 +259,7 @@ def of_embed(run: PlannedRun) -> Work:
     pieces = [Piece("encode", images, likelihood.batch_size), Piece("judge", judged, 256)]
     plain = run.plain("likelihood", "metric")
     like = {
-        "shape": list(run.training_set.shape),
+        "shape": list(training_set(run).shape),
         "device": run.hardware(),
         "likelihood": {key: plain["likelihood"][key] for key in ("name", "extractor", "options", "batch_size")},
         "judge": {key: plain["metric"][key] for key in ("extractor", "options")},
@@ -270,8 +271,8 @@ def of_embed(run: PlannedRun) -> Work:
 
 def of_score(run: PlannedRun) -> Work:
     """Rule: two tenths of a millisecond for each number."""
-    count, columns = run.config.sampler.samples, columns_of(run)
-    like = {"columns": columns, "dimension": run.likelihood.dimension, "draws": footprint.embedded(run)}
+    count, columns = run.config.sampler.samples, score_columns(run)
+    like = {"columns": columns, "dimension": build_likelihood(run).dimension, "draws": footprint.embedded(run)}
     rule = Piece("rule", 0.1 + 2e-4 * count * len(columns))
     return Work({}, [rule], like, count, footprint.of_scores(run) + _manifest(run, "score", 1))
 
@@ -279,7 +280,7 @@ def of_score(run: PlannedRun) -> Work:
 def of_evaluate(run: PlannedRun) -> Work:
     """Thousands of parts of the samples are judged, and correlations resampled; the latter by a rule."""
     metric = run.plain("metric")["metric"]
-    columns, count = columns_of(run), run.config.sampler.samples
+    columns, count = score_columns(run), run.config.sampler.samples
     resampled = ("fractions", "bins", "bootstrap", "half_samples", "random_repeats", "per_class", "k")
     like = {"metric": {key: metric[key] for key in resampled}, "dimension": footprint.judge_dimension(run)}
     size = footprint.of_evaluation(run) + _manifest(run, "evaluate", 2, 600)
@@ -295,10 +296,10 @@ def judgements(run: PlannedRun) -> int:
     """How many parts of the samples the evaluation judges."""
     metric = run.config.metric
     cuts, halves = len(descending_fractions(metric.fractions)) - 1, metric.half_samples
-    studies = 2 if metric.per_class and run.blank.num_classes else 1
+    studies = 2 if metric.per_class and untrained_model(run).num_classes else 1
     bins = min(metric.bins, most_bins(run.config.sampler.samples, metric.k))
     shared = studies * (1 + halves + (metric.random_repeats + halves) * cuts)
-    return shared + len(columns_of(run)) * (1 + halves) * (studies * cuts + bins)
+    return shared + len(score_columns(run)) * (1 + halves) * (studies * cuts + bins)
 
 
 def of_apply(run: PlannedRun) -> Work:
@@ -315,7 +316,7 @@ def of_apply(run: PlannedRun) -> Work:
         pieces.append(Piece("encode", seen, run.config.likelihood.batch_size))
     like = run.network_like() | {"application": settings, "batch": _rows_at_once(run)}
     examples = min(EXAMPLES, worked // settings.get("n", 1))
-    size = examples * 4 * prod(run.training_set.shape) + 5000 + _manifest(run, "apply", 3)
+    size = examples * 4 * prod(training_set(run).shape) + 5000 + _manifest(run, "apply", 3)
     return Work(found, pieces, like, worked, size)
 
 
@@ -323,14 +324,14 @@ def witnessed(run: PlannedRun, settings: Mapping[str, Any], worked: int) -> int:
     """Images that the witnesses of a rectification embed: training images, the samples, and all attempts."""
     if settings["name"] != "rectify" or not asks_witnesses(settings):
         return 0
-    learnt = min(settings["witness_images"], len(run.training_set))
+    learnt = min(settings["witness_images"], len(training_set(run)))
     each = learnt + run.config.sampler.samples + (1 + 2 * settings["candidates"]) * worked
     return each * sum(name != "pixels" for name in settings["witnesses"])
 
 
 def of_report(run: PlannedRun) -> Work:
     """Rule: three seconds for the plots and the page."""
-    like = {"image": run.is_image, "columns": len(columns_of(run))}
+    like = {"image": is_image(run), "columns": len(score_columns(run))}
     size = footprint.of_report(run) + _manifest(run, "report", 16)
     return Work({}, [Piece("rule", 3.0)], like, 1.0, size)
 

@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from genuq import posteriors, propagators
 from genuq.applications import attempt, augment, guide
 from genuq.extractors import FromCallable
+from genuq.identity import identity_of
 from genuq.likelihoods import Likelihood
 from genuq.models import GenerativeModel, Sampler, metered
-from genuq.pipeline.columns import watched_settings, watchers
+from genuq.pipeline.columns import watched_inputs, watchers
+from genuq.pipeline.configured import build_sampler, is_image, training_set, untrained_model
 from genuq.pipeline.stages.applications import settings_of as application_settings
 from genuq.pipeline.stages.propagate import SHARED, default_propagator, propagator_of
 from genuq.planning.planned import PlannedRun
@@ -66,14 +68,14 @@ class OneLayer(nn.Module):
 
 def stand_in(run: PlannedRun) -> GenerativeModel:
     """The run's process, prediction type and classes around a network of one layer, for small images or points."""
-    model = run.blank
-    shape = (1, SIDE, SIDE) if run.is_image else tuple(model.latent_shape)
+    model = untrained_model(run)
+    shape = (1, SIDE, SIDE) if is_image(run) else tuple(model.latent_shape)
     made = GenerativeModel(OneLayer(shape), shape, model.process, model.prediction, model.num_classes)
     return made.eval()
 
 
 def sampler_of(run: PlannedRun) -> Sampler:
-    return replace(run.sampler, batch_size=2)
+    return replace(build_sampler(run), batch_size=2)
 
 
 def remembered(run: PlannedRun, what: str, settings: Any, count: Callable[[], Any]) -> Any:
@@ -81,16 +83,16 @@ def remembered(run: PlannedRun, what: str, settings: Any, count: Callable[[], An
     model = run.plain("model")["model"]
     kept = {key: model[key] for key in ("process", "prediction", "class_conditional")}
     sampler = {key: value for key, value in run.plain("sampler")["sampler"].items() if key != "samples"}
-    return run.memory([what, settings, kept, sampler, run.training_set.num_classes, run.is_image], count)
+    return run.memory([what, settings, kept, sampler, training_set(run).num_classes, is_image(run)], count)
 
 
 def watched_counts(run: PlannedRun) -> dict[str, Count]:
     """Of sampling itself, and of each of the baselines that watch it, by name."""
-    return remembered(run, "watched", watched_settings(run), lambda: _watched_counts(run))
+    return remembered(run, "watched", identity_of(watched_inputs(run)), lambda: _watched_counts(run))
 
 
 def _watched_counts(run: PlannedRun) -> dict[str, Count]:
-    model, sampler, build = stand_in(run), sampler_of(run), watchers(run)
+    model, sampler, build = stand_in(run), sampler_of(run), watchers(watched_inputs(run))
     plain = watch(model, sampler, [0], {}).evaluations["sampling"]
     counts = {"sampling": Count(plain)}
     for name, watcher in build.items():
@@ -130,7 +132,7 @@ def _propagated_count(run: PlannedRun, own: dict[str, Any]) -> Count:
     name = run.config.propagator.name
     if name != "coherent" or own["draws"] is not None:
         return _further(run, propagator_of(run))
-    directions = head_of(run.blank.head).inputs * head_of(run.blank.head).outputs
+    directions = head_of(untrained_model(run).head).inputs * head_of(untrained_model(run).head).outputs
     two, three = (_further(run, propagators.build(name, **own | {"draws": draws})) for draws in (2, 3))
     return Count(two.forward + (directions - 2) * (three.forward - two.forward), 0.0, two.forward_once)
 
@@ -145,14 +147,14 @@ def _further(run: PlannedRun, propagator: propagators.Propagator) -> Count:
 
 def _posterior_like(run: PlannedRun) -> list[Any]:
     """What of the run's posterior a propagator's evaluations depend on."""
-    head = head_of(run.blank.head)
+    head = head_of(untrained_model(run).head)
     return [moves_head_alone(run), head.inputs, head.outputs]
 
 
 def moves_head_alone(run: PlannedRun) -> bool:
     """Whether the run's own posterior leaves everything but the head as it is."""
     layers = run.config.posterior.layers
-    named = layers is not None and list(layers) in (["head"], [run.blank.head_name])
+    named = layers is not None and list(layers) in (["head"], [untrained_model(run).head_name])
     return posteriors.POSTERIORS[run.config.posterior.name].scope == "head" or named
 
 
@@ -191,13 +193,24 @@ def _applied(run: PlannedRun, samples: int) -> tuple[float, float]:
     return float(sum(meter.evaluations.values())), seen / samples
 
 
+def propagator_at_cut(run: PlannedRun) -> propagators.Propagator:
+    """That of the run's application."""
+    return default_propagator(run.config.application.propagator, run.config.posterior.draws)
+
+
 def _augment(run: PlannedRun, model: GenerativeModel, likelihood: Likelihood, indices: list[int]) -> None:
-    how, propagator = application_settings(run), default_propagator(run, run.config.application.propagator)
+    how, propagator = (
+        application_settings(run),
+        default_propagator(run.config.application.propagator, run.config.posterior.draws),
+    )
     augment(model, stand_in_posterior(run, model), sampler_of(run), indices, how, propagator)
 
 
 def _rectify(run: PlannedRun, model: GenerativeModel, likelihood: Likelihood, indices: list[int]) -> None:
-    how, propagator = application_settings(run), default_propagator(run, run.config.application.propagator)
+    how, propagator = (
+        application_settings(run),
+        default_propagator(run.config.application.propagator, run.config.posterior.draws),
+    )
     posterior, draws = stand_in_posterior(run, model), run.config.posterior.draws
     attempt(model, posterior, likelihood, sampler_of(run), indices, how, draws, propagator)
 

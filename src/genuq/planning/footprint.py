@@ -15,8 +15,17 @@ from torch import Tensor, nn
 from genuq import posteriors
 from genuq.models import head_candidates
 from genuq.networks import Classifier
-from genuq.pipeline.columns import SPENT, WATCHED, columns_of, of_source, watched_settings
-from genuq.pipeline.posteriors import NOISES, OPTIONS, lender, of_members, sized
+from genuq.pipeline.columns import SPENT, WATCHED, of_source, score_columns, watched_inputs
+from genuq.pipeline.configured import (
+    architecture_of,
+    build_likelihood,
+    description_of,
+    open_judge,
+    test_set,
+    training_set,
+    untrained_model,
+)
+from genuq.pipeline.posteriors import NOISES, OPTIONS, has_size, of_members, size_source
 from genuq.pipeline.stages.embed import JUDGED
 from genuq.pipeline.stages.members import member_settings, reference_name
 from genuq.pipeline.stages.sample import draws_of
@@ -92,7 +101,7 @@ def versions(run: PlannedRun) -> dict[str, int]:
 
 
 def of_samples(run: PlannedRun) -> int:
-    watched, shape = list(watched_settings(run)), tuple(run.training_set.shape)
+    watched, shape = list(watched_inputs(run)), tuple(training_set(run).shape)
     spent = ("sampling", *watched, *versions(run))
     return of_shards(
         run,
@@ -109,7 +118,7 @@ def of_samples(run: PlannedRun) -> int:
 
 
 def of_propagation(run: PlannedRun) -> int:
-    latents, shape = tuple(run.blank.latent_shape), tuple(run.training_set.shape)
+    latents, shape = tuple(untrained_model(run).latent_shape), tuple(training_set(run).shape)
     shapes = {
         "index": ("I64", ()),
         "mean": ("F32", latents),
@@ -130,19 +139,19 @@ def judge_dimension(run: PlannedRun) -> int:
     """D of the judge; a classifier that is still to be trained has its architecture's."""
     if run.config.metric.extractor == "classifier" and "judge" in run.config.stages:
         return int(classifier(run).logits.in_features)
-    return run.judge.dimension
+    return open_judge(run).dimension
 
 
 def classifier(run: PlannedRun) -> Classifier:
-    return Classifier(tuple(run.training_set.shape), run.training_set.num_classes)
+    return Classifier(tuple(training_set(run).shape), training_set(run).num_classes)
 
 
 def reference_count(run: PlannedRun) -> int:
-    return min(run.config.metric.reference_images, len(run.test_set))
+    return min(run.config.metric.reference_images, len(test_set(run)))
 
 
 def of_embeddings(run: PlannedRun) -> int:
-    scored, judged = run.likelihood.dimension, judge_dimension(run)
+    scored, judged = build_likelihood(run).dimension, judge_dimension(run)
     shapes: Shapes = {"image": ("F32", (scored,)), f"{JUDGED}image": ("F32", (judged,))}
     shapes |= {name: ("F32", (draws, scored)) for name, draws in embedded(run).items()}
     shapes |= {f"{JUDGED}{name}": ("F32", (draws_of(run, name), judged)) for name in run.posteriors()}
@@ -150,19 +159,19 @@ def of_embeddings(run: PlannedRun) -> int:
 
 
 def of_scores(run: PlannedRun) -> int:
-    return of_safetensors({name: ("F64", (run.config.sampler.samples,)) for name in columns_of(run)})
+    return of_safetensors({name: ("F64", (run.config.sampler.samples,)) for name in score_columns(run)})
 
 
 def of_evaluation(run: PlannedRun) -> int:
     """By a rule: a row of the table for each sample, twice, and curves, bins and intervals of each score."""
-    metric, columns = run.config.metric, len(columns_of(run))
+    metric, columns = run.config.metric, len(score_columns(run))
     rows = run.config.sampler.samples * ((columns + 9) * NUMBER + (columns + JUDGED_COLUMNS) * 8)
     return 1500 + rows + columns * (4000 + 5 * NUMBER * (7 * len(metric.fractions) + 4 * metric.bins))
 
 
 def of_report(run: PlannedRun) -> int:
     """By a rule: page and plots grow with the scores; the evaluation is there again, and its table."""
-    columns = len(columns_of(run))
+    columns = len(score_columns(run))
     table = 15 * run.config.sampler.samples * columns
     return 250_000 + 140_000 * columns + round(1.3 * of_evaluation(run)) + table
 
@@ -200,16 +209,16 @@ def of_posterior(run: PlannedRun, name: str) -> tuple[int, int]:
 
 
 def _of_curvature(run: PlannedRun, entry: Mapping[str, Any]) -> tuple[int, int]:
-    model = run.architecture
+    model = architecture_of(run)
     options = {key: entry[key] for key in OPTIONS if entry[key] is not None}
-    if entry["name"] in NOISES and lender(entry) is None and not sized(entry):
+    if entry["name"] in NOISES and size_source(entry) is None and not has_size(entry):
         options = {}
     if entry["name"] == "mc_dropout" and not options:
         options = {"layers": ["head"], "rate": 0.5}  # keeps names and rates alone
-    key = ["posterior shapes", run.description(), entry["name"], options]
+    key = ["posterior shapes", description_of(run), entry["name"], options]
     shapes: Shapes = run.memory(key, lambda: _posterior_shapes(model, entry["name"], options))
     own = of_safetensors(shapes, {"kind": " " * 600})
-    streamed = posteriors.POSTERIORS[entry["name"]].source == "images" and lender(entry) is None
+    streamed = posteriors.POSTERIORS[entry["name"]].source == "images" and size_source(entry) is None
     head = posteriors.POSTERIORS[entry["name"]].scope == "head"
     inputs = model.head.weight[0].numel() + (model.head.bias is not None)  # type: ignore[index]
     held_out = 8 * inputs**2 * entry["time_bins"] if head else 0
@@ -224,16 +233,16 @@ def _posterior_shapes(model: Any, name: str, options: Mapping[str, Any]) -> Shap
 def of_members_posterior(run: PlannedRun, entry: Mapping[str, Any]) -> tuple[int, int]:
     settings = member_settings(run, entry)
     given = settings.given(reference_name(run))
-    network = run.architecture.network
+    network = architecture_of(run).network
     if given:
         return _of_given(settings, network, given), 0
     one = of_safetensors(_member_shapes(settings, network), {"kind": " " * 600})
     averaged = [network] if settings.kind == "deep_ensemble" else []
-    held = [run.architecture, *averaged]
+    held = [architecture_of(run), *averaged]
     training = of_training(held, network, settings.steps, settings.hardware.checkpoint_every)
     if settings.kind == "swag":
         return 2 * one, training + one
-    kept = of_weights(run.architecture, 300) if settings.kind == "deep_ensemble" else one
+    kept = of_weights(architecture_of(run), 300) if settings.kind == "deep_ensemble" else one
     return settings.members * (kept + one), training
 
 

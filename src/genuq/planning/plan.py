@@ -118,7 +118,7 @@ class Plan:
 
     def estimate(self, calibrate: bool, say: Callable[[str], None] = lambda text: None) -> None:
         """Fill in the times: from the store's runs, else measured, else by a rule."""
-        memory = next(iter(self.needed.values())).run.memory if self.needed else Memory()
+        memory = next(iter(self.needed.values())).run.memory if self.needed else Memory(keeps_errors=True)
         histories = {store: History(store, memory) for store in {one.run.store for one in self.to_make}}
         calibration = Calibration(say)
         for one in self.to_make:
@@ -187,7 +187,7 @@ def plan_of(texts: Sequence[str], sweeping: bool, command: str = "genuq") -> Pla
     Raises:
         ConfigurationError: overrides that do not exist, a sweeper of its own, or several values without -m.
     """
-    memory, plan = Memory(), Plan()
+    memory, plan = Memory(keeps_errors=True), Plan()
     sweep = sweep_of(["-m", *texts]) if sweeping else None
     if sweeping and (sweep is None or sweep.jobs is None):
         for _ in configurations(texts):  # says what is wrong with them
@@ -265,7 +265,7 @@ def _posteriors(run: PlannedRun, fit: Needed, coming: set[Path]) -> Iterator[Nee
 def require(name: str, run: PlannedRun, made: set[Path]) -> None:
     """Raise ArtefactError unless all upstream is there, or will be by then."""
     stage = STAGES[name]
-    for upstream in (*stage.weights_of(run), *stage.needs(run)):
+    for upstream in stage.needs(run):
         folder = STAGES[upstream].folder(run)
         if folder.path in made:
             continue

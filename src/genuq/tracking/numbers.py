@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from genuq.analysis.numbers import numbers_of
 from genuq.analysis.results import Evaluation
-from genuq.pipeline.run import OWN, Run
+from genuq.pipeline.run import MAIN_POSTERIOR, Run
 from genuq.pipeline.stage import STAGES
 
 
 def evaluation_numbers(run: Run, evaluation: Evaluation) -> dict[str, float]:
     """Those of the study's record, `entropy/auroc`, and of the own posterior's scale, `posterior/temperature`."""
-    scale = STAGES["fit"].folder(run).notes()["posteriors"][OWN]["scale"]
+    scale = STAGES["fit"].folder(run).notes()["posteriors"][MAIN_POSTERIOR]["scale"]
     numbers = {f"posterior/{key}": float(value) for key, value in scale.items() if isinstance(value, int | float)}
     return numbers_of(evaluation) | numbers

@@ -13,7 +13,8 @@ import torch
 
 from genuq import entries, files
 from genuq.analysis.results import FitSummary, Number, Numbers, SampleTable, ScoreEntry, read_evaluation
-from genuq.pipeline.run import OWN, Run
+from genuq.pipeline.configured import is_image
+from genuq.pipeline.run import MAIN_POSTERIOR, Run
 from genuq.pipeline.stages.apply import read_application
 from genuq.pipeline.stages.propagate import shown_maps
 from genuq.pipeline.stages.sample import shown, with_deviations
@@ -95,7 +96,7 @@ def in_bins(values: Numbers) -> tuple[Numbers, Numbers]:
 
 
 def label(name: str) -> str:
-    return "posterior" if name == OWN else name
+    return "posterior" if name == MAIN_POSTERIOR else name
 
 
 def normalised(xs: Sequence[float], ys: Sequence[float]) -> tuple[list[float], list[float]]:
@@ -161,9 +162,9 @@ def fit_content(run: Run, folder: Path, notes: Mapping[str, Any]) -> Content:
 
 
 def sample_content(run: Run, folder: Path, notes: Mapping[str, Any]) -> Content:
-    if not run.is_image:
+    if not is_image(run):
         return Content()
-    return Content(once={"sheets/samples": sheet(shown(run, Shards(folder).read("image", 0, SHEET)))})
+    return Content(once={"sheets/samples": sheet(shown(Shards(folder).read("image", 0, SHEET), are_images=True))})
 
 
 def propagate_content(run: Run, folder: Path, notes: Mapping[str, Any]) -> Content:
@@ -229,9 +230,9 @@ def versions_of(run: Run, chosen: np.ndarray, *names: str) -> dict[str, torch.Te
 def heat_of(run: Run, images: torch.Tensor, chosen: np.ndarray) -> np.ndarray | None:
     """Maps of the chosen samples as heat over them, uint8 (N, 3, H, W), on the scale of all; None if there are none."""
     known = run.artefacts.get("propagate")
-    if known is None or not known.is_current() or (found := shown_maps(run)) is None:
+    if known is None or not known.is_current() or not is_image(run) or (found := shown_maps(known.path)) is None:
         return None
-    under = as_pixels(shown(run, images), 4, "Samples")
+    under = as_pixels(shown(images, are_images=True), 4, "Samples")
     return overlay(under, HeatScale.of(found.numpy()).levels(as_maps(found[torch.from_numpy(chosen)], under)))
 
 
@@ -249,7 +250,7 @@ def sample_table(run: Run, samples: SampleTable) -> Any:
     ranked = np.argsort(-np.array(samples.of_score(run.config.score.name)), kind="stable")
     ranks = evenly(len(rows), run.config.logger.samples)
     chosen = ranked[ranks]
-    pictures = pictures_of(run, chosen) if run.is_image else coordinates_of(run, chosen)
+    pictures = pictures_of(run, chosen) if is_image(run) else coordinates_of(run, chosen)
     data = [
         [rank + 1, *(column[place] for column in pictures.values()), *rows[n]]
         for place, (rank, n) in enumerate(zip(ranks, chosen.tolist()))
@@ -262,10 +263,11 @@ def pictures_of(run: Run, chosen: np.ndarray) -> dict[str, list[Any]]:
     import wandb
 
     samples = versions_of(run, chosen, *run.posteriors())
-    columns = {"image": thumbnails(as_pixels(shown(run, samples["image"]), 4, "Samples"))[:, None]}
+    columns = {"image": thumbnails(as_pixels(shown(samples["image"], are_images=True), 4, "Samples"))[:, None]}
     for name in run.posteriors():
-        draws_NMCHW = as_pixels(shown(run, samples[name]), 5, "Draws")
-        columns[OWN if name == OWN else f"{OWN}_{name}"] = np.stack([thumbnails(draws) for draws in draws_NMCHW])
+        draws_NMCHW = as_pixels(shown(samples[name], are_images=True), 5, "Draws")
+        column = name if name == MAIN_POSTERIOR else f"{MAIN_POSTERIOR}_{name}"
+        columns[column] = np.stack([thumbnails(draws) for draws in draws_NMCHW])
     if (heat := heat_of(run, samples["image"], chosen)) is not None:
         columns["map"] = thumbnails(heat)[:, None]
     return {

@@ -122,7 +122,7 @@ def fit_members(
 
 def _claim(folder: Path, settings: MemberSettings, model: GenerativeModel) -> None:
     """Refuse a folder whose members were made with other settings or from other weights."""
-    made_from = {"settings": fingerprint(settings.identity), "weights": digest(model.network.state_dict())}
+    made_from = {"settings": fingerprint(settings.of_training), "weights": digest(model.network.state_dict())}
     path = folder / "members.json"
     if path.exists() and files.read_json(path) != made_from:
         raise ArtefactError(

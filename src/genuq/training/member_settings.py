@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from genuq.errors import ConfigurationError, did_you_mean
+from genuq.identity import identity_of, neutral
 from genuq.models.checkpoints import reference_members
 from genuq.parallel.hardware import Hardware
 from genuq.training.modules import Optimisation
@@ -40,7 +41,7 @@ class MemberSettings:
 
     kind: str = "posthoc_ensemble"
     members: int = 5
-    checkpoints: str | Sequence[str | Path] | None = None
+    checkpoints: str | Sequence[str | Path] | None = neutral(None)
     steps: int = 150
     batch_size: int = 128
     learning_rate: float = 3e-4
@@ -81,11 +82,9 @@ class MemberSettings:
         return Optimisation(**shared | {"warmup_steps": min(self.warmup_steps, max(1, self.steps // 5))})
 
     @property
-    def identity(self) -> dict[str, Any]:
+    def of_training(self) -> dict[str, Any]:
         """What trained members depend on, as plain data."""
-        hardware = {"precision": self.hardware.precision, "gradient_clip": self.hardware.gradient_clip}
-        afterwards = ("checkpoints", "temperature", "gaussian")
-        return {key: value for key, value in asdict(self).items() if key not in afterwards} | {"hardware": hardware}
+        return {key: value for key, value in identity_of(self).items() if key not in ("temperature", "gaussian")}
 
     def given(self, reference: str) -> list[Path]:
         """Files of finished members that `checkpoints` names; none where they are to be made.

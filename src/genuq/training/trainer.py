@@ -69,24 +69,6 @@ def complete(
         trainer.fit(module, ckpt_path=str(last) if resumes else None, weights_only=True)
 
 
-def for_one_pass(where: Hardware, precision: Any) -> lightning.Trainer:
-    """A trainer that shows and keeps nothing, for one pass over data that are dealt to the processes already."""
-    machine.quieten_lightning()
-    return lightning.Trainer(
-        accelerator=where.accelerator,
-        devices=where.devices,
-        num_nodes=where.num_nodes,
-        strategy=where.strategy,
-        precision=precision,
-        logger=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        inference_mode=False,  # some passes need gradients at the layers' outputs
-    )
-
-
 class WholeCheckpoints(TorchCheckpointIO):
     """Checkpoints that appear whole or not at all: Lightning's own go through the system's temporary folder, and on
     another disk than that they are copied into their place.

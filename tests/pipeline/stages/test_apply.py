@@ -15,6 +15,7 @@ from genuq.applications import APPLICATIONS, Filter, Space, asked, attempt, cali
 from genuq.errors import ArtefactError, ConfigurationError
 from genuq.models import to_unit
 from genuq.pipeline import preflight
+from genuq.pipeline.configured import build_likelihood, build_sampler, named_extractor, open_model, training_set
 from genuq.pipeline.posteriors import load_posterior
 from genuq.pipeline.run import Run
 from genuq.pipeline.stages import applications, apply
@@ -117,24 +118,26 @@ def test_rectify_may_take_those_in_which_the_witnesses_see_least_of_the_class(
     asking = ["application.failed_by=witnesses", "application.rise=null", "application.sure=0.9"]
     launch(folder, *arguments(image_root, "rectify", *asking))
     run = run_of(folder, *arguments(image_root, "rectify", *asking))
-    real = data.subset(run.training_set, 30, run.config.seed)
+    real = data.subset(training_set(run), 30, run.config.seed)
     images, labels = real.batch(range(30))
     samples = [files.read_tensors(path)[0] for path in sorted((folder / "sample").glob("shard-*"))]
     made, classes = (torch.cat([shard[name] for shard in samples]) for name in ("image", "class"))
     spaces = []
     for name in ("pixels", "efficientnet"):
-        extractor = run.named_extractor(name, {})
-        witness = fit_witness(extractor.extract(to_unit(images)), labels, run.training_set.num_classes)
+        extractor = named_extractor(run, name)
+        witness = fit_witness(extractor.extract(to_unit(images)), labels, training_set(run).num_classes)
         spaces.append(Space(name, lambda x, extractor=extractor: extractor.extract(to_unit(x)), witness))
     asked_WN = asked(spaces, made, classes)
     failed = asked_WN.sigmoid().log().sum(0).argsort()[:12]
     examples, _ = files.read_tensors(folder / "apply" / "examples.safetensors")
     assert sorted(examples["index"].tolist()) == sorted(failed.tolist())
     found = entry(folder)
-    posterior, likelihood = load_posterior(run), run.likelihood
-    propagator = default_propagator(run, "trajectory")
+    posterior, likelihood = load_posterior(run.path("fit"), open_model(run)), build_likelihood(run)
+    propagator = default_propagator("trajectory", 5)
     how, indices = applications.settings_of(run), failed.tolist()
-    made = attempt(run.model, posterior, likelihood, run.sampler, indices, how, 5, propagator, run.config.seed)
+    made = attempt(
+        open_model(run), posterior, likelihood, build_sampler(run), indices, how, 5, propagator, run.config.seed
+    )
     asked_of_all = torch.cat([asked_WN, asked(spaces, made.ours, classes[failed]).flatten(1)], 1)
     promised = calibrated_rise(asked_of_all, torch.cat([classes, classes[failed].repeat_interleave(2)]), 0.9)
     assert found["settings"]["expected_success"] == pytest.approx(promised.sure)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from genuq.applications import Attempts, Jury, Space, calibrated_rise, decide, fit_witness
+from genuq.applications import Attempts, Space, WitnessPanel, calibrated_rise, decide, fit_witness
 
 SAMPLES, FAILED, CANDIDATES = 200, 30, 4
 
@@ -24,7 +24,7 @@ def bright(images: Tensor) -> Tensor:
     return images.flatten(1).mean(1, keepdim=True)
 
 
-def jury(agree: bool, **given: object) -> tuple[Jury, Attempts]:
+def jury(agree: bool, **given: object) -> tuple[WitnessPanel, Attempts]:
     """Two witnesses of brightness; or one of them of a pixel that says nothing of it."""
     source = torch.Generator().manual_seed(0)
     images = torch.randn(SAMPLES, 1, 2, 2, generator=source)
@@ -38,7 +38,7 @@ def jury(agree: bool, **given: object) -> tuple[Jury, Attempts]:
     classes = torch.ones(SAMPLES, dtype=torch.long)
     asked_WN = torch.stack([space.witness.log_odds(space.embed(images), classes) for space in spaces])
     settings = {"rise": None, "sure": 0.95} | given
-    return Jury(spaces, classes, asked_WN, settings), attempts_at(images, source)
+    return WitnessPanel(spaces, classes, asked_WN, settings), attempts_at(images, source)
 
 
 def test_witnesses_that_know_of_each_other_accept_by_what_they_confirm() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,18 +17,20 @@ from genuq.applications import APPLICATIONS, Judge, Judgement, Replicates
 from genuq.applications.finished_run import EXAMPLES
 from genuq.data import Dataset
 from genuq.display import Display
+from genuq.identity import neutral
 from genuq.likelihoods import Likelihood
 from genuq.metrics import realism
-from genuq.pipeline.columns import functional_of
+from genuq.pipeline.inputs import DataInputs, JudgeInputs, ModelInputs, PartInputs, SamplerInputs
 from genuq.pipeline.posteriors import load_posterior
 from genuq.pipeline.run import Run
 from genuq.pipeline.stages.embed import read_judged
 from genuq.pipeline.stages.propagate import default_propagator
 from genuq.pipeline.stages.sample import read_samples, shown
-from genuq.pipeline.stages.score import SCORES_FILE
-from genuq.pipeline.stages.witnesses import way_into
+from genuq.pipeline.stages.score import DrawsInputs, read_scores
+from genuq.pipeline.stages.witnesses import Spaces
 from genuq.posteriors import Posterior
 from genuq.propagators import Propagator
+from genuq.store.upstream import Upstream
 
 
 def settings_of(run: Run) -> Any:
@@ -37,62 +39,122 @@ def settings_of(run: Run) -> Any:
     Raises:
         ConfigurationError: an application that does not exist, or values that cannot work.
     """
-    given = run.plain("application")["application"]
-    name = given.pop("name", None)
-    return APPLICATIONS.get(str(name)).settings_of(given)
+    settings = run.plain("application")["application"]
+    name = settings.pop("name", None)
+    return APPLICATIONS.get(str(name)).settings_of(settings)
 
 
-class Known:
+@dataclass(frozen=True)
+class ApplyInputs:
+    """What the outcome of an application depends on.
+
+    Attributes:
+        application: its entry in `genuq.applications.APPLICATIONS`, with all that it reads of its settings.
+        spaces: that it may ask for.
+        main: name of the run's own score.
+        drawn: how draws are seen.
+        functional: the score of the draws of controls.
+        draws: M of the main posterior.
+        neighbours: k of the judge's measures.
+        bootstrap: replicates of the intervals.
+        curves: settings of the curves that it reads.
+        shown_settings: its settings as configured, for the reader.
+        command: that the reader may repeat.
+    """
+
+    seed: int
+    model: ModelInputs
+    data: DataInputs
+    fit: Upstream
+    sample: Upstream
+    embed: Upstream
+    score: Upstream
+    sampler: SamplerInputs
+    judge: JudgeInputs
+    application: PartInputs
+    spaces: Spaces
+    main: str
+    drawn: DrawsInputs
+    functional: str
+    draws: int
+    neighbours: int
+    bootstrap: int
+    curves: Mapping[str, int]
+    shown_settings: Mapping[str, Any] = neutral()
+    command: str = neutral()
+
+    @property
+    def settings(self) -> Any:
+        """As the library takes them."""
+        return APPLICATIONS.get(self.application.name).settings_of(self.application.options)
+
+
+class StoredRun:
     """What the applications share of a finished run; see `genuq.applications.FinishedRun`.
 
     Args:
         parts: folder for what a killed run shall find again.
     """
 
-    def __init__(self, run: Run, parts: Path, display: Display) -> None:
-        self.run, self.parts, self.display = run, parts, display
-        self.samples = read_samples(run)
-        self.scores, _ = files.read_tensors(run.path("score") / SCORES_FILE)
-        self.score = self.scores[run.config.score.name]
-        self.judged = read_judged(run)
+    def __init__(self, inputs: ApplyInputs, parts: Path, display: Display) -> None:
+        self.inputs, self.parts, self.display = inputs, parts, display
+        self.samples, self.scores = read_samples(inputs.sample.path), read_scores(inputs.score.path)
+        self.score = self.scores[inputs.main]
+        self.judged = read_judged(inputs.embed.path)
         self.real = self.judged["real"]
-        self.replicates = Replicates(run.config.metric.bootstrap, run.config.seed)
+        self.replicates = Replicates(inputs.bootstrap, inputs.seed)
         conditional = bool((self.samples["class"] >= 0).all())
         self.classes = self.samples["class"] if conditional else None
-        self.model, self.sampler, self.seed = run.model, run.sampler, run.config.seed
-        self.draws, self.functional = run.config.posterior.draws, functional_of(run)
-        metric = run.config.metric
-        self.k, self.half_samples, self.random_repeats = metric.k, metric.half_samples, metric.random_repeats
+        self.model, self.sampler, self.seed = inputs.model.open(), inputs.sampler.build(), inputs.seed
+        self.draws, self.functional, self.k = inputs.draws, inputs.functional, inputs.neighbours
+
+    @property
+    def half_samples(self) -> int:
+        """Of the curves."""
+        return self.inputs.curves["half_samples"]
+
+    @property
+    def random_repeats(self) -> int:
+        """Of the curves' controls."""
+        return self.inputs.curves["random_repeats"]
 
     @property
     def training_set(self) -> Dataset:
-        return self.run.training_set
+        """What the model was trained on."""
+        return self.inputs.data.train
 
     @property
     def likelihood(self) -> Likelihood:
-        assert isinstance(self.run.likelihood, Likelihood)
-        return self.run.likelihood
+        """The run's."""
+        likelihood = self.inputs.drawn.open()
+        assert isinstance(likelihood, Likelihood)
+        return likelihood
 
     @cached_property
     def posterior(self) -> Posterior:
-        return load_posterior(self.run)
+        """The main one."""
+        return load_posterior(self.inputs.fit.path, self.model)
 
     def propagator(self, name: str) -> Propagator:
-        return default_propagator(self.run, name)
+        """A propagator with its defaults; one that follows draws follows the run's."""
+        return default_propagator(name, self.draws)
 
     def space(self, name: str) -> tuple[str, Callable[[Tensor], Tensor]]:
-        return way_into(self.run, name)
+        """(a space's own name, images in [-1, 1] to features)."""
+        return self.inputs.spaces.feature_map(name)
 
     def busy(self, what: str) -> contextlib.AbstractContextManager[object]:
+        """Shows that something of unknown length runs."""
         return self.display.busy(what)
 
     def shown(self, samples: Tensor) -> Tensor:
-        return shown(self.run, samples)
+        """Samples as a person sees them: uint8 images, or points."""
+        return shown(samples, len(self.inputs.drawn.likelihood.shape) == 3)
 
     @property
     def judge(self) -> Judge:
         def judged(samples: Tensor, classes: Tensor | None) -> Judgement:
-            features = self.run.judge.embed(shown(self.run, samples), batch_size=256)
+            features = self.inputs.judge.open().embed(self.shown(samples), batch_size=256)
             return Judgement(features, self.measures(samples, features, classes))
 
         return judged
@@ -105,15 +167,16 @@ class Known:
 
     def measures(self, samples: Tensor, features: Tensor, classes: Tensor | None) -> dict[str, Tensor]:
         """What the judge can say, the most telling first: confidence and class, the truth, realism."""
-        judge, found = self.run.judge, {}
+        judge = self.inputs.judge.open()
+        measures = {}
         if judge.probabilities is not None and classes is not None:
             probabilities = judge.probabilities(features)
-            found["confidence"] = probabilities.gather(1, classes[:, None])[:, 0]
-            found["accuracy"] = (probabilities.argmax(1) == classes).double()
+            measures["confidence"] = probabilities.gather(1, classes[:, None])[:, 0]
+            measures["accuracy"] = (probabilities.argmax(1) == classes).double()
         if judge.truth is not None:
-            found["good"] = 1 - judge.truth(samples).double()
-        found["realism"] = realism(self.judged["real"], features, self.run.config.metric.k)
-        return found
+            measures["good"] = 1 - judge.truth(samples).double()
+        measures["realism"] = realism(self.judged["real"], features, self.k)
+        return measures
 
     def classes_at(self, index: Tensor) -> Tensor | None:
         return None if self.classes is None else self.classes[index]
@@ -121,22 +184,22 @@ class Known:
     def examples(self, index: Tensor, images: Mapping[str, Tensor], mask: Tensor | None = None) -> dict[str, Tensor]:
         """The first examples as a person sees them, each with the judge's first measure."""
         index, classes = index[:EXAMPLES], self.classes_at(index[:EXAMPLES])
-        found = {"index": index}
+        examples = {"index": index}
         for name, tensor in images.items():
             judged = self.judge(tensor[:EXAMPLES], classes)
-            found[name] = shown(self.run, tensor[:EXAMPLES])
-            found[f"{name}_judged"] = judged.measures[judged.primary].double()
-        return found if mask is None else found | {"mask": mask[:EXAMPLES].to(torch.uint8)}
+            examples[name] = self.shown(tensor[:EXAMPLES])
+            examples[f"{name}_judged"] = judged.measures[judged.primary].double()
+        return examples if mask is None else examples | {"mask": mask[:EXAMPLES].to(torch.uint8)}
 
     def in_batches(self, indices: Sequence[int], kind: type, make: Callable[[list[int]], Any]) -> Any:
         """The fields of `kind` for all the samples; finished batches of a killed run are found again."""
-        made, run = [], self.run
-        with self.display.bar(f"application {run.config.application.name}", len(indices)) as advance:
-            for start, batch in batches(indices, run.config.sampler.batch_size):
+        made, inputs = [], self.inputs
+        with self.display.bar(f"application {inputs.application.name}", len(indices)) as advance:
+            for start, batch in batches(indices, inputs.sampler.batch_size):
                 path = self.parts / f"part-{start:07d}.safetensors"
                 if not path.exists():
-                    found = make(batch)
-                    files.write_tensors(path, {field.name: getattr(found, field.name) for field in fields(kind)})
+                    result = make(batch)
+                    files.write_tensors(path, {field.name: getattr(result, field.name) for field in fields(kind)})
                 made.append(files.read_tensors(path)[0])
                 advance(len(batch))
         return kind(**{field.name: torch.cat([part[field.name] for part in made]) for field in fields(kind)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,28 @@ from torch import Tensor
 from genuq import entries, files
 from genuq.analysis.results import Application, ExamplesEntry
 from genuq.applications import APPLICATIONS, cut_time
+from genuq.applications.rectify_run import RectifySettings
 from genuq.display import Display
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, Sampler
-from genuq.parts import identity
+from genuq.pipeline.columns import functional_of
+from genuq.pipeline.configured import (
+    architecture_of,
+    build_sampler,
+    data_inputs,
+    is_image,
+    judge_inputs,
+    model_inputs,
+    sampler_inputs,
+    training_set,
+)
+from genuq.pipeline.inputs import part_inputs
 from genuq.pipeline.run import Run
-from genuq.pipeline.stage import Stage
-from genuq.pipeline.stages.applications import Known, settings_of
+from genuq.pipeline.stage import Stage, upstream
+from genuq.pipeline.stages.applications import ApplyInputs, StoredRun, settings_of
 from genuq.pipeline.stages.propagate import default_propagator, require_variance
-from genuq.pipeline.stages.witnesses import check_witnesses
+from genuq.pipeline.stages.score import draws_inputs
+from genuq.pipeline.stages.witnesses import check_witnesses, spaces_of
 from genuq.report.run.application import application_markdown
 from genuq.store.artefact import StageFolder
 
@@ -29,7 +42,7 @@ APPLICATION, EXAMPLES_FILE = "application.json", "examples.safetensors"
 SHOWN = ("before", "after", "control", "accepted", "control_accepted")  # in the report
 
 
-class Apply(Stage):
+class Apply(Stage[ApplyInputs]):
     """Leaves application.json (the part `application` of the results), application.md, and examples.safetensors.
 
     The examples, in the order of their scores where the application chose by them, else of their indices: `index`
@@ -41,36 +54,62 @@ class Apply(Stage):
     """
 
     name = "apply"
-    version = 2
-    inputs = ("score",)
-    groups = ("application",)
+    version = 3
 
-    def settings(self, run: Run) -> dict[str, Any]:
-        metric = run.plain("metric")["metric"]
-        kept = {key: metric[key] for key in ("k", "bootstrap", "half_samples", "random_repeats")}
-        part = None if run.config.application is None else APPLICATIONS.get(run.config.application.name)
-        foreign = {} if part is None or part.builtin else {"parts": {part.name: identity(part)}}
-        return super().settings(run) | {"metric": kept} | foreign
+    def inputs(self, run: Run) -> ApplyInputs:
+        return apply_inputs(run)
 
     def applies(self, run: Run) -> bool:
         return run.config.application is not None
 
-    def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
-        part = APPLICATIONS.get(run.config.application.name)
-        outcome, examples = part.run(Known(run, folder.path / "parts", display), settings_of(run))
+    def work(self, inputs: ApplyInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
+        part = APPLICATIONS.get(inputs.application.name)
+        outcome, examples = part.run(StoredRun(inputs, folder.path / "parts", display), inputs.settings)
         files.write_tensors(folder.path / EXAMPLES_FILE, examples)
-        found = outcome.as_entry()
+        entry = outcome.as_entry()
         entry = replace(
-            found,
-            settings=run.plain("application")["application"] | dict(found.settings),
-            judge=run.judge.name,
+            entry,
+            settings=dict(inputs.shown_settings) | dict(entry.settings),
+            judge=inputs.judge.open().name,
             examples=ExamplesEntry(f"{self.name}/{EXAMPLES_FILE}", len(examples["index"])),
         )
         files.write_json(folder.path / APPLICATION, files.plain(entry))
-        files.write_text(folder.path / "application.md", application_markdown(run.command, entry))
+        files.write_text(folder.path / "application.md", application_markdown(inputs.command, entry))
         shutil.rmtree(folder.path / "parts", ignore_errors=True)
         display.say(outcome.sentence)
         return {"sentence": outcome.sentence}
+
+
+def apply_inputs(run: Run) -> ApplyInputs:
+    """What the run's application depends on; of its settings those that it reads."""
+    part, metric, settings = APPLICATIONS.get(run.config.application.name), run.config.metric, settings_of(run)
+    if isinstance(settings, RectifySettings):
+        settings = settings.as_read
+    return ApplyInputs(
+        seed=run.config.seed,
+        model=model_inputs(run),
+        data=data_inputs(run, "train"),
+        **{name: upstream(run, name) for name in ("fit", "sample", "embed", "score")},
+        sampler=sampler_inputs(run),
+        judge=judge_inputs(run),
+        application=part_inputs(part, {one.name: getattr(settings, one.name) for one in fields(settings)}),
+        spaces=spaces_of(run, asked_spaces(settings)),
+        main=run.config.score.name,
+        drawn=draws_inputs(run),
+        functional=functional_of(run),
+        draws=run.config.posterior.draws,
+        neighbours=metric.k,
+        bootstrap=metric.bootstrap,
+        curves={key: metric[key] for key in part.resamples},
+        shown_settings=run.plain("application")["application"],
+        command=run.command,
+    )
+
+
+def asked_spaces(settings: Any) -> tuple[str, ...]:
+    """Names of the spaces that an application's settings name as `witnesses`."""
+    asks = getattr(settings, "asks_witnesses", True)
+    return tuple(getattr(settings, "witnesses", ())) if asks else ()
 
 
 def applied(run: Run) -> bool:
@@ -78,51 +117,43 @@ def applied(run: Run) -> bool:
     return run.config.application is not None and Apply.name in run.config.stages
 
 
-def application_of(run: Run) -> Application | None:
-    """What the stage has left, for the report; None without an application."""
-    if run.config.application is None:
-        return None
-    return read_application(run.path(Apply.name))
-
-
 def read_application(folder: Path) -> Application:
     """What the stage has left in its folder."""
     return entries.read(folder / APPLICATION, Application)
 
 
-def examples_of(run: Run) -> dict[str, Tensor] | None:
+def read_examples(folder: Path) -> dict[str, Tensor]:
     """What the report shows: `before`, `after`, `control` (E, C, H, W); if any, `mask` (E, H, W) and verdicts (E,)."""
-    if run.config.application is None or not run.is_image:
-        return None
-    tensors, _ = files.read_tensors(run.path(Apply.name) / EXAMPLES_FILE)
+    tensors, _ = files.read_tensors(folder / EXAMPLES_FILE)
     shown_images = {name: tensors[name] for name in SHOWN if name in tensors}
     return shown_images | ({"mask": tensors["mask"][:, 0]} if "mask" in tensors else {})
 
 
 def check_application(run: Run) -> None:
     """Raise ConfigurationError for what can be known to be wrong before any long work."""
-    given = run.plain("application")["application"]
-    part = APPLICATIONS.get(str(given.get("name")))
-    if part.needs_images and not run.is_image:
+    configured = run.plain("application")["application"]
+    part = APPLICATIONS.get(str(configured.get("name")))
+    if part.needs_images and not is_image(run):
         anywhere = ", ".join(APPLICATIONS.names(needs_images=False))
         raise ConfigurationError(
-            f"application={part.name} needs images, not {run.training_set.name}: choose one of {anywhere}."
+            f"application={part.name} needs images, not {training_set(run).name}: choose one of {anywhere}."
         )
     part.resolve()
     settings = settings_of(run)
-    if "witnesses" in given:
-        check_witnesses(run, given)
-    samples = given.get("samples")
+    if "witnesses" in configured:
+        check_witnesses(run, configured)
+    samples = configured.get("samples")
     if samples is not None and not 1 <= samples <= run.config.sampler.samples:
         raise ConfigurationError(
             f"application.samples = {samples}; the run has sampler.samples = {run.config.sampler.samples}."
         )
     if part.check is not None:
-        part.check(settings, Planned(run.architecture, run.sampler, run.config.sampler.samples))
-    if "propagator" in given:
-        require_variance(run, default_propagator(run, given["propagator"]).name, "application.propagator")
-    if "cut" in given:
-        cut_time(run.architecture, run.sampler, given["cut"])
+        part.check(settings, Planned(architecture_of(run), build_sampler(run), run.config.sampler.samples))
+    if "propagator" in configured:
+        propagator = default_propagator(configured["propagator"], run.config.posterior.draws)
+        require_variance(run, propagator.name, "application.propagator")
+    if "cut" in configured:
+        cut_time(architecture_of(run), build_sampler(run), configured["cut"])
 
 
 @dataclass(frozen=True)

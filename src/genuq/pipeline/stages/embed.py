@@ -3,136 +3,160 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from genuq import data, files
+from genuq.data import Dataset
 from genuq.display import Display
+from genuq.extractors.judge import Judge
+from genuq.identity import neutral
 from genuq.models import to_bytes, to_unit
-from genuq.pipeline.columns import control_settings, foreign, is_version, of_source, options_of
+from genuq.parallel import collectives
+from genuq.pipeline.columns import inputs_of_source, is_version
+from genuq.pipeline.configured import data_inputs, judge_inputs, likelihood_inputs, sampler_inputs
+from genuq.pipeline.inputs import DataInputs, JudgeInputs, LikelihoodInputs, PartInputs, SamplerInputs
 from genuq.pipeline.run import Run
 from genuq.pipeline.sharded import deal
-from genuq.pipeline.stage import STAGES, Stage
+from genuq.pipeline.stage import Stage, upstream
 from genuq.pipeline.stages.sample import shown, with_deviations
+from genuq.scores import SCORES
 from genuq.store.artefact import StageFolder
 from genuq.store.shards import Shards, shard_name
+from genuq.store.upstream import Upstream
 
 REAL = "real.safetensors"
 JUDGED = "judge."  # prefix of a column of the judge's features
 
 
-class Embed(Stage):
+@dataclass(frozen=True)
+class EmbedInputs:
+    """What embeddings depend on.
+
+    Attributes:
+        data: the test images that the judge compares with.
+        reference_images: how many of them, a seeded subset.
+        posteriors: names of the draws that are judged.
+        noised: the controls that change finished images.
+        draws: M of these; None where there are none.
+        batch_size: images at a time.
+        device: of the likelihood's encoder.
+    """
+
+    seed: int
+    sample: Upstream
+    data: DataInputs
+    likelihood: LikelihoodInputs
+    judge: JudgeInputs
+    reference_images: int
+    posteriors: tuple[str, ...]
+    noised: Mapping[str, PartInputs]
+    draws: int | None
+    sampler: SamplerInputs = neutral()  # whose shards are read: those of `sample`
+    batch_size: int = neutral()
+    device: torch.device = neutral()
+
+    @property
+    def are_images(self) -> bool:
+        return len(self.likelihood.shape) == 3
+
+
+class Embed(Stage[EmbedInputs]):
     """Leaves shard-START-STOP.safetensors, with the embeddings of the samples, of every posterior's draws and of the
     controls, and the judge's features of the samples and the draws; and real.safetensors, its features of real images.
     """
 
     name = "embed"
-    version = 3
+    version = 4
     shared = True
-    inputs = ("sample",)
 
-    def weights_of(self, run: Run) -> tuple[str, ...]:
-        return ("judge",) if run.config.metric.extractor == "classifier" and "judge" in run.config.stages else ()
+    def inputs(self, run: Run) -> EmbedInputs:
+        noised = inputs_of_source(run, "noised_image")
+        return EmbedInputs(
+            seed=run.config.seed,
+            sample=upstream(run, "sample"),
+            data=data_inputs(run, "test"),
+            likelihood=likelihood_inputs(run),
+            judge=judge_inputs(run),
+            reference_images=run.config.metric.reference_images,
+            posteriors=tuple(run.posteriors()),
+            noised=noised,
+            draws=run.config.posterior.draws if noised else None,
+            sampler=sampler_inputs(run),
+            batch_size=run.config.likelihood.batch_size,
+            device=run.device,
+        )
 
-    def settings(self, run: Run) -> dict[str, Any]:
-        judged = {key: run.plain("metric")["metric"][key] for key in ("extractor", "options", "reference_images")}
-        judged["options"] = by_content(run, judged["options"])
-        if judged["extractor"] == "classifier":
-            judged["checkpoint"] = judge_identity(run)
-        likelihood = run.plain("likelihood")["likelihood"]
-        for key in ("batch_size", "observation_variance", "include_unperturbed"):
-            likelihood.pop(key)
-        likelihood["options"] = by_content(run, likelihood["options"])
-        noise = control_settings(run, "noised_image")
-        return {
-            "seed": run.config.seed,
-            "data": run.contents("test"),
-            "likelihood": likelihood,
-            "judge": judged,
-            "direct_noise": noise.pop("noise_standard_deviation", None),
-            **({"noised": noise} if noise else {}),
-            **foreign(run, "noised_image"),
-        }
-
-    def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
+    def work(self, inputs: EmbedInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         real = folder.path / REAL
-        if not real.exists():
-            reference = reference_images(run)
+        if collectives.is_first_process() and not real.exists():
+            reference = reference_images(inputs.data.test, inputs.reference_images, inputs.seed)
             with display.bar("embedding real images", len(reference)) as advance:
-                features = run.judge.embed(reference, batch_size=256, progress=advance)
+                features = inputs.judge.open().embed(reference, batch_size=256, progress=advance)
             files.write_tensors(real, {"real": features})
-        self.assist(run, display)
-        return {"likelihood": run.likelihood.name, "judge": run.judge.name}
 
-    def assist(self, run: Run, display: Display) -> None:
         def make(indices: list[int], advance: Callable[[int], None]) -> dict[str, Tensor]:
-            tensors = one_shard(run, run.path("sample") / shard_name(indices[0], indices[-1] + 1))
+            tensors = one_shard(inputs, inputs.sample.path / shard_name(indices[0], indices[-1] + 1))
             advance(len(indices))
             return tensors
 
-        deal(run, self.folder(run), make, display, "embedding")
+        deal(inputs.sampler, folder, make, display, "embedding")
+        return {"likelihood": inputs.likelihood.build().name, "judge": inputs.judge.open().name}
 
 
-def one_shard(run: Run, samples_path: Path) -> dict[str, Tensor]:
+def one_shard(inputs: EmbedInputs, samples_path: Path) -> dict[str, Tensor]:
     """The embeddings of a shard of samples, and the judge's features of it under names of their own."""
     samples = with_deviations(files.read_tensors(samples_path)[0])
-    settings = {"batch_size": run.config.likelihood.batch_size, "device": run.device}
-    versions = versions_to_score(run, samples)
-    embedded = {name: run.likelihood.embed(tensor, **settings) for name, tensor in versions.items()}
-    judged = {f"{JUDGED}{name}": features_of(run, samples[name]) for name in ("image", *run.posteriors())}
+    likelihood, judge = inputs.likelihood.build(), inputs.judge.open()
+    versions = versions_to_score(inputs, samples)
+    embedded = {
+        name: likelihood.embed(tensor, batch_size=inputs.batch_size, device=inputs.device)
+        for name, tensor in versions.items()
+    }
+    judged = {
+        f"{JUDGED}{name}": features_of(judge, samples[name], inputs.are_images)
+        for name in ("image", *inputs.posteriors)
+    }
     return embedded | judged
 
 
-def features_of(run: Run, samples: Tensor) -> Tensor:
+def features_of(judge: Judge, samples: Tensor, are_images: bool) -> Tensor:
     """What the judge sees in samples (N, ...), or in draws (N, M, ...) of them: (N, D) or (N, M, D)."""
-    drawn = samples.dim() > len(run.training_set.shape) + 1
-    features = run.judge.embed(shown(run, samples.flatten(0, 1) if drawn else samples), batch_size=256)
+    drawn = samples.dim() == (5 if are_images else 3)
+    features = judge.embed(shown(samples.flatten(0, 1) if drawn else samples, are_images), batch_size=256)
     return features.reshape(*samples.shape[:2], -1) if drawn else features
 
 
-def read_embeddings(run: Run) -> dict[str, Tensor]:
+def read_embeddings(folder: Path) -> dict[str, Tensor]:
     """The finished stage's embeddings: `image` (N, D), and (N, M, D) for each set of draws and each control."""
-    found = Shards(run.path(Embed.name))
-    return {name: found.read(name) for name in found.names if not name.startswith(JUDGED)}
+    stored = Shards(folder)
+    return {name: stored.read(name) for name in stored.names if not name.startswith(JUDGED)}
 
 
-def read_judged(run: Run) -> dict[str, Tensor]:
+def read_judged(folder: Path) -> dict[str, Tensor]:
     """The judge's features of `image` (N, D), of every posterior's draws (N, M, D), and of `real` images (R, D)."""
-    found = Shards(run.path(Embed.name))
-    judged = {name.removeprefix(JUDGED): found.read(name) for name in found.names if name.startswith(JUDGED)}
-    return judged | files.read_tensors(run.path(Embed.name) / REAL)[0]
+    stored = Shards(folder)
+    judged = {name.removeprefix(JUDGED): stored.read(name) for name in stored.names if name.startswith(JUDGED)}
+    return judged | files.read_tensors(folder / REAL)[0]
 
 
-def by_content(run: Run, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of an extractor, its checkpoint by its sha256."""
-    given = options.get("checkpoint")
-    return dict(options) | ({} if given is None else {"checkpoint": run.sha256(given)})
-
-
-def judge_identity(run: Run) -> str:
-    """What identifies the judging classifier: its training's fingerprint, or the shipped file's sha256."""
-    if "judge" in run.config.stages:
-        return STAGES["judge"].folder(run).fingerprint
-    return run.sha256(run.judge_checkpoint)
-
-
-def versions_to_score(run: Run, samples: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def versions_to_score(inputs: EmbedInputs, samples: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What the likelihood embeds: `image` (N, ...), and the draws and controls (N, M, ...)."""
     versions = {
-        name: to_unit(tensor) if run.is_image else tensor for name, tensor in samples.items() if is_version(name)
+        name: to_unit(tensor) if inputs.are_images else tensor for name, tensor in samples.items() if is_version(name)
     }
-    given = {"draws": run.config.posterior.draws, "seed": run.config.seed, "indices": samples["index"].tolist()}
-    for name, control in of_source(run, "noised_image").items():
-        versions[name] = control.make(versions["image"], **given, **options_of(run, name))
+    given = {"draws": inputs.draws, "seed": inputs.seed, "indices": samples["index"].tolist()}
+    for name, control in inputs.noised.items():
+        versions[name] = SCORES.get(name).make(versions["image"], **given, **control.options)
     return versions
 
 
-def reference_images(run: Run) -> Tensor:
+def reference_images(test_set: Dataset, count: int, seed: int) -> Tensor:
     """A seeded subset of the real test set, as a person sees it."""
-    real = run.test_set
-    wanted = min(run.config.metric.reference_images, len(real))
-    chosen = data.subset(real, wanted, run.config.seed)
+    chosen = data.subset(test_set, min(count, len(test_set)), seed)
     items, _ = chosen.batch(range(len(chosen)))
-    return to_bytes(items) if run.is_image else items
+    return to_bytes(items) if len(test_set.shape) == 3 else items

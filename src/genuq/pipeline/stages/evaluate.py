@@ -3,51 +3,122 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from genuq import files
-from genuq.analysis import EvaluationSettings, SampleFacts, describe_judge, evaluate_scores, summarise
+from genuq.analysis import (
+    EvaluationSettings,
+    SampleFacts,
+    ScoredSamples,
+    describe_judge,
+    evaluate_scores,
+    summarise,
+)
 from genuq.analysis.results import SCORE_COLUMN, DrawsQuality, Evaluation, JudgeEntry, SampleTable, write_evaluation
 from genuq.display import Display
+from genuq.extractors.judge import Judge
 from genuq.metrics import MetricLabel, frechet_distance, membership, realism
-from genuq.pipeline.columns import scored_samples
+from genuq.pipeline.columns import cost, draws_scored, entry_of, score_columns
+from genuq.pipeline.configured import build_likelihood, judge_inputs, likelihood_inputs, training_set
+from genuq.pipeline.inputs import JudgeInputs, LikelihoodInputs
 from genuq.pipeline.run import Run
-from genuq.pipeline.stage import Stage
-from genuq.pipeline.stages.embed import by_content, read_judged
+from genuq.pipeline.stage import Stage, upstream
+from genuq.pipeline.stages.embed import read_judged
 from genuq.pipeline.stages.sample import read_samples, shown
-from genuq.pipeline.stages.score import SCORES_FILE
+from genuq.pipeline.stages.score import read_scores
 from genuq.scores import png_bytes
 from genuq.store.artefact import StageFolder
+from genuq.store.shards import Shards
+from genuq.store.upstream import Upstream
 
 SAMPLES = "samples.safetensors"
 JUDGED = ("confidence", "predicted", "realism", "membership", "complexity", "bad")
 WHOLE = ("index", "class", "predicted", "member", "bad")  # columns of whole numbers
 
 
-class Evaluate(Stage):
+@dataclass(frozen=True)
+class Column:
+    """A score as the table shows it.
+
+    Attributes:
+        label: in words.
+        kind: score, baseline, control or oracle.
+        charged_to: what its network evaluations were counted under; None: those of the propagation.
+    """
+
+    label: str
+    kind: str
+    charged_to: str | None
+
+
+@dataclass(frozen=True)
+class EvaluateInputs:
+    """What an evaluation depends on.
+
+    Attributes:
+        propagate: whose evaluations are the cost of its score, where the run propagates.
+        columns: the scores by name, the run's own first.
+        main: the name of the run's own score.
+        likelihood: in whose space draws were scored.
+        allow_shared_extractor: whether the judge may be the encoder that scores.
+        class_names: of the training images.
+        posteriors: names of the draws whose quality is told.
+    """
+
+    sample: Upstream
+    embed: Upstream
+    score: Upstream
+    propagate: Upstream | None
+    columns: Mapping[str, Column]
+    main: str
+    metric: EvaluationSettings
+    judge: JudgeInputs
+    likelihood: LikelihoodInputs
+    allow_shared_extractor: bool
+    class_names: tuple[str, ...]
+    posteriors: tuple[str, ...]
+
+    @property
+    def are_images(self) -> bool:
+        return len(self.likelihood.shape) == 3
+
+
+class Evaluate(Stage[EvaluateInputs]):
     """Leaves evaluation.json (`analysis.results.Evaluation`), its scores in scores.json once more.
 
     And samples.safetensors, the same samples as one (N,) column each, for `genuq table --scores`.
     """
 
     name = "evaluate"
-    version = 2
-    inputs = ("score",)
-    groups = ("metric",)
+    version = 3
 
-    def settings(self, run: Run) -> dict[str, Any]:
-        settings = super().settings(run)
-        settings["metric"]["options"] = by_content(run, settings["metric"]["options"])
-        return settings
+    def inputs(self, run: Run) -> EvaluateInputs:
+        return EvaluateInputs(
+            sample=upstream(run, "sample"),
+            embed=upstream(run, "embed"),
+            score=upstream(run, "score"),
+            propagate=None if run.config.propagator is None else upstream(run, "propagate"),
+            columns={name: column_of(run, name) for name in score_columns(run)},
+            main=run.config.score.name,
+            metric=settings_of(run),
+            judge=judge_inputs(run),
+            likelihood=likelihood_inputs(run),
+            allow_shared_extractor=run.config.metric.allow_shared_extractor,
+            class_names=tuple(training_set(run).class_names),
+            posteriors=tuple(run.posteriors()),
+        )
 
-    def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
-        samples = read_samples(run)
-        judged = read_judged(run)
-        columns, _ = files.read_tensors(run.path("score") / SCORES_FILE)
-        facts = known_of(run, samples, judged)
-        scores = scored_samples(run, columns, samples)
+    def work(self, inputs: EvaluateInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
+        samples, judged = read_samples(inputs.sample.path), read_judged(inputs.embed.path)
+        columns = read_scores(inputs.score.path)
+        facts = sample_facts(inputs, samples, judged)
+        scores = {
+            name: ScoredSamples(columns[name], column.label, column.kind, cost_of(inputs, column, samples))
+            for name, column in inputs.columns.items()
+        }
         with display.bar("evaluating", len(scores) + 1) as advance:
             rows = evaluate_scores(
                 scores,
@@ -59,23 +130,38 @@ class Evaluate(Stage):
                     classes=facts.get("class"),
                     complexity=facts.get("complexity"),
                 ),
-                settings_of(run),
+                inputs.metric,
                 progress=lambda done, total, what: advance(1),
             )
         table = sample_columns(samples, columns, facts)
         files.write_tensors(folder.path / SAMPLES, table)
         evaluation = Evaluation(
-            summary=summarise(rows, run.config.score.name),
-            judge=judge_entry(run, judged, facts),
+            summary=summarise(rows, inputs.main),
+            judge=judge_entry(inputs, judged, facts),
             scores=rows,
-            quality={name: quality_of_draws(judged, name) for name in run.posteriors()},
-            samples=sample_table(table, run.training_set.class_names),
+            quality={name: quality_of_draws(judged, name) for name in inputs.posteriors},
+            samples=sample_table(table, inputs.class_names),
         )
         write_evaluation(folder.path, evaluation)
         return {"sentence": evaluation.summary.sentence}
 
 
+def column_of(run: Run, name: str) -> Column:
+    """One of the run's columns as the table shows it."""
+    entry = entry_of(run, name)
+    return Column(entry.label, entry.kind, None if entry.source == "propagation" else draws_scored(run, name))
+
+
+def cost_of(inputs: EvaluateInputs, column: Column, samples: Mapping[str, Tensor]) -> float:
+    """Network evaluations of one sample that a score took beside those of sampling, as counted."""
+    if column.charged_to is not None:
+        return cost(column.charged_to, samples)
+    assert inputs.propagate is not None
+    return float(Shards(inputs.propagate.path).read("evaluations").mean())
+
+
 def settings_of(run: Run) -> EvaluationSettings:
+    """How the run's samples are evaluated."""
     settings = run.config.metric
     return EvaluationSettings(
         k=settings.k,
@@ -89,12 +175,14 @@ def settings_of(run: Run) -> EvaluationSettings:
     )
 
 
-def known_of(run: Run, samples: Mapping[str, Tensor], judged: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def sample_facts(
+    inputs: EvaluateInputs, samples: Mapping[str, Tensor], judged: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
     """What the judge and the images tell of each sample, by name.
 
     `bad` is the truth where it is known, else that the judge sees another class than the one asked for.
     """
-    k, judge = run.config.metric.k, run.judge
+    k, judge = inputs.metric.k, inputs.judge.open()
     facts = {
         "realism": realism(judged["real"], judged["image"], k),
         "membership": membership(judged["real"], judged["image"], k).double(),
@@ -102,8 +190,8 @@ def known_of(run: Run, samples: Mapping[str, Tensor], judged: Mapping[str, Tenso
     conditional = bool((samples["class"] >= 0).all())
     if conditional:
         facts["class"] = samples["class"]
-    if run.is_image:
-        facts["complexity"] = png_bytes(shown(run, samples["image"]))
+    if inputs.are_images:
+        facts["complexity"] = png_bytes(shown(samples["image"], are_images=True))
     if judge.probabilities is not None:
         probabilities = judge.probabilities(judged["image"])
         facts["predicted"] = probabilities.argmax(1)
@@ -117,23 +205,28 @@ def known_of(run: Run, samples: Mapping[str, Tensor], judged: Mapping[str, Tenso
     return facts
 
 
-def judge_entry(run: Run, judged: Mapping[str, Tensor], facts: Mapping[str, Tensor]) -> JudgeEntry:
-    label = MetricLabel(
-        run.judge.name, judged["real"].shape[1], run.config.metric.k, len(judged["image"]), len(judged["real"])
-    )
+def judge_entry(inputs: EvaluateInputs, judged: Mapping[str, Tensor], facts: Mapping[str, Tensor]) -> JudgeEntry:
+    """Who judged, in how many dimensions and with how many neighbours, and how far that can be trusted."""
+    judge: Judge = inputs.judge.open()
+    label = MetricLabel(judge.name, judged["real"].shape[1], inputs.metric.k, len(judged["image"]), len(judged["real"]))
     classified = "predicted" in facts and "bad" in facts
     return describe_judge(
         label,
-        scoring_space(run),
-        allow_shared=run.config.metric.allow_shared_extractor,
-        real_test_accuracy=run.judge.real_test_accuracy,
+        encoder_name(inputs.likelihood.build()),
+        allow_shared=inputs.allow_shared_extractor,
+        real_test_accuracy=judge.real_test_accuracy,
         sample_accuracy=1 - float(facts["bad"].mean()) if classified else None,
     )
 
 
 def scoring_space(run: Run) -> str | None:
     """Name of the encoder that scores; None for pixels and points."""
-    extractor = getattr(run.likelihood, "extractor", None)
+    return encoder_name(build_likelihood(run))
+
+
+def encoder_name(likelihood: Any) -> str | None:
+    """Name of a likelihood's encoder; None for pixels and points."""
+    extractor = getattr(likelihood, "extractor", None)
     return None if extractor is None else extractor.name
 
 
@@ -150,9 +243,9 @@ def sample_columns(
     samples: Mapping[str, Tensor], scores: Mapping[str, Tensor], facts: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """What is known of each sample as (N,) columns: index, class (-1: none), every score, and what the judge says."""
-    told = {"member" if name == "membership" else name: facts[name] for name in JUDGED if name in facts}
+    judged = {"member" if name == "membership" else name: facts[name] for name in JUDGED if name in facts}
     scored = {f"{SCORE_COLUMN}{name}": values for name, values in scores.items()}
-    columns: dict[str, Tensor] = {"index": samples["index"], "class": samples["class"], **scored, **told}
+    columns: dict[str, Tensor] = {"index": samples["index"], "class": samples["class"], **scored, **judged}
     return {name: values.long() if name in WHOLE else values.double() for name, values in columns.items()}
 
 

@@ -1,114 +1,177 @@
-"""The stage that fits: the run's posterior and those beside it, each with its scale, its reasons and its cost."""
+"""The stage that fits: the main posterior and the others, each with its scale, its reasons and its cost."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from genuq import files, posteriors
 from genuq.display import Display
+from genuq.identity import identity_of
+from genuq.parallel import collectives
+from genuq.pipeline.configured import data_inputs, model_inputs
+from genuq.pipeline.inputs import DataInputs, ModelInputs, code_of
 from genuq.pipeline.posteriors import (
     FITTED,
     in_order,
-    lender,
-    matched,
     of_members,
     posterior_path,
     settings_of,
-    sized_by_exact,
+    size_from_exact,
+    size_source,
+    take_size,
 )
 from genuq.pipeline.run import Run, hardware_of
-from genuq.pipeline.stage import Stage, checkpoint_identity, made, was_made
-from genuq.pipeline.stages.members import members_identity, run_members
-from genuq.posteriors import (
-    ChosenScale,
-    ExactLastLayerLaplace,
-    FitResult,
-)
-from genuq.posteriors.fitting.fitting import Runner
-from genuq.posteriors.fitting.held_out import HeldOutSums
+from genuq.pipeline.stage import Stage, artefact_of
+from genuq.pipeline.stages.members import MembersInputs, fit_members_of, members_inputs
+from genuq.posteriors import ExactLastLayerLaplace, FitResult, FitSettings
+from genuq.posteriors.fitting.runner import PassRunner
 from genuq.store.artefact import StageFolder, fingerprint
-from genuq.training.streaming import StreamingPass, stream
+from genuq.store.once import make_once
 
-FITTING_VERSION = 4  # raised whenever a fit gives another posterior from the same settings
+FITTING_VERSION = 5  # raised whenever a fit gives another posterior from the same settings
 
 
-class Fit(Stage):
-    """Leaves posterior.safetensors, and NAME.safetensors for each posterior beside it.
+@dataclass(frozen=True)
+class StreamedInputs:
+    """A posterior that is fitted to a stream of training images.
 
-    Each posterior is an artefact of its own (`fitting`), so that runs which differ in one share the others. Scales,
-    reasons, curves and costs stand in the manifest.
+    Attributes:
+        posterior: how it is fitted.
+        precision: of the network's passes, as the trainer has it.
+        code: of a kind that is not genuq's own.
+        takes_size_of_exact: whether it is noise of the size of the posterior that `posterior` says how to fit.
+    """
+
+    model: ModelInputs
+    data: DataInputs
+    posterior: FitSettings
+    precision: str
+    takes_size_of_exact: bool
+    code: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class SizedInputs:
+    """Noise of the size of another posterior.
+
+    Attributes:
+        kind: of the noise.
+        other: whose size it takes.
+        source: what the configuration calls the other.
+    """
+
+    model: ModelInputs
+    kind: str
+    other: FittedPosterior
+    source: str
+
+
+@dataclass(frozen=True)
+class FittedPosterior:
+    """An artefact of its own: posterior.safetensors; of ensembles also the members that were made for it.
+
+    Attributes:
+        folder: where it lies; its fingerprint covers `inputs`.
+        inputs: what it depends on.
+    """
+
+    folder: StageFolder
+    inputs: StreamedInputs | MembersInputs | SizedInputs
+
+    @property
+    def identity(self) -> str:
+        return self.folder.fingerprint
+
+
+@dataclass(frozen=True)
+class FitInputs:
+    """The posteriors of a run by the names of their draws, in the order in which they can be fitted."""
+
+    posteriors: Mapping[str, FittedPosterior]
+
+
+class Fit(Stage[FitInputs]):
+    """Leaves posterior.safetensors, and NAME.safetensors for each further posterior.
+
+    Each posterior is an artefact of its own, so that runs which differ in one share the others. Scales, reasons, curves
+    and costs stand in the manifest.
     """
 
     name = "fit"
     shared = True
-    version = 4
+    version = 5
 
-    def weights_of(self, run: Run) -> tuple[str, ...]:
-        return ("train",) if run.trains else ()
+    def inputs(self, run: Run) -> FitInputs:
+        return FitInputs({name: posterior_of(run, name) for name in in_order(run.posteriors())})
 
-    def settings(self, run: Run) -> dict[str, Any]:
-        return {"posteriors": {name: fitting(run, name).fingerprint for name in run.posteriors()}}
-
-    def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
+    def work(self, inputs: FitInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         summaries = {}
-        for name in in_order(run.posteriors()):
-            part = fitting(run, name)
-            if made(part, partial(fit_one, run, name, part, display), f"posterior {name}", display):
-                part.verify()
-                display.say(f"posterior {name}: already fitted, reused")
-            gather(part.path, folder.path, name)
+        for name, posterior in inputs.posteriors.items():
+            part = posterior.folder
+            work = partial(fit_one, posterior.inputs, part.path, display)
+            make_once(part, work, f"posterior {name}", display, shared=True, thoroughly=True)
+            if collectives.is_first_process():
+                gather(part.path, folder.path, name)
             summaries[name] = part.notes()
         return {"posteriors": summaries}
 
-    def assist(self, run: Run, display: Display) -> None:
-        """Fit along: the sums of all processes are added within the passes."""
-        for name in in_order(run.posteriors()):
-            part = fitting(run, name)
-            if not was_made() and run.posteriors()[name]["match"] is None:
-                fitted_posterior(run, name, part.path, display)
+
+def posterior_of(run: Run, name: str) -> FittedPosterior:
+    """The artefact of one of the run's posteriors."""
+    inputs = posterior_inputs(run, name)
+    folder = artefact_of(run, "posterior", FITTING_VERSION, inputs)
+    run.artefacts[f"posterior.{name}"] = folder
+    return FittedPosterior(folder, inputs)
 
 
-def fitting(run: Run, name: str) -> StageFolder:
-    """The artefact of one posterior: posterior.safetensors; of ensembles also the members that were made for it."""
-    if (known := f"posterior.{name}") not in run.artefacts:
-        run.artefacts[known] = StageFolder.in_store(run.store, fitting_identity(run, name))
-    return run.artefacts[known]
-
-
-def fitting_identity(run: Run, name: str) -> dict[str, Any]:
-    """What a fitted posterior depends on."""
-    entry, other = run.posteriors()[name], lender(run.posteriors()[name])
-    elsewhere = ("draws", "batch_size", "match", "checkpoints")
-    settings: dict[str, Any] = {
-        **run.plain("seed"),
-        "data": run.contents("train"),
-        "head": run.config.model.head,
-        "posterior": {key: value for key, value in entry.items() if key not in elsewhere},
-    }
+def posterior_inputs(run: Run, name: str) -> StreamedInputs | MembersInputs | SizedInputs:
+    """What one of the run's posteriors depends on."""
+    entry, model = run.posteriors()[name], model_inputs(run)
+    if (other := size_source(entry)) is not None:
+        return SizedInputs(model, entry["name"], posterior_of(run, other), entry["match"])
     if of_members(entry):
-        settings["posterior"]["members"] = members_identity(run, entry)
-    elif other is None:  # made by passes over the data
-        settings["trainer"] = {"precision": run.config.trainer.precision}
-    match = None if other is None else fitting(run, other).fingerprint
-    inputs: dict[str, Any] = {"checkpoint": checkpoint_identity(run), "match": match}
-    if not run.trains and (autoencoder := run.autoencoder_content()) is not None:  # no part of the checkpoint
-        inputs["autoencoder"] = autoencoder
-    return {"stage": "posterior", "version": FITTING_VERSION, "settings": settings, "inputs": inputs}
+        return members_inputs(run, entry, model)
+    settings, by_exact = settings_of(run, name), size_from_exact(entry)
+    if by_exact:
+        settings = replace(settings, kind=ExactLastLayerLaplace.kind)
+    precision, code = hardware_of(run).precision, code_of(posteriors.POSTERIORS.get(entry["name"]))
+    return StreamedInputs(model, data_inputs(run, "train"), settings, precision, by_exact, code)
 
 
-def fit_one(run: Run, name: str, part: StageFolder, display: Display) -> None:
-    started = time.perf_counter()
-    fitted = fitted_posterior(run, name, part.path, display)
-    fitted.posterior.save(part.path / FITTED)
-    shutil.rmtree(part.path / "passes", ignore_errors=True)
-    part.complete(time.perf_counter() - started, summary_of(fitted))
+def fit_one(inputs: Any, folder: Path, display: Display) -> dict[str, Any]:
+    """Fit one posterior in all processes; the first one writes it. Returns its summary."""
+    fit = {StreamedInputs: fit_streamed, MembersInputs: fit_members_of, SizedInputs: fit_size}[type(inputs)]
+    fitted: FitResult = fit(inputs, folder, display)
+    if collectives.is_first_process():
+        fitted.posterior.save(folder / FITTED)
+        shutil.rmtree(folder / "passes", ignore_errors=True)
+    return summary_of(fitted)
+
+
+def fit_streamed(inputs: StreamedInputs, folder: Path, display: Display) -> FitResult:
+    """Stream training images through the network; finished passes of a killed fit are found in `folder`."""
+    model, settings = inputs.model.open(), inputs.posterior
+    with display.bar(f"fitting {settings.kind}", settings.rows) as advance:
+        identity = fingerprint(identity_of(inputs))
+        runner = PassRunner(model, folder / "passes", identity, inputs.precision, advance)
+        fitted = posteriors.fit_by(runner.run, model, inputs.data.train, settings)
+    if not inputs.takes_size_of_exact:
+        return fitted
+    noise = take_size(fitted.posterior, model.network, posteriors.IsotropicNoise.kind, "the exact last-layer posterior")
+    return replace(fitted, posterior=noise.posterior, chosen=noise.chosen)
+
+
+def fit_size(inputs: SizedInputs, folder: Path, display: Display) -> FitResult:
+    """Give noise the size of another posterior, which is fitted already."""
+    model = inputs.model.open()
+    other = posteriors.load(inputs.other.folder.path / FITTED, model)
+    return take_size(other, model.network, inputs.kind, f"'{inputs.source}'")
 
 
 def gather(part: Path, folder: Path, name: str) -> None:
@@ -127,51 +190,6 @@ def same_file(source: Path, target: Path) -> None:
     except OSError:
         with files.replacing(target) as temporary:
             shutil.copyfile(source, temporary)
-
-
-def fitted_posterior(run: Run, name: str, folder: Path, display: Display) -> FitResult:
-    """Fit the posterior called `name`, or give it the size of another that is fitted already."""
-    settings = run.posteriors()[name]
-    if (other := lender(settings)) is not None:
-        lent = posteriors.load(fitting(run, other).path / FITTED, run.model)
-        return matched(lent, run, settings["name"], f"'{settings['match']}'")
-    if of_members(settings):
-        return from_members(run, settings, folder / "members", display)
-    fit_settings = settings_of(run, name)
-    if sized_by_exact(settings):
-        fit_settings = replace(fit_settings, kind=ExactLastLayerLaplace.kind)
-    with display.bar(f"fitting {settings['name']}", fit_settings.rows) as advance:
-        run_pass = runner(run, folder / "passes", fingerprint(settings), advance)
-        fitted = posteriors.fit_by(run_pass, run.model, run.training_set, fit_settings)
-    if not sized_by_exact(settings):
-        return fitted
-    noise = matched(fitted.posterior, run, settings["name"], "the exact last-layer posterior")
-    return replace(fitted, posterior=noise.posterior, chosen=noise.chosen)
-
-
-def from_members(run: Run, settings: Mapping[str, Any], folder: Path, display: Display) -> FitResult:
-    """The posterior of whole sets of weights, made in `folder`."""
-    started = time.perf_counter()
-    posterior = run_members(run, settings, folder, display)
-    no_prior = "none: these members know no prior"
-    how = {
-        "n_effective": "given, or the size of the training set",
-        "observation_noise": "given, or the mean squared error of the trained network on training images",
-        "prior_precision": "one over the mean variance of the prior" if settings["prior_relative_size"] else no_prior,
-        "temperature": "multiplies the squared deviations of the draws",
-    }
-    chosen = ChosenScale(posterior.require_final(), how, evidence=None, criterion="members")
-    return FitResult(posterior, chosen, HeldOutSums(inputs=0), time.perf_counter() - started, forward_seconds=0.0)
-
-
-def runner(run: Run, folder: Path, identity: str, advance: Any) -> Runner:
-    """Does a pass through Lightning, on the trainer's devices."""
-    where = replace(hardware_of(run), accelerator=run.device.type)
-
-    def run_pass(part: Any, batches: Any, name: str) -> None:
-        stream(StreamingPass(run.model, part, batches, folder, name, identity, advance), where)
-
-    return run_pass
 
 
 def summary_of(fitted: FitResult) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,17 @@ from torch import nn
 from genuq import models
 from genuq.display import Display
 from genuq.errors import ConfigurationError
+from genuq.identity import neutral
+from genuq.pipeline.configured import data_inputs
+from genuq.pipeline.inputs import DataInputs, ModelInputs
 from genuq.pipeline.run import Run, hardware_of
-from genuq.posteriors import MembersPosterior
+from genuq.posteriors import ChosenScale, FitResult
+from genuq.posteriors.fitting.held_out import HeldOutSums
+from genuq.store.upstream import FileContent
 from genuq.training.ensembles import fit_members
 from genuq.training.member_settings import MemberSettings
 
-OWN_KEYS = (
+OF_MEMBERS = (
     "members",
     "checkpoints",
     "steps",
@@ -33,31 +39,59 @@ OWN_KEYS = (
     "observation_noise",
     "temperature",
 )
+OF_FINISHED = ("checkpoints", "prior_relative_size", "gaussian", "n_effective", "observation_noise", "temperature")
+
+
+@dataclass(frozen=True)
+class MembersInputs:
+    """A posterior of whole sets of weights.
+
+    Attributes:
+        posterior: how they are made, or combined where they are given.
+        finished: the files of given members; none where they are made.
+        relative_perturbation: by which a draw is to move the weights; None leaves the members' own spread.
+        description: of the model, of which deep members become checkpoints.
+        reference: name of the model whose shipped members `checkpoints: reference` means.
+    """
+
+    model: ModelInputs
+    data: DataInputs
+    posterior: MemberSettings
+    finished: tuple[FileContent, ...]
+    relative_perturbation: float | None
+    description: Mapping[str, Any] = neutral()
+    reference: str = neutral()
+
+
+def members_inputs(run: Run, entry: Mapping[str, Any], model: ModelInputs) -> MembersInputs:
+    """What the posterior of members with this configuration depends on."""
+    settings, reference = member_settings(run, entry), reference_name(run)
+    finished = tuple(FileContent(run.sha256(path), path) for path in settings.given(reference))
+    wanted, data = entry["relative_perturbation"], data_inputs(run, "train")
+    return MembersInputs(model, data, settings, finished, wanted, model.description, reference)
 
 
 def member_settings(run: Run, entry: Mapping[str, Any]) -> MemberSettings:
     """The settings of one of the run's posteriors; what it leaves open is the trainer's.
 
-    A deep ensemble is trained like the model: in batches of the trainer's size.
+    A deep ensemble is trained like the model: in batches of the trainer's size. Of finished members nothing of a
+    training is read.
     """
+    chosen: dict[str, Any] = {"kind": entry["name"], "seed": run.config.seed}
+    if entry["checkpoints"] is not None:
+        return MemberSettings(**chosen | {key: entry[key] for key in OF_FINISHED if entry[key] is not None})
     trainer = run.plain("trainer")["trainer"]
     known = {field.name for field in fields(MemberSettings)}
-    chosen = {key: value for key, value in trainer.items() if key in known}
-    chosen |= {key: entry[key] for key in OWN_KEYS if entry[key] is not None}
+    chosen |= {key: value for key, value in trainer.items() if key in known}
+    chosen |= {key: entry[key] for key in OF_MEMBERS if entry[key] is not None}
     if entry["name"] == "deep_ensemble":
         chosen["batch_size"] = trainer["batch_size"]
-    return MemberSettings(**chosen | {"kind": entry["name"], "seed": run.config.seed, "hardware": hardware_of(run)})
+    return MemberSettings(**chosen | {"hardware": hardware_of(run)})
 
 
 def reference_name(run: Run) -> str:
+    """What the members shipped with genuq for this run's model and data are called after."""
     return f"{run.config.model.name}_{run.config.data.name}"
-
-
-def members_identity(run: Run, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """What the finished posterior depends on, beside the checkpoint and the data."""
-    settings = member_settings(run, entry)
-    given = [run.sha256(path) for path in settings.given(reference_name(run))]
-    return {"given": given} if given else settings.identity
 
 
 def check_members(run: Run, entry: Mapping[str, Any], key: str) -> None:
@@ -70,24 +104,34 @@ def check_members(run: Run, entry: Mapping[str, Any], key: str) -> None:
         )
 
 
-def run_members(run: Run, entry: Mapping[str, Any], folder: Path, display: Display) -> MembersPosterior:
-    """Make the members of one of the run's posteriors in `folder`, or find them there."""
+def fit_members_of(inputs: MembersInputs, folder: Path, display: Display) -> FitResult:
+    """The posterior of whole sets of weights, which are made in `folder`, or found there."""
+    started = time.perf_counter()
 
     def fresh() -> nn.Module:
-        return models.build(run.description()).network
+        return models.build(dict(inputs.description)).network
 
     posterior = fit_members(
-        member_settings(run, entry),
-        run.model,
-        run.training_set,
-        folder,
+        inputs.posterior,
+        inputs.model.open(),
+        inputs.data.train,
+        folder / "members",
         fresh=fresh,
-        description=run.description(),
-        reference=reference_name(run),
+        description=inputs.description,
+        reference=inputs.reference,
         callbacks=[RichProgressBar(leave=True)],
         say=display.say,
     )
-    wanted = entry["relative_perturbation"]
-    if wanted is None:
-        return posterior
-    return posterior.rescaled(temperature=(wanted / posterior.rescaled(temperature=1.0).relative_perturbation()) ** 2)
+    if (wanted := inputs.relative_perturbation) is not None:
+        alone = posterior.rescaled(temperature=1.0).relative_perturbation()
+        posterior = posterior.rescaled(temperature=(wanted / alone) ** 2)
+    no_prior = "none: these members know no prior"
+    has_prior = inputs.posterior.kind == "posthoc_ensemble"
+    how = {
+        "n_effective": "given, or the size of the training set",
+        "observation_noise": "given, or the mean squared error of the trained network on training images",
+        "prior_precision": "one over the mean variance of the prior" if has_prior else no_prior,
+        "temperature": "multiplies the squared deviations of the draws",
+    }
+    chosen = ChosenScale(posterior.require_final(), how, evidence=None, criterion="members")
+    return FitResult(posterior, chosen, HeldOutSums(inputs=0), time.perf_counter() - started, forward_seconds=0.0)

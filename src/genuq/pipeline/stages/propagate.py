@@ -4,33 +4,71 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from genuq import posteriors, propagators
-from genuq.analysis.results import MapsEntry
 from genuq.display import Display
 from genuq.errors import ConfigurationError
-from genuq.pipeline.masks import score_mask
+from genuq.identity import neutral
+from genuq.models import GenerativeModel, Sampler
+from genuq.pipeline.configured import (
+    architecture_of,
+    build_sampler,
+    description_of,
+    model_inputs,
+    sampler_inputs,
+)
+from genuq.pipeline.inputs import ModelInputs, PartInputs, SamplerInputs, part_inputs
+from genuq.pipeline.masks import mask_of, score_mask
 from genuq.pipeline.posteriors import load_posterior
 from genuq.pipeline.run import Run
 from genuq.pipeline.sharded import deal
-from genuq.pipeline.stage import Stage
+from genuq.pipeline.stage import Stage, upstream
+from genuq.posteriors import Posterior
 from genuq.propagators import Propagator, pixel_map, propagate
 from genuq.propagators.maps import check_map
 from genuq.propagators.scores import check_reduction
 from genuq.scores import ScorePart
 from genuq.store.artefact import StageFolder
 from genuq.store.shards import read_shards
+from genuq.store.upstream import FileContent, Upstream
 
-SCORED = ("reduce", "share", "mask")  # of the settings: how the score is made of the variances
-SHARED = ("name", *SCORED, "map_method", "map_draws")  # of all propagators' settings; the rest is its own
+SHARED = ("name", "reduce", "share", "mask", "map_method", "map_draws")  # of all propagators; the rest is its own
 
 
-class Propagate(Stage):
+@dataclass(frozen=True)
+class DecodedMap:
+    """How the latents' variance becomes that of pixels.
+
+    Attributes:
+        method, draws: as in `genuq.propagators.pixel_map`.
+    """
+
+    method: str
+    draws: int
+
+
+@dataclass(frozen=True)
+class PropagateInputs:
+    """What propagated variances depend on.
+
+    Attributes:
+        decoded_map: of latent models; the pixels of others are what is propagated.
+    """
+
+    model: ModelInputs
+    fit: Upstream
+    sampler: SamplerInputs
+    propagator: PartInputs
+    decoded_map: DecodedMap | None
+
+
+class Propagate(Stage[PropagateInputs]):
     """Leaves shard-START-STOP.safetensors: index, mean and variance of the final latents, the network evaluations that
     each sample took beside those of sampling, and the map of each image (standard deviations in its units, [-1, 1];
     absent where variances are negative).
@@ -39,57 +77,70 @@ class Propagate(Stage):
     """
 
     name = "propagate"
-    version = 2
+    version = 3
     shared = True
-    inputs = ("fit", "sample")
-    groups = ("propagator", "sampler")
 
-    def settings(self, run: Run) -> dict[str, Any]:
-        """Another score of the same variances is no reason to propagate again."""
-        found = super().settings(run)
-        asked = found["propagator"] or {}
-        return found | {"propagator": {key: asked[key] for key in asked if key not in SCORED}}
+    def inputs(self, run: Run) -> PropagateInputs:
+        settings = run.config.propagator
+        latent = description_of(run)["autoencoder"] is not None
+        return PropagateInputs(
+            model=model_inputs(run),
+            fit=upstream(run, "fit"),
+            sampler=sampler_inputs(run),
+            propagator=propagator_inputs(run),
+            decoded_map=DecodedMap(settings.map_method, settings.map_draws) if latent else None,
+        )
 
     def applies(self, run: Run) -> bool:
         return run.config.propagator is not None
 
-    def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
-        self.assist(run, display)
-        return {"propagator": run.config.propagator.name}
+    def work(self, inputs: PropagateInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
+        model, sampler = inputs.model.open(), inputs.sampler.build()
+        posterior = load_posterior(inputs.fit.path, model)
 
-    def assist(self, run: Run, display: Display) -> None:
-        deal(run, self.folder(run), partial(one_shard, run, load_posterior(run)), display, "propagating")
+        def make(indices: list[int], advance: Callable[[int], None]) -> dict[str, Tensor]:
+            tensors = one_shard(inputs, model, posterior, sampler, indices)
+            advance(len(indices))
+            return tensors
+
+        deal(inputs.sampler, folder, make, display, "propagating")
+        return {"propagator": inputs.propagator.name}
 
 
 def one_shard(
-    run: Run, posterior: posteriors.Posterior, indices: list[int], advance: Callable[[int], None]
+    inputs: PropagateInputs, model: GenerativeModel, posterior: Posterior, sampler: Sampler, indices: list[int]
 ) -> dict[str, Tensor]:
-    settings, seed = run.config.propagator, run.config.seed
-    found = propagate(run.model, posterior, run.sampler, indices, propagator_of(run), seed)
+    """Mean, variance, evaluations and map of the samples `indices`."""
+    propagator = propagators.build(inputs.propagator.name, **inputs.propagator.options)
+    result = propagate(model, posterior, sampler, indices, propagator, sampler.seed)
     tensors = {
         "index": torch.tensor(indices),
-        "mean": found.mean.float(),
-        "variance": found.variance,
-        "evaluations": torch.full((len(indices),), found.evaluations - found.plain_evaluations, dtype=torch.float64),
+        "mean": result.mean.float(),
+        "variance": result.variance,
+        "evaluations": torch.full((len(indices),), result.evaluations - result.plain_evaluations, dtype=torch.float64),
     }
-    if bool((found.variance >= 0).all()):
-        deviation = pixel_map(
-            run.model, found.mean, found.variance, settings.map_method, settings.map_draws, seed, indices
-        )
+    if bool((result.variance >= 0).all()):
+        how = {} if inputs.decoded_map is None else vars(inputs.decoded_map)
+        deviation = pixel_map(model, result.mean, result.variance, **how, seed=sampler.seed, indices=indices)
         tensors["map"] = deviation.float()
-    advance(len(indices))
     return tensors
 
 
+def propagator_inputs(run: Run) -> PartInputs:
+    """The run's propagator, with the options that are its own."""
+    settings = run.plain("propagator")["propagator"]
+    own = {key: value for key, value in settings.items() if key not in SHARED}
+    return part_inputs(propagators.PROPAGATORS.get(settings["name"]), own)
+
+
 def propagator_of(run: Run) -> Propagator:
-    """The configured propagator.
+    """The run's propagator.
 
     Raises:
         ConfigurationError: options that it does not take, or that cannot work.
     """
-    settings = run.plain("propagator")["propagator"]
-    options = {key: value for key, value in settings.items() if key not in SHARED}
-    return propagators.build(settings["name"], **options)
+    part = propagator_inputs(run)
+    return propagators.build(part.name, **part.options)
 
 
 def check_propagator(run: Run) -> None:
@@ -107,10 +158,10 @@ def check_propagator(run: Run) -> None:
             f"propagator.draws = {many}, but the run's {run.config.posterior.name} is asked for {made}: lower "
             "propagator.draws, or raise posterior.draws."
         )
-    model, kind = run.architecture, posteriors.POSTERIORS[run.config.posterior.name]
+    model, kind = architecture_of(run), posteriors.POSTERIORS[run.config.posterior.name]
     if kind.scope == "head":  # what the propagator asks of the stages, asked before there is a posterior
         stand_in = posteriors.IsotropicNoise(model.head).finalise(posteriors.Scale(1.0, 1.0, 1.0))
-        propagator_of(run).check(model, stand_in, run.sampler.stages(model))
+        propagator_of(run).check(model, stand_in, build_sampler(run).stages(model))
 
 
 @contextlib.contextmanager
@@ -122,10 +173,10 @@ def keys_begin(prefix: str) -> Iterator[None]:
         raise ConfigurationError(f"{prefix}{error}") from error
 
 
-def default_propagator(run: Run, name: str) -> Propagator:
-    """A propagator with its defaults; one that follows draws follows those of the run."""
+def default_propagator(name: str, draws: int) -> Propagator:
+    """A propagator with its defaults; one that follows draws follows `draws` of them."""
     follows = "draws" in propagators.PROPAGATORS.get(name).option_names
-    return propagators.build(name, **({"draws": run.config.posterior.draws} if follows else {}))
+    return propagators.build(name, **({"draws": draws} if follows else {}))
 
 
 def require_variance(run: Run, name: str, key: str) -> None:
@@ -139,51 +190,55 @@ def require_variance(run: Run, name: str, key: str) -> None:
         )
 
 
-def propagated(run: Run) -> dict[str, Tensor]:
-    """What the finished stage knows of every sample; no map where some variances are negative."""
-    return read_shards(run.path(Propagate.name))
+@dataclass(frozen=True)
+class MaskInputs:
+    """The pixels that a score counts.
+
+    Attributes:
+        file: an image, white where a pixel counts.
+        model: whose latents or images it has the size of.
+        name: what the configuration calls it.
+    """
+
+    file: FileContent
+    model: ModelInputs
+    name: str = neutral()
+
+    def open(self) -> Tensor:
+        """bool (1, h, w), on the latents."""
+        model = self.model.open()
+        return mask_of(self.file.path, tuple(model.latent_shape), tuple(model.shape))
 
 
-def score_options(run: Run, score: ScorePart) -> dict[str, Any]:
-    """What the configuration of the propagator says of a score of the variances, and the mask."""
+def mask_inputs(run: Run) -> MaskInputs | None:
+    """The run's mask; None where all pixels count."""
+    name = None if run.config.propagator is None else run.config.propagator.mask
+    if name is None:
+        return None
+    return MaskInputs(FileContent(run.sha256(name), Path(name).expanduser()), model_inputs(run), name)
+
+
+def reduction_options(run: Run, score: ScorePart) -> dict[str, Any]:
+    """What the configuration of the propagator says of a score of the variances."""
     settings = run.plain("propagator")["propagator"]
     chosen = {option: settings[option] for option in score.option_names if option in settings}
-    return chosen | {"mask": score_mask(run)}
+    if score.builtin and chosen.get("reduce") != "top":
+        chosen.pop("share", None)  # of the pixels that `top` takes
+    return chosen
 
 
-def score_settings(run: Run) -> dict[str, Any]:
-    """What the image score depends on, beside the variances; none without a propagator."""
-    settings = run.config.propagator
-    if settings is None:
-        return {}
-    mask = None if settings.mask is None else run.sha256(settings.mask)
-    return {"pixel_score": {"reduce": settings.reduce, "share": settings.share, "mask": mask}}
+def propagated(folder: Path) -> dict[str, Tensor]:
+    """What the finished stage knows of every sample; no map where some variances are negative."""
+    return read_shards(folder)
 
 
-def shown_maps(run: Run) -> Tensor | None:
-    """Standard deviation of each pixel in shares of the image's range, (N, H, W): root mean square over colours."""
-    if run.config.propagator is None or not run.is_image:
+def shown_maps(folder: Path) -> Tensor | None:
+    """Standard deviation of each pixel in shares of the image's range, (N, H, W): root mean square over colours.
+
+    Args:
+        folder: artefact of the propagation of images; None of its shards has a map where some variances are negative.
+    """
+    result = propagated(folder)
+    if "map" not in result:
         return None
-    found = propagated(run)
-    if "map" not in found:
-        return None
-    return found["map"].double().square().mean(1).sqrt().float() / 2
-
-
-def maps_entry(run: Run) -> MapsEntry | None:
-    """What the report says of the maps; None without a propagator."""
-    settings = run.config.propagator
-    if settings is None:
-        return None
-    how = f"The weights' variance is that of {run.config.posterior.name.replace('_', ' ')}."
-    mask = score_mask(run)
-    if mask is not None:
-        how += f" The score counts {int(mask.sum())} of {mask.numel()} pixels, those of {settings.mask}."
-    return MapsEntry(
-        propagator=settings.name,
-        solver=run.config.sampler.name,
-        unit="share of the image's range",
-        score_reduce=settings.reduce,
-        evaluations_ratio=1 + float(propagated(run)["evaluations"].mean()) / run.sampler.evaluations(run.model),
-        how=how,
-    )
+    return result["map"].double().square().mean(1).sqrt().float() / 2

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
+from torch import Tensor
 
 import genuq
 from genuq import entries
@@ -18,6 +20,7 @@ from genuq.analysis.results import (
     DrawsQuality,
     FitSummary,
     LikelihoodEntry,
+    MapsEntry,
     ModelEntry,
     PosteriorEntry,
     Results,
@@ -25,40 +28,129 @@ from genuq.analysis.results import (
     read_evaluation,
 )
 from genuq.display import Display
-from genuq.pipeline.run import OWN, Run
-from genuq.pipeline.stage import STAGES, Stage
-from genuq.pipeline.stages.apply import application_of, examples_of
-from genuq.pipeline.stages.evaluate import scoring_space
-from genuq.pipeline.stages.propagate import maps_entry, shown_maps
+from genuq.identity import neutral
+from genuq.pipeline.configured import likelihood_inputs, model_inputs, sampler_inputs, training_set
+from genuq.pipeline.inputs import LikelihoodInputs, ModelInputs, SamplerInputs
+from genuq.pipeline.run import MAIN_POSTERIOR, Run
+from genuq.pipeline.stage import Stage, upstream
+from genuq.pipeline.stages.apply import read_application, read_examples
+from genuq.pipeline.stages.evaluate import encoder_name
+from genuq.pipeline.stages.propagate import MaskInputs, mask_inputs, propagated, shown_maps
 from genuq.pipeline.stages.sample import read_samples, shown
 from genuq.report import terminal_table, write_report
 from genuq.report.run.writing import RESULTS
 from genuq.store.artefact import StageFolder
+from genuq.store.upstream import Upstream
 
 
-class Report(Stage):
+@dataclass(frozen=True)
+class ReportInputs:
+    """What a report shows.
+
+    Attributes:
+        application: where the run applies its uncertainty.
+        command, name: of the run.
+        config: all of it, as it was typed.
+        propagator: its name, and how a score is made of the variances; None without one.
+        mask: of the pixels that the score counts.
+        data_name, model_names: in the configuration's words: of the data, of the model and of its network.
+    """
+
+    fit: Upstream
+    sample: Upstream
+    embed: Upstream
+    score: Upstream
+    evaluate: Upstream
+    propagate: Upstream | None
+    application: Upstream | None
+    command: str
+    name: str
+    class_names: tuple[str, ...]
+    model: ModelInputs
+    sampler: SamplerInputs
+    likelihood: LikelihoodInputs
+    propagator: PropagatorWords | None
+    mask: MaskInputs | None
+    posteriors: Mapping[str, PosteriorWords]
+    data_name: str = neutral()
+    model_names: tuple[str, str] = neutral()
+    config: Mapping[str, Any] = neutral()
+
+    @property
+    def are_images(self) -> bool:
+        return len(self.likelihood.shape) == 3
+
+    @property
+    def maps(self) -> Tensor | None:
+        """Of the propagated uncertainty of images."""
+        return None if self.propagate is None or not self.are_images else shown_maps(self.propagate.path)
+
+
+@dataclass(frozen=True)
+class PosteriorWords:
+    """A posterior as the report lists it.
+
+    Attributes:
+        kind: name of its kind.
+        draws: M.
+    """
+
+    kind: str
+    draws: int
+
+
+@dataclass(frozen=True)
+class PropagatorWords:
+    """The propagator as the report tells of it.
+
+    Attributes:
+        name: of the propagator.
+        reduce: how a score is made of the variances.
+    """
+
+    name: str
+    reduce: str
+
+
+class Report(Stage[ReportInputs]):
     """Leaves index.html, results.json, results.csv, summary.md and plots/."""
 
     name = "report"
-    version = 3
-    inputs = ("evaluate",)
+    version = 4
 
-    def needs(self, run: Run) -> tuple[str, ...]:
-        return self.inputs if run.config.application is None else (*self.inputs, "apply")
+    def inputs(self, run: Run) -> ReportInputs:
+        propagator = run.config.propagator
+        return ReportInputs(
+            **{name: upstream(run, name) for name in ("fit", "sample", "embed", "score", "evaluate")},
+            propagate=None if propagator is None else upstream(run, "propagate"),
+            application=None if run.config.application is None else upstream(run, "apply"),
+            command=run.command,
+            name=run.config.name,
+            class_names=tuple(training_set(run).class_names),
+            model=model_inputs(run),
+            sampler=sampler_inputs(run),
+            likelihood=likelihood_inputs(run),
+            propagator=None if propagator is None else PropagatorWords(propagator.name, propagator.reduce),
+            mask=mask_inputs(run),
+            posteriors={
+                name: PosteriorWords(entry["name"], entry["draws"]) for name, entry in run.posteriors().items()
+            },
+            data_name=training_set(run).name,
+            model_names=(run.config.model.name, run.config.network.name),
+            config=run.plain(),
+        )
 
-    def settings(self, run: Run) -> dict[str, Any]:
-        return super().settings(run) | {"command": run.command, "name": run.config.name}
-
-    def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
-        samples, results = read_samples(run), collect(run)
+    def work(self, inputs: ReportInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
+        samples, results = read_samples(inputs.sample.path), collect(inputs)
+        examples = inputs.application if inputs.are_images else None
         with display.busy("drawing the plots and the page"):
             page = write_report(
                 folder.path,
                 results,
-                shown(run, samples["image"]),
-                shown(run, samples[OWN]),
-                shown_maps(run),
-                examples_of(run),
+                shown(samples["image"], inputs.are_images),
+                shown(samples[MAIN_POSTERIOR], inputs.are_images),
+                inputs.maps,
+                None if examples is None else read_examples(examples.path),
             )
         return {"page": page.name}
 
@@ -73,40 +165,40 @@ def display_path(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def collect(run: Run) -> Results:
+def collect(inputs: ReportInputs) -> Results:
     """The results of the whole run, in the form that the report reads."""
-    notes = {name: STAGES[name].folder(run).notes() for name in ("fit", "sample", "score")}
-    evaluation = read_evaluation(run.path("evaluate"))
-    posteriors = posterior_entries(run, notes, evaluation.quality)
+    notes = {name: getattr(inputs, name).notes() for name in ("fit", "sample", "score")}
+    evaluation, likelihood = read_evaluation(inputs.evaluate.path), inputs.likelihood.build()
+    posteriors = [posterior_entry(inputs, name, notes, evaluation.quality[name]) for name in inputs.posteriors]
     return Results(
-        name=run.config.name,
+        name=inputs.name,
         genuq_version=genuq.__version__,
-        command=run.command,
-        config=run.plain(),
+        command=inputs.command,
+        config=dict(inputs.config),
         versions=versions(),
         summary=evaluation.summary,
-        data=DataEntry(run.training_set.name, evaluation.judge.reference, run.training_set.class_names),
-        model=model_entry(run),
+        data=DataEntry(inputs.data_name, evaluation.judge.reference, list(inputs.class_names)),
+        model=model_entry(inputs),
         sampler=SamplerEntry(
-            name=run.config.sampler.name,
-            steps=run.config.sampler.steps,
+            name=inputs.sampler.solver.name,
+            steps=inputs.sampler.steps,
             evaluations_per_sample=notes["sample"]["evaluations_per_sample"],
-            guidance_scale=run.config.sampler.guidance_scale,
+            guidance_scale=inputs.sampler.guidance_scale,
         ),
         posterior=posteriors[0],
         posteriors=posteriors,
         likelihood=LikelihoodEntry(
-            name=run.likelihood.name,
-            extractor=scoring_space(run),
-            dimension=run.likelihood.dimension,
+            name=likelihood.name,
+            extractor=encoder_name(likelihood),
+            dimension=likelihood.dimension,
             observation_variance=notes["score"]["observation_variance"],
             how=notes["score"]["how"],
         ),
         judge=evaluation.judge,
         scores=evaluation.scores,
         samples=evaluation.samples,
-        maps=maps_entry(run),
-        application=application_of(run),
+        maps=maps_entry(inputs),
+        application=None if inputs.application is None else read_application(inputs.application.path),
         warnings=[note for row in evaluation.scores for note in row.notes if row.kind in ("score", "baseline")],
     )
 
@@ -115,31 +207,48 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), "torch": torch.__version__, "lightning": lightning.__version__}
 
 
-def model_entry(run: Run) -> ModelEntry:
+def model_entry(inputs: ReportInputs) -> ModelEntry:
+    """The model in words and numbers."""
+    model = inputs.model.open()
     return ModelEntry(
-        name=run.config.model.name,
-        network=run.config.network.name,
-        parameters=sum(parameter.numel() for parameter in run.model.network.parameters()),
-        prediction=run.model.prediction,
-        process=run.model.process.name,
-        checkpoint=run.checkpoint.name,
+        name=inputs.model_names[0],
+        network=inputs.model_names[1],
+        parameters=sum(parameter.numel() for parameter in model.network.parameters()),
+        prediction=model.prediction,
+        process=model.process.name,
+        checkpoint=inputs.model.path.name,
     )
 
 
-def posterior_entries(run: Run, notes: Mapping[str, Any], quality: Mapping[str, DrawsQuality]) -> list[PosteriorEntry]:
-    """One entry a posterior, the run's own first: scale, criterion's curves, cost, quality of its draws."""
-    return [posterior_entry(run, name, notes, quality[name]) for name in run.posteriors()]
+def maps_entry(inputs: ReportInputs) -> MapsEntry | None:
+    """What the report says of the maps; None without a propagator."""
+    if inputs.propagate is None or inputs.propagator is None:
+        return None
+    how = f"The weights' variance is that of {inputs.posteriors[MAIN_POSTERIOR].kind.replace('_', ' ')}."
+    if inputs.mask is not None:
+        mask = inputs.mask.open()
+        how += f" The score counts {int(mask.sum())} of {mask.numel()} pixels, those of {inputs.mask.name}."
+    evaluations = float(propagated(inputs.propagate.path)["evaluations"].mean())
+    return MapsEntry(
+        propagator=inputs.propagator.name,
+        solver=inputs.sampler.solver.name,
+        unit="share of the image's range",
+        score_reduce=inputs.propagator.reduce,
+        evaluations_ratio=1 + evaluations / inputs.sampler.build().evaluations(inputs.model.open()),
+        how=how,
+    )
 
 
-def posterior_entry(run: Run, name: str, notes: Mapping[str, Any], quality: DrawsQuality) -> PosteriorEntry:
-    settings = run.posteriors()[name]
+def posterior_entry(inputs: ReportInputs, name: str, notes: Mapping[str, Any], quality: DrawsQuality) -> PosteriorEntry:
+    """One posterior: scale, criterion's curves, cost, quality of its draws."""
+    words = inputs.posteriors[name]
     fitted = entries.from_json(FitSummary, notes["fit"]["posteriors"][name], f"the notes of fit: posteriors.{name}")
-    per_sample, count = notes["sample"]["seconds_per_sample"], run.config.sampler.samples
+    per_sample, count = notes["sample"]["seconds_per_sample"], inputs.sampler.samples
     return PosteriorEntry(
-        name=settings["name"],
-        label=settings["name"] if name == OWN else name,
-        head=run.model.head_name,
-        draws=settings["draws"],
+        name=words.kind,
+        label=words.kind if name == MAIN_POSTERIOR else name,
+        head=inputs.model.open().head_name,
+        draws=words.draws,
         scale=fitted.scale,
         evidence=fitted.evidence,
         predictive=fitted.predictive,
@@ -149,7 +258,7 @@ def posterior_entry(run: Run, name: str, notes: Mapping[str, Any], quality: Draw
             trunk_forward_seconds=fitted.trunk_forward_seconds,
             sample_seconds=per_sample["unperturbed"] * count,
             draw_seconds=per_sample[name] * count,
-            evaluations=notes["sample"]["evaluations_per_sample"] * settings["draws"],
+            evaluations=notes["sample"]["evaluations_per_sample"] * words.draws,
         ),
         quality=quality,
     )

@@ -7,140 +7,156 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from genuq.display import Display
-from genuq.models import metered, sample, to_bytes
+from genuq.models import GenerativeModel, Sampler, metered, sample, to_bytes
 from genuq.parallel import collectives
-from genuq.pipeline.columns import (
-    RESAMPLED,
-    control_settings,
-    foreign,
-    is_version,
-    of_source,
-    options_of,
-    spent,
-    watched,
-    watched_settings,
-)
+from genuq.pipeline.columns import evaluation_counts, inputs_of_source, is_version, watched, watched_inputs
+from genuq.pipeline.configured import model_inputs, sampler_inputs
+from genuq.pipeline.inputs import ModelInputs, PartInputs, SamplerInputs
 from genuq.pipeline.posteriors import load_posterior
-from genuq.pipeline.run import OWN, Run
+from genuq.pipeline.run import MAIN_POSTERIOR, Run
 from genuq.pipeline.sharded import deal
-from genuq.pipeline.stage import Stage, checkpoint_identity
+from genuq.pipeline.stage import Stage, upstream
 from genuq.posteriors import Posterior
 from genuq.scores import SCORES, regenerate
 from genuq.store.artefact import StageFolder
 from genuq.store.shards import read_shards
+from genuq.store.upstream import Upstream
 
 
-class Sample(Stage):
-    """Leaves shard-START-STOP.safetensors: index, class (-1 for none), image, draws, those of the posteriors beside
-    the run's own by their names, and the resampling controls; the scores of the trajectories; and the network
-    evaluations that were counted for each of these.
+@dataclass(frozen=True)
+class SampleInputs:
+    """What samples depend on.
+
+    Attributes:
+        draws: of each posterior, by the name of its draws.
+        weight_controls: that draw weights in the main posterior's place.
+        noise_controls: that start from other initial noise.
+        watched: the baselines along the trajectory.
+    """
+
+    model: ModelInputs
+    fit: Upstream
+    sampler: SamplerInputs
+    draws: Mapping[str, int]
+    weight_controls: Mapping[str, PartInputs]
+    noise_controls: Mapping[str, PartInputs]
+    watched: Mapping[str, PartInputs]
+
+    def draws_of(self, name: str) -> int:
+        """M of a posterior, or of a control, which has as many as the main posterior."""
+        return self.draws.get(name, self.draws[MAIN_POSTERIOR])
+
+
+class Sample(Stage[SampleInputs]):
+    """Leaves shard-START-STOP.safetensors: index, class (-1 for none), image, draws, those of the other posteriors by
+    their names, and the resampling controls; the scores of the trajectories; and the network evaluations that were
+    counted for each of these.
 
     Images are float32 (B, C, H, W) in [-1, 1], points (B, D). Draws and controls (B, M, ...) are stored as float16
     deviations from them: most are smaller than a grey level, and would be lost in uint8.
     """
 
     name = "sample"
-    version = 2
+    version = 3
     shared = True
-    inputs = ("fit",)
-    groups = ("sampler",)
 
-    def settings(self, run: Run) -> dict[str, Any]:
-        settings = super().settings(run)
-        return settings | {
-            "checkpoint": checkpoint_identity(run),
-            "draws": {name: posterior["draws"] for name, posterior in run.posteriors().items()},
-            "controls": [*of_source(run, "initial_noise"), *of_source(run, "weights")],
-            "watched": watched_settings(run),
-            **control_settings(run, *RESAMPLED),
-            **foreign(run, "trajectory", *RESAMPLED),
-        }
+    def inputs(self, run: Run) -> SampleInputs:
+        return SampleInputs(
+            model=model_inputs(run),
+            fit=upstream(run, "fit"),
+            sampler=sampler_inputs(run),
+            draws={name: posterior["draws"] for name, posterior in run.posteriors().items()},
+            weight_controls=inputs_of_source(run, "weights"),
+            noise_controls=inputs_of_source(run, "initial_noise"),
+            watched=watched_inputs(run),
+        )
 
-    def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
-        drawn, seconds, made = self.sampled(run, folder, display)
-        return {  # the cost is that of the samples made now: an interrupted run left no times
-            "seconds_per_sample": {key: value / max(1, made) for key, value in seconds.items()},
-            "evaluations_per_sample": run.sampler.evaluations(run.model),
-            "relative_perturbation": {name: posterior.relative_perturbation() for name, posterior in drawn.items()},
-        }
-
-    def assist(self, run: Run, display: Display) -> None:
-        self.sampled(run, self.folder(run), display)
-
-    def sampled(
-        self, run: Run, folder: StageFolder, display: Display
-    ) -> tuple[dict[str, Posterior], dict[str, float], int]:
-        """Make what is missing; (what was drawn from, the seconds of all processes, samples made now)."""
-        drawn = {name: load_posterior(run, name) for name in run.posteriors()}
-        for name, control in of_source(run, "weights").items():
-            drawn[name] = control.make(drawn[OWN], run.model.network, **options_of(run, name))
-        passes = 1 + sum(draws_of(run, name) for name in (*drawn, *of_source(run, "initial_noise")))
+    def work(self, inputs: SampleInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
+        model, sampler = inputs.model.open(), inputs.sampler.build()
+        drawn = {name: load_posterior(inputs.fit.path, model, name) for name in inputs.draws}
+        for name, control in inputs.weight_controls.items():
+            drawn[name] = SCORES.get(name).make(drawn[MAIN_POSTERIOR], model.network, **control.options)
+        passes = 1 + sum(inputs.draws_of(name) for name in (*drawn, *inputs.noise_controls))
         seconds = dict.fromkeys(("unperturbed", *drawn), 0.0)
 
         def make(indices: list[int], advance: Callable[[int], None]) -> dict[str, Tensor]:
-            return one_shard(run, drawn, indices, advance, seconds)
+            return one_shard(inputs, drawn, indices, advance, seconds)
 
-        made = deal(run, folder, make, display, "sampling", passes)
-        return drawn, collectives.totals(seconds), made
+        made = deal(inputs.sampler, folder, make, display, "sampling", passes)
+        of_all = collectives.totals(seconds)
+        return {  # the cost is that of the samples made now: an interrupted run left no times
+            "seconds_per_sample": {key: value / max(1, made) for key, value in of_all.items()},
+            "evaluations_per_sample": sampler.evaluations(model),
+            "relative_perturbation": {name: posterior.relative_perturbation() for name, posterior in drawn.items()},
+        }
 
 
 def draws_of(run: Run, name: str) -> int:
-    """M of a posterior, or of a control, which has as many as the run's own posterior."""
+    """M of a posterior, or of a control, which has as many as the main posterior."""
     settings = run.posteriors()
-    return settings.get(name, settings[OWN])["draws"]
+    return settings.get(name, settings[MAIN_POSTERIOR])["draws"]
 
 
 def one_shard(
-    run: Run,
+    inputs: SampleInputs,
     drawn: Mapping[str, Posterior],
     indices: Sequence[int],
     advance: Callable[[int], None],
     seconds: dict[str, float],
 ) -> dict[str, Tensor]:
-    """All versions of the samples `indices`; adds the seconds spent to `seconds`."""
-    model, sampler = run.model, run.sampler
+    """All versions of the samples `indices`; adds the seconds of each to `seconds`."""
+    model, sampler = inputs.model.open(), inputs.sampler.build()
     classes = sampler.classes_of(model, indices)
     started = time.perf_counter()
-    unperturbed = watched(run, indices, advance)
+    unperturbed = watched(model, sampler, indices, inputs.watched, advance)
     seconds["unperturbed"] += time.perf_counter() - started
     versions = {}
     with metered(model) as meter:
         for name, posterior in drawn.items():
             started = time.perf_counter()
             with meter.charging(name):
-                draws = draws_of(run, name)
-                versions[name] = regenerate(model, posterior, sampler, indices, draws, run.config.seed, advance)
+                draws = inputs.draws_of(name)
+                versions[name] = regenerate(model, posterior, sampler, indices, draws, sampler.seed, advance)
             seconds[name] += time.perf_counter() - started
-        for name in of_source(run, "initial_noise"):
+        for name, control in inputs.noise_controls.items():
             with meter.charging(name):
-                versions[name] = restarted(run, name, indices, advance)
+                versions[name] = restarted(model, sampler, indices, control, inputs.draws_of(name), advance)
     return {
         "index": torch.tensor(indices),
         "class": torch.full((len(indices),), -1) if classes is None else classes,
         **unperturbed,
-        **spent(meter.per_sample(len(indices)), len(indices)),
+        **evaluation_counts(meter.per_sample(len(indices)), len(indices)),
         **{name: (tensor - unperturbed["image"][:, None]).half() for name, tensor in versions.items()},
     }
 
 
-def restarted(run: Run, name: str, indices: Sequence[int], advance: Callable[[int], None]) -> Tensor:
+def restarted(
+    model: GenerativeModel,
+    sampler: Sampler,
+    indices: Sequence[int],
+    control: PartInputs,
+    draws: int,
+    advance: Callable[[int], None],
+) -> Tensor:
     """The samples from the initial noise that a control gives them, with the trained weights, (B, M, ...)."""
-    noise, key = run.sampler.initial_noise(run.model, indices), {"seed": run.config.seed, "indices": indices}
-    make = partial(SCORES.get(name).make, noise, **key, **options_of(run, name))
-    starts = [make(draw=m) for m in range(run.config.posterior.draws)]
-    return torch.stack([sample(run.model, run.sampler, indices, start, advance) for start in starts], dim=1)
+    noise, key = sampler.initial_noise(model, indices), {"seed": sampler.seed, "indices": indices}
+    make = partial(SCORES.get(control.name).make, noise, **key, **control.options)
+    starts = [make(draw=m) for m in range(draws)]
+    return torch.stack([sample(model, sampler, indices, start, advance) for start in starts], dim=1)
 
 
-def read_samples(run: Run) -> dict[str, Tensor]:
+def read_samples(folder: Path) -> dict[str, Tensor]:
     """All shards of a finished sample stage in the order of their indices; images, draws and controls as float32."""
-    return with_deviations(read_shards(run.path("sample")))
+    return with_deviations(read_shards(folder))
 
 
 def with_deviations(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -149,6 +165,6 @@ def with_deviations(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {**stored, **{name: stored["image"][:, None] + stored[name].float() for name in deviations}}
 
 
-def shown(run: Run, samples: Tensor) -> Tensor:
+def shown(samples: Tensor, are_images: bool) -> Tensor:
     """Samples as a person sees them: uint8 images, or points."""
-    return to_bytes(samples) if run.is_image else samples
+    return to_bytes(samples) if are_images else samples

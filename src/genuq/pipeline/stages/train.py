@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,155 +13,258 @@ import torch
 from lightning.pytorch.callbacks import RichProgressBar
 
 from genuq import models
-from genuq.config import neutral
+from genuq.data import Dataset
 from genuq.display import Display
+from genuq.identity import neutral
 from genuq.models import GenerativeModel, VAEAutoencoder
 from genuq.models.checkpoints import load_model, save_classifier, save_model
 from genuq.networks import Classifier
-from genuq.parallel import fsdp
+from genuq.parallel import collectives, fsdp
+from genuq.parallel.hardware import Hardware
+from genuq.pipeline.configured import autoencoder_content, data_inputs, description_of
+from genuq.pipeline.inputs import DataInputs
 from genuq.pipeline.run import Run, hardware_of
 from genuq.pipeline.stage import Stage
 from genuq.posteriors.fitting.regression import regression_batches
 from genuq.randomness import HELD_OUT
 from genuq.store.artefact import StageFolder
+from genuq.store.upstream import FileContent
 from genuq.training.modules import AutoencoderTraining, ClassifierTraining, GenerativeTraining, Optimisation, Training
 from genuq.training.trainer import complete
 
+Logger = Callable[[str, Display], Any]  # Lightning's logger of a part of a training; False for none
 
-class Train(Stage):
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a training goes, whatever its length.
+
+    Attributes:
+        batch_size, learning_rate, weight_decay: as in `Optimisation`.
+        warmup_steps: as in `Optimisation`; at most a fifth of the training.
+    """
+
+    batch_size: int
+    learning_rate: float
+    warmup_steps: int
+    weight_decay: float
+
+    def of(self, steps: int, seed: int) -> Optimisation:
+        """The optimisation of a training of this many steps."""
+        own = {part.name: getattr(self, part.name) for part in fields(self)}
+        return Optimisation(**own | {"steps": steps, "seed": seed, "warmup_steps": self.warmup(steps)})
+
+    def warmup(self, steps: int) -> int:
+        return min(self.warmup_steps, max(1, steps // 5))
+
+
+@dataclass(frozen=True)
+class GenerativeSchedule(Schedule):
+    """How a generative model's training goes.
+
+    Attributes:
+        ema_decay, class_dropout: as in `Optimisation`.
+    """
+
+    ema_decay: float
+    class_dropout: float
+
+
+@dataclass(frozen=True)
+class TrainInputs:
+    """What a trained model depends on.
+
+    Attributes:
+        data: training images, and test images for the final loss.
+        model: its description, but for the head.
+        steps: of its training.
+        autoencoder_steps: of its autoencoder's, where that is trained.
+        start_from: a checkpoint whose weights the training starts from.
+        autoencoder: digest of the folder with it, where it is taken from one.
+        autoencoder_path: of that folder.
+        head: noted in the checkpoint for whoever loads it; the stages after this one name their own.
+        configuration: noted in the checkpoint.
+        logger: looks on.
+    """
+
+    seed: int
+    data: DataInputs
+    model: Mapping[str, Any]
+    autoencoder: str | None
+    trainer: GenerativeSchedule
+    steps: int
+    autoencoder_steps: int | None
+    start_from: FileContent | None
+    hardware: Hardware
+    head: str | None = neutral()
+    autoencoder_path: str | None = neutral()
+    configuration: Mapping[str, Any] = neutral()
+    logger: Logger = neutral()
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """For `genuq.models.build`."""
+        whole = {**self.model, "head": self.head}
+        if self.autoencoder is None:
+            return whole
+        return whole | {"autoencoder": {**self.model["autoencoder"], "path": self.autoencoder_path}}
+
+
+class Train(Stage[TrainInputs]):
     """Leaves model.safetensors: EMA weights in float16, the description, and the configuration, data and final loss."""
 
     name = "train"
     shared = True
-    groups = ("data", "model", "network", "trainer")
 
-    def settings(self, run: Run) -> dict[str, Any]:
-        settings = super().settings(run)
-        for key in ("checkpoint", "head"):
-            settings["model"].pop(key)
-        if (autoencoder := run.autoencoder_content()) is not None:
-            settings["model"]["autoencoder"]["path"] = autoencoder
-        trainer = neutral.without_neutral(settings["trainer"], "trainer.")
-        start = trainer["start_from"]
-        trainer["start_from"] = None if start is None else run.sha256(start)
-        unread = ("judge_steps",) if trains_autoencoder(run) else ("judge_steps", "autoencoder_steps")
-        settings["trainer"] = {key: value for key, value in trainer.items() if key not in unread}
-        return settings | {"data": run.contents("train", "test")}
+    def inputs(self, run: Run) -> TrainInputs:
+        trainer, description, content = run.config.trainer, description_of(run), autoencoder_content(run)
+        own_vae = (description["autoencoder"] or {}).get("name") == "vae"
+        start = trainer.start_from
+        return TrainInputs(
+            seed=run.config.seed,
+            data=data_inputs(run, "train", "test"),
+            model=content_described(description, content),
+            autoencoder=content,
+            trainer=schedule_of(run),
+            steps=trainer.steps,
+            autoencoder_steps=trainer.autoencoder_steps if own_vae and start is None else None,
+            start_from=None if start is None else FileContent(run.sha256(start), Path(start)),
+            hardware=hardware_of(run, shards=True),
+            head=description["head"],
+            autoencoder_path=(description["autoencoder"] or {}).get("path"),
+            configuration=run.plain("seed", "data", "model", "network", "trainer"),
+            logger=logger_of(run, self.name),
+        )
 
-    def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
-        model = self.trained(run, folder, display)
-        notes: dict[str, Any] = {
-            "data": run.training_set.name,
-            "data_fingerprint": run.training_set.fingerprint,
-            "test_loss": test_loss(run, model),
-            "configuration": run.plain("seed", "data", "model", "network", "trainer"),
-        }
-        save_model(folder.path / "model.safetensors", model.cpu(), run.description(), notes)
-        for part in ("model", "autoencoder"):  # what a killed training would have gone on from
-            shutil.rmtree(folder.path / part, ignore_errors=True)
-        return notes
+    def work(self, inputs: TrainInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
+        model = trained(inputs, folder.path, display)
+        return kept(inputs, folder.path, model) if collectives.is_first_process() else {}
 
-    def assist(self, run: Run, display: Display) -> None:
-        self.trained(run, self.folder(run), display)
 
-    def trained(self, run: Run, folder: StageFolder, display: Display) -> GenerativeModel:
-        """The model with averaged weights; its autoencoder, where that is ours, is trained first."""
-        lightning.seed_everything(run.config.seed, verbose=False)
-        model, optimisation = self.initial(run), optimisation_of(run, run.config.trainer.steps)
-        if trains_autoencoder(run):
-            assert isinstance(model.autoencoder, VAEAutoencoder)
-            vae = AutoencoderTraining(
-                model.autoencoder, run.training_set, optimisation_of(run, run.config.trainer.autoencoder_steps)
-            )
-            fit(run, self.name, vae, folder.path / "autoencoder", display)
-            vae.measure_scale()
-        training = GenerativeTraining(model, run.training_set, optimisation)
-        fit(run, self.name, training, folder.path / "model", display)
-        if run.config.trainer.strategy == fsdp.STRATEGY:
-            model.network = models.build(run.description()).network  # whole
-            model.cpu()
-        model.network.load_state_dict(fsdp.whole(training.averaged.state_dict()))
+def content_described(description: Mapping[str, Any], autoencoder: str | None) -> dict[str, Any]:
+    """A model's description without its head, and without the path of an autoencoder that is known by its content."""
+    model = {key: value for key, value in description.items() if key != "head"}
+    if autoencoder is None:
         return model
-
-    def initial(self, run: Run) -> GenerativeModel:
-        """A fresh model, or one with the weights of another whose network is the same; the rest may differ."""
-        model, source = models.build(run.description()), run.config.trainer.start_from
-        if source is not None:
-            models.load_weights(model, load_model(source)[0].state_dict(), str(source))
-        return model
+    return model | {"autoencoder": {key: value for key, value in model["autoencoder"].items() if key != "path"}}
 
 
-def trains_autoencoder(run: Run) -> bool:
-    """Whether the model's autoencoder is ours, and not taken over with the weights that the training starts from."""
-    autoencoder = run.config.model.autoencoder
-    return autoencoder is not None and autoencoder.name == "vae" and run.config.trainer.start_from is None
+def schedule_of(run: Run) -> GenerativeSchedule:
+    """How the run trains its model."""
+    return GenerativeSchedule(**{part.name: run.config.trainer[part.name] for part in fields(GenerativeSchedule)})
 
 
-class TrainJudge(Stage):
+def trained(inputs: TrainInputs, folder: Path, display: Display) -> GenerativeModel:
+    """The model with averaged weights; its autoencoder, where that is ours, is trained first."""
+    lightning.seed_everything(inputs.seed, verbose=False)
+    model, optimisation = initial(inputs), inputs.trainer.of(inputs.steps, inputs.seed)
+    if inputs.autoencoder_steps is not None:
+        assert isinstance(model.autoencoder, VAEAutoencoder)
+        schedule = inputs.trainer.of(inputs.autoencoder_steps, inputs.seed)
+        vae = AutoencoderTraining(model.autoencoder, inputs.data.train, schedule)
+        train(vae, inputs.hardware.undivided, folder / "autoencoder", inputs.logger, display)
+        vae.measure_scale()
+    training = GenerativeTraining(model, inputs.data.train, optimisation)
+    train(training, inputs.hardware, folder / "model", inputs.logger, display)
+    if inputs.hardware.strategy == fsdp.STRATEGY:
+        model.network = models.build(inputs.description).network  # whole
+        model.cpu()
+    model.network.load_state_dict(fsdp.whole(training.averaged.state_dict()))
+    return model
+
+
+def initial(inputs: TrainInputs) -> GenerativeModel:
+    """A fresh model, or one with the weights of another whose network is the same; the rest may differ."""
+    model, source = models.build(inputs.description), inputs.start_from
+    if source is not None:
+        models.load_weights(model, load_model(source.path)[0].state_dict(), str(source.path))
+    return model
+
+
+def kept(inputs: TrainInputs, folder: Path, model: GenerativeModel) -> dict[str, Any]:
+    """Write the trained model; returns the notes of it."""
+    notes: dict[str, Any] = {
+        "data": inputs.data.train.name,
+        "data_fingerprint": inputs.data.train.fingerprint,
+        "test_loss": test_loss(model, inputs.data.test, inputs.seed),
+        "configuration": inputs.configuration,
+    }
+    save_model(folder / "model.safetensors", model.cpu(), inputs.description, notes)
+    for part in ("model", "autoencoder"):  # what a killed training would have gone on from
+        shutil.rmtree(folder / part, ignore_errors=True)
+    return notes
+
+
+@dataclass(frozen=True)
+class JudgeTrainingInputs:
+    """What the judging classifier depends on.
+
+    Attributes:
+        data: training images, and test images for its accuracy.
+        judge_steps: of its training.
+        logger: looks on.
+    """
+
+    seed: int
+    data: DataInputs
+    trainer: Schedule
+    judge_steps: int
+    hardware: Hardware
+    logger: Logger = neutral()
+
+
+class TrainJudge(Stage[JudgeTrainingInputs]):
     """Leaves judge.safetensors: the judging classifier, with its accuracy on real test images."""
 
     name = "judge"
     shared = True
-    groups = ("data", "trainer")
 
-    def settings(self, run: Run) -> dict[str, Any]:
-        trainer = run.plain("trainer")["trainer"]
-        kept = ("judge_steps", "batch_size", "learning_rate", "warmup_steps", "weight_decay")
-        used = {key: trainer[key] for key in (*kept, "gradient_clip", "precision")}
-        return run.plain("seed") | {"data": run.contents("train", "test"), "trainer": used}
+    def inputs(self, run: Run) -> JudgeTrainingInputs:
+        trainer = run.config.trainer
+        return JudgeTrainingInputs(
+            seed=run.config.seed,
+            data=data_inputs(run, "train", "test"),
+            trainer=Schedule(**{part.name: trainer[part.name] for part in fields(Schedule)}),
+            judge_steps=trainer.judge_steps,
+            hardware=hardware_of(run),
+            logger=logger_of(run, self.name),
+        )
 
-    def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
-        training = self.trained(run, folder, display)
-        accuracy = training.accuracy(run.test_set)
-        save_classifier(folder.path / "judge.safetensors", training.classifier.cpu(), self.options(run), accuracy)
+    def work(self, inputs: JudgeTrainingInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
+        training_set = inputs.data.train
+        options = {"shape": list(training_set.shape), "num_classes": training_set.num_classes}
+        lightning.seed_everything(inputs.seed, verbose=False)
+        optimisation = inputs.trainer.of(inputs.judge_steps, inputs.seed)
+        training = ClassifierTraining(Classifier(**options), training_set, optimisation)
+        train(training, inputs.hardware, folder.path / "judge", inputs.logger, display)
+        if not collectives.is_first_process():
+            return {}
+        accuracy = training.accuracy(inputs.data.test)
+        save_classifier(folder.path / "judge.safetensors", training.classifier.cpu(), options, accuracy)
         shutil.rmtree(folder.path / "judge", ignore_errors=True)
         display.say(f"the judge finds the class of {accuracy:.1%} of the real test images")
         return {"real_test_accuracy": accuracy}
 
-    def assist(self, run: Run, display: Display) -> None:
-        self.trained(run, self.folder(run), display)
 
-    def options(self, run: Run) -> dict[str, Any]:
-        return {"shape": list(run.training_set.shape), "num_classes": run.training_set.num_classes}
-
-    def trained(self, run: Run, folder: StageFolder, display: Display) -> ClassifierTraining:
-        lightning.seed_everything(run.config.seed, verbose=False)
-        optimisation = optimisation_of(run, run.config.trainer.judge_steps)
-        training = ClassifierTraining(Classifier(**self.options(run)), run.training_set, optimisation)
-        fit(run, self.name, training, folder.path / "judge", display)
-        return training
+def logger_of(run: Run, stage: str) -> Logger:
+    """Asks the run's tracker for a logger of a stage's training."""
+    return lambda part, display: run.tracker.training_logger(run, stage, part, display)
 
 
 @torch.no_grad()
-def test_loss(run: Run, model: GenerativeModel, images: int = 2048) -> float:
+def test_loss(model: GenerativeModel, test_set: Dataset, seed: int, images: int = 2048) -> float:
     """Mean squared error of the averaged weights' prediction on real test images, at stratified times."""
-    indices = range(min(images, len(run.test_set)))
+    indices = range(min(images, len(test_set)))
     model.eval()
     squared = [
         (model(batch.x, batch.t, batch.y) - batch.target).square().flatten(1).mean(1)
-        for batch in regression_batches(model, run.test_set, indices, 256, run.config.seed, HELD_OUT)
+        for batch in regression_batches(model, test_set, indices, 256, seed, HELD_OUT)
     ]
     return float(torch.cat(squared).mean())
 
 
-def optimisation_of(run: Run, steps: int) -> Optimisation:
-    settings = run.config.trainer
-    return Optimisation(
-        steps=steps,
-        batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
-        warmup_steps=min(settings.warmup_steps, max(1, steps // 5)),
-        weight_decay=settings.weight_decay,
-        ema_decay=settings.ema_decay,
-        class_dropout=settings.class_dropout,
-        seed=run.config.seed,
-    )
-
-
-def fit(run: Run, stage: str, module: Training, folder: Path, display: Display) -> None:
+def train(module: Training, hardware: Hardware, folder: Path, logger: Logger, display: Display) -> None:
     """Train to the end what `folder` is called after, from the last checkpoint in it if there is one."""
     what = folder.name
     display.say(f"training the {what}: {module.optimisation.steps} steps of {module.optimisation.batch_size}")
-    logger = run.tracker.training_logger(run, stage, what, display)
-    shards = isinstance(module, GenerativeTraining)
-    complete(module, hardware_of(run, shards), folder, logger, [RichProgressBar(leave=True)])
+    complete(module, hardware, folder, logger(what, display), [RichProgressBar(leave=True)])

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from genuq.applications.rectify import require_known
 from genuq.errors import ConfigurationError
+from genuq.identity import neutral
 from genuq.likelihoods import Likelihood
 from genuq.models import to_unit
+from genuq.pipeline.configured import extractor_inputs, likelihood_inputs, open_judge
+from genuq.pipeline.inputs import ExtractorInputs, LikelihoodInputs
 from genuq.pipeline.run import Run
 
 SCORING = "scoring"  # the likelihood's own space
 FAILED_BY = ("score", "witnesses")
 
 
-def asks_witnesses(given: Mapping[str, Any]) -> bool:
-    return given["failed_by"] == "witnesses" or given["rule"] != "score"
+def asks_witnesses(settings: Mapping[str, Any]) -> bool:
+    return settings["failed_by"] == "witnesses" or settings["rule"] != "score"
 
 
-def check_witnesses(run: Run, given: Mapping[str, Any]) -> None:
+def check_witnesses(run: Run, settings: Mapping[str, Any]) -> None:
     """Raise ConfigurationError for settings of witnesses that cannot work; where none are asked, none are checked."""
-    require_known("failed_by", given["failed_by"], FAILED_BY)
-    if not asks_witnesses(given):
+    require_known("failed_by", settings["failed_by"], FAILED_BY)
+    if not asks_witnesses(settings):
         return
-    rise, count = given["rise"], len(given["witnesses"])
+    rise, count = settings["rise"], len(settings["witnesses"])
     if not run.config.model.class_conditional:
         raise ConfigurationError(
             "application.rule = witnesses asks whether a sample shows its class, but the model knows none. Set "
@@ -34,25 +39,26 @@ def check_witnesses(run: Run, given: Mapping[str, Any]) -> None:
         )
     if rise is not None and not rise > 0:
         raise ConfigurationError(f"application.rise = {rise}; it must be above 0, or null to be calibrated.")
-    if not 0.5 <= given["sure"] < 1:
-        raise ConfigurationError(f"application.sure = {given['sure']}; it must lie in [0.5, 1).")
-    least = 2 if rise is None and given["rule"] != "score" else 1
+    if not 0.5 <= settings["sure"] < 1:
+        raise ConfigurationError(f"application.sure = {settings['sure']}; it must lie in [0.5, 1).")
+    least = 2 if rise is None and settings["rule"] != "score" else 1
     if count < least:
         raise ConfigurationError(
             f"application.witnesses names {count}; at least {least} needed"
             + (", as they judge each other where application.rise is null." if least == 2 else ".")
         )
-    if given["witness_images"] < 2:
-        raise ConfigurationError(f"application.witness_images = {given['witness_images']}; at least 2 are needed.")
-    check_spaces(run, given["witnesses"])
+    if settings["witness_images"] < 2:
+        raise ConfigurationError(f"application.witness_images = {settings['witness_images']}; at least 2 are needed.")
+    check_spaces(run, settings["witnesses"])
 
 
 def check_spaces(run: Run, names: list[str]) -> None:
     """Each witness has a space of its own, and none has the judge's."""
-    judged = None if run.config.metric.extractor == "classifier" else run.judge.name
+    judged = None if run.config.metric.extractor == "classifier" else open_judge(run).name
     seen: dict[str, str] = {}
+    spaces = spaces_of(run, names)
     for name in names:
-        space, _ = way_into(run, name)
+        space, _ = spaces.feature_map(name)
         if space in seen:
             raise ConfigurationError(
                 f"application.witnesses: '{name}' and '{seen[space]}' are the same space ({space}). Name each once, "
@@ -66,14 +72,46 @@ def check_spaces(run: Run, names: list[str]) -> None:
         seen[space] = name
 
 
-def way_into(run: Run, name: str) -> tuple[str, Callable[[Tensor], Tensor]]:
-    """(the space's own name, images in [-1, 1] to features) of a witness."""
-    if name == SCORING:
-        likelihood = run.likelihood
-        assert isinstance(likelihood, Likelihood)
-        return likelihood.extractor.name, lambda images: likelihood.embed(to_unit(images), device=run.device)
+@dataclass(frozen=True)
+class Spaces:
+    """The spaces that an application may ask for.
+
+    Attributes:
+        likelihood: whose space is that of `scoring`.
+        extractors: of the others, by name.
+        device: of the encoders.
+    """
+
+    likelihood: LikelihoodInputs
+    extractors: Mapping[str, ExtractorInputs]
+    device: torch.device = neutral()
+
+    def feature_map(self, name: str) -> tuple[str, Callable[[Tensor], Tensor]]:
+        """(the space's own name, images in [-1, 1] to features).
+
+        Raises:
+            ConfigurationError: it is none of those declared, or cannot be built.
+        """
+        if name == SCORING:
+            scoring = self.likelihood.build()
+            assert isinstance(scoring, Likelihood)
+            return scoring.extractor.name, lambda images: scoring.embed(to_unit(images), device=self.device)
+        if name not in self.extractors:
+            known = ", ".join([SCORING, *self.extractors])
+            raise ConfigurationError(
+                f"an application asked for the space '{name}', but application.witnesses names {known}."
+            )
+        try:
+            extractor = self.extractors[name].open()
+        except ConfigurationError as error:
+            raise ConfigurationError(f"application.witnesses: {error}") from error
+        return extractor.name, lambda images: extractor.extract(to_unit(images), device=self.device)
+
+
+def spaces_of(run: Run, names: Iterable[str]) -> Spaces:
+    """The score's own space, and those called by the names of extractors."""
     try:
-        extractor = run.named_extractor(name, {})
+        extractors = {name: extractor_inputs(run, name, {}) for name in names if name != SCORING}
     except ConfigurationError as error:
         raise ConfigurationError(f"application.witnesses: {error}") from error
-    return extractor.name, lambda images: extractor.extract(to_unit(images), device=run.device)
+    return Spaces(likelihood_inputs(run), extractors, run.device)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from genuq.data import Dataset, as_dataset
 from genuq.errors import ArtefactError, ConfigurationError
 from genuq.files import read_tensors
+from genuq.identity import neutral
 from genuq.models import GenerativeModel, evaluating
 from genuq.posteriors.base import CurvaturePosterior, Posterior
 from genuq.posteriors.control import IsotropicNoise
@@ -25,6 +26,7 @@ from genuq.posteriors.dropout import MCDropout, fed_by_dropout
 from genuq.posteriors.fitting.held_out import HeldOutSums
 from genuq.posteriors.fitting.passes import CurvaturePass, HeldOutPass, Pass, PredictivePass
 from genuq.posteriors.fitting.regression import RegressionBatches, regress
+from genuq.posteriors.fitting.runner import PassRunner
 from genuq.posteriors.fitting.scale import (
     ChosenScale,
     ScaleOptions,
@@ -65,7 +67,7 @@ class FitSettings:
     images: int = 4096
     held_out: int = 512
     repeats: int = 1
-    batch_size: int = 128
+    batch_size: int = neutral(128)
     time_bins: int = 1
     fisher_draws: int = 1
     predictive_draws: int = 4
@@ -220,22 +222,21 @@ def fit(
         scale=scale or ScaleOptions(),
         options=options,
     )
-    return fit_by(in_this_process(model, progress), model, as_dataset(training_data), settings)
+    runner = PassRunner(model, advance=counting(progress, settings.rows))
+    return fit_by(runner.run, model, as_dataset(training_data), settings)
 
 
-def in_this_process(model: GenerativeModel, progress: Progress | None) -> Runner:
-    """A runner without a trainer: every batch in turn."""
+def counting(progress: Progress | None, total: int) -> Callable[[int], None]:
+    """Adds up the rows that it is called with, and passes on (rows done, rows in all)."""
     done = 0
 
-    def run(part: Pass, batches: RegressionBatches, name: str) -> None:
+    def advance(rows: int) -> None:
         nonlocal done
-        for number in range(len(batches)):
-            part.add(model, regress(model, batches[number]))
-            done += batches.rows_in(number)
-            if progress:
-                progress(done, batches.total)
+        done += rows
+        if progress:
+            progress(done, total)
 
-    return run
+    return advance
 
 
 def fit_by(run: Runner, model: GenerativeModel, dataset: Dataset, settings: FitSettings) -> FitResult:

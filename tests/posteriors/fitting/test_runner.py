@@ -1,4 +1,4 @@
-"""A fit's passes through Lightning: the sums of an uninterrupted fit in one process, whatever happened in between."""
+"""A fit's passes: the sums of an uninterrupted fit in one process, whatever happened in between."""
 
 import itertools
 import subprocess
@@ -14,13 +14,12 @@ from genuq import files
 from genuq.data import as_dataset
 from genuq.errors import ArtefactError
 from genuq.models import GenerativeModel
-from genuq.parallel.collectives import Share
-from genuq.parallel.hardware import Hardware
+from genuq.parallel import collectives
 from genuq.posteriors import FitSettings, ScaleOptions, fit_by
-from genuq.posteriors.fitting.fitting import FitResult, in_this_process
+from genuq.posteriors.fitting.fitting import FitResult
 from genuq.posteriors.fitting.passes import HeldOutPass, Pass
-from genuq.posteriors.fitting.regression import RegressionBatches
-from genuq.training.streaming import StreamingPass, stream
+from genuq.posteriors.fitting.regression import RegressionBatches, regress
+from genuq.posteriors.fitting.runner import PassRunner
 from support.programs import environment
 
 
@@ -67,7 +66,7 @@ def fit_in(folder: Path, settings: FitSettings, die_after: Mapping[str, int] | N
 
     def run(part: Pass, batches: RegressionBatches, name: str) -> None:
         part = Dying(part, dying[name]) if name in dying else part
-        stream(StreamingPass(model, part, batches, folder, name, "the fit", save_every=0.0), Hardware("cpu"))
+        PassRunner(model, folder, "the fit", save_every=0.0).run(part, batches, name)
 
     return fit_by(run, in_double(model), as_dataset(images), settings)
 
@@ -88,9 +87,14 @@ def same(one: FitResult, two: FitResult) -> None:
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_lightning_sums_what_a_plain_loop_sums(name: str, tmp_path: Path) -> None:
+def test_a_runner_sums_what_a_plain_loop_sums(name: str, tmp_path: Path) -> None:
     model, images = problem()
-    plain = fit_by(in_this_process(in_double(model), None), model, as_dataset(images), SETTINGS[name])
+
+    def loop(part: Pass, batches: RegressionBatches, name: str) -> None:
+        for number in range(len(batches)):
+            part.add(model, regress(model, batches[number]))
+
+    plain = fit_by(loop, in_double(model), as_dataset(images), SETTINGS[name])
     same(fit_in(tmp_path, SETTINGS[name]), plain)
 
 
@@ -125,10 +129,14 @@ def test_broken_sums_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("total", "world"), [(7, 2), (8, 3), (1, 4), (5, 1)])
-def test_every_batch_belongs_to_exactly_one_process(total: int, world: int) -> None:
-    shares = [list(Share(total, rank, world)) for rank in range(world)]
+def test_every_batch_belongs_to_exactly_one_process(total: int, world: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def of_rank(rank: int, done: int = 0) -> list[int]:
+        monkeypatch.setattr(collectives, "rank_and_count", lambda: (rank, world))
+        return list(collectives.share(total, done))
+
+    shares = [of_rank(rank) for rank in range(world)]
     assert sorted(itertools.chain(*shares)) == list(range(total))
-    assert list(Share(total, 0, world, done=1)) == shares[0][1:]
+    assert of_rank(0, done=1) == shares[0][1:]
 
 
 def test_progress_counts_every_row_once(tmp_path: Path) -> None:
@@ -136,30 +144,29 @@ def test_progress_counts_every_row_once(tmp_path: Path) -> None:
     batches = RegressionBatches(as_dataset(images), range(22), (1, 6, 6), 4, 0, "rows")
     rows: list[int] = []
     part = HeldOutPass(in_double(model) and fit_in(tmp_path / "a", SETTINGS["evidence"]).posterior)
-    stream(StreamingPass(model, part, batches, tmp_path / "b", "rows", "", rows.append), Hardware("cpu"))
+    PassRunner(model, tmp_path / "b", advance=rows.append).run(part, batches, "rows")
     assert sum(rows) == 22 and part.held_out.images == 22
 
 
 TWO = """
 import sys
 from pathlib import Path
-from test_streaming import SETTINGS, in_double, problem
+from test_runner import SETTINGS, in_double, problem
 from genuq import machine
 from genuq.data import as_dataset
 from genuq.posteriors import fit_by
 from genuq.parallel import collectives
-from genuq.training.streaming import StreamingPass, stream
-from genuq.training.trainer import Hardware
+from genuq.parallel.hardware import Hardware
+from genuq.parallel.workers import connector
+from genuq.posteriors.fitting.runner import PassRunner
 
 machine.prepare()
+connector(Hardware("cpu", devices=2)).launch()
 for name, settings in SETTINGS.items():
     model, images = problem()
     folder = Path(sys.argv[1]) / name
-
-    def run(part, batches, label):
-        stream(StreamingPass(model, part, batches, folder, label, "fit"), Hardware("cpu", devices=2, strategy="ddp"))
-
-    result = fit_by(run, in_double(model), as_dataset(images), settings)
+    assert collectives.rank_and_count()[1] == 2
+    result = fit_by(PassRunner(model, folder, "fit").run, in_double(model), as_dataset(images), settings)
     if collectives.is_first_process():
         result.posterior.save(folder / "posterior")
 """

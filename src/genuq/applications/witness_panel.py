@@ -18,20 +18,20 @@ from genuq.applications.witnesses import Calibration, Space, asked, calibrated_r
 
 
 @dataclass(frozen=True)
-class Jury:
+class WitnessPanel:
     """The witnesses of a run, and what they say of its samples.
 
     Attributes:
         spaces: a witness in each.
         classes: (N,) asked for.
         asked_WN: log-odds of them, to each witness.
-        given: the settings of the application.
+        settings: the settings of the application.
     """
 
     spaces: list[Space]
     classes: Tensor
     asked_WN: Tensor
-    given: Mapping[str, Any]
+    settings: Mapping[str, Any]
 
     @property
     def doubt(self) -> Tensor:
@@ -43,25 +43,26 @@ class Jury:
         return {"witness_accuracy": {space.name: space.witness.accuracy for space in self.spaces}}
 
     def verdict(self, attempts: Attempts) -> Verdict:
-        said = statements(attempts, self.spaces, self.classes[attempts.index])
-        if self.given["rise"] is not None:
-            return Verdict(witness_evidence(said, self.given["rise"]), {}, [])
-        found = self.calibrated(attempts, said)
-        facts = {"rise": found.rise, "confirmed": found.confirmed, "expected_success": found.sure}
-        return Verdict(witness_evidence(said, found.rise), facts, self.notes_on(found))
+        answers = statements(attempts, self.spaces, self.classes[attempts.index])
+        if self.settings["rise"] is not None:
+            return Verdict(witness_evidence(answers, self.settings["rise"]), {}, [])
+        calibration = self.calibrated(attempts, answers)
+        facts = {"rise": calibration.rise, "confirmed": calibration.confirmed, "expected_success": calibration.sure}
+        return Verdict(witness_evidence(answers, calibration.rise), facts, self.notes_on(calibration))
 
-    def calibrated(self, attempts: Attempts, said: Statements) -> Calibration:
+    def calibrated(self, attempts: Attempts, answers: Statements) -> Calibration:
         """On the samples and the attempts at them: the rule decides on images of both kinds."""
-        classes = self.classes[attempts.index].repeat_interleave(said.ours.shape[2])
-        asked_WN = torch.cat([self.asked_WN, said.ours.flatten(1)], 1)
-        return calibrated_rise(asked_WN, torch.cat([self.classes, classes]), self.given["sure"])
+        classes = self.classes[attempts.index].repeat_interleave(answers.ours.shape[2])
+        asked_WN = torch.cat([self.asked_WN, answers.ours.flatten(1)], 1)
+        return calibrated_rise(asked_WN, torch.cat([self.classes, classes]), self.settings["sure"])
 
-    def notes_on(self, found: Calibration) -> list[str]:
-        if math.isfinite(found.rise):
+    def notes_on(self, calibration: Calibration) -> list[str]:
+        if math.isfinite(calibration.rise):
             return []
         return [
-            f"No rise of the witnesses promises {self.given['sure']:.0%} real improvements on these samples (at most "
-            f"{found.sure:.0%}), so that nothing is accepted. More samples, witnesses or witness_images may help."
+            f"No rise of the witnesses promises {self.settings['sure']:.0%} real improvements on these samples (at "
+            f"most {calibration.sure:.0%}), so that nothing is accepted. More samples, witnesses or witness_images "
+            "may help."
         ]
 
 
@@ -73,14 +74,14 @@ class Verdict(NamedTuple):
     notes: list[str]
 
 
-def jury_of(known: FinishedRun, given: Mapping[str, Any], classes: Tensor) -> Jury:
+def witness_panel(known: FinishedRun, settings: Mapping[str, Any], classes: Tensor) -> WitnessPanel:
     """Witnesses that learn from a seeded subset of the training images, asked about the run's samples."""
     training = known.training_set
-    chosen = data.subset(training, min(given["witness_images"], len(training)), known.seed)
+    chosen = data.subset(training, min(settings["witness_images"], len(training)), known.seed)
     real, labels = chosen.batch(range(len(chosen)))
     spaces = []
-    for name in given["witnesses"]:
+    for name in settings["witnesses"]:
         with known.busy(f"witness in {name}"):
             _, embed = known.space(name)
             spaces.append(Space(name, embed, fit_witness(embed(real), labels, training.num_classes)))
-    return Jury(spaces, classes, asked(spaces, known.samples["image"], classes), given)
+    return WitnessPanel(spaces, classes, asked(spaces, known.samples["image"], classes), settings)

@@ -1,0 +1,198 @@
+"""The parts of a run as its configuration has them: records that stages declare, and what is opened from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from genuq import files
+from genuq.data import Dataset
+from genuq.extractors import EXTRACTORS, Extractor
+from genuq.extractors.judge import Judge
+from genuq.likelihoods import LIKELIHOODS, Likelihood, PointLikelihood
+from genuq.models import GenerativeModel, Sampler
+from genuq.models.checkpoints import reference_path
+from genuq.pipeline.contents import fingerprint_in
+from genuq.pipeline.inputs import (
+    DataInputs,
+    ExtractorInputs,
+    JudgeInputs,
+    LikelihoodInputs,
+    ModelInputs,
+    SamplerInputs,
+    load_split,
+    part_inputs,
+    untrained,
+)
+from genuq.pipeline.run import Run
+from genuq.pipeline.stage import upstream
+from genuq.solvers import SOLVERS
+from genuq.store.artefact import MANIFEST
+from genuq.store.upstream import FileContent, Upstream
+
+
+def data_inputs(run: Run, *splits: str) -> DataInputs:
+    """The run's data set, of which these splits may be read."""
+    options, subset = run.plain("data")["data"], run.config.data.subset
+    contents = {split: content_of(run, split) for split in splits}
+    return DataInputs(contents, options, subset, run.config.seed, run.memory)
+
+
+def content_of(run: Run, split: str) -> str:
+    """The fingerprint of one split, which the store remembers by the state of its files."""
+    dataset = training_set(run) if split == "train" else test_set(run)
+    if dataset.folder is not None:
+        run.read[str(dataset.folder.absolute())] = files.state_of(dataset.folder)
+    read_as = run.plain("seed", "data") | {"split": dataset.split}
+    key = ["content", read_as, split]
+    return run.memory(key, lambda: fingerprint_in(run.store, dataset, read_as, run.keeps_contents))
+
+
+def training_set(run: Run) -> Dataset:
+    """The training set, or the configured subset of it."""
+    return load_split(run.memory, run.plain("data")["data"], "train", run.config.data.subset, run.config.seed)
+
+
+def test_set(run: Run) -> Dataset:
+    """The test set."""
+    return load_split(run.memory, run.plain("data")["data"], "test")
+
+
+def is_image(run: Run) -> bool:
+    """Whether the run's samples are images, not points."""
+    return len(training_set(run).shape) == 3
+
+
+def description_of(run: Run) -> dict[str, Any]:
+    """The model as plain data, for `genuq.models.build`."""
+    model, network = run.plain("model")["model"], run.plain("network")["network"]
+    autoencoder, data = model["autoencoder"], training_set(run)
+    return {
+        "shape": list(data.shape),
+        "num_classes": data.num_classes if model["class_conditional"] else 0,
+        "prediction": model["prediction"],
+        "process": model["process"],
+        "network": network,
+        "autoencoder": None if autoencoder is None else {k: v for k, v in autoencoder.items() if v is not None},
+        "head": model["head"],
+    }
+
+
+def model_inputs(run: Run) -> ModelInputs:
+    """The model that the stages after the training use."""
+    description = description_of(run)
+    autoencoder = None if run.trains else autoencoder_content(run)  # a training's fingerprint covers it
+    return ModelInputs(weights_of(run), run.config.model.head, autoencoder, description, run.device, run.memory)
+
+
+def autoencoder_content(run: Run) -> str | None:
+    """The digest of the folder of diffusers' that holds the model's autoencoder; None where no folder does."""
+    autoencoder = run.config.model.autoencoder
+    path = None if autoencoder is None else autoencoder.path
+    return None if path is None or not Path(path).expanduser().is_dir() else run.sha256_of_folder(path)
+
+
+def weights_of(run: Run) -> Upstream | FileContent:
+    """This run's own training, or the file that the configuration names."""
+    if run.trains:
+        return upstream(run, "train")
+    path = checkpoint_path(run)
+    if path.parent == run.folder / "train":  # trained earlier, perhaps under other settings
+        return FileContent(files.read_json(path.parent / MANIFEST)["fingerprint"], path)
+    return FileContent(run.sha256(path), path)
+
+
+def checkpoint_path(run: Run) -> Path:
+    """The file of the weights, where this run's stages do not make them."""
+    chosen = run.config.model.checkpoint
+    if chosen is None:  # this run's last training
+        return run.folder / "train" / "model.safetensors"
+    if chosen == "reference":
+        return reference_path(f"{run.config.model.name}_{run.config.data.name}")
+    return Path(chosen).expanduser()
+
+
+def open_model(run: Run) -> GenerativeModel:
+    """The trained model on its device."""
+    return model_inputs(run).open()
+
+
+def untrained_model(run: Run) -> GenerativeModel:
+    """The run's model before any training: sizes, shapes and times are those of the trained one."""
+    return untrained(run.memory, description_of(run), run.device)
+
+
+def architecture_of(run: Run) -> GenerativeModel:
+    """The model as far as it is known before the run: with its weights, or untrained where the run trains it."""
+    return untrained_model(run) if run.trains else open_model(run)
+
+
+def sampler_inputs(run: Run) -> SamplerInputs:
+    """How the run draws its samples."""
+    settings = run.config.sampler
+    solver = part_inputs(SOLVERS.get(settings.name), {} if settings.eta is None else {"eta": settings.eta})
+    return SamplerInputs(
+        solver=solver,
+        steps=settings.steps,
+        spacing=settings.spacing,
+        guidance_scale=settings.guidance_scale,
+        classes=None if settings.classes is None else tuple(settings.classes),
+        seed=run.config.seed,
+        samples=settings.samples,
+        batch_size=settings.batch_size,
+    )
+
+
+def build_sampler(run: Run) -> Sampler:
+    """The run's sampler."""
+    return sampler_inputs(run).build()
+
+
+def extractor_inputs(run: Run, name: str, options: Mapping[str, Any]) -> ExtractorInputs:
+    """An extractor by name for samples of the data's shape, its checkpoint by content."""
+    part = EXTRACTORS.get(name)
+    own = {key: value for key, value in options.items() if key != "checkpoint"}
+    path = options.get("checkpoint")
+    checkpoint = None if path is None else FileContent(run.sha256(path), Path(path))
+    return ExtractorInputs(part_inputs(part, own), tuple(training_set(run).shape), checkpoint, name, run.memory)
+
+
+def named_extractor(run: Run, name: str) -> Extractor:
+    """An extractor with its defaults."""
+    return extractor_inputs(run, name, {}).open()
+
+
+def likelihood_inputs(run: Run) -> LikelihoodInputs:
+    """The run's likelihood, without the variance of its observations."""
+    settings = run.plain("likelihood")["likelihood"]
+    part, name = LIKELIHOODS.get(settings["name"]), settings["extractor"]
+    keys = [key for key in part.option_names if key != "observation_variance" and settings.get(key) is not None]
+    embeds = part.needs_extractor and name is not None
+    extractor = extractor_inputs(run, name, settings["options"]) if embeds else None
+    inputs = part_inputs(part, {key: settings[key] for key in keys})
+    return LikelihoodInputs(inputs, extractor, tuple(training_set(run).shape))
+
+
+def build_likelihood(run: Run) -> Likelihood | PointLikelihood:
+    """The run's likelihood."""
+    return likelihood_inputs(run).build(run.config.likelihood.observation_variance)
+
+
+def judge_inputs(run: Run) -> JudgeInputs:
+    """Who judges the run's samples: this run's own classifier if its stages train one, else the shipped one."""
+    settings = run.plain("metric")["metric"]
+    if settings["extractor"] == "points":
+        return JudgeInputs("points", points=data_inputs(run, "test"), memory=run.memory)
+    if settings["extractor"] != "classifier":
+        extractor = extractor_inputs(run, settings["extractor"], settings["options"])
+        return JudgeInputs("extractor", extractor=extractor, memory=run.memory)
+    if "judge" in run.config.stages:
+        return JudgeInputs("classifier", classifier=upstream(run, "judge"), memory=run.memory)
+    path = reference_path(f"classifier_{run.config.data.name}", "Add the stage judge: stages=[judge,...].")
+    return JudgeInputs("classifier", classifier=FileContent(run.sha256(path), path), memory=run.memory)
+
+
+def open_judge(run: Run) -> Judge:
+    """The run's judge."""
+    return judge_inputs(run).open()

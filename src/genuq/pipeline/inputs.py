@@ -1,0 +1,271 @@
+"""The parts that stages share, each as a record of what it depends on: data, model, sampler, likelihood, judge.
+
+A record enters the fingerprint of every stage that declares it, and opens what it stands for when the work of a stage
+first asks for it. What was opened once is opened for all stages of a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genuq import data, extractors, likelihoods, models, solvers
+from genuq.data import Dataset
+from genuq.errors import ConfigurationError
+from genuq.extractors import Extractor
+from genuq.extractors.judge import Judge, classifier_judge, extractor_judge, points_judge
+from genuq.identity import identity_of, neutral
+from genuq.likelihoods import Likelihood, PointLikelihood
+from genuq.models import GenerativeModel, Sampler, find_head
+from genuq.models.checkpoints import load_model
+from genuq.parts import Part, identity
+from genuq.pipeline.memory import Memory
+from genuq.store.upstream import FileContent, Upstream
+
+
+@dataclass(frozen=True)
+class PartInputs:
+    """A part by its name, with its options.
+
+    Attributes:
+        name: in its register.
+        options: its arguments; what is not here keeps the part's own default.
+        code: what identifies the code of a part that is not genuq's own; None for genuq's, whose stages have versions.
+    """
+
+    name: str
+    options: Mapping[str, Any]
+    code: Mapping[str, Any] | None
+
+
+def part_inputs(part: Part, options: Mapping[str, Any]) -> PartInputs:
+    """A registered part with these options."""
+    return PartInputs(part.name, options, code_of(part))
+
+
+def code_of(part: Part) -> Mapping[str, Any] | None:
+    """What identifies the code of a part that is not genuq's own; None for genuq's."""
+    return None if part.builtin else identity(part)
+
+
+@dataclass(frozen=True)
+class DataInputs:
+    """A data set, by its content, wherever it lies.
+
+    Attributes:
+        identity: fingerprints of the splits that may be read.
+        options: how they are loaded.
+        subset: of the training set, a seeded one of this many; None for all.
+        seed: of the subset.
+    """
+
+    identity: Mapping[str, str]
+    options: Mapping[str, Any] = neutral()
+    subset: int | None = neutral()
+    seed: int = neutral()
+    memory: Memory = neutral()
+
+    @property
+    def train(self) -> Dataset:
+        """The training set."""
+        return self._split("train")
+
+    @property
+    def test(self) -> Dataset:
+        """The test set."""
+        return self._split("test")
+
+    def _split(self, split: str) -> Dataset:
+        if split not in self.identity:
+            raise LookupError(f"the {split} set is not declared here")
+        return load_split(self.memory, self.options, split, self.subset, self.seed)
+
+
+def load_split(
+    memory: Memory, options: Mapping[str, Any], split: str, subset: int | None = None, seed: int = 0
+) -> Dataset:
+    """One split of a data set.
+
+    Args:
+        options: of the data set, with its `name`.
+        split: train or test.
+        subset: of the training set, a seeded one of this many.
+        seed: of the subset.
+    """
+    given = {key: value for key, value in options.items() if value is not None and key not in ("subset", "name")}
+    whole: Dataset = memory(["data", split, options], lambda: data.load(options["name"], split, **given))
+    if subset is None or split != "train":
+        return whole
+    return memory(["subset", split, options, subset, seed], lambda: data.subset(whole, subset, seed))
+
+
+@dataclass(frozen=True)
+class ModelInputs:
+    """A trained model.
+
+    Attributes:
+        weights: this run's own training, or a checkpoint's file.
+        head: dotted name of the last weighted layer; None: the last Conv2d or Linear.
+        autoencoder: digest of the folder that holds its autoencoder, where that is not in the checkpoint.
+        description: of the model, which that in the file must agree with.
+        device: where the model is put.
+    """
+
+    weights: Upstream | FileContent
+    head: str | None
+    autoencoder: str | None
+    description: Mapping[str, Any] = neutral()
+    device: torch.device = neutral()
+    memory: Memory = neutral()
+
+    @property
+    def path(self) -> Path:
+        """The checkpoint's file."""
+        return self.weights.path / "model.safetensors" if isinstance(self.weights, Upstream) else self.weights.path
+
+    def open(self) -> GenerativeModel:
+        """The model on its device.
+
+        Raises:
+            GenuqError: no such file, another model, weights that are not finite, or no such head.
+        """
+        key = ["model", identity_of(self), str(self.path), self.description, str(self.device)]
+        return self.memory(key, self._load)
+
+    def _load(self) -> GenerativeModel:
+        model = load_model(self.path, self.description)[0]
+        model.head_name = find_head(model.network, self.head)
+        model.check_weights()
+        return model.to(self.device)
+
+
+@dataclass(frozen=True)
+class SamplerInputs:
+    """How samples are drawn.
+
+    Attributes:
+        solver: with its options.
+        steps, spacing, guidance_scale, classes, seed: as in `genuq.Sampler`.
+        samples: how many.
+        batch_size: samples at a time, and in one shard.
+    """
+
+    solver: PartInputs
+    steps: int
+    spacing: str
+    guidance_scale: float
+    classes: tuple[int, ...] | None
+    seed: int
+    samples: int
+    batch_size: int
+
+    def build(self) -> Sampler:
+        return Sampler(
+            solver=solvers.build(self.solver.name, **self.solver.options),
+            steps=self.steps,
+            spacing=self.spacing,
+            guidance_scale=self.guidance_scale,
+            seed=self.seed,
+            classes=self.classes,
+            batch_size=self.batch_size,
+        )
+
+
+@dataclass(frozen=True)
+class ExtractorInputs:
+    """An encoder of images.
+
+    Attributes:
+        part: an entry of `genuq.extractors.EXTRACTORS`.
+        shape: (C, H, W) of the images.
+        checkpoint: its weights where a file of one's own has them.
+    """
+
+    part: PartInputs
+    shape: tuple[int, ...]
+    checkpoint: FileContent | None = None
+    name: str = neutral("")  # as the configuration has it: timm knows more names than the register
+    memory: Memory = neutral(default_factory=Memory)
+
+    def open(self) -> Extractor:
+        own = {} if self.checkpoint is None else {"checkpoint": str(self.checkpoint.path)}
+        options = {"image_shape": self.shape, **self.part.options, **own}
+        key = ["extractor", self.name, identity_of(self), own]
+        return self.memory(key, lambda: extractors.build(self.name, **options))
+
+
+@dataclass(frozen=True)
+class LikelihoodInputs:
+    """The likelihood of samples, in whose space the scores are computed.
+
+    Attributes:
+        part: an entry of `genuq.likelihoods.LIKELIHOODS`, but for the variance of its observations.
+        extractor: where it embeds by one.
+        shape: of a sample.
+    """
+
+    part: PartInputs
+    extractor: ExtractorInputs | None
+    shape: tuple[int, ...]
+
+    def build(self, observation_variance: float | None = None) -> Likelihood | PointLikelihood:
+        """The likelihood itself.
+
+        Args:
+            observation_variance: None leaves it to the draws.
+
+        Raises:
+            ConfigurationError: these samples cannot have it.
+        """
+        extractor = None if self.extractor is None else self.extractor.open
+        given = {} if observation_variance is None else {"observation_variance": observation_variance}
+        return likelihoods.build(self.part.name, self.shape, extractor, **self.part.options, **given)
+
+
+@dataclass(frozen=True)
+class JudgeInputs:
+    """Who judges the samples.
+
+    Attributes:
+        kind: points, classifier, or extractor.
+        extractor: of the last.
+        classifier: of the second: this run's own training, or the shipped file.
+        points: of the first, the test set.
+    """
+
+    kind: str
+    extractor: ExtractorInputs | None = None
+    classifier: Upstream | FileContent | None = None
+    points: DataInputs | None = None
+    memory: Memory = neutral(default_factory=Memory)
+
+    def open(self) -> Judge:
+        return self.memory(["judge", identity_of(self)], self._build)
+
+    def _build(self) -> Judge:
+        if self.points is not None:
+            return points_judge(self.points.test)
+        if self.classifier is not None:
+            own = isinstance(self.classifier, Upstream)
+            return classifier_judge(self.classifier.path / "judge.safetensors" if own else self.classifier.path)
+        assert self.extractor is not None
+        return extractor_judge(self.extractor.open())
+
+
+def available(name: str) -> torch.device:
+    """The device called `name`; ConfigurationError where this machine has none."""
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0].split(". ")[0]
+        raise ConfigurationError(f"device = '{name}' cannot be used: {reason}. Use device=auto, or cpu.") from error
+
+
+def untrained(memory: Memory, description: Mapping[str, Any], device: torch.device) -> GenerativeModel:
+    """A model before any training: sizes, shapes and times are those of the trained one."""
+    key = ["untrained", description, str(device)]
+    return memory(key, lambda: models.build(dict(description)).to(device).eval())
