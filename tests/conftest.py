@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from small_runs import IMAGES, POINTS, launch
+
+from support.small_runs import IMAGES, POINTS, launch
 
 
 @pytest.fixture(scope="session")

@@ -21,18 +21,20 @@ def test_nothing_known():
     assert did_you_mean("zzz", []) == ""
 
 
-@pytest.mark.parametrize(
-    "kind", ["ConfigurationError", "DataError", "CheckpointError", "ArtefactError", "NonFiniteError"]
-)
-def test_every_error_is_one_of_ours_and_a_value_error(kind):
-    assert issubclass(getattr(errors, kind), GenuqError)
-    assert issubclass(GenuqError, ValueError)
+def test_every_error_is_one_of_ours_and_a_value_error():
+    kinds = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and name.endswith("Error")}
+    ours = ["Artefact", "Checkpoint", "Configuration", "Data", "Genuq", "NonFinite", "Process", "Search", "Storage"]
+    assert sorted(kinds) == [f"{name}Error" for name in ours]
+    assert all(issubclass(kind, GenuqError) for kind in kinds.values()) and issubclass(GenuqError, ValueError)
 
 
-def test_finite_and_integer_tensors_pass():
-    require_finite(torch.tensor([1.0, -3e38]), "x", "")
-    require_finite(torch.tensor([1, 2]), "x", "")
-    require_finite(torch.empty(0), "x", "")
+def test_finite_and_integer_tensors_pass_and_stay():
+    for tensor in (torch.tensor([1.0, -3e38]), torch.tensor([1, 2]), torch.empty(0)):
+        before = tensor.clone()
+        require_finite(tensor, "x", "")
+        assert torch.equal(tensor, before)
+    with pytest.raises(NonFiniteError):
+        require_finite(torch.tensor([1.0, torch.nan]), "x", "")
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])

@@ -30,7 +30,8 @@ def from_json(kind: type[Entry], value: Any, where: str = "") -> Entry:
     Raises:
         ArtefactError: a key too many or too few, or a value of another type, by its path `scores[0].auroc.n`.
     """
-    return _read(kind, value, where)  # type: ignore[no-any-return]
+    found: Entry = _read(kind, value, where)
+    return found
 
 
 def read(path: str | Path, kind: type[Entry]) -> Entry:
@@ -57,7 +58,7 @@ def _read(kind: Any, value: Any, where: str) -> Any:
         return None if value is None else _read(only, value, where)
     if origin is Mapping:
         return {key: _read(inner[1], item, f"{where}.{key}") for key, item in _of(dict, value, where).items()}
-    if origin is Sequence:
+    if origin in (Sequence, list):
         items = _of(list, value, where)
         if inner[0] is Any:
             return items

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:  # Hydra, in any program of its, imports genuq's plugin and so these
+    import torch
 
 
 class GenuqError(ValueError):
@@ -60,7 +62,7 @@ def require_finite(tensor: torch.Tensor, what: str, remedy: str) -> None:
         what: the name that the message gives it, for instance `weight 'out.bias'`.
         remedy: what the user can do about it.
     """
-    if not tensor.is_floating_point() or bool(torch.isfinite(tensor).all()):
+    if not tensor.is_floating_point() or bool(tensor.isfinite().all()):
         return
-    nan, infinite = int(torch.isnan(tensor).sum()), int(torch.isinf(tensor).sum())
+    nan, infinite = int(tensor.isnan().sum()), int(tensor.isinf().sum())
     raise NonFiniteError(f"{what} has {nan} NaN and {infinite} infinite of {tensor.numel()} values. {remedy}")

@@ -6,11 +6,11 @@ import itertools
 
 import pytest
 import torch
-from application_cases import MODEL, POSTERIOR, SAMPLER, TIME, by_brightness, cut, finished_by_hand, generator
 
 from genuq.applications import Augmentation, Augmented, Replicates, augment, augmentation_outcome, drawn_states
 from genuq.applications.augment import changes, diversity
 from genuq.errors import ConfigurationError
+from support.application_cases import MODEL, POSTERIOR, SAMPLER, TIME, by_brightness, cut, finished_by_hand, generator
 
 HOW = Augmentation(candidates=3, spread=4.0)
 

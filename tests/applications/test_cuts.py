@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from application_cases import CASE, MODEL, POSTERIOR, SAMPLER, TIME, cut, finished_by_hand
 
 from genuq.applications import (
     Cut,
@@ -21,6 +20,7 @@ from genuq.errors import ConfigurationError
 from genuq.models import Sampler, sample
 from genuq.propagators import Corrected, propagate
 from genuq.solvers import DPMSolverPlusPlus2M, Heun
+from support.application_cases import CASE, MODEL, POSTERIOR, SAMPLER, TIME, cut, finished_by_hand
 
 
 def test_a_cut_is_what_the_sampler_and_the_propagator_say() -> None:

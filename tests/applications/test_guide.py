@@ -6,7 +6,6 @@ import dataclasses
 
 import pytest
 import torch
-from application_cases import CASE, MODEL, by_brightness
 from torch import nn
 
 from genuq.applications import Guidance, Guided, Replicates, guidance_outcome, guide, plain_sampler
@@ -16,6 +15,7 @@ from genuq.metrics import frechet_distance, precision_recall
 from genuq.models import GenerativeModel, Sampler, StageRecord, metered, sample, sample_latents
 from genuq.randomness import generators, normal
 from genuq.solvers import DDIM, DPMSolverPlusPlus2M, Euler, Heun
+from support.application_cases import CASE, MODEL, by_brightness
 
 HOW = Guidance(window=(0.4, 0.8), renoisings=3, region=0.25)
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from application_cases import MODEL, POSTERIOR, SAMPLER, by_brightness, cut, generator
 from torch import Tensor
 
 from genuq.analysis.intervals import wilson_interval
@@ -37,6 +36,7 @@ from genuq.likelihoods import PixelLikelihood
 from genuq.models import to_unit
 from genuq.posteriors import swapped
 from genuq.scores import entropy
+from support.application_cases import MODEL, POSTERIOR, SAMPLER, by_brightness, cut, generator
 
 LIKELIHOOD = PixelLikelihood((1, 8, 8), 1e-4)
 HOW = Rectification(candidates=3, region=0.25, dilate=1, spread=6.0, noise="added", hold=True, rule="score")

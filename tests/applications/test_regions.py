@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from application_cases import generator
 
 from genuq.applications.regions import dilated, on_images, require_region, uncertain_region
 from genuq.errors import ConfigurationError
+from support.application_cases import generator
 
 
 def test_holds_the_pixels_of_highest_variance() -> None:

@@ -6,13 +6,13 @@ import math
 
 import pytest
 import torch
-from application_cases import generator
 from torch import Tensor
 
 from genuq.applications import Space, Witness, asked, calibrated_rise, fit_witness
 from genuq.applications.witnesses import AT_ONCE, LEAST_TRIALS, PAIRED, TEMPERATURES, _solved
 from genuq.errors import DataError
 from genuq.metrics.distances import squared_distances
+from support.application_cases import generator
 
 
 def clouds(count: int = 60, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from gaussian_toy import PATHS
 
 from genuq.bench.gaussian import gaussian_case
 from genuq.errors import ConfigurationError
 from genuq.models import Sampler, StageRecord, Steering, finish_latents, grid_times, sample_latents, stages_from
 from genuq.processes import VariancePreserving
 from genuq.solvers import DDIM, DDPM, DPMSolver2, DPMSolverPlusPlus2M, Euler, Heun, Solver
+from support.gaussian_toy import PATHS
 
 CASE = gaussian_case(PATHS["flow_matching"], "flow")
 MODEL = CASE.model

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import pytest
 from hydra import compose, initialize_config_dir
-from small_runs import POINTS, copied, launch
 
 from genuq import files
 from genuq.cli import plan as plan_command
@@ -24,6 +23,7 @@ from genuq.planning.costs import Piece
 from genuq.planning.history import History
 from genuq.planning.plan import plan_of
 from genuq.planning.planned import Memory
+from support.small_runs import POINTS, copied, launch
 
 STAGES = ["train", "posterior", "fit", "sample", "embed", "score", "evaluate"]
 SWEEP = ["likelihood.observation_variance=0.1,0.2", "likelihood.normalise=true,false"]

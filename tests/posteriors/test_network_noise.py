@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from layer_oracles import case, feed
 from torch import nn
 
 from genuq.errors import ConfigurationError
@@ -15,6 +14,7 @@ from genuq.posteriors.dropout import MCDropout
 from genuq.posteriors.kfac import KFACLaplace
 from genuq.posteriors.network_noise import NetworkNoise
 from genuq.posteriors.subnetwork import SubnetworkLaplace
+from support.layer_oracles import case, feed
 
 SCALE = Scale(n_effective=40, observation_noise=0.3, prior_precision=4.0, temperature=2.0)
 DRAWS = 500

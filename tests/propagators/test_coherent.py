@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from toy_runs import CASES, NETWORKS, fitted, gaussian_run, random_model, rank_correlation, sums
 
 from genuq.errors import ConfigurationError
 from genuq.models import Sampler, sample_latents
@@ -13,6 +12,7 @@ from genuq.posteriors import Scale, swapped
 from genuq.posteriors.network_noise import NetworkNoise
 from genuq.propagators import Coherent, Corrected, propagate
 from genuq.solvers import DDPM, DPMSolverPlusPlus2M, Euler, Heun
+from support.toy_runs import CASES, NETWORKS, fitted, gaussian_run, random_model, rank_correlation, sums
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from toy_runs import CASES, STOCHASTIC, fitted, gaussian_run, random_model, rank_correlation, sums
 
+from genuq.bench.gaussian import random_rotation
 from genuq.errors import ConfigurationError
 from genuq.models import Sampler
 from genuq.propagators import Corrected, propagate
 from genuq.propagators.corrected import standardised
 from genuq.solvers import DPMSolverPlusPlus2M
+from support.toy_runs import CASES, STOCHASTIC, fitted, gaussian_run, random_model, rank_correlation, sums
 
 ESTIMATORS = [("jvp", 1), ("antithetic", 1), ("monte_carlo", 5)]
 
@@ -89,3 +90,31 @@ def test_standardised_ensembles(centred):
 def test_unknown_options_are_refused(options, match):
     with pytest.raises(ConfigurationError, match=match):
         Corrected(**options)
+
+
+@pytest.mark.parametrize("name", ["euler", "ddim"])
+def test_carried_ensembles_find_the_full_covariance(name):
+    run = gaussian_run(name, 20, rotation=random_rotation())
+    expected = run.case.weights_independent_of_dependent_pixels(run.stages, run.start)
+    carried, independent = (
+        propagate(
+            run.case.model, run.case.posterior, run.sampler, range(24), Corrected(probes=96, states=states)
+        ).variance
+        for states in ("carried", "independent")
+    )
+    assert 0.97 < float(carried.sum() / expected.sum()) < 1.03
+    assert rank_correlation(sums(carried), sums(expected)) > 0.95
+    assert rank_correlation(carried, expected) > 0.9
+    assert abs(float(independent.sum() / expected.sum()) - 1) > 0.05, "the case tells the two apart"
+
+
+@pytest.mark.parametrize("name", ["euler", "ddim", "heun", "dpm_solver_pp_2m"])
+@pytest.mark.parametrize("skip", [3, 10])
+def test_skipped_estimates_cost_nothing_in_the_exact_case(name, skip):
+    """The data's variance that the last slope implies is the true one, so skipping changes nothing."""
+    run = gaussian_run(name)
+    found = propagate(run.case.model, run.case.posterior, run.sampler, range(24), Corrected(skip=skip))
+    expected = run.case.weights_independent(run.stages, run.start)
+    assert 0.97 < float(found.variance.sum() / expected.sum()) < 1.03
+    assert rank_correlation(sums(found.variance), sums(expected)) > 0.99
+    assert found.evaluations < found.plain_evaluations * (1.1 + 1 / skip)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from toy_runs import fitted, gaussian_run, random_model, rank_correlation
 
 from genuq.errors import ConfigurationError
 from genuq.models import Sampler
 from genuq.propagators import Corrected, Paper, propagate
 from genuq.solvers import DPMSolver2, DPMSolverPlusPlus2M, Heun
+from support.toy_runs import fitted, gaussian_run, random_model, rank_correlation
 
 
 def variance(run, how) -> torch.Tensor:

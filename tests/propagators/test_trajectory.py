@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from toy_runs import CASES, gaussian_run, rank_correlation, sums
 
 from genuq.errors import ConfigurationError
 from genuq.propagators import Trajectory, propagate
+from support.toy_runs import CASES, gaussian_run, rank_correlation, sums
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import browsing
 import numpy as np
 import pytest
-from made_run import FEWER, make_images, make_points, make_results, typed
-from rich_run import MANY, make_examples, make_maps, make_rich
 
 from genuq.report import write_report
+from support import browsing
+from support.made_run import FEWER, make_images, make_points, make_results, typed
+from support.rich_run import MANY, make_examples, make_maps, make_rich
 
 
 @pytest.fixture(scope="session")

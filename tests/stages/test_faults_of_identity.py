@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 from PIL import Image, ImageOps
-from small_runs import IMAGES, POINTS, composed, run_of
 
 from genuq.config import neutral
 from genuq.config.compose import config_directory, folders_of, search_path
@@ -19,6 +18,7 @@ from genuq.config.job import Job
 from genuq.data import ImageFolder
 from genuq.pipeline import execute
 from genuq.pipeline.execute import opened
+from support.small_runs import IMAGES, POINTS, composed, run_of
 
 DOWNSTREAM = {"sample", "embed", "score", "evaluate", "report"}
 FITTED = {"posterior.draws", "fit", *DOWNSTREAM}

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 from omegaconf import DictConfig, OmegaConf
-from small_runs import IMAGES, composed
 
 from genuq.config import neutral
 from genuq.pipeline.execute import opened
+from support.small_runs import IMAGES, composed
 
 # Whose artefacts each artefact is made from.
 UPSTREAM = {

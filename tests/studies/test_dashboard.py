@@ -20,6 +20,7 @@ import yaml
 
 from genuq.analysis.results import JudgeEntry, RunResults, Summary, SummaryRow
 from genuq.cli.dashboard import main
+from genuq.cli.main import subcommand
 from genuq.errors import ConfigurationError
 from genuq.store.records import RunRecord, write_record
 from genuq.studies.dashboard_content import Board, board_of, report_of, sections, table, workspace_of
@@ -244,7 +245,7 @@ def test_writing_again_writes_over_what_was_written(
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: Any) -> str:
-    assert main([str(argument) for argument in arguments]) == 2
+    assert subcommand("dashboard", [str(argument) for argument in arguments]) == 2
     return " ".join(capsys.readouterr().err.split())
 
 

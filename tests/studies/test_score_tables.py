@@ -10,6 +10,7 @@ import torch
 
 from genuq import files
 from genuq.bench.tables import measured
+from genuq.cli.main import subcommand
 from genuq.cli.table import main
 
 
@@ -31,9 +32,7 @@ def scores(tmp_path):
 
 
 def refused(capsys, *arguments) -> str:
-    with pytest.raises(SystemExit) as stopped:
-        main([str(argument) for argument in arguments])
-    assert stopped.value.code == 2
+    assert subcommand("table", [str(argument) for argument in arguments]) == 2
     return " ".join(capsys.readouterr().err.split())
 
 

@@ -212,7 +212,7 @@ class _Evaluator:
             return None
         row = notes.row_of(auroc(score.values, self.facts.bad, **self._replicates()), "AUROC")
         positives = int((column(self.facts.bad, "bad") > 0).sum())
-        return row and Detection(row.value, row.low, row.high, positives, self.judge.count)
+        return None if row is None else Detection(row.value, row.low, row.high, positives, self.judge.count)
 
     def _ause(self, score: ScoredSamples, notes: _Notes) -> IntervalRow | None:
         if self.facts.bad is None:

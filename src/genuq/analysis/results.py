@@ -64,6 +64,14 @@ class Curve:
     random_low: Numbers
     random_high: Numbers
 
+    def at(self, place: int) -> IntervalRow:
+        """The metric at one of the fractions."""
+        return IntervalRow(self.value[place], self.low[place], self.high[place])
+
+    def random_at(self, place: int) -> IntervalRow:
+        """That of random subsets of the same size."""
+        return IntervalRow(self.random_value[place], self.random_low[place], self.random_high[place])
+
 
 @dataclass(frozen=True)
 class BinnedMetric:
@@ -251,7 +259,7 @@ def read_scores(folder: Path) -> list[ScoreEntry]:
     """
     if not (folder / SCORES).exists():
         return list(read_evaluation(folder).scores)
-    return entries.read(folder / SCORES, Sequence[ScoreEntry])  # type: ignore[type-abstract,return-value]
+    return entries.read(folder / SCORES, list[ScoreEntry])
 
 
 @dataclass(frozen=True)

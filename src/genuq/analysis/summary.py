@@ -120,7 +120,7 @@ def _line(row: ScoreEntry) -> SummaryRow:
 def _spearman(row: ScoreEntry) -> IntervalRow | None:
     target = _spearman_target(row)
     found = next((entry for entry in _spearmans(row) if entry.target == target), None)
-    return found and IntervalRow(found.value, found.low, found.high)
+    return None if found is None else IntervalRow(found.value, found.low, found.high)
 
 
 def _spearman_target(row: ScoreEntry) -> str | None:
@@ -133,12 +133,12 @@ def _spearmans(row: ScoreEntry) -> list[Correlation]:
 
 
 def _auroc(row: ScoreEntry) -> Interval | None:
-    return row.auroc and row.auroc.interval
+    return None if row.auroc is None else row.auroc.interval
 
 
 def _fid_gain(row: ScoreEntry) -> Interval | None:
     gain = row.gains.get("fid")
-    return gain and gain.interval
+    return None if gain is None else gain.interval
 
 
 def _span(interval: Interval) -> str:

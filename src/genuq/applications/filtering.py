@@ -201,9 +201,9 @@ def _add_set_metrics(rows: Rows, study: RetentionStudy, score_N: Array) -> None:
     for place, (name, curve) in enumerate(found.curves.items()):
         gain, sign = found.gains[name], float(study.judge.better[place])
         ends = sorted(2 * sign * end for end in (gain.low, gain.high))
-        assert math.isclose(2 * sign * gain.value, curve.value[1] - curve.random_value[1], abs_tol=1e-9)
-        ours = Interval(curve.value[1], curve.low[1], curve.high[1])
-        control = Interval(curve.random_value[1], curve.random_low[1], curve.random_high[1])
+        ours, control = curve.at(1).interval, curve.random_at(1).interval
+        assert ours is not None and control is not None
+        assert math.isclose(2 * sign * gain.value, ours.value - control.value, abs_tol=1e-9)
         rows.add(name, [ours, control, Interval(2 * sign * gain.value, *ends)], study.judge.count)
 
 

@@ -73,9 +73,9 @@ class Comparison:
     n: int
 
     def as_row(self) -> OutcomeRow:
-        parts = (self.ours, self.control, self.difference)
-        ends = (end for part in parts for end in (part.value, part.low, part.high))
-        return OutcomeRow(self.measure, *ends, n=self.n)
+        ours, control, gap = self.ours, self.control, self.difference
+        numbers = (ours.value, ours.low, ours.high, control.value, control.low, control.high)
+        return OutcomeRow(self.measure, *numbers, gap.value, gap.low, gap.high, self.n)
 
 
 @dataclass

@@ -1,1 +1,1 @@
-"""Benchmarks: what each part costs, as ratios measured side by side in one run. The command `genuq-bench`."""
+"""Benchmarks: what each part costs, as ratios measured side by side in one run. The command `genuq bench`."""

@@ -90,7 +90,7 @@ def measured(config: Any, folder: Path) -> Record:
     display = Display(Console(file=io.StringIO()))
     started = time.perf_counter()
     with counting(PARTS) as spent:
-        execute.execute(config, folder, "genuq-bench store", display)
+        execute.execute(config, folder, "genuq bench store", display)
     seconds = time.perf_counter() - started
     return {"seconds": seconds, "store_seconds": spent(), "share": spent() / seconds}
 

@@ -1,6 +1,6 @@
 """What a table costs: a study of many runs, and the score table of one run with many samples.
 
-Each is made up in a temporary folder and given to the command `genuq-table` in a process of its own, figures included.
+Each is made up in a temporary folder and given to the command `genuq table` in a process of its own, figures included.
 """
 
 from __future__ import annotations
@@ -42,10 +42,12 @@ HELP = "time and memory of tabulating a study, and of filtering and drawing a sc
 Record = dict[str, Any]
 
 COMMAND = """
+import sys
 from genuq.bench.tables import peak_resident
-from genuq.studies.tables import main
-main()
+from genuq.cli.main import subcommand
+status = subcommand("table", sys.argv[1:])
 print(peak_resident())
+sys.exit(status)
 """
 SCORES = ("entropy", "trace", "cosine", "jitter", "isotropic", "random", "complexity", "realism")
 METRICS = ("fid", "precision", "recall", "density", "coverage")
@@ -78,7 +80,7 @@ def table(records: Sequence[Record]) -> str:
     for record in records:
         numbers = (record["seconds"], record["cpu_seconds"], record["peak_bytes"] / 1e6)
         rows.append([record["case"], *(decimals(number, places) for number, places in zip(numbers, (1, 1, 0)))])
-    return "\n".join(table_lines(["genuq-table", "s", "s of CPU", "peak memory (MB)"], rows, text_columns=1))
+    return "\n".join(table_lines(["genuq table", "s", "s of CPU", "peak memory (MB)"], rows, text_columns=1))
 
 
 def measured(arguments: Sequence[str]) -> Record:
@@ -92,7 +94,7 @@ def measured(arguments: Sequence[str]) -> Record:
     done = subprocess.run(program, stdout=subprocess.PIPE, text=True)
     seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
-        raise GenuqError(f"genuq-table {' '.join(arguments)} failed; see above.")
+        raise GenuqError(f"genuq table {' '.join(arguments)} failed; see above.")
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {"seconds": seconds, "cpu_seconds": cpu, "peak_bytes": int(done.stdout.rsplit(maxsplit=1)[-1])}
 

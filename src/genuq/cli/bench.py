@@ -1,4 +1,4 @@
-"""The command `genuq-bench`: one benchmark a sub-command; records as JSON, a table for people.
+"""`genuq bench`: one benchmark a sub-command; records as JSON, a table for people.
 
 A benchmark is a module with `HELP`, `configure(parser)`, `run(arguments) -> records` and `table(records) -> Markdown`.
 """
@@ -7,38 +7,36 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from genuq import files, machine
-from genuq.cli.console import complain
+from genuq import files
 from genuq.errors import GenuqError
 
 BENCHMARKS: tuple[str, ...] = ("posteriors", "propagators", "store", "tables")  # modules of this folder
 Record = dict[str, Any]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point."""
-    machine.prepare()
+def main(arguments: Sequence[str]) -> int:
+    """Run a benchmark and print its table; returns the exit status.
+
+    Raises:
+        GenuqError: what was asked for cannot be, or a benchmark failed.
+    """
     chosen = parser().parse_args(arguments)
-    try:
-        require_writable(chosen.json)
-        benchmark = module(chosen.benchmark)
-        records = benchmark.run(chosen)
-        print(benchmark.table(records))
-        if chosen.json:
-            files.write_json(chosen.json, records)
-    except GenuqError as error:
-        complain(error)
-        sys.exit(2)
+    require_writable(chosen.json)
+    benchmark = module(chosen.benchmark)
+    records = benchmark.run(chosen)
+    print(benchmark.table(records))
+    if chosen.json:
+        files.write_json(chosen.json, records)
+    return 0
 
 
 def parser() -> argparse.ArgumentParser:
-    whole = argparse.ArgumentParser("genuq-bench", description=__doc__.splitlines()[0])
+    whole = argparse.ArgumentParser("genuq bench", description=__doc__.splitlines()[0])
     commands = whole.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
     for name in BENCHMARKS:
         benchmark = module(name)

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from genuq.cli.console import complain
-from genuq.errors import GenuqError
 from genuq.studies.dashboard import (
     ACCOUNT,
     YOURS,
@@ -23,28 +21,28 @@ from genuq.studies.dashboard import (
 from genuq.studies.dashboard_content import board_of
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point."""
+def main(arguments: Sequence[str]) -> int:
+    """Write workspace and report, and print where they are; returns the exit status.
+
+    Raises:
+        GenuqError: a missing package, study or account.
+    """
     chosen = parser().parse_args(arguments)
-    try:
-        require_package()
-        study, records, table = read(chosen.study, chosen.store)
-        known = chosen.entity or entity_of(records) or os.environ.get("WANDB_ENTITY")
-        board = board_of(study, records, known or YOURS, chosen.project, table)
-        if chosen.dry_run:
-            print(specification(board), end="")
-        else:
-            board = board if known else replace(board, entity=default_entity())
-            print("\n".join(written(board, chosen.store).values()))
-    except GenuqError as error:
-        complain(error)
-        return 2
+    require_package()
+    study, records, table = read(chosen.study, chosen.store)
+    known = chosen.entity or entity_of(records) or os.environ.get("WANDB_ENTITY")
+    board = board_of(study, records, known or YOURS, chosen.project, table)
+    if chosen.dry_run:
+        print(specification(board), end="")
+    else:
+        board = board if known else replace(board, entity=default_entity())
+        print("\n".join(written(board, chosen.store).values()))
     return 0
 
 
 def parser() -> argparse.ArgumentParser:
     whole = argparse.ArgumentParser(
-        "genuq-dashboard",
+        "genuq dashboard",
         description=f"{__doc__} {ACCOUNT}",
         epilog="Offline runs are uploaded with `wandb sync FOLDER/logs/wandb/offline-run-*`, FOLDER being a run's.",
     )

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
+from genuq.cli.commands import ALIASES, COMMANDS
+
 WIDTH, COLUMN = 118, 31
-PROGRAMS = {
-    "genuq plan [overrides]": "what a run or sweep will make, and what it costs, before it is launched",
-    "genuq store COMMAND": "list, show, verify or prune what lies in the store",
-    "genuq study NAME": "one page for all runs of a study",
-    "genuq-table experiments/X": "a study's tables (Markdown, LaTeX, CSV) and figures (PDF, SVG)",
-    "genuq-dashboard NAME": "a study's workspace and report on Weights & Biases",
-    "genuq-bench BENCHMARK": "what genuq's parts cost, beside other libraries",
-}
 
 HEAD = """genuq: which outputs of a diffusion, latent-diffusion or flow-matching model can be trusted?
 
   genuq experiment=quickstart                               one run
+  genuq run experiment=quickstart                           the same
   genuq model=ddpm posterior=kfac sampler.samples=512       options with group=option, values with group.key=value
   genuq -m posterior=exact_laplace,kfac seed=0,1            a sweep: every combination; what runs share is made once
   genuq -m ... hydra/launcher=joblib                        several jobs at once; submitit_local, submitit_slurm, ray
@@ -30,20 +26,34 @@ by the hash of what it depends on; outputs/NAME holds links, and outputs/NAME/re
 """
 
 TAIL = """
-Every file of conf/ says what its keys mean, with units and sources. Own options: --config-dir FOLDER, with files
-GROUP/NAME.yaml.
+Every file of conf/ says what its keys mean, with units and sources. Options and experiments of your own:
+--config-dir DIR (or hydra.searchpath=[file://DIR]) with files DIR/GROUP/NAME.yaml, in a run, a sweep or a plan;
+genuq --config-dir DIR --help lists them, too.
 """
 
 
-def text(conf: Path) -> str:
-    """The whole help, of the configuration in the folder `conf`."""
+def text(folders: Sequence[Path]) -> str:
+    """The whole help.
+
+    Args:
+        folders: of the configuration: genuq's own, then the user's.
+    """
     lines = [HEAD, "", "Commands, each with a --help of its own"]
-    lines += [f"  {name:<{COLUMN}} {what}" for name, what in PROGRAMS.items()]
-    own = sorted(path for path in conf.iterdir() if path.is_dir() and path.name != "hydra")
-    for group in (*own, *sorted((conf / "hydra").iterdir())):
-        lines += ["", f"{group.relative_to(conf)}="]
-        lines += [f"  {option.stem:<{COLUMN}} {opening(option)}" for option in sorted(group.glob("*.yaml"))]
+    lines += [f"  {f'genuq {name} {command.usage}':<{COLUMN}} {command.what}" for name, command in COMMANDS.items()]
+    lines += [f"  {', '.join(f'genuq-{name}' for name in ALIASES)}: the same as programs of their own"]
+    for group in groups(folders[0]):
+        lines += ["", f"{group}="]
+        for folder in folders:
+            mark = "" if folder == folders[0] else "(yours) "
+            found = sorted((folder / group).glob("*.yaml"))
+            lines += [f"  {option.stem:<{COLUMN}} {mark}{opening(option)}" for option in found]
     return "\n".join(line.rstrip() for line in [*lines, TAIL])
+
+
+def groups(shipped: Path) -> list[str]:
+    """Names of the groups, Hydra's behind ours."""
+    own = sorted(path.name for path in shipped.iterdir() if path.is_dir() and path.name != "hydra")
+    return [*own, *sorted(f"hydra/{path.name}" for path in (shipped / "hydra").iterdir())]
 
 
 def opening(option: Path) -> str:

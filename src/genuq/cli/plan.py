@@ -1,4 +1,4 @@
-"""The command `genuq plan`: what a run or a sweep will take, before it starts."""
+"""`genuq plan`: what a run or a sweep will take, before it starts."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from genuq.cli.console import duration, in_units
+from genuq.config import schemas
+from genuq.config.compose import prepared
 from genuq.planning.history import Estimate
 from genuq.planning.plan import Disk, Needed, Plan, plan_of
 
@@ -37,11 +39,13 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         GenuqError: overrides that do not exist.
     """
+    schemas.register()
     chosen = parser().parse_intermixed_args(arguments)  # -m may stand between the overrides
     typed = [argument for argument in arguments if argument not in OWN_FLAGS]
+    overrides = prepared(chosen.overrides, chosen.config_dir)
     console = Console(stderr=chosen.json)
     with saying(console, "composing the jobs"):
-        plan = plan_of(chosen.overrides, chosen.multirun, shlex.join([Path(sys.argv[0]).name, *typed]))
+        plan = plan_of(overrides, chosen.multirun, shlex.join([Path(sys.argv[0]).name, *typed]))
     with saying(console, "looking at the store's runs") as say:
         plan.estimate(not chosen.no_calibration, lambda what: say(f"measuring on this machine: {what}"))
     if chosen.json:
@@ -56,6 +60,9 @@ def parser() -> argparse.ArgumentParser:
     whole = argparse.ArgumentParser("genuq plan", description=DESCRIPTION, epilog=NOTES)
     whole.add_argument("overrides", nargs="*", help="those of genuq: group=option, group.key=value")
     whole.add_argument("-m", "--multirun", action="store_true", help="a sweep, as with genuq -m")
+    whole.add_argument(
+        *("-cd", "--config-dir"), action="append", default=[], metavar="DIR", help="folder of your own options"
+    )
     whole.add_argument("--json", action="store_true", help="the same as data")
     whole.add_argument("--no-calibration", action="store_true", help="measure nothing: times from the store alone")
     return whole

@@ -1,4 +1,4 @@
-"""The command `genuq store`: what lies in the store, whether it is whole, and what no run needs any more."""
+"""`genuq store`: what lies in the store, whether it is whole, and what no run needs any more."""
 
 from __future__ import annotations
 

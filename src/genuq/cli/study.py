@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,23 +14,9 @@ from genuq.studies.declaration import FILE, read_study
 from genuq.studies.page import STORE, STUDIES, build_study
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Write the page and say where; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="genuq study",
-        description="Write one self-contained HTML page of all runs of a study: a table to sort and filter, the "
-        "retention curves of all methods, and score against realism with the samples' images.",
-        epilog=f"A folder's {FILE} says the study's question and which runs it asks for; the page then tells what is "
-        "not there, and leaves out what was not asked for.",
-    )
-    parser.add_argument(
-        "study",
-        metavar="STUDY",
-        help=f"its name, as given to its runs (study=NAME; else the sweep's name), or its folder with a {FILE}",
-    )
-    parser.add_argument("--store", type=Path, default=STORE, help="where the artefacts lie (default: %(default)s)")
-    parser.add_argument("--out", type=Path, help=f"the file to write (default: {STUDIES}/NAME/index.html)")
-    given = parser.parse_args(arguments)
+    given = parser().parse_args(arguments)
     declared = read_study(given.study) if (Path(given.study) / FILE).is_file() else None
     name = declared.name if declared else given.study
     out = given.out or STUDIES / name / "index.html"
@@ -39,3 +26,21 @@ def main(arguments: list[str]) -> int:
     files.write_text(out, page)
     print(f"{len(study.runs):,} runs, {len(page.encode()) / 1e6:.1f} MB. Open {out}")
     return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    whole = argparse.ArgumentParser(
+        "genuq study",
+        description="Write one self-contained HTML page of all runs of a study: a table to sort and filter, the "
+        "retention curves of all methods, and score against realism with the samples' images.",
+        epilog=f"A folder's {FILE} says the study's question and which runs it asks for; the page then tells what is "
+        "not there, and leaves out what was not asked for.",
+    )
+    whole.add_argument(
+        "study",
+        metavar="STUDY",
+        help=f"its name, as given to its runs (study=NAME; else the sweep's name), or its folder with a {FILE}",
+    )
+    whole.add_argument("--store", type=Path, default=STORE, help="where the artefacts lie (default: %(default)s)")
+    whole.add_argument("--out", type=Path, help=f"the file to write (default: {STUDIES}/NAME/index.html)")
+    return whole

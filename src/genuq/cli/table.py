@@ -1,30 +1,33 @@
-"""`genuq table`: a study's tables and figures."""
+"""`genuq table`: a study's tables and figures, from the records of its runs.
+
+It reads experiments/NAME/study.yaml and the store, and writes table.md, table.tex, table.csv and figure-*.pdf|svg into
+the study's folder (or --out), and missing.txt where runs are missing. With --scores FILE it filters and plots the score
+table of one run, however many samples it has.
+"""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from genuq.cli.console import complain
-from genuq.errors import ConfigurationError, GenuqError
+from genuq.errors import ConfigurationError
 from genuq.studies.score_tables import tabulate_scores
 from genuq.studies.tables import tabulate
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point."""
-    given = parser().parse_args(arguments)
-    try:
-        written = _written(given)
-        Console().print(written[0].read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
-        print("\n".join(map(str, written)))
-    except GenuqError as error:
-        complain(error)
-        sys.exit(2)
+def main(arguments: Sequence[str]) -> int:
+    """Write tables and figures, and print the first; returns the exit status.
+
+    Raises:
+        GenuqError: no such study, scores or column, or a broken record.
+    """
+    written = _written(parser().parse_args(arguments))
+    Console().print(written[0].read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
+    print("\n".join(map(str, written)))
+    return 0
 
 
 def _written(given: argparse.Namespace) -> list[Path]:
@@ -33,13 +36,13 @@ def _written(given: argparse.Namespace) -> list[Path]:
             raise ConfigurationError("--scores: say with --out DIR where to write.")
         return tabulate_scores(given.scores, given.score, given.against, given.keep, given.out)
     if given.study is None:
-        raise ConfigurationError("genuq-table: name a study's folder, experiments/NAME, or give --scores FILE.")
+        raise ConfigurationError("genuq table: name a study's folder, experiments/NAME, or give --scores FILE.")
     return tabulate(given.study, given.store, given.out or given.study, given.figures)
 
 
 def parser() -> argparse.ArgumentParser:
     summary, details = (__doc__ or "").split("\n\n", 1)
-    whole = argparse.ArgumentParser("genuq-table", description=summary, epilog=details)
+    whole = argparse.ArgumentParser("genuq table", description=summary, epilog=details)
     whole.add_argument("study", type=Path, nargs="?", metavar="experiments/NAME", help="folder with a study.yaml")
     whole.add_argument("--store", type=Path, default=Path("outputs/store"), help="where the artefacts and records lie")
     whole.add_argument("--out", type=Path, help="folder to write into (default: the study's)")

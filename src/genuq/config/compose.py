@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
-from importlib.util import find_spec
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override, RangeSweep
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 import genuq
+from genuq.config.own_options import SEARCH_PATH, folders_of, options_of, search_path, searched, with_folders
 from genuq.config.plugins import check_plugins
 from genuq.config.schemas import Config
+from genuq.config.values import check_values
 from genuq.errors import ConfigurationError, did_you_mean
 
 SEARCH = "hydra/sweeper=search"
-SEARCH_PATH = "hydra.searchpath"  # the key, and the beginning of what Hydra calls its entries' provider
-CONFIG_DIRECTORY = ("--config-dir", "-cd")
+LISTED = 20  # values of a range that a message writes out
 
 
 def config_directory() -> Path:
@@ -34,28 +36,35 @@ def config_directory() -> Path:
     return inside if inside.is_dir() else beside
 
 
-def folders_of(entries: Iterable[str]) -> tuple[Path, ...]:
-    """Folders of entries of Hydra's search path, `PATH`, `file://PATH` or `pkg://MODULE`; none of what has no files."""
-    found = []
-    for entry in entries:
-        scheme, _, place = entry.rpartition("://")
-        if scheme == "pkg" and (spec := find_spec(place.replace("/", "."))) is not None:
-            found += [Path(location) for location in spec.submodule_search_locations or ()]
-        elif scheme in ("", "file"):
-            found.append(Path(place))
-    return tuple(found)
+def prepared(overrides: Sequence[str], folders: Sequence[str | Path] = ()) -> list[str]:
+    """The overrides as all later steps read them: folders of own options in the search path, no glob left.
+
+    Args:
+        overrides: as typed.
+        folders: of `--config-dir`.
+
+    Raises:
+        ConfigurationError: a folder that is not there, or a glob that matches no option.
+    """
+    texts = with_folders(overrides, folders)
+    roots = searched(texts, config_directory())
+    return [_written_out(text, roots) if "glob(" in text else text for text in texts]
 
 
-def search_path(arguments: Sequence[str]) -> list[str]:
-    """What the arguments add to Hydra's search path: `--config-dir`, then `hydra.searchpath`."""
-    pairs = list(zip(arguments, [*arguments[1:], ""]))
-    own = [after for flag, after in pairs if flag in CONFIG_DIRECTORY]
-    own += [text.split("=", 1)[1] for text in arguments if text.startswith(f"{CONFIG_DIRECTORY[0]}=")]
-    given = [text for text in arguments if text.lstrip("+").startswith(f"{SEARCH_PATH}=")]
-    for override in OverridesParser.create().parse_overrides(overrides=given):
-        value: Any = override.value()
-        own += map(str, value)
-    return own
+def _written_out(text: str, roots: Sequence[Path]) -> str:
+    (override,) = _parsed([text])
+    if not isinstance(override.value(), Glob):
+        return text
+    return f"{override.get_key_element()}=choice({','.join(_matches(override, roots))})"
+
+
+def require_one_job(texts: Sequence[str]) -> None:
+    """Raise ConfigurationError for several values where no sweep was asked for."""
+    for override in _parsed(texts):
+        if override.is_sweep_override():
+            raise ConfigurationError(
+                f"{override.input_line}: several values are a sweep: add -m, or put them into [] where a list is meant."
+            )
 
 
 def check_overrides(arguments: Sequence[str]) -> None:
@@ -71,6 +80,7 @@ def configurations(arguments: Sequence[str]) -> Iterator[tuple[tuple[str, ...], 
         ConfigurationError: an unknown key, option or value; the message names it and the near match.
     """
     texts = [argument for argument in arguments if not argument.startswith("-")]
+    searched(texts, config_directory())
     check_plugins(texts)
     with initialize_config_dir(str(config_directory()), version_base="1.3"):
         for job in tried(texts) if SEARCH in texts else jobs(texts):
@@ -79,6 +89,9 @@ def configurations(arguments: Sequence[str]) -> Iterator[tuple[tuple[str, ...], 
                 _require_values(config)
             except (HydraException, OmegaConfBaseException) as error:
                 raise ConfigurationError(_explain(error, job)) from error
+            except YAMLError as error:
+                where = ", ".join(map(str, folders_of(search_path(job))))
+                raise ConfigurationError(f"an option file of {where} is no YAML: {error}") from error
             yield job, config
 
 
@@ -106,29 +119,69 @@ def tried(texts: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 def _choices(texts: Sequence[str]) -> list[list[str]]:
     """For each override, what it is in the jobs."""
-    try:
-        overrides = OverridesParser.create().parse_overrides(overrides=list(texts))
-    except HydraException as error:
-        raise ConfigurationError(
-            f"{str(error).splitlines()[0]} Overrides look like group=option or group.key=value."
-        ) from error
+    roots = [config_directory(), *folders_of(search_path(texts))]
     return [
-        [f"{override.get_key_element()}={value}" for value in _values(override, SEARCH in texts)]
+        [f"{override.get_key_element()}={value}" for value in _values(override, SEARCH in texts, roots)]
         if override.is_sweep_override()
         else [str(override.input_line)]
-        for override in overrides
+        for override in _parsed(texts)
     ]
 
 
-def _values(override: Override, searches: bool) -> list[str]:
+def _parsed(texts: Sequence[str]) -> list[Override]:
+    try:
+        return OverridesParser.create().parse_overrides(overrides=list(texts))
+    except HydraException as error:
+        raise ConfigurationError(
+            f"{str(error).splitlines()[0]} Overrides look like group=option or group.key=value; a value with any of "
+            "=,()[]{} in it stands in two pairs of quotes, 'group.key=\"value\"'."
+        ) from error
+
+
+def _values(override: Override, searches: bool, roots: Sequence[Path]) -> list[str]:
+    """What a swept override is in the jobs; the ends of an interval."""
+    value: Any = override.value()
+    if isinstance(value, Glob):
+        return _matches(override, roots)
+    if isinstance(value, RangeSweep):
+        _require_whole(override, value)
     if not override.is_interval_sweep():
         return list(override.sweep_string_iterator())
     if not searches:
         raise ConfigurationError(
             f"{override.input_line}: an interval needs a search. Add {SEARCH}, or list the values."
         )
-    interval: Any = override.value()
-    return [str(interval.start), str(interval.end)]
+    return [str(value.start), str(value.end)]
+
+
+def _matches(override: Override, roots: Sequence[Path]) -> list[str]:
+    """The options that a glob stands for, those of the user's own folders included."""
+    glob: Any = override.value()
+    group = override.key_or_group
+    known = options_of(group, roots)
+    if not known:
+        raise ConfigurationError(f"{override.input_line}: '{group}' is no group of options. List the values instead.")
+    if found := glob.filter(known):
+        return list(found)
+    raise ConfigurationError(f"{override.input_line} matches no option. Known: {', '.join(known)}.")
+
+
+def _require_whole(override: Override, swept: RangeSweep) -> None:
+    """Refuse a range of decimals: by rounding it has one value too many, and 0.30000000000000004 beside 0.3."""
+    numbers = [Decimal(str(number)) for number in (swept.start, swept.stop, swept.step)]
+    start, stop, step = numbers
+    key = override.get_key_element()
+    if not step or not all(number.is_finite() for number in numbers):
+        raise ConfigurationError(f"{override.input_line}: a range needs a step other than 0. List the values instead.")
+    if all(isinstance(number, int) for number in (swept.start, swept.stop, swept.step)):
+        return
+    count = max(0, -int((start - stop) // step))
+    listed = [str(start + number * step) for number in range(min(count, LISTED))]
+    more = ",..." if count > LISTED else ""
+    raise ConfigurationError(
+        f"{override.input_line}: a range of decimals ends where rounding lets it. Write the list: "
+        f"{key}={','.join(listed)}{more}"
+    )
 
 
 def _require_values(config: DictConfig) -> None:
@@ -138,6 +191,7 @@ def _require_values(config: DictConfig) -> None:
     if missing:
         raise ConfigurationError(f"{missing[0]} must be given: add {missing[0]}=... to the command.")
     OmegaConf.to_container(config, resolve=True)
+    check_values(config)
 
 
 def _require_known(node: DictConfig, schema: type, prefix: str = "") -> None:
@@ -158,7 +212,7 @@ def _explain(error: Exception, job: Sequence[str]) -> str:
     """Hydra's complaint about the overrides of a job in the user's words, with the near match."""
     text = "\n".join(str(part) for part in (error, error.__cause__) if part)
     if group := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
-        options = [path.stem for path in (config_directory() / group[1]).glob("*.yaml")]
+        options = options_of(group[1], searched(job, config_directory()))
         return f"{group[1]}={group[2]}: there is no such option.{did_you_mean(group[2], options)}"
     if key := re.search(r"Key '([^']+)' (?:is )?not in '([^']+)'|Could not override '([^']+)'", text):
         full = re.search(r"full_key: (\S+)", text)
@@ -172,7 +226,9 @@ def _explain(error: Exception, job: Sequence[str]) -> str:
 
 def _near_key(name: str, job: Sequence[str]) -> str:
     """The nearest key in the same group, and all of them, under the job's choices of groups."""
-    choices = [text for text in job if (config_directory() / text.split("=")[0]).is_dir()]
+    roots = searched(job, config_directory())
+    own = [text for text in job if text.startswith(SEARCH_PATH)]
+    choices = [*own, *(text for text in job if any((root / text.split("=")[0]).is_dir() for root in roots))]
     *groups, last = name.split(".")
     try:
         whole: Any = compose("config", overrides=choices)

@@ -7,7 +7,7 @@ of its artefacts are what they were. Without a valid stamp a job runs as ever, a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 import genuq
 from genuq import files
 from genuq.config.compose import config_directory
+from genuq.config.own_options import option_files
 from genuq.errors import ArtefactError
 from genuq.store.artefact import JOBS
 
@@ -25,13 +26,12 @@ def program() -> str:
     """Digest of genuq's own files and of its configuration."""
     package, digest = Path(genuq.__file__).parent, hashlib.sha256()
     for root, pattern in ((package, "*.py"), (config_directory(), "*.yaml")):
-        digest.update(_content(root, pattern))
+        digest.update(_content(root, sorted(root.rglob(pattern))))
     return digest.hexdigest()
 
 
-def _content(root: Path, pattern: str) -> bytes:
-    """Of all files below a folder whose names match."""
-    paths = sorted(root.rglob(pattern))
+def _content(root: Path, paths: Iterable[Path]) -> bytes:
+    """Of files below a folder, with their names in it."""
     return b"".join(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0" for path in paths)
 
 
@@ -46,7 +46,7 @@ def stamp_path(store: Path, sweep: Path, overrides: Sequence[str], options: Sequ
     """
     parsed = OverridesParser.create().parse_overrides(overrides=list(overrides))
     plain = sorted(f"{override.get_key_element()}={override.get_value_element_as_str()}" for override in parsed)
-    own = [hashlib.sha256(_content(folder, "*.yaml")).hexdigest() for folder in options]
+    own = [hashlib.sha256(_content(folder, option_files(folder))).hexdigest() for folder in options]
     key = "\n".join([program(), str(sweep.absolute()), *plain, *own])
     return store / JOBS / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -13,6 +12,7 @@ from hydra.core.utils import env_override
 from omegaconf import OmegaConf
 
 from genuq.config.compose import SEARCH, config_directory, tried
+from genuq.config.optuna_sweeper import open_study, sampler_of
 from genuq.errors import ConfigurationError, SearchError
 
 
@@ -23,21 +23,14 @@ class Search:
     Attributes:
         objective: name of the number.
         sweeper: Hydra's configuration of it.
-        folder: of the sweep, which holds the database of its trials.
     """
 
     objective: str
     sweeper: dict[str, Any]
-    folder: Path
 
     def study(self) -> Any:
         """Optuna's study, with the trials of earlier commands."""
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        chosen = {key: self.sweeper[key] for key in ("storage", "study_name", "direction")}
-        return optuna.create_study(**chosen, load_if_exists=True)
+        return open_study({key: self.sweeper[key] for key in ("storage", "study_name", "direction")})
 
     def trials(self, state: str) -> list[Any]:
         return [trial for trial in self.study().trials if trial.state.name == state]
@@ -45,12 +38,6 @@ class Search:
     def left(self) -> int:
         """How many trials are still to be finished."""
         return self.sweeper["n_trials"] - len(self.trials("COMPLETE"))
-
-    def arguments(self) -> list[str]:
-        """Further overrides that go on with the search: other trials than those before."""
-        seed = self.sweeper["sampler"].get("seed")
-        own = [] if seed is None else [f"hydra.sweeper.sampler.seed={seed + len(self.study().trials)}"]
-        return [*own, f"hydra.sweeper.n_trials={self.left()}"]
 
     def result(self) -> str:
         """What was found, in one line."""
@@ -66,13 +53,10 @@ class Search:
         Raises:
             SearchError: no trial was finished.
         """
-        try:
-            with env_override({"HYDRA_FULL_ERROR": "1"}):  # or Hydra would print the traceback itself
-                yield
-        except ValueError as error:
-            if self.trials("COMPLETE"):
-                raise
-            raise SearchError(f"none of the {len(self.trials('FAIL'))} trials could be finished.") from error
+        with env_override({"HYDRA_FULL_ERROR": "1"}):  # or Hydra would print the traceback itself
+            yield
+        if not self.trials("COMPLETE"):
+            raise SearchError(f"none of the {len(self.trials('FAIL'))} trials could be finished.")
         print(self.result())
 
 
@@ -80,7 +64,7 @@ def search_of(arguments: Sequence[str]) -> Search | None:
     """The search that the arguments ask for, if any.
 
     Raises:
-        ConfigurationError: no objective is given.
+        ConfigurationError: no objective is given, or a sampler that cannot be.
     """
     texts = [argument for argument in arguments if not argument.startswith("-")]
     if SEARCH not in texts or len(texts) == len(arguments):
@@ -92,4 +76,5 @@ def search_of(arguments: Sequence[str]) -> Search | None:
             f"{SEARCH} searches for the best objective: add objective=entropy/auroc, for instance."
         )
     sweeper: Any = OmegaConf.to_container(config.hydra.sweeper, resolve=True)
-    return Search(config.objective, sweeper, Path(config.hydra.sweep.dir))
+    sampler_of(sweeper["sampler"], 0)
+    return Search(config.objective, sweeper)

@@ -15,11 +15,13 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from genuq import files
-from genuq.config.compose import SEARCH_PATH, config_directory, folders_of, jobs, search_path
+from genuq.config.compose import config_directory, jobs
 from genuq.config.finished import is_finished, stamp_path
 from genuq.config.neutral import UNNAMED
+from genuq.config.own_options import SEARCH_PATH, folders_of, search_path
 
 FLAGS = ("-m", "--multirun")
 SWEEPS = Path("outputs") / "sweeps"
@@ -59,7 +61,8 @@ class Sweep:
     def job_name(self, job: Sequence[str]) -> str:
         """The name that Hydra gives to a job."""
         parsed = OverridesParser.create().parse_overrides(list(job))
-        return ",".join(sorted(text for text, one in zip(job, parsed) if one.key_or_group not in self.unnamed))
+        named = [text for text, one in zip(job, parsed) if one.key_or_group not in self.unnamed and not is_hydras(one)]
+        return ",".join(sorted(named))
 
     def arguments(self, given: Iterable[str]) -> list[str]:
         """Further overrides that put the jobs into folders named by what differs between them."""
@@ -89,7 +92,7 @@ def sweep_of(arguments: Sequence[str]) -> Sweep | None:
         fixed = [override for override in own if not override.is_sweep_override()]
         searched = [override for override in overrides if override.get_key_element() == SEARCH_PATH]
         config = _composed([str(override.input_line) for override in (*fixed, *searched)])
-    except (HydraException, OmegaConfBaseException):
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError):
         return None
     swept = tuple(override.get_key_element() for override in own if override.is_sweep_override())
     chosen_elsewhere = any(override.get_key_element().startswith("hydra/sweeper") for override in overrides)
@@ -99,7 +102,7 @@ def sweep_of(arguments: Sequence[str]) -> Sweep | None:
         swept=swept,
         fixed=tuple(override.get_key_element().lstrip("+~") for override in fixed),
         jobs=None if chosen_elsewhere else [tuple(job) for job in jobs([str(o.input_line) for o in own])],
-        options=folders_of(search_path(arguments)),
+        options=folders_of(search_path(texts)),
     )
 
 
@@ -119,6 +122,7 @@ def _own_name(name: str) -> str | None:
 
 
 def _slug(swept: Sequence[str], texts: Sequence[str]) -> str:
-    digest = hashlib.sha256("\n".join(sorted(texts)).encode()).hexdigest()[:8]
+    told = sorted(text for text in texts if not text.startswith(SEARCH_PATH))
+    digest = hashlib.sha256("\n".join(told).encode()).hexdigest()[:8]
     keys = "-".join(key.split(".")[-1].split("@")[-1] for key in swept)[:60].replace("/", "_")
     return f"{keys or 'sweep'}-{digest}"

@@ -52,5 +52,5 @@ def require_count(count: int, needed: int, name: str, purpose: str, otherwise: s
     if count < needed:
         raise DataError(
             f"{count} {name} are too few {purpose}: at least {needed} are needed. "
-            f"Take more samples (key sampler.samples for fakes, data.reference_images for real ones) or {otherwise}."
+            f"Take more samples (key sampler.samples for fakes, metric.reference_images for real ones) or {otherwise}."
         )

@@ -21,6 +21,7 @@ from genuq.pipeline.stages.propagate import check_propagator
 from genuq.pipeline.tracker import check_logger
 from genuq.scores import SCORES
 from genuq.solvers import SOLVERS
+from genuq.solvers.affine import SPACINGS
 from genuq.training.trainer import check_trainer
 
 
@@ -37,6 +38,7 @@ def check(run: Run) -> None:
 def check_settings(run: Run) -> None:
     """All but whether every image can be read, which takes a while where there are many."""
     check_names(run)
+    check_numbers(run)
     check_logger(run)
     check_trainer(hardware_of(run, shards=True))
     stages = set(run.config.stages)
@@ -78,6 +80,7 @@ def check_names(run: Run) -> None:
     known: dict[str, tuple[Iterable[str], Collection[str]]] = {
         "stages": (run.config.stages, STAGES),
         "score.controls": (run.config.score.controls, SCORES.names(kind="control")),
+        "sampler.spacing": ([run.config.sampler.spacing], SPACINGS),
     }
     for key, (names, candidates) in known.items():
         for name in names:
@@ -88,6 +91,15 @@ def check_names(run: Run) -> None:
         SCORES.get(name, "score.also")
     SOLVERS.get(run.config.sampler.name)
     check_posteriors(run)
+
+
+def check_numbers(run: Run) -> None:
+    """Numbers that late stages use, which no other check looks at."""
+    if run.config.likelihood.batch_size < 1:
+        raise ConfigurationError(f"likelihood.batch_size = {run.config.likelihood.batch_size}; at least 1 is needed.")
+    for key in ("jitter_size", "noise_standard_deviation"):
+        if not 0 < run.config.score[key] < float("inf"):
+            raise ConfigurationError(f"score.{key} = {run.config.score[key]}; it must be finite and above 0.")
 
 
 def check_draws(run: Run) -> None:

@@ -51,9 +51,7 @@ class NetworkNoise(DatalessPosterior):
         self.parameter_names = _choose(network, parameters if variances is None else list(variances))
         for name, value in (self.variances or {}).items():
             if not 0 <= value < float("inf"):
-                raise ConfigurationError(
-                    f"posterior.variances['{name}'] = {value}; it must be finite and not negative."
-                )
+                raise ConfigurationError(f"variances['{name}'] = {value}; it must be finite and not negative.")
         super().__init__(network)
 
     def matched_to(
@@ -113,9 +111,9 @@ def _choose(network: nn.Module, patterns: str | Sequence[str]) -> list[str]:
         matches = matching(candidates, pattern)
         if not matches:
             raise ConfigurationError(
-                f"posterior.parameters = '{pattern}' matches no parameter." + did_you_mean(pattern, candidates)
+                f"parameters = '{pattern}' matches no parameter." + did_you_mean(pattern, candidates)
             )
         chosen.update(matches)
     if not chosen:
-        raise ConfigurationError("posterior.parameters is empty: name the parameters to move, or write 'all'.")
+        raise ConfigurationError("parameters is empty: name the parameters to move, or write 'all'.")
     return [name for name in candidates if name in chosen]

@@ -45,10 +45,7 @@ def pixel_map(
     Raises:
         ConfigurationError: unknown method, fewer than two draws, or negative variances (of the `paper` propagator).
     """
-    if method not in METHODS:
-        raise ConfigurationError(f"map.method = '{method}'; choose {' or '.join(METHODS)}.")
-    if draws < 2:
-        raise ConfigurationError(f"map.draws = {draws}; at least 2 are needed.")
+    check_map(method, draws)
     if bool((variance < 0).any()):
         raise ConfigurationError(
             f"{int((variance < 0).sum())} of {variance.numel()} variances are negative and have no standard deviation. "
@@ -65,6 +62,14 @@ def pixel_map(
         centre, deviation = (part[rows].to(model.device).float() for part in (mean, variance.sqrt()))
         parts.append(decoded(model.autoencoder, centre, deviation, noise, draws).cpu())
     return torch.cat(parts)
+
+
+def check_map(method: str, draws: int) -> None:
+    """Raise ConfigurationError for an unknown method, or fewer than two draws."""
+    if method not in METHODS:
+        raise ConfigurationError(f"method = '{method}'; choose {' or '.join(METHODS)}.")
+    if draws < 2:
+        raise ConfigurationError(f"draws = {draws}; at least 2 are needed.")
 
 
 def _noise(sources: Sequence[torch.Generator], model: GenerativeModel) -> Tensor:

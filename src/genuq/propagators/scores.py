@@ -22,10 +22,7 @@ def image_score(variance: Tensor, reduce: str = "sum", mask: Tensor | None = Non
     Raises:
         ConfigurationError: unknown reduction, a share outside (0, 1], or a mask that selects nothing of an image.
     """
-    if reduce not in REDUCTIONS:
-        raise ConfigurationError(f"score.reduce = '{reduce}'; choose {', '.join(REDUCTIONS)}.")
-    if not 0 < share <= 1:
-        raise ConfigurationError(f"score.share = {share}; it must lie in (0, 1].")
+    check_reduction(reduce, share)
     selected = torch.ones_like(variance, dtype=torch.bool) if mask is None else _spread(mask, variance)
     values_NP, selected_NP = variance.double().flatten(1), selected.flatten(1)
     if reduce == "top":
@@ -35,21 +32,27 @@ def image_score(variance: Tensor, reduce: str = "sum", mask: Tensor | None = Non
     return total if reduce == "sum" else total / selected_NP.sum(1)
 
 
+def check_reduction(reduce: str, share: float) -> None:
+    """Raise ConfigurationError for an unknown reduction, or a share outside (0, 1]."""
+    if reduce not in REDUCTIONS:
+        raise ConfigurationError(f"reduce = '{reduce}'; choose {', '.join(REDUCTIONS)}.")
+    if not 0 < share <= 1:
+        raise ConfigurationError(f"share = {share}; it must lie in (0, 1].")
+
+
 def _spread(mask: Tensor, variance: Tensor) -> Tensor:
     if mask.dtype != torch.bool:
-        raise ConfigurationError(
-            f"score.mask has type {mask.dtype}; it must be boolean (for instance map > threshold)."
-        )
+        raise ConfigurationError(f"mask has type {mask.dtype}; it must be boolean (for instance map > threshold).")
     try:
         selected = mask.to(variance.device).expand_as(variance)
     except RuntimeError as error:
         raise ConfigurationError(
-            f"score.mask of shape {tuple(mask.shape)} does not fit variances of shape {tuple(variance.shape)}."
+            f"mask of shape {tuple(mask.shape)} does not fit variances of shape {tuple(variance.shape)}."
         ) from error
     empty = (~selected.flatten(1).any(1)).nonzero().flatten()
     if len(empty):
         raise ConfigurationError(
-            f"score.mask selects nothing of image {int(empty[0])} ({len(empty)} such of {len(selected)}). "
+            f"mask selects nothing of image {int(empty[0])} ({len(empty)} such of {len(selected)}). "
             "Give each image at least one pixel, or leave it out."
         )
     return selected

@@ -162,9 +162,9 @@ def functional(name: str, **options: Any) -> Functional:
     Raises:
         ConfigurationError: an unknown name or option, with the nearest known one.
     """
-    part = SCORES.get(name, "score.functional")
+    part = SCORES.get(name, "score.name")
     if part.source != "draws":
         known = SCORES.names(source="draws")
-        raise ConfigurationError(f"score.functional: '{name}' is no functional of draws.{did_you_mean(name, known)}")
+        raise ConfigurationError(f"score.name: '{name}' is no functional of draws.{did_you_mean(name, known)}")
     part.check_options(options)
     return partial(part.make, **options)

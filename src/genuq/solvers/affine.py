@@ -138,6 +138,9 @@ class Solver(ABC):
         return self.stages(process, prediction, grid(process, steps, self.start(process, prediction), spacing))
 
 
+SPACINGS = ("uniform_time", "uniform_log_snr")
+
+
 def grid(process: Process, steps: int, start: float = 1.0, spacing: str = "uniform_time") -> list[float]:
     """steps + 1 decreasing times from `start` to 0.
 
@@ -155,7 +158,7 @@ def grid(process: Process, steps: int, start: float = 1.0, spacing: str = "unifo
         first, last = (process.half_log_snr(t) for t in (min(start, 0.999), 1e-3))
         inner = process.time_at(torch.lerp(first, last, torch.linspace(0, 1, steps, dtype=torch.float64)))
         return [*inner.tolist(), 0.0]
-    raise ConfigurationError(f"sampler.spacing = '{spacing}'; choose uniform_time or uniform_log_snr.")
+    raise ConfigurationError(f"sampler.spacing = '{spacing}'; choose {' or '.join(SPACINGS)}.")
 
 
 def linear_in_hats(here: Point, x: float = 0.0, x0: float = 0.0, eps: float = 0.0) -> tuple[float, float]:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import filelock
-import torch
 
 import genuq
 from genuq import files, machine
@@ -101,6 +100,8 @@ class StageFolder:
 
     def complete(self, seconds: float, notes: Mapping[str, Any]) -> None:
         """Write the manifest over all files of the folder."""
+        import torch  # slow, and what only reads artefacts does without
+
         for unfinished in self.path.rglob(f".*{files.PARTIAL}"):  # of a process that was killed
             unfinished.unlink()
         paths = {

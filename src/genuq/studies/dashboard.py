@@ -1,4 +1,4 @@
-"""The command `genuq-dashboard`: writes a study's workspace and report to Weights & Biases.
+"""The command `genuq dashboard`: writes a study's workspace and report to Weights & Biases.
 
 The study's runs must have been logged with logger=wandb, and uploaded if they were logged offline.
 """
@@ -50,7 +50,7 @@ def require_package() -> None:
         import wandb_workspaces  # noqa: F401
     except ImportError as error:
         raise ConfigurationError(
-            f"genuq-dashboard needs the package wandb-workspaces ({error}): pip install 'genuq[dashboard]'."
+            f"genuq dashboard needs the package wandb-workspaces ({error}): pip install 'genuq[dashboard]'."
         ) from error
 
 

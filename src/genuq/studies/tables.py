@@ -1,8 +1,8 @@
-"""The command `genuq-table`: the tables and figures of a study, from the records of its runs.
+"""The command `genuq table`: the tables and figures of a study, from the records of its runs.
 
-`genuq-table experiments/NAME` reads experiments/NAME/study.yaml and the store, and writes table.md, table.tex,
+`genuq table experiments/NAME` reads experiments/NAME/study.yaml and the store, and writes table.md, table.tex,
 table.csv and figure-*.pdf|svg into the study's folder (or --out), and missing.txt where runs are missing.
-`genuq-table --scores FILE` filters and plots the score table of one run, however many samples it has.
+`genuq table --scores FILE` filters and plots the score table of one run, however many samples it has.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from genuq import entries, files
-from genuq.analysis.results import FitSummary, SampleTable, ScoreEntry, read_evaluation
+from genuq.analysis.results import FitSummary, Number, Numbers, SampleTable, ScoreEntry, read_evaluation
 from genuq.pipeline.configured import is_image
 from genuq.pipeline.run import MAIN_POSTERIOR, Run
 from genuq.pipeline.stages.apply import read_application
@@ -43,7 +43,7 @@ class Content:
         summary: words and verdicts.
     """
 
-    rows: list[dict[str, float]] = field(default_factory=list)
+    rows: list[dict[str, Number]] = field(default_factory=list)
     once: dict[str, Any] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
 
@@ -70,7 +70,7 @@ def flat(prefix: str, notes: Mapping[str, Any]) -> dict[str, float]:
 # ---- charts
 
 
-def lines(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], title: str, x: str) -> Any:
+def lines(curves: Mapping[str, tuple[Numbers, Numbers]], title: str, x: str) -> Any:
     """One native chart with a line for each (xs, ys)."""
     import wandb
 
@@ -90,7 +90,7 @@ def criterion_charts(posteriors: Mapping[str, FitSummary]) -> dict[str, Any]:
     return charts
 
 
-def in_bins(values: Sequence[float]) -> tuple[list[float], list[float]]:
+def in_bins(values: Numbers) -> tuple[Numbers, Numbers]:
     """Values of equal bins of [0, 1], at their centres."""
     return [(place + 0.5) / len(values) for place in range(len(values))], list(values)
 
@@ -110,7 +110,9 @@ def retention_charts(scores: Sequence[ScoreEntry]) -> dict[str, Any]:
     """A metric of the samples kept, by every score and at random: one chart a metric."""
     charts = {}
     for metric, first in scores[0].curves.items():
-        curves = {row.label: (row.curves[metric].fraction, row.curves[metric].value) for row in scores}
+        curves: dict[str, tuple[Numbers, Numbers]] = {
+            row.label: (row.curves[metric].fraction, row.curves[metric].value) for row in scores
+        }
         curves["Random, equal N"] = (first.fraction, first.random_value)
         charts[f"retention/{metric}"] = lines(curves, f"{metric_label(metric)} of the samples kept", "fraction kept")
     return charts
@@ -125,7 +127,7 @@ def bin_charts(scores: Sequence[ScoreEntry]) -> dict[str, Any]:
     return charts
 
 
-def numbered(values: Sequence[float]) -> tuple[list[float], list[float]]:
+def numbered(values: Numbers) -> tuple[Numbers, Numbers]:
     return [float(place) for place in range(1, len(values) + 1)], list(values)
 
 
@@ -143,7 +145,7 @@ def scatter_charts(samples: SampleTable, score: str) -> dict[str, Any]:
     return charts
 
 
-def kept_rows(row: ScoreEntry) -> Iterator[dict[str, float]]:
+def kept_rows(row: ScoreEntry) -> Iterator[dict[str, Number]]:
     """The retention curves of one score as steps, which dashboards can average over runs."""
     for place, fraction in enumerate(next(iter(row.curves.values())).fraction):
         steps = {f"{KEPT}/{metric}": curve.value[place] for metric, curve in row.curves.items()}

@@ -102,10 +102,9 @@ class MemberSettings:
             return reference_members(reference, self.kind)
         if not isinstance(chosen, str):
             return [Path(path) for path in chosen]
-        paths = sorted(map(Path, glob.glob(str(Path(chosen).expanduser()))))
-        if not paths:
-            raise ConfigurationError(f"posterior.checkpoints = '{chosen}' matches no file.")
-        return paths
+        if paths := _matching(str(Path(chosen).expanduser())):
+            return paths
+        raise ConfigurationError(f"posterior.checkpoints = '{chosen}' matches no file. Correct the path or pattern.")
 
     def count(self, reference: str) -> int | None:
         """How many different draws there will be, None for any number; known before any work."""
@@ -114,3 +113,15 @@ class MemberSettings:
         if self.checkpoints is None:
             return self.members
         return len(self.given(reference)) if self.kind == "deep_ensemble" else None
+
+
+def _matching(pattern: str) -> list[Path]:
+    """The files that a pattern means, in the order of their names: the path itself, where there is such a file.
+
+    Brackets are first taken as they stand, `[16,32]` being part of many names of folders of sweeps, then as a choice of
+    characters.
+    """
+    if Path(pattern).exists():
+        return [Path(pattern)]
+    literally = glob.glob(pattern.replace("[", "[[]"))
+    return sorted(map(Path, literally or glob.glob(pattern)))

@@ -89,7 +89,7 @@ class EvaluateInputs:
 class Evaluate(Stage[EvaluateInputs]):
     """Leaves evaluation.json (`analysis.results.Evaluation`), its scores in scores.json once more.
 
-    And samples.safetensors, the same samples as one (N,) column each, for `genuq-table --scores`.
+    And samples.safetensors, the same samples as one (N,) column each, for `genuq table --scores`.
     """
 
     name = "evaluate"

@@ -228,7 +228,7 @@ GLOSSARY = {
 
 def glossary_of(results: Results) -> dict[str, tuple[str, str]]:
     """The words of a run: all that are general, and the posteriors and baselines that it has."""
-    present = {entry.name for entry in (*results.posteriors, *results.scores)}
+    present = {entry.name for entry in results.posteriors} | {entry.name for entry in results.scores}
     return {
         key: words
         for key, words in {**GLOSSARY, **POSTERIORS, **BASELINES}.items()

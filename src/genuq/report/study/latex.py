@@ -46,7 +46,7 @@ def escaped(text: str) -> str:
 
 def table_latex(table: StudyTable) -> str:
     """A table environment for the study and one for each published result; they need `\\usepackage{booktabs}`."""
-    head = [f"% {' '.join(line.split())}" for line in (f"genuq-table, study {table.name}", *table.commands)]
+    head = [f"% {' '.join(line.split())}" for line in (f"genuq table, study {table.name}", *table.commands)]
     if table.missing:
         head.append(f"% {len(table.missing)} of {table.expected} runs are missing")
     own = _environment(table.title, _notes(table), table.name, _study_rows(table), _alignment(table))

@@ -1,0 +1,145 @@
+"""The command and its sub-commands: what is typed, how mistakes end, and how fast it starts."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import yaml
+
+import genuq
+from genuq.cli import help, main, run
+from genuq.cli.commands import ALIASES, COMMANDS
+from genuq.config.compose import config_directory
+
+ROOT = Path(__file__).parents[2]
+POINTS = [
+    *("experiment=toy", "stages=[train,fit,sample]", "device=cpu", "network.width=16", "data.size=400"),
+    *("trainer.steps=5", "trainer.batch_size=32", "posterior.images=100", "posterior.held_out=50"),
+    *("sampler.steps=2", "sampler.samples=40", "metric.reference_images=40", "metric.k=3", "metric.bins=4"),
+    *("metric.bootstrap=20", "metric.half_samples=4", "metric.random_repeats=3"),
+]
+
+
+def command(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`genuq` with these arguments, in a process of its own."""
+    code = "import sys; sys.argv[0] = 'genuq'; from genuq.cli.main import main; main()"
+    source = os.pathsep.join([str(Path(genuq.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=1800,
+        env={**os.environ, "PYTHONPATH": source, **environment},
+    )
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_and_a_module(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert import_module(COMMANDS[name].module).main and f"\n  genuq {name} " in help.text([config_directory()])
+    if name == "run":
+        assert main.subcommand("run", ["--help"]) == 0
+    else:
+        with pytest.raises(SystemExit) as ended:
+            main.subcommand(name, ["--help"])
+        assert ended.value.code == 0
+    assert "genuq" in capsys.readouterr().out.splitlines()[0]
+
+
+def test_the_programs_are_aliases_of_commands() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    for name in ALIASES:
+        assert f'genuq-{name} = "genuq.cli.main:{name}"' in text and callable(getattr(main, name))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["stor", "list"], "'stor' is neither a command nor an override.*Did you mean 'store'"),
+        (["--config-name", "mine"], "--config-name mine: .*--config-dir DIR experiment=NAME"),
+        (["--config-path=conf"], "--config-path conf: "),
+        (["--experimental-rerun", "job.pickle"], "pickled"),
+        (["posterior=kfac,swag"], "add -m"),
+        (["--config-dir", "nowhere"], "there is no folder .*nowhere"),
+        (["-m", "seed=0,1", "posterior.temperature=range(0.5,0.9,0.1)"], "=0.5,0.6,0.7,0.8"),
+    ],
+)
+def test_a_mistake_ends_with_status_2_and_its_remedy(
+    arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.subcommand("run", arguments) == main.REFUSED
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert re.search(named, said)
+
+
+def test_flags_stand_before_between_and_after_overrides() -> None:
+    chosen = run.parser().parse_intermixed_args(["seed=0,1", "-m", "model=ddpm", "--config-dir", "a", "-cd", "b"])
+    assert chosen.overrides == ["seed=0,1", "model=ddpm"] and chosen.config_dir == ["a", "b"] and chosen.multirun
+    assert run.flags_of(chosen) == ["-m"]
+    chosen = run.parser().parse_intermixed_args(["--cfg", "job", "seed=1", "-p", "model", "--resolve"])
+    assert run.flags_of(chosen) == ["--cfg", "job", "--package", "model", "--resolve"]
+    assert run.flags_of(run.parser().parse_intermixed_args(["--info"])) == ["--info", "all"]
+
+
+def test_help_and_the_check_wait_for_no_heavy_library(tmp_path: Path) -> None:
+    code = (
+        "import sys; from genuq.cli.main import subcommand; subcommand('run', ['--help'])\n"
+        "from genuq.config.compose import check_overrides; from genuq.config.sweeps import sweep_of\n"
+        "check_overrides(['seed=1']); sweep_of(['-m', 'seed=1,2']).is_finished()\n"
+        "print({'torch', 'lightning', 'matplotlib', 'scipy'} & set(sys.modules))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert found.stdout.splitlines()[-1] == "set()", found.stderr
+
+
+def test_the_shell_completes_groups_options_and_keys(tmp_path: Path) -> None:
+    def completed(line: str) -> list[str]:
+        return command(tmp_path, "-sc", "query=bash", COMP_LINE=line).stdout.split()
+
+    assert completed("genuq posterior=k") == ["posterior=kfac"]
+    assert completed("genuq run model=d") == ["model=ddpm"]
+    assert "complete -o nospace" in command(tmp_path, "-sc", "install=bash").stdout
+
+
+def test_run_is_implied_and_the_configuration_can_be_asked_for(tmp_path: Path) -> None:
+    said = [command(tmp_path, *words, "--cfg", "job", "experiment=mixture").stdout for words in ([], ["run"])]
+    assert said[0] == said[1] and yaml.safe_load(said[0])["data"]["modes"] == 25
+
+
+@pytest.mark.slow
+def test_ones_own_options_in_a_run_a_sweep_a_plan_a_launcher_and_two_processes(tmp_path: Path) -> None:
+    for group in ("posterior", "experiment"):
+        (tmp_path / "own" / group).mkdir(parents=True)
+    option = tmp_path / "own" / "posterior" / "mine.yaml"
+    option.write_text("defaults: [exact_laplace, _self_]\ntemperature: 2.0\n")
+    text = "# @package _global_\ndefaults: [mixture, {override /posterior: mine}]\nname: toy\n"
+    (tmp_path / "own" / "experiment" / "toy.yaml").write_text(text)
+
+    def said(*arguments: str) -> str:
+        found = command(tmp_path, *arguments)
+        assert found.returncode == 0, found.stderr
+        return found.stdout
+
+    def temperature(folder: str) -> float:
+        return yaml.safe_load((tmp_path / "outputs" / folder / "config.yaml").read_text())["posterior"]["temperature"]
+
+    said("--config-dir=own", *POINTS)
+    assert temperature("toy") == 2.0
+    sweep = ("-m", "--config-dir", "own", *POINTS, "seed=0,1")
+    said(*sweep)
+    assert "all 2 jobs were finished before" in said(*sweep)
+    assert "2 jobs" in said("plan", "--no-calibration", *sweep)
+    option.write_text("defaults: [exact_laplace, _self_]\ntemperature: 3.0\n")
+    assert "finished before" not in said(*sweep) and temperature("sweeps/toy/seed=1") == 3.0
+    globbed = ("study=both", "posterior=glob([mine,exact*])", "hydra.searchpath=[file://own]")
+    said("-m", *POINTS, *globbed, "hydra/launcher=joblib")
+    assert temperature("sweeps/both/posterior=mine") == 3.0
+    said("-cd", "own", *POINTS, "name=two", "trainer=ddp", "trainer.accelerator=cpu")
+    assert temperature("two") == 3.0

@@ -1,0 +1,160 @@
+"""The command itself, and the package that is installed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+import genuq
+from genuq import files
+from genuq.cli import help, main
+from genuq.config.schemas import folder_name
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = Path(genuq.__file__).parent
+POINTS = [
+    "experiment=mixture",
+    "stages=[train,fit,sample,embed,score,evaluate]",
+    *("device=cpu", "network.width=16", "data.size=400", "trainer.steps=5", "trainer.batch_size=32"),
+    *("posterior.images=100", "posterior.held_out=50", "sampler.steps=2", "sampler.samples=40"),
+    *("metric.reference_images=40", "metric.k=3", "metric.bins=4", "metric.bootstrap=20"),
+    *("metric.half_samples=4", "metric.random_repeats=3"),
+]
+
+
+def genuq_command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("genuq")), *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=1800)
+
+
+def test_the_command_is_installed_under_its_name() -> None:
+    from importlib.metadata import entry_points
+
+    (script,) = entry_points(group="console_scripts", name="genuq")
+    assert script.value == "genuq.cli.main:main"
+
+
+def test_a_mistake_in_a_sweep_ends_the_command_before_any_job(tmp_path: Path) -> None:
+    finished = genuq_command(tmp_path, "-m", "seed=0,1", "posterior=exact_laplace,diagonal_laplce")
+    assert finished.returncode == 2
+    assert finished.stderr.startswith(
+        "error: posterior=diagonal_laplce: there is no such option. Did you mean 'diagonal"
+    )
+    assert "Traceback" not in finished.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_sweep_runs_every_job_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    finished = genuq_command(tmp_path, "-m", *POINTS, "seed=0,1")
+    assert finished.returncode == 0, finished.stderr
+    jobs = sorted((tmp_path / "outputs" / "sweeps" / "mixture").glob("*/evaluate/evaluation.json"))
+    assert len(jobs) == 2 and jobs[0].read_text() != jobs[1].read_text()
+
+
+@pytest.mark.slow
+def test_a_job_that_fails_ends_neither_the_sweep_nor_in_success(tmp_path: Path) -> None:
+    finished = genuq_command(tmp_path, "-m", *POINTS, "posterior.draws=1,2")
+    assert finished.returncode == 1
+    assert "posterior.draws = 1; at least 2" in finished.stderr and "Traceback" not in finished.stderr
+    assert len(list((tmp_path / "outputs" / "sweeps" / "mixture").glob("*/evaluate/evaluation.json"))) == 1
+
+
+@pytest.mark.slow
+def test_a_second_process_trains_along_and_leaves_the_rest_to_the_first(tmp_path: Path) -> None:
+    weights = []
+    for trainer in (["trainer=cpu"], ["trainer=ddp", "trainer.accelerator=cpu"]):
+        (folder := tmp_path / trainer[0]).mkdir()
+        finished = genuq_command(folder, *POINTS, *trainer)
+        assert finished.returncode == 0, finished.stderr
+        assert all(finished.stdout.count(f"\n{stage}: ") == 1 for stage in ("train", "fit", "sample", "evaluate"))
+        weights.append(files.read_tensors(folder / "outputs" / "mixture" / "train" / "model.safetensors")[0])
+    assert all(torch.allclose(weights[0][name], weights[1][name], atol=1e-3) for name in weights[0])  # as float16
+
+
+def test_folders_of_sweeps_are_short_distinct_and_keep_short_names() -> None:
+    assert folder_name("posterior=isotropic,seed=1") == "posterior=isotropic,seed=1"
+    assert "/" not in folder_name("data.root=/data/photos,seed=1")
+    long = [folder_name("x=" + "1," * 300 + f"seed={seed}") for seed in (0, 1)]
+    assert long[0] != long[1] and max(map(len, long)) < 200
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy of what it is made of."""
+    pytest.importorskip("hatchling")
+    source, folder = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in ("src", "conf"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source / name)
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=source, check=True, capture_output=True, timeout=1800)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_configuration_checkpoints_and_the_page(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    conf = {f"genuq/conf/{file.relative_to(ROOT / 'conf')}" for file in (ROOT / "conf").rglob("*.yaml")}
+    own = {
+        f"genuq/{file.relative_to(PACKAGE)}"
+        for file in PACKAGE.rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    }
+    assert len(conf) > 30 and conf <= names
+    assert any(name.endswith(".safetensors") for name in own) and any(name.endswith("index.html.j2") for name in own)
+    assert own <= names
+    assert "hydra_plugins/genuq_search.py" in names and "hydra_plugins/__init__.py" not in names  # others live there
+
+
+def test_reference_checkpoints_stay_small() -> None:
+    sizes = {file.name: file.stat().st_size for file in (PACKAGE / "reference").glob("*.safetensors")}
+    assert "classifier_fashion_mnist.safetensors" in sizes and "flow_matching_fashion_mnist.safetensors" in sizes
+    assert max(sizes.values()) <= 5_000_000
+
+
+@pytest.mark.slow
+def test_the_wheel_works_outside_the_clone(wheel: Path, tmp_path: Path) -> None:
+    """Unpacked elsewhere: the configuration is found inside the package."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import genuq; assert genuq.__file__.startswith(sys.argv[1])\n"
+        "from genuq.config import schemas; schemas.register()\n"
+        "from genuq.config.compose import check_overrides, config_directory\n"
+        "check_overrides(['experiment=quickstart']); print(config_directory())\n"
+        "genuq.load_reference('flow_matching')"
+    )
+    arguments = [sys.executable, "-c", code, str(tmp_path / "site")]
+    finished = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=1800)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.strip() == str(tmp_path / "site" / "genuq" / "conf")
+
+
+def test_help_says_everything_that_one_can_type() -> None:
+    said = help.text([ROOT / "conf"])
+    options = [file for file in (ROOT / "conf").glob("*/*.yaml")]
+    assert len(options) > 60 and all(f"\n  {file.stem:<{help.COLUMN}} " in said for file in options)
+    assert all(f"\n{file.parent.name}=\n" in said for file in options) and "schema_" not in said
+    for file in (ROOT / "conf" / "hydra").glob("*/*.yaml"):
+        assert f"\nhydra/{file.parent.name}=\n" in said and f"\n  {file.stem:<{help.COLUMN}} " in said
+    assert all(f"genuq {name} " in said for name in main.COMMANDS)
+    scripts = re.findall(r"^(genuq[\w-]*) = ", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert len(scripts) == 4 and all(re.search(rf"\b{name}\b", said) for name in scripts)
+    assert max(map(len, said.splitlines())) <= 120
+
+
+def test_help_is_printed_by_the_command(tmp_path: Path) -> None:
+    finished = genuq_command(tmp_path, "--help")
+    assert finished.returncode == 0 and finished.stdout.startswith("genuq: which outputs")
+    finished = genuq_command(tmp_path, "store", "--help")
+    assert finished.returncode == 0 and all(word in finished.stdout for word in ("list", "show", "verify", "prune"))

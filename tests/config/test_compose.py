@@ -1,0 +1,182 @@
+"""The configuration as a user meets it: every shipped choice composes, and whatever is mistyped is named."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from genuq import posteriors, propagators, scores, solvers
+from genuq.config import compose as overrides
+from genuq.config import schemas as configuration
+from genuq.config.compose import check_overrides, config_directory, configurations
+from genuq.errors import ConfigurationError
+
+CONF = config_directory()
+GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name != "hydra")
+CHOICES = [(group, file.stem) for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registered() -> None:
+    configuration.register()
+
+
+@pytest.fixture
+def user_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of conf/ in which a test may write experiments; returns the folder for them."""
+    for file in CONF.rglob("*.yaml"):
+        copy = tmp_path / "conf" / file.relative_to(CONF)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(file.read_text())
+    monkeypatch.setattr(overrides, "config_directory", lambda: tmp_path / "conf")
+    return tmp_path / "conf" / "experiment"
+
+
+def test_the_groups_are_those_that_the_documentation_lists() -> None:
+    listed = (
+        "data model network sampler posterior likelihood score metric propagator application trainer logger experiment"
+    )
+    assert sorted(listed.split()) == GROUPS
+
+
+OPTIONS = {group: [option for of, option in CHOICES if of == group] for group in GROUPS}
+JOBS = [  # the i-th option of every group together, and every experiment: each option is composed at least once
+    [f"{group}={options[i % len(options)]}" for group, options in OPTIONS.items() if group != "experiment"]
+    for i in range(max(map(len, OPTIONS.values())))
+] + [[f"experiment={option}"] for option in OPTIONS["experiment"]]
+
+
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: job[0])
+def test_every_shipped_choice_composes_and_passes_the_check(job: list[str]) -> None:
+    """And the configuration has the part that each choice's file names."""
+    ((_, config),) = configurations(job)
+    for group, option in (text.split("=") for text in job if not text.startswith("experiment")):
+        written = yaml.safe_load((CONF / group / f"{option}.yaml").read_text())
+        name = written.get(group, written).get("name")  # a file for several groups keeps each one's keys apart
+        assert name is None or config[group].name == name
+
+
+@pytest.mark.parametrize("group", ["sampler", "posterior", "network", "score", "propagator", "application"])
+def test_an_option_is_named_after_what_it_builds(group: str) -> None:
+    """`genuq sampler=heun` builds heun; a second option of the same kind begins with its name (unet_latent)."""
+    built = {option: values(group, option).get("name", option) for option in OPTIONS[group]}
+    assert all(option.startswith(name) for option, name in built.items())
+    assert set(built.values()) == set(REGISTRIES[group])
+
+
+REGISTRIES: dict[str, Any] = {
+    "sampler": solvers.SOLVERS,
+    "posterior": posteriors.POSTERIORS,
+    "network": configuration.NETWORK_SCHEMAS,
+    "score": scores.SCORES,
+    "propagator": propagators.PROPAGATORS,
+    "application": configuration.APPLICATION_SCHEMAS,
+}
+
+
+def values(group: str, option: str) -> dict[str, Any]:
+    """The values of an option's file; a network's name is its schema's."""
+    content: Any = OmegaConf.to_container(OmegaConf.load(CONF / group / f"{option}.yaml"))
+    if group == "network":
+        content["name"] = content["defaults"][0].removeprefix("schema_")
+    return content
+
+
+def untyped(schema: type, prefix: str = "") -> list[str]:
+    """Keys of a schema whose type is Any, or a container of it."""
+    found = []
+    for name, kind in typing.get_type_hints(schema).items():
+        inner = [part for part in typing.get_args(kind) or (kind,) if part is not types.NoneType]
+        if any(part is Any for part in inner):
+            found.append(prefix + name)
+        for part in inner:
+            if dataclasses.is_dataclass(part):
+                found += untyped(part, f"{prefix}{name}.")
+    return found
+
+
+def test_every_key_has_a_type_except_the_options_of_foreign_code() -> None:
+    several = (configuration.NETWORK_SCHEMAS, configuration.PROPAGATOR_SCHEMAS, configuration.APPLICATION_SCHEMAS)
+    schemas = [configuration.Config, *(schema for group in several for schema in group.values())]
+    foreign = ["network", "likelihood.options", "metric.options", "propagator", "application"]
+    assert [key for schema in schemas for key in untyped(schema)] == foreign
+
+
+def test_the_quickstart_is_as_large_as_promised() -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        chosen = compose("config", overrides=["experiment=quickstart"])
+    assert chosen.sampler.samples >= 512 and chosen.posterior.draws >= 5
+    assert chosen.likelihood.extractor == "efficientnet" and chosen.metric.extractor == "classifier"
+    assert {"random", "complexity", "direct_noise", "jitter"} <= set(chosen.score.controls)
+    assert "train" not in chosen.stages and chosen.model.checkpoint == "reference"
+
+
+MISTAKES = [
+    (["sampler.stpes=3"], "'sampler.stpes' is not a key", "Did you mean 'steps'"),
+    (["network=mlp", "network.depht=3"], "'network.depht' is not a key", "Did you mean 'depth'"),
+    (["model=latent_diffusion", "model.autoencoder.nam=vae"], "'model.autoencoder.nam'", "Did you mean 'name'"),
+    (["posteror=exact_laplace"], "'posteror' is not a key", "Did you mean 'posterior'"),
+    (["posterior=diagonal_laplce"], "posterior=diagonal_laplce", "Did you mean 'diagonal_laplace'"),
+    (["+stage=[fit]"], "'stage' is not a key", "Did you mean 'stages'"),
+    (["++sampler.step=3"], "'sampler.step' is not a key", "Did you mean 'steps'"),
+    (["sampler.steps=many"], "sampler.steps", "could not be converted to Integer"),
+    (["stages=fit"], "stages", "A list is written [a,b]"),
+    (["seed=null"], "seed", "not Optional"),
+    (["experiment=quickstart", "propagator=null"], "propagator=null", "~propagator"),
+    (["~beside"], "'beside' was deleted", "beside=null"),
+    (["name=???"], "name must be given", "add name="),
+    (["sampler"], "sampler", "group.key=value"),
+]
+
+
+@pytest.mark.parametrize(("texts", "named", "remedy"), MISTAKES, ids=[" ".join(texts) for texts, *_ in MISTAKES])
+def test_a_mistake_is_named_with_its_remedy(texts: list[str], named: str, remedy: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        check_overrides(texts)
+    assert named in str(caught.value) and remedy in str(caught.value)
+
+
+def test_options_of_an_extractor_may_be_added() -> None:
+    ((_, config),) = configurations(["+likelihood.options.checkpoint=weights.safetensors"])
+    assert config.likelihood.options.checkpoint == "weights.safetensors"
+
+
+@pytest.mark.parametrize(
+    "sweep",
+    [["posterior=exact_laplace,diagonal_laplce"], ["seed=0,1,2", "sampler.stpes=2,3"], ["sampler.steps=8,many"]],
+)
+def test_a_sweep_is_refused_as_a_whole_when_one_job_is_wrong(sweep: list[str]) -> None:
+    with pytest.raises(ConfigurationError):
+        check_overrides(["-m", *sweep])
+
+
+def test_a_sound_sweep_passes() -> None:
+    sweep = ["-m", "posterior=exact_laplace,diagonal_laplace", "seed=range(0,2)", "sampler.steps=4,8"]
+    found = [(config.posterior.name, config.seed, config.sampler.steps) for _, config in configurations(sweep)]
+    assert found == list(itertools.product(["exact_laplace", "diagonal_laplace"], [0, 1], [4, 8]))
+
+
+@pytest.mark.parametrize(
+    ("content", "named", "remedy"),
+    [
+        ("sampler: {stpes: 50}", "'sampler.stpes'", "'steps'"),
+        ("stagess: [fit]", "'stagess'", "'stages'"),
+        ("sampler: {steps: many}", "sampler.steps", "Integer"),
+    ],
+)
+def test_a_mistake_in_a_file_of_the_users_is_named(
+    content: str, named: str, remedy: str, user_experiments: Path
+) -> None:
+    (user_experiments / "mine.yaml").write_text(f"# @package _global_\n{content}\n")
+    with pytest.raises(ConfigurationError) as caught:
+        check_overrides(["experiment=mine"])
+    assert named in str(caught.value) and remedy in str(caught.value)

@@ -1,0 +1,170 @@
+"""A sweep before Hydra runs it: its name, its folders, its jobs, and when nothing is left to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from genuq import files
+from genuq.config import finished
+from genuq.config.compose import jobs
+from genuq.config.finished import is_finished, stamp_path
+from genuq.config.job import Job
+from genuq.config.sweeps import sweep_of
+from genuq.pipeline import execute
+from genuq.store.records import read_records
+from genuq.store.store import Store
+from support.small_runs import IMAGES, composed
+
+POSTERIORS = "posterior=exact_laplace,kfac"
+
+
+def test_a_single_run_is_no_sweep() -> None:
+    assert sweep_of(["seed=0", "model=ddpm"]) is None
+
+
+def test_names_come_from_the_study_the_run_or_what_is_swept() -> None:
+    named = {
+        "by-study": ["study=by-study", "name=other"],
+        "other": ["name=other"],
+        "mixture": ["experiment=mixture"],
+    }
+    for name, overrides in named.items():
+        sweep = sweep_of(["-m", POSTERIORS, "seed=0,1", *overrides])
+        assert sweep is not None and sweep.name == name and sweep.swept == ("posterior", "seed")
+    sweep = sweep_of(["-m", POSTERIORS, "seed=0,1"])
+    other = sweep_of(["-m", POSTERIORS, "seed=0,1,2"])
+    again = sweep_of(["--multirun", "seed=0,1", POSTERIORS])
+    assert sweep and other and again and sweep.name.startswith("posterior-seed-")
+    assert sweep.name == again.name.replace("seed-posterior", "posterior-seed") != other.name
+
+
+def test_folders_are_named_by_what_differs() -> None:
+    sweep = sweep_of(["-m", "seed=0,1", "sampler.steps=5", "+posterior@beside.more=kfac"])
+    assert sweep is not None
+    where, excluded = sweep.arguments([])
+    assert where == f"hydra.sweep.dir=outputs/sweeps/{sweep.name}"
+    assert "sampler.steps" in excluded and "posterior@beside.more" in excluded and "seed" not in excluded
+    assert sweep.arguments(["hydra.sweep.dir=elsewhere"]) == [excluded]
+    twice = sweep_of(["-m", "name=one", "seed=3", "seed=0,1"])
+    assert twice is not None and "seed" not in twice.arguments([])[1].split("[")[1].rstrip("]").split(",")
+    assert sweep.jobs is not None and len(sweep.jobs) == 2
+
+
+def test_a_stamp_is_found_however_the_overrides_are_written(tmp_path: Path) -> None:
+    sweep = Path("outputs/sweeps/x")
+    path = stamp_path(tmp_path, sweep, ["seed=0", "stages=[fit, sample]", "+a='b'"])
+    assert path == stamp_path(tmp_path, sweep, ["stages=[fit,sample]", "seed=0", "+a='b'"])
+    assert path != stamp_path(tmp_path, sweep, ["seed=1", "stages=[fit, sample]", "+a='b'"])
+    assert path != stamp_path(tmp_path, Path("outputs/sweeps/y"), ["seed=0", "stages=[fit, sample]", "+a='b'"])
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory, image_root: Path) -> Path:
+    """A sweep's job that came to its end, up to its samples, with weights from a file."""
+    root = tmp_path_factory.mktemp("ended")
+    trained = [*IMAGES, f"data.root={image_root}", f"store={root}/store", "stages=[train]"]
+    execute.execute(composed(*trained), made(root / "trained"), "genuq")
+    shutil.copy(root / "trained" / "train" / "model.safetensors", root / "weights.safetensors")
+    overrides = [
+        *trained[:-1],
+        "stages=[fit,sample]",
+        f"model.checkpoint={root}/weights.safetensors",
+    ]
+    job = Job(name="seed=3", sweep=root / "sweep", overrides=("seed=3",))
+    execute.execute(composed(*overrides), made(root / "sweep" / "seed=3"), "genuq -m seed=3", job=job)
+    return root
+
+
+def made(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder
+
+
+def stamp_of(root: Path) -> Path:
+    return stamp_path(root / "store", root / "sweep", ["seed=3"])
+
+
+def test_a_finished_job_is_known(ended: Path) -> None:
+    assert is_finished(stamp_of(ended), ended / "store")
+    assert not is_finished(stamp_path(ended / "store", ended / "sweep", ["seed=4"]), ended / "store")
+    (record,) = [r for r in read_records(ended / "store") if r.name == "seed=3"]
+    assert record.study == "sweep" and record.overrides == ("seed=3",)
+
+
+@pytest.mark.parametrize("change", ["shard", "link", "weights", "manifest", "program"])
+def test_whatever_it_made_or_read_must_be_as_it_was(change: str, ended: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stamp, folder = stamp_of(ended), ended / "sweep" / "seed=3"
+    if change == "program":
+        monkeypatch.setattr(finished, "program", lambda: "changed")
+        assert not is_finished(stamp_of(ended), ended / "store")
+        return
+    path = {
+        "shard": next((folder / "sample").glob("shard-*")),
+        "link": folder / "sample",
+        "weights": ended / "weights.safetensors",
+        "manifest": folder / "fit" / "manifest.json",
+    }[change]
+    aside = path.with_name("aside")
+    os.replace(path, aside)
+    try:
+        assert not is_finished(stamp, ended / "store")
+    finally:
+        os.replace(aside, path)
+    assert is_finished(stamp, ended / "store")
+    content, changed = path.read_bytes() if path.is_file() else b"", path.stat().st_mtime_ns
+    if change in ("shard", "weights"):
+        os.utime(path, ns=(changed + 1, changed + 1))
+        assert path.read_bytes() == content and not is_finished(stamp, ended / "store")
+        os.utime(path, ns=(changed, changed))
+
+
+MODELS, KINDS = "flow_matching,ddpm,latent_diffusion", "exact_laplace,diagonal_laplace,kfac,isotropic"
+LIKELIHOODS = "pixel,semantic,semantic_normalised"
+
+
+@pytest.mark.slow
+def test_a_study_makes_each_artefact_once_and_then_nothing(image_root: Path, tmp_path: Path) -> None:
+    """Three models, four posteriors, three likelihoods, two seeds: 72 runs, of which 24 sample."""
+    replaced = ("likelihood=", "stages=", "seed=", "trainer.steps=")
+    arguments = [
+        *("-m", "study=all", f"model={MODELS}", f"posterior={KINDS}", f"likelihood={LIKELIHOODS}", "seed=0,1"),
+        *(text for text in IMAGES if not text.startswith(replaced)),
+        *(f"data.root={image_root}", "++likelihood.options.image_size=32", "score.controls=[random]"),
+        *("trainer.steps=2", "trainer.autoencoder_steps=2", "logger=none"),
+        "stages=[train,judge,fit,sample,embed,score,evaluate]",
+    ]
+    command = [str(Path(sys.executable).with_name("genuq")), *arguments]
+    first = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=1800)
+    assert first.returncode == 0, first.stderr
+    store = tmp_path / "outputs" / "store"
+    made_of = Counter(artefact.stage for artefact in Store(store).artefacts())
+    assert made_of["sample"] == made_of["fit"] == 3 * 4 * 2
+    assert made_of["train"] == 3 * 2 and made_of["judge"] == 2
+    assert made_of["embed"] == made_of["score"] == made_of["evaluate"] == 72
+    records = read_records(store, "all")
+    assert len(records) == 72 and len({record.name for record in records}) == 72
+    assert all(record.results.numbers for record in records)
+
+    before = {path: path.stat().st_mtime_ns for path in store.rglob("*")}
+    second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert second.returncode == 0 and "all 72 jobs were finished before" in second.stdout
+    assert {path: path.stat().st_mtime_ns for path in store.rglob("*")} == before
+
+    lost = next((store / "evaluate").glob("*/evaluation.json"))
+    content = lost.read_bytes()
+    shutil.rmtree(lost.parent)
+    third = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=1800)
+    assert third.returncode == 0 and third.stdout.count("finished before") == 71
+    assert lost.read_bytes() == content and files.read_json(lost.parent / "manifest.json")["seconds"] > 0
+
+
+def test_the_jobs_are_those_that_hydra_would_run() -> None:
+    found = list(jobs(["seed=0,1", "model=ddpm,flow_matching", "sampler.steps=3"]))
+    assert len(found) == 4 and all("sampler.steps=3" in job for job in found)

@@ -1,0 +1,168 @@
+"""The model's face: targets, guidance, classes, the head, weights that do not fit, models as plain data."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from genuq.errors import CheckpointError, ConfigurationError, NonFiniteError
+from genuq.models import GenerativeModel, Sampler, evaluating, find_head, head_candidates, load_weights, sample
+from genuq.networks import MLP, UNet
+from genuq.processes import VariancePreserving
+
+
+def points_model(num_classes: int = 3, **options) -> GenerativeModel:
+    torch.manual_seed(0)
+    return GenerativeModel(MLP((2,), width=16, num_classes=num_classes), (2,), num_classes=num_classes, **options)
+
+
+def batch(count: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    return torch.randn(count, 2), torch.rand(count), torch.arange(count) % 3
+
+
+class TestGuidance:
+    @pytest.mark.parametrize("scale", [0.0, 0.4, 1.0, 3.5])
+    def test_is_the_two_branch_formula(self, scale):
+        model, (x, t, y) = points_model(), batch()
+        expected = (1 - scale) * model(x, t, torch.full_like(y, 3)) + scale * model(x, t, y)
+        torch.testing.assert_close(model.guided(x, t, y, scale), expected, rtol=1e-5, atol=1e-5)
+
+    @pytest.mark.parametrize("scale,rows", [(1.0, 4), (2.0, 8)])
+    def test_scale_one_costs_one_branch(self, scale, rows):
+        model, seen = points_model(), []
+        model.network.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
+        model.guided(*batch(), scale)
+        assert seen == [rows]
+
+
+class TestTarget:
+    def test_regression_pair_of_epsilon(self):
+        model = points_model(process="variance_preserving", prediction="epsilon")
+        x0, noise, t = torch.randn(3, 2), torch.randn(3, 2), torch.tensor([0.2, 0.5, 0.8])
+        x_t, f = model.target(x0, noise, t)
+        alpha = VariancePreserving().alpha(t).float()[:, None]
+        torch.testing.assert_close(x_t, alpha * x0 + (1 - alpha.square()).sqrt() * noise)
+        assert torch.equal(f, noise)
+
+    def test_unknown_prediction_and_process(self):
+        with pytest.raises(ConfigurationError, match="Did you mean 'v_prediction'"):
+            points_model(prediction="v_predicton")
+        with pytest.raises(ConfigurationError, match="Did you mean 'flow_matching'"):
+            points_model(process="flowmatching")
+
+
+class TestClasses:
+    @pytest.mark.parametrize("classes,named", [([0, 3], 3), ([-1], -1)])
+    def test_outside_the_range(self, classes, named):
+        with pytest.raises(ConfigurationError, match=f"has class {named}, but the model knows 0 to 2"):
+            sample(points_model(), Sampler(classes=classes), range(2))
+
+    def test_of_an_unconditional_model(self):
+        with pytest.raises(ConfigurationError, match="has class 0, but the model knows no classes: leave it null"):
+            sample(points_model(num_classes=0), Sampler(classes=[0]), range(2))
+
+    def test_none_at_all(self):
+        with pytest.raises(ConfigurationError, match=r"sampler.classes is empty"):
+            sample(points_model(), Sampler(classes=[]), range(2))
+
+    def test_guidance_without_classes(self):
+        with pytest.raises(ConfigurationError, match=r"guidance_scale = 2.0, but the model knows no classes"):
+            sample(points_model(num_classes=0), Sampler(guidance_scale=2.0), range(2))
+
+    def test_dealt_out_in_turn_by_index(self):
+        model = points_model()
+        assert Sampler().classes_of(model, [0, 4, 5, 3]).tolist() == [0, 1, 2, 0]
+        assert Sampler(classes=[2, 0]).classes_of(model, [3, 0, 1]).tolist() == [0, 2, 0]
+        assert Sampler().classes_of(points_model(num_classes=0), [0]) is None
+
+
+class TestHead:
+    class Foreign(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.entry, self.norm = nn.Conv2d(1, 4, 1), nn.BatchNorm2d(4)
+            self.final_projection = nn.Conv2d(4, 2, 3, padding=1)
+            self.spare = nn.Linear(2, 2)
+
+    def test_the_last_weighted_layer_unless_named(self):
+        assert head_candidates(self.Foreign()) == ["entry", "final_projection", "spare"]
+        assert find_head(self.Foreign(), None) == "spare"
+        assert find_head(self.Foreign(), "final_projection") == "final_projection"
+
+    @pytest.mark.parametrize("wrong", ["final_projectoin", "norm"])
+    def test_another_name_lists_the_candidates(self, wrong):
+        with pytest.raises(ConfigurationError, match=rf"model.head = '{wrong}'.*entry, final_projection, spare"):
+            find_head(self.Foreign(), wrong)
+        with pytest.raises(ConfigurationError, match="Did you mean 'final_projection'"):
+            find_head(self.Foreign(), "final_projectoin")
+
+    def test_nothing_to_hold_a_posterior(self):
+        with pytest.raises(ConfigurationError, match="Sequential has no Conv2d or Linear layer"):
+            find_head(nn.Sequential(nn.BatchNorm2d(2)), None)
+
+    def test_the_models_head_is_the_networks_layer(self):
+        model = points_model()
+        assert model.head is model.network.head
+
+
+class TestWeights:
+    def network(self) -> MLP:
+        torch.manual_seed(1)
+        return MLP((2,), width=8, depth=1)
+
+    def changed(self) -> dict[str, torch.Tensor]:
+        return {name: tensor + 1 for name, tensor in self.network().state_dict().items()}
+
+    def refuse(self, tensors: dict[str, torch.Tensor], error: type[Exception], match: str) -> None:
+        network = self.network()
+        with pytest.raises(error, match=match):
+            load_weights(network, tensors, "weights.safetensors")
+        for name, tensor in self.network().state_dict().items():
+            assert torch.equal(network.state_dict()[name], tensor), f"{name} was loaded all the same"
+
+    def test_whole_set_is_loaded_in_the_modules_precision(self):
+        network, tensors = self.network(), self.changed()
+        load_weights(network, {name: tensor.half() for name, tensor in tensors.items()}, "weights.safetensors")
+        for name, tensor in network.state_dict().items():
+            assert tensor.dtype == torch.float32
+            torch.testing.assert_close(tensor, tensors[name].half().float(), rtol=0, atol=0)
+
+    def test_missing_and_unexpected_keys_are_named(self):
+        tensors = self.changed()
+        tensors["tail.bias"] = tensors.pop("head.bias")
+        expected = r"weights.safetensors does not fit MLP.*1 missing: head.bias; 1 unexpected: tail.bias"
+        self.refuse(tensors, CheckpointError, expected)
+
+    def test_other_shapes_are_named_with_both_shapes(self):
+        tensors = {**self.changed(), "entry.weight": torch.zeros(8, 3)}
+        match = r"entry.weight is \(8, 3\) in the file, \(8, 2\) in the network"
+        self.refuse(tensors, CheckpointError, match)
+
+    def test_nan_is_named(self):
+        tensors = self.changed()
+        tensors["head.weight"][0, 0] = torch.nan
+        self.refuse(tensors, NonFiniteError, "weight 'head.weight' of weights.safetensors has 1 NaN")
+
+    @pytest.mark.parametrize("value", [torch.nan, torch.inf])
+    def test_sampling_refuses_them_before_it_evaluates_anything(self, value):
+        model, calls = points_model(), []
+        model.network.register_forward_hook(lambda *_: calls.append(1))
+        with torch.no_grad():
+            model.network.layers[1].bias[0] = value
+        with pytest.raises(NonFiniteError, match=r"weight 'network.layers.1.bias'"):
+            sample(model, Sampler(), range(2))
+        assert calls == []
+
+
+def test_evaluation_mode_is_restored_part_by_part_also_after_an_error():
+    model = GenerativeModel(UNet((1, 8, 8), channels=(8,), dropout=0.5), (1, 8, 8))
+    model.train()
+    model.network.middle.eval()
+    before = [part.training for part in model.modules()]
+    with pytest.raises(KeyError), evaluating(model):
+        assert not any(part.training for part in model.modules())
+        raise KeyError
+    assert [part.training for part in model.modules()] == before
+    sample(model, Sampler(steps=1), range(1))
+    assert [part.training for part in model.modules()] == before

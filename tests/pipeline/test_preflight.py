@@ -1,0 +1,179 @@
+"""What is wrong is said before any long work, with the key to change."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from genuq import files, models
+from genuq.errors import CheckpointError, ConfigurationError, DataError, GenuqError, NonFiniteError
+from genuq.models.checkpoints import save_model
+from genuq.pipeline import preflight
+from genuq.pipeline.run import Run
+from genuq.pipeline.stage import Stage
+from support.small_runs import IMAGES, POINTS, composed, launch
+
+
+@pytest.fixture(autouse=True)
+def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever gets as far as beginning a stage has been noticed too late."""
+
+    def begun(stage: Stage, *_: object) -> None:
+        raise AssertionError(f"stage {stage.name} began")
+
+    monkeypatch.setattr(Stage, "make", begun)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(image_root: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A model that was never trained, but fits the configuration."""
+    path = tmp_path_factory.mktemp("checkpoint") / "model.safetensors"
+    description = Run(composed(*IMAGES, f"data.root={image_root}"), path.parent, "genuq").description()
+    save_model(path, models.build(description), description, notes={})
+    return f"model.checkpoint={path}"
+
+
+LATER = "stages=[fit,sample,judge,embed,score,evaluate,report]"
+
+
+@pytest.fixture(scope="module")
+def from_checkpoint(checkpoint: str, image_root: Path) -> list[str]:
+    """A run on the image folder that starts from a trained model."""
+    return [*IMAGES, f"data.root={image_root}", LATER, checkpoint]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.head=out", r"model\.head = 'out'.*Known: .*head"),
+        ("sampler.classes=[0,2]", r"sampler\.classes has class 2, but the model knows 0 to 1"),
+        ("posterior.draws=1", r"posterior\.draws = 1; at least 2"),
+        ("posterior.images=4096", r"posterior\.images \+ posterior\.held_out = 4112.*has 64"),
+        ("score.controls=[random,jiter]", r"score\.controls: 'jiter' does not exist.*'jitter'"),
+        ("score.also=[variance]", r"score\.also: 'variance' does not exist"),
+        ("score.name=entropi", r"score\.name: 'entropi' does not exist.*'entropy'"),
+        ("stages=[fit,sampel]", r"stages: 'sampel' does not exist.*'sample'"),
+        ("sampler.steps=0", r"sampler\.steps"),
+        ("sampler.samples=6", r"6 samples are too few"),
+        ("sampler.name=eular", r"sampler\.name: 'eular' does not exist.*'euler'"),
+        ("metric.k=90", r"too few|metric\.k"),
+        ("metric.k=0", r"k"),
+        ("metric.extractor=points", r"metric\.extractor = 'points' cannot judge"),
+        ("metric.extractor=pixels", r"'pixels-1x16x16' both scores and judges"),
+        ("likelihood.name=pixle", r"likelihood\.name = 'pixle'"),
+        ("logger.name=tensorbord", r"logger\.name = 'tensorbord'"),
+        ("device=quantum", r"device = 'quantum' cannot be used"),
+        ("data.channels=2", r"channels is 2"),
+    ],
+    ids=lambda value: value.split("=")[0] if "=" in value else "",
+)
+def test_a_wrong_value_is_named(override: str, message: str, from_checkpoint: list[str], tmp_path: Path) -> None:
+    with pytest.raises(GenuqError, match=message):
+        launch(tmp_path, *from_checkpoint, override)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("sampler.guidance_scale=2.0", r"sampler\.guidance_scale = 2\.0, but the model knows no classes"),
+        ("sampler.classes=[0]", r"the model knows no classes"),
+        ("score.controls=[complexity]", r"'complexity' needs images"),
+        ("likelihood=semantic", r"likelihood=semantic needs images"),
+        ("metric=efficientnet", r"metric\.extractor = 'efficientnet' cannot judge.*metric=points"),
+        ("posterior.images=400", r"posterior\.images \+ posterior\.held_out = 450"),
+        ("model.head=out", r"model\.head = 'out'"),
+    ],
+)
+def test_what_only_later_stages_need_is_checked_before_the_training(
+    override: str, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        launch(tmp_path, *POINTS, override)
+
+
+def harmed(checkpoint: str, path: Path, name: str, change) -> str:
+    """A copy of a checkpoint in which `change` has been applied to one tensor (None removes it)."""
+    tensors, metadata = files.read_tensors(checkpoint.removeprefix("model.checkpoint="))
+    changed = change(tensors.pop(name))
+    files.write_tensors(path, tensors if changed is None else {**tensors, name: changed}, metadata)
+    return f"model.checkpoint={path}"
+
+
+def test_keys_that_do_not_fit_the_network_are_named(
+    checkpoint: str, from_checkpoint: list[str], tmp_path: Path
+) -> None:
+    broken = harmed(checkpoint, tmp_path / "broken.safetensors", "network.head.bias", lambda _: None)
+    with pytest.raises(CheckpointError, match=r"1 missing: network\.head\.bias"):
+        launch(tmp_path, *from_checkpoint, broken)
+
+
+def test_a_checkpoint_of_another_network_is_refused(from_checkpoint: list[str], tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"network\.channels: \[8, 16\] in the file, \[8, 24\] in the config"):
+        launch(tmp_path, *from_checkpoint, "network.channels=[8,24]")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_named(
+    value: float, checkpoint: str, from_checkpoint: list[str], tmp_path: Path
+) -> None:
+    broken = harmed(
+        checkpoint, tmp_path / "broken.safetensors", "network.head.bias", lambda bias: torch.full_like(bias, value)
+    )
+    with pytest.raises(NonFiniteError, match=r"network\.head\.bias"):
+        launch(tmp_path, *from_checkpoint, broken)
+
+
+def test_a_truncated_checkpoint_is_named(checkpoint: str, from_checkpoint: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "short.safetensors"
+    path.write_bytes(Path(checkpoint.removeprefix("model.checkpoint=")).read_bytes()[:-10])
+    with pytest.raises(GenuqError, match=r"short\.safetensors is truncated"):
+        launch(tmp_path, *from_checkpoint, f"model.checkpoint={path}")
+
+
+def test_a_checkpoint_that_does_not_exist_is_named(from_checkpoint: list[str], tmp_path: Path) -> None:
+    with pytest.raises(GenuqError, match=r"nowhere\.safetensors does not exist"):
+        launch(tmp_path, *from_checkpoint, "model.checkpoint=nowhere.safetensors")
+
+
+def test_no_reference_checkpoint_for_this_data(from_checkpoint: list[str], tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"flow_matching_image_folder.*stages=\[train,\.\.\.\]"):
+        launch(tmp_path, *from_checkpoint, "model.checkpoint=reference")
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_corrupt_image_is_named(split: str, image_root: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(image_root, tmp_path / "images"))
+    image = root / split / "top" / "003.png"
+    image.write_bytes(image.read_bytes()[:60])
+    with pytest.raises(DataError, match=r"top/003\.png"):
+        launch(tmp_path / "run", *IMAGES, f"data.root={root}")
+
+
+def test_an_empty_folder_a_missing_one_and_none_are_named(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for root, message in (("empty", "empty is empty"), ("missing", "missing does not exist")):
+        with pytest.raises(DataError, match=message):
+            launch(tmp_path / "run", *IMAGES, f"data.root={tmp_path / root}")
+    with pytest.raises(DataError, match="needs root"):
+        launch(tmp_path / "run", *IMAGES)
+
+
+def test_a_folder_without_test_images_is_refused_before_the_training(image_root: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(image_root, tmp_path / "images"))
+    shutil.rmtree(root / "test")
+    with pytest.raises(DataError, match="no folder for the test split"):
+        launch(tmp_path / "run", *IMAGES, f"data.root={root}")
+
+
+def test_a_sound_run_passes_the_check(from_checkpoint: list[str], tmp_path: Path) -> None:
+    """And makes nothing: that the same run with one thing wrong is refused, the other tests say."""
+    preflight.check(Run(composed(*from_checkpoint), tmp_path / "run", "genuq"))
+    assert not list(tmp_path.rglob("*.safetensors")) and not (tmp_path / "run" / "store").exists()
+
+
+def test_a_start_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"nowhere\.safetensors does not exist"):
+        launch(tmp_path, *POINTS, f"trainer.start_from={tmp_path}/nowhere.safetensors")

@@ -1,0 +1,198 @@
+"""What a plan says a run will do, beside what the run then did: evaluations of the network, and bytes of its files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from genuq.models import GenerativeModel
+from genuq.pipeline.columns import SPENT
+from genuq.pipeline.execute import STAGES
+from genuq.pipeline.stages import train
+from genuq.planning.costs import Work, work_of
+from genuq.planning.planned import PlannedRun
+from genuq.store.shards import read_shards
+from support.small_runs import IMAGES, POINTS, composed, copied, launch, run_of
+
+FIT = ["posterior.images=60", "posterior.held_out=30", "posterior.draws=2", "stages=[train,fit]"]
+POSTERIORS = {
+    "exact_laplace": ["posterior.time_bins=2", "posterior.criterion=predictive"],
+    "kfac": [],
+    "mc_dropout": ["posterior.layers=[head]", "posterior.rate=0.2"],
+    "posthoc_ensemble": ["posterior.members=2", "posterior.steps=3"],
+    "deep_ensemble": ["posterior.members=2", "posterior.steps=3"],
+    "swag": ["posterior.members=4", "posterior.steps=8", "posterior.rank=2"],
+}
+WATCHED = ["score=entropy_beside_baselines", "score.controls=[random,jitter,isotropic]", "score.probes=2"]
+PROPAGATED = {
+    "trajectory": [],
+    "corrected": ["propagator.covariance=antithetic", "propagator.skip=2"],
+    "coherent": ["propagator.draws=null"],
+    "paper": ["propagator.states=3"],
+}
+
+
+class Rows:
+    """Rows through any generative model, forwards and backwards, counted by torch's own hooks."""
+
+    def __init__(self) -> None:
+        self.forward, self.backward = 0, 0
+
+    def __call__(self, module: object, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        if isinstance(module, GenerativeModel):
+            self.forward += len(inputs[0])
+            if output.requires_grad:
+                output.register_hook(lambda gradient: self._back(len(gradient)))
+
+    def _back(self, rows: int) -> None:
+        self.backward += rows
+
+
+@pytest.fixture
+def rows() -> Iterator[Rows]:
+    counter = Rows()
+    handle = torch.nn.modules.module.register_module_forward_hook(counter)
+    yield counter
+    handle.remove()
+
+
+def planned(folder: Path, *overrides: str) -> PlannedRun:
+    run = PlannedRun(composed(f"store={folder}/store", *overrides), folder, "genuq")
+    for stage in STAGES.values():
+        stage.folder(run)
+    return run
+
+
+def size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def assert_as_large(work: Work, folder: Path, few: int = 700) -> None:
+    """Within 3 %, and what the lines of a manifest differ by."""
+    assert work.bytes == pytest.approx(size(folder), rel=0.03, abs=few), folder
+
+
+@pytest.mark.parametrize("kind", POSTERIORS)
+def test_a_fit_evaluates_as_planned_and_takes_its_bytes(
+    kind: str, points_run: Path, tmp_path: Path, rows: Rows
+) -> None:
+    copied(points_run, tmp_path)
+    overrides = [*POINTS, f"posterior={kind}", *FIT, *POSTERIORS[kind]]
+    run = planned(tmp_path, *overrides)
+    work = work_of(run, "posterior.draws")
+    before = rows.forward, rows.backward
+    launch(tmp_path, *overrides)
+    counted = rows.forward - before[0], rows.backward - before[1]
+    # over the head alone numbers are sent back through a rearrangement, which is no pass of the network
+    assert (work.forward, work.backward) == (counted[0], 0 if kind == "exact_laplace" else counted[1])
+    assert_as_large(work, run.path("posterior.draws"), few=1200)
+
+
+def test_a_training_and_its_checkpoints(tmp_path: Path, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checkpoints are measured where they are removed; a new one is written beside the last."""
+    overrides = [*POINTS, "trainer.checkpoint_every=2", "network.width=48", "stages=[train]"]
+    run, passing, remove = planned(tmp_path, *overrides), [], train.shutil.rmtree
+    work = work_of(run, "train")
+
+    def measured(folder: Path, **options: bool) -> None:
+        passing.append(2 * size(folder))
+        remove(folder, **options)
+
+    monkeypatch.setattr(train.shutil, "rmtree", measured)
+    launch(tmp_path, *overrides)
+    assert (work.forward, work.backward) == (rows.forward, rows.backward) == (5 * 32 + 400, 5 * 32)
+    assert_as_large(work, run.path("train"), few=1500)
+    assert work.passing == pytest.approx(sum(passing), rel=0.03)
+
+
+@pytest.fixture(scope="module")
+def watched(points_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[PlannedRun, dict[str, Work], Path]:
+    """A run with every baseline and a propagator; and what was planned of it."""
+    folder = copied(points_run, tmp_path_factory.mktemp("watched"))
+    overrides = [
+        *(text for text in POINTS if not text.startswith("stages")),
+        *WATCHED,
+        "propagator=coherent",
+        "propagator.draws=2",
+        "stages=[train,fit,sample,propagate,embed,score,evaluate]",
+    ]
+    run = planned(folder, *overrides)
+    works = {name: work_of(run, name) for name in ("sample", "propagate", "embed", "score", "evaluate")}
+    launch(folder, *overrides)
+    return run, works, folder
+
+
+def test_sampling_baselines_and_controls_cost_what_the_meter_counted(
+    watched: tuple[PlannedRun, dict[str, Work], Path],
+) -> None:
+    run, works, _ = watched
+    columns = read_shards(run.path("sample"))
+    counted = {name.removeprefix(SPENT): float(v.sum()) for name, v in columns.items() if name.startswith(SPENT)}
+    purposes = {"sampling", "draws", "jitter", "isotropic", "aleatoric", "trajectory_variance", "divergence"}
+    assert counted.keys() == purposes | {"likelihood"}
+    assert {name: sum(both) for name, both in works["sample"].evaluations.items()} == counted
+    assert works["sample"].backward == 2 * 40 * (3 + 21)  # probes, samples, points of the two baselines
+
+
+def test_propagation_costs_what_its_shards_say(watched: tuple[PlannedRun, dict[str, Work], Path]) -> None:
+    run, works, _ = watched
+    counted = float(read_shards(run.path("propagate"))["evaluations"].sum())
+    assert works["propagate"].evaluations["propagation"] == (pytest.approx(counted), 0.0)
+
+
+@pytest.mark.parametrize("stage", ["sample", "propagate", "embed", "score"])
+def test_bytes_of_what_holds_tensors(stage: str, watched: tuple[PlannedRun, dict[str, Work], Path]) -> None:
+    run, works, _ = watched
+    assert_as_large(works[stage], run.path(stage))
+
+
+def test_bytes_by_a_rule_are_of_the_right_size(watched: tuple[PlannedRun, dict[str, Work], Path]) -> None:
+    run, works, _ = watched
+    assert 0.5 < works["evaluate"].bytes / size(run.path("evaluate")) < 2
+
+
+@pytest.mark.parametrize("name", PROPAGATED)
+def test_every_propagator_on_images(name: str, images_run: Path, image_root: Path, tmp_path: Path, rows: Rows) -> None:
+    """All that the stage evaluates: the sampling again, the propagator, and how it finds the head's outputs."""
+    copied(images_run, tmp_path)
+    stages = "stages=[train,judge,fit,sample,propagate]"
+    overrides = [*IMAGES, f"data.root={image_root}", f"propagator={name}", *PROPAGATED[name], stages]
+    run = planned(tmp_path, *overrides)
+    work = work_of(run, "propagate")
+    before = rows.forward
+    launch(tmp_path, *overrides)
+    assert work.forward == pytest.approx(rows.forward - before)
+    if name != "paper":  # which leaves no map where a variance is negative
+        assert_as_large(work, run.path("propagate"))
+
+
+APPLIED = {
+    "augment": ["application.cut=0.5", "application.samples=10"],
+    "rectify": ["application.cut=0.5", "application.rule=score", "application.failed_by=score"],
+    "guide": ["application.samples=10", "sampler=heun", "sampler.guidance_scale=2.0"],
+    "best_of_n": [],
+}
+
+
+@pytest.mark.parametrize("name", APPLIED)
+def test_every_application(name: str, images_run: Path, image_root: Path, tmp_path: Path, rows: Rows) -> None:
+    copied(images_run, tmp_path)
+    stages = "stages=[train,judge,fit,sample,embed,score,apply]"
+    overrides = [*IMAGES, f"data.root={image_root}", f"application={name}", *APPLIED[name], stages]
+    run = planned(tmp_path, *overrides)
+    work = work_of(run, "apply")
+    launch(tmp_path, *overrides[:-1], stages.replace(",apply", ""))
+    before = rows.forward
+    launch(tmp_path, *overrides)
+    assert (work.forward, work.backward) == (rows.forward - before, 0)
+    assert 0.4 < work.bytes / size(run.path("apply")) < 3
+
+
+def test_bytes_of_a_run_on_images(images_run: Path, image_root: Path) -> None:
+    run = planned(images_run, *IMAGES, f"data.root={image_root}")
+    for stage in ("train", "judge", "posterior.draws", "sample", "embed"):
+        assert_as_large(work_of(run, stage), run.path(stage), few=1500)
+    assert run_of(images_run, *IMAGES, f"data.root={image_root}").path("report") == run.path("report")

@@ -1,0 +1,199 @@
+"""Fitting through a whole network: capture, batches, and everything that is refused."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.func import functional_call
+
+from genuq.errors import ConfigurationError, NonFiniteError
+from genuq.models import GenerativeModel
+from genuq.posteriors import ExactLastLayerLaplace, ScaleOptions, build, fit, swapped
+from genuq.posteriors.fitting.regression import regression_batches
+from genuq.randomness import FITTING, generator
+from support.posterior_oracles import (
+    NETWORKS,
+    gauss_newton,
+    image_data,
+    independent_channels,
+    jacobian,
+    network_case,
+    relative_error,
+    tiny_model,
+)
+
+FIXED = ScaleOptions(observation_noise=1.0, prior_precision=1.0, temperature=1.0)
+
+
+def fitted_batch(model, data, images, seed=0):
+    """The images that `fit` fits on, as one batch."""
+    order = torch.randperm(len(data), generator=generator(seed, 0, "fitting order"))[:images].tolist()
+    return next(regression_batches(model, data, order, images, seed, FITTING))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_curvature_of_a_fit_is_autograds_through_the_whole_network(name):
+    model, data = network_case(name)
+    posterior = fit(model, data, images=5, held_out=0, batch_size=2, scale=FIXED).posterior
+    batch = fitted_batch(model, data, 5)
+
+    def predict(values):
+        named = {f"head.{key}": value for key, value in values.items()}
+        return functional_call(model.network, named, (batch.x.double(), batch.t.double(), batch.y))
+
+    wanted = gauss_newton(jacobian(model.head, predict))
+    assert relative_error(independent_channels(posterior.curvature, posterior.active_O), wanted) < 1e-10
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_fisher_of_a_fit_is_autograds_image_by_image(name):
+    model, data = network_case(name)
+    options = {"kind": "diagonal_laplace", "convention": "empirical_fisher"}
+    posterior = fit(model, data, images=4, held_out=0, batch_size=3, scale=FIXED, **options).posterior
+    batch = fitted_batch(model, data, 4)
+    wanted = torch.zeros_like(posterior.curvature)
+    for i in range(4):
+        loss = (
+            0.5 * (model(batch.x[i : i + 1], batch.t[i : i + 1], batch.y[i : i + 1]) - batch.target[i]).square().sum()
+        )
+        gradients = torch.autograd.grad(loss, [model.head.weight, model.head.bias])
+        wanted += torch.cat([gradient.reshape(len(wanted), -1) for gradient in gradients], 1).square()
+    assert relative_error(posterior.curvature, wanted) < 1e-9
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_fit_does_not_depend_on_the_batch_size(name):
+    model, data = network_case(name)
+    one, three = (fit(model, data, images=7, held_out=5, batch_size=size) for size in (1, 3))
+    assert relative_error(three.posterior.curvature, one.posterior.curvature) < 1e-9
+    for key in ("n_effective", "observation_noise", "prior_precision", "temperature"):
+        assert getattr(three.chosen.scale, key) == pytest.approx(getattr(one.chosen.scale, key), rel=1e-9)
+    first, second = (result.posterior.draw(0)["weight"] for result in (one, three))
+    assert relative_error(first, second) < 1e-9
+
+
+@pytest.mark.parametrize("kind", ["exact_laplace", "diagonal_laplace"])
+def test_the_fit_does_not_change_the_model(kind):
+    model = tiny_model()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    result = fit(model, image_data(), kind, images=5, held_out=3, batch_size=2)
+    with swapped(model.head, result.posterior.draw(0)):
+        assert not torch.equal(model.head.weight, before["network.head.weight"])
+    after = model.state_dict()
+    assert list(after) == list(before) and all(torch.equal(after[name], before[name]) for name in before)
+    assert all(value.requires_grad and value.grad is None for value in model.parameters())
+    assert not model.head._forward_hooks and not model.head._forward_pre_hooks and torch.is_grad_enabled()
+
+
+def test_the_result_tells_what_was_done():
+    steps = []
+    result = fit(
+        tiny_model(), image_data(), images=5, held_out=3, batch_size=2, progress=lambda *step: steps.append(step)
+    )
+    assert steps == [(2, 8), (4, 8), (5, 8), (7, 8), (8, 8)]
+    assert 0 < result.forward_seconds < result.seconds
+    assert (
+        result.posterior.n_seen == 5 and result.held_out.images == 3 and result.posterior.scale == result.chosen.scale
+    )
+    assert result.chosen.scale.observation_noise == result.held_out.residual_variance
+    assert result.chosen.scale.n_effective == 24
+
+
+def test_fitting_and_held_out_images_are_disjoint(monkeypatch):
+    data, asked = image_data(), []
+    batch = type(data).batch
+    monkeypatch.setattr(type(data), "batch", lambda self, indices: asked.append(list(indices)) or batch(self, indices))
+    fit(tiny_model(), data, images=14, held_out=10, batch_size=24)
+    first_look, fitting, held_out = asked
+    assert sorted(fitting + held_out) == list(range(24)) and first_look == fitting[:2]
+
+
+# Networks that genuq has never seen --------------------------------------------------------------------------------
+
+
+class Foreign(nn.Module):
+    """Another call signature, another head name, two extra output channels (a learned variance), half precision."""
+
+    def __init__(self):
+        super().__init__()
+        self.trunk = nn.Conv2d(1, 6, 3, padding=1)
+        self.decoder = nn.ModuleDict({"out": nn.Conv2d(6, 3, 3, padding=1, bias=False)})
+
+    def forward(self, *, noisy, timestep, label=None):
+        h = torch.tanh(self.trunk(noisy) + timestep.reshape(-1, 1, 1, 1) / 1000)
+        return {"sample": self.decoder["out"](h)}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_a_third_partys_module_is_fitted_through_its_adapter(dtype):
+    torch.manual_seed(0)
+    network = Foreign().to(dtype)
+
+    def call(network, x, t_B, y_B):
+        return network(noisy=x.to(dtype), timestep=(1000 * t_B).to(dtype))["sample"][:, :1]
+
+    model = GenerativeModel(network, (1, 8, 8), "variance_preserving", "epsilon", call=call, head="decoder.out")
+    data = image_data()
+    posterior = fit(model, data, images=6, held_out=4, batch_size=4).posterior
+    assert posterior.active_O.tolist() == [True, False, False]
+    batch = fitted_batch(model, data, 6)
+    with torch.no_grad():
+        h = torch.tanh(network.trunk(batch.x.to(dtype)) + (1000 * batch.t).to(dtype).reshape(-1, 1, 1, 1) / 1000)
+    a_KP = F.unfold(h.double(), 3, padding=1).transpose(0, 1).flatten(1)
+    tolerance = 1e-6 if dtype == torch.float32 else 0.02  # a batch of 6 rounds differently from one of 4
+    assert relative_error(posterior.curvature, a_KP @ a_KP.T) < tolerance
+    draw = posterior.draw(0)
+    assert draw["weight"].dtype == dtype and torch.equal(draw["weight"][1:], network.decoder["out"].weight[1:])
+    with swapped(model.head, draw):
+        assert torch.equal(network.decoder["out"].weight, draw["weight"])
+
+
+@pytest.mark.parametrize("name", ["entry.weight", "head.bias"])
+def test_broken_weights_are_refused_by_name(name):
+    model = tiny_model()
+    model.network.get_parameter(name).data.view(-1)[0] = float("nan")
+    with pytest.raises(NonFiniteError, match=f"weight 'network.{name}'"):
+        fit(model, image_data(), images=4, held_out=2)
+
+
+def test_broken_activations_are_refused():
+    model = tiny_model()
+    model.network.entry.register_forward_hook(lambda module, inputs, output: output * float("nan"))
+    with pytest.raises(NonFiniteError, match=r"input of model\.head = 'head'"):
+        fit(model, image_data(), images=4, held_out=2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"images": 20, "held_out": 5}, r"posterior\.images \+ posterior\.held_out = 25, but noise has 24"),
+        ({"images": 0}, r"posterior\.images = 0"),
+        ({"held_out": 0}, r"posterior\.held_out = 0"),
+        ({"batch_size": 0}, r"posterior\.batch_size = 0"),
+        ({"kind": "exact_laplas"}, r"posterior\.name = 'exact_laplas'.*Did you mean 'exact_laplace'"),
+        ({"kind": "isotropic"}, r"posterior\.prior_precision"),
+        ({"convention": "ggn"}, "'exact_laplace' has no option 'convention'"),
+    ],
+)
+def test_requests_that_cannot_work_are_refused_by_key(changes, said):
+    with pytest.raises(ConfigurationError, match=said):
+        fit(tiny_model(), image_data(), **{"images": 4, "held_out": 2, **changes})
+
+
+def test_isotropic_noise_of_a_wanted_size_is_fitted():
+    scale = ScaleOptions(relative_perturbation=0.05)
+    result = fit(tiny_model(), image_data(), "isotropic", images=4, held_out=2, scale=scale)
+    assert result.posterior.relative_perturbation() == pytest.approx(0.05)
+
+
+def test_build_gives_an_empty_posterior_over_the_models_head():
+    model = tiny_model()
+    posterior = build("exact_laplace", model)
+    assert isinstance(posterior, ExactLastLayerLaplace) and posterior.n_seen == 0
+    assert posterior.mean_OK.shape == (1, 4 * 9 + 1)
+
+
+def test_a_plain_tensor_is_training_data():
+    model, data = tiny_model(), image_data()
+    named, plain = (fit(model, source, images=5, held_out=3).posterior for source in (data, data.items))
+    assert torch.equal(named.curvature, plain.curvature)

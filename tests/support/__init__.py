@@ -1,0 +1,1 @@
+"""What the tests of many modules share: small cases, oracles, stand-ins for services."""

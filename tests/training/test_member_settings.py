@@ -1,0 +1,43 @@
+"""Settings of members that cannot work are refused by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from genuq.errors import ConfigurationError
+from genuq.training.ensembles import finetune_ensemble, fit_members
+from support.small_members import SMALL, made, points, settings, trained_model
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stpes": 3}, r"'stpes' is no setting of members.*Did you mean 'steps'"),
+        ({"members": 0}, r"posterior\.members = 0"),
+        ({"steps": 0}, r"posterior\.steps = 0"),
+        ({"rank": 0}, r"posterior\.rank = 0"),
+        ({"prior_relative_size": 0.0}, r"posterior\.prior_relative_size = 0"),
+        ({"learning_rate": -1.0}, r"posterior\.learning_rate = -1"),
+        ({"checkpoints": "nowhere/*"}, r"posterior\.checkpoints = 'nowhere/\*' matches no file"),
+        ({"checkpoints": "reference"}, r"no posthoc_ensemble of '' is shipped"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_impossible_settings_are_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        finetune_ensemble(trained_model(), points(), **SMALL | options)
+
+
+def test_other_kinds_and_too_few_steps_are_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"posterior\.name = 'exact_laplace' has no members"):
+        settings("exact_laplace")
+    with pytest.raises(ConfigurationError, match=r"posterior\.members = 9 snapshots need as many steps"):
+        settings("swag", members=9)
+    with pytest.raises(ConfigurationError, match=r"posterior\.checkpoints: swag"):
+        made("swag", checkpoints=["some"])
+    with pytest.raises(ConfigurationError, match="a way to build an untrained network"):
+        fit_members(settings("deep_ensemble"), trained_model(), points())

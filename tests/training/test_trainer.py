@@ -1,0 +1,61 @@
+"""Settings of the trainer that cannot work, and checkpoints that are not whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from genuq.errors import CheckpointError, ConfigurationError
+from genuq.parallel.hardware import Hardware
+from genuq.training.trainer import WholeCheckpoints, check_trainer, require_whole
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"strategy": "dpp"}, r"trainer\.strategy = 'dpp' is not known.*Did you mean 'ddp'"),
+        ({"devices": 0}, r"trainer\.devices = 0"),
+        ({"devices": -2}, r"trainer\.devices = -2"),
+        ({"num_nodes": 0}, r"trainer\.num_nodes = 0"),
+        ({"strategy": "fsdp", "precision": "64-true"}, r"trainer\.precision = '64-true' cannot be had"),
+    ],
+)
+def test_hardware_that_cannot_work_is_refused_by_its_key(options, said):
+    with pytest.raises(ConfigurationError, match=said):
+        check_trainer(Hardware(**options))
+
+
+@pytest.mark.parametrize("options", [{}, {"devices": -1, "strategy": "ddp"}, {"strategy": "fsdp", "devices": 2}])
+def test_hardware_that_can_is_not(options):
+    assert check_trainer(Hardware(**options)) is None
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    path = tmp_path / "last.ckpt"
+    WholeCheckpoints().save_checkpoint({"weights": torch.arange(1000.0)}, path)
+    return path
+
+
+def test_a_checkpoint_is_what_was_saved_and_leaves_nothing_beside_it(checkpoint: Path):
+    require_whole(checkpoint)
+    assert torch.equal(torch.load(checkpoint, weights_only=True)["weights"], torch.arange(1000.0))
+    assert [path.name for path in checkpoint.parent.iterdir()] == ["last.ckpt"]
+
+
+def test_a_truncated_or_altered_checkpoint_is_named(checkpoint: Path):
+    content = checkpoint.read_bytes()
+    place = content.index(torch.arange(1000.0).numpy().tobytes()) + 2000
+    for broken in (content[:-10], content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]):
+        checkpoint.write_bytes(broken)
+        with pytest.raises(CheckpointError, match=r"last\.ckpt is truncated or was altered"):
+            require_whole(checkpoint)
+
+
+def test_a_save_that_fails_leaves_the_old_checkpoint(checkpoint: Path):
+    before = checkpoint.read_bytes()
+    with pytest.raises(Exception, match="pickle"):
+        WholeCheckpoints().save_checkpoint({"weights": lambda: None}, checkpoint)
+    assert checkpoint.read_bytes() == before and len(list(checkpoint.parent.iterdir())) == 1
