@@ -40,12 +40,14 @@ likelihoods/points.py
 machine.py
 metrics/__init__.py
 parallel/workers.py
+pipeline/configured.py
+pipeline/contents.py
+pipeline/inputs.py
 pipeline/masks.py
 pipeline/objective.py
 pipeline/recording.py
 pipeline/run.py
 pipeline/sharded.py
-pipeline/stage.py
 pipeline/stages/applications.py
 pipeline/stages/embed.py
 pipeline/stages/fit.py

@@ -11,10 +11,8 @@ from typing import Any
 
 import pytest
 from omegaconf import DictConfig
-from small_runs import POINTS, composed, launch, run_of
 
-from genuq.identity import declared, identity_of, neutral
-from genuq.parallel.hardware import Hardware
+from genuq.identity import declared, identity_of
 from genuq.pipeline import execute
 from genuq.pipeline import inputs as parts
 from genuq.pipeline.run import Run
@@ -22,6 +20,7 @@ from genuq.pipeline.stage import STAGES, Stage
 from genuq.pipeline.stages import fit
 from genuq.store.artefact import StageFolder
 from genuq.store.upstream import FileContent, Upstream, upstream_of
+from support.small_runs import POINTS, composed, launch, run_of
 
 RUN = [
     *(text for text in POINTS if not text.startswith("stages=")),
@@ -187,23 +186,3 @@ def test_stages_upstream_are_those_that_are_declared(tmp_path: Path) -> None:
     assert set(STAGES["fit"].needs(run)) == {"train"}
     assert set(STAGES["sample"].needs(run)) == {"train", "fit"}
     assert {one.stage for one in upstream_of(run.inputs["score"])} == {"sample", "embed", "propagate"}
-
-
-@dataclass(frozen=True)
-class Example:
-    one: int
-    many: tuple[float, ...]
-    hardware: Hardware
-    place: Path = neutral()
-
-
-def test_an_identity_is_plain_data_without_what_is_neutral() -> None:
-    example = Example(1, (0.5, 2.0), Hardware(devices=4, precision="bf16-mixed"), place=Path("x"))
-    hardware = {"precision": "bf16-mixed", "gradient_clip": 1.0}
-    assert identity_of(example) == {"one": 1, "many": [0.5, 2.0], "hardware": hardware}
-    assert identity_of({"file": FileContent("abc", path=Path("y"))}) == {"file": "abc"}
-
-
-def test_what_has_no_identity_is_refused() -> None:
-    with pytest.raises(TypeError, match="cannot be part of an identity"):
-        identity_of({"path": Path("x")})
