@@ -13,17 +13,18 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from genuq.analysis import EvaluationSettings
-from genuq.analysis.metrics import CURVES
-from genuq.models import Sampler
-from genuq.parallel.hardware import Hardware
 from genuq.parts import Part, Register, options_of, register_of
-from genuq.posteriors import FitSettings, ScaleOptions
-from genuq.posteriors.curvature.layers import LayersPosterior
-from genuq.propagators import pixel_map
-from genuq.scores import SCORES
-from genuq.training.member_settings import READ_BY_ALL, READ_BY_KIND, MemberSettings
-from genuq.training.modules import Optimisation
+from genuq.parts.targets import located
+
+# What the parts of a group share, imported when a schema is first made: --help waits for no library.
+FIT, SCALE = "genuq.posteriors:FitSettings", "genuq.posteriors:ScaleOptions"
+LAYERS = "genuq.posteriors.curvature.layers:LayersPosterior"
+MEMBERS = "genuq.training.member_settings:MemberSettings"
+READ_BY_ALL, READ_BY_KIND = (f"genuq.training.member_settings:READ_BY_{which}" for which in ("ALL", "KIND"))
+SAMPLER = "genuq.models:Sampler"
+MAPS = "genuq.propagators:pixel_map"
+EVALUATION, CURVES = "genuq.analysis:EvaluationSettings", "genuq.analysis.metrics:CURVES"
+OPTIMISATION, HARDWARE = "genuq.training.modules:Optimisation", "genuq.parallel.hardware:Hardware"
 
 TARGET = "_target_"  # the key of a class path
 
@@ -131,7 +132,7 @@ class Judged:
     options: dict[str, Any] = field(default_factory=dict)
     reference_images: int = 5000
     allow_shared_extractor: bool = False
-    curves: list[str] = field(default_factory=lambda: list(CURVES))
+    curves: list[str] = field(default_factory=lambda: list(library(CURVES)))
 
 
 @dataclass
@@ -195,9 +196,15 @@ class Group:
         return None if self.parts is None else register_of(self.parts)
 
 
+def library(path: str) -> Any:
+    """What stands at `module:attribute` of genuq."""
+    return located(path, path)
+
+
 def taken(source: Any, *names: str, without: Iterable[str] = ()) -> Keys:
-    """The options of a dataclass or a function as keys: those named, or all."""
-    known = {each.name: (each.type, each) for each in dataclasses.fields(options_of(source))}
+    """The options of a dataclass or a function, or of that at a path, as keys: those named, or all."""
+    found = library(source) if isinstance(source, str) else source
+    known = {each.name: (each.type, each) for each in dataclasses.fields(options_of(found))}
     return {name: known[name] for name in (names or known) if name not in without}
 
 
@@ -212,22 +219,20 @@ def renamed(keys: Keys, prefix: str) -> Keys:
 
 def optional(keys: Keys) -> Keys:
     """The same keys, each null unless it is given."""
-    return {
-        name: (kind if kind is Any else kind | None, dataclasses.field(default=None))
-        for name, (kind, _) in keys.items()
-    }
+    null = dataclasses.field(default=None)
+    return {name: (kind if kind is Any else kind | None, null) for name, (kind, _) in keys.items()}
 
 
 def of_posterior(part: Any) -> Keys:
     if part.source == "weights":
         return taken(Draws) | of_members(part.name)
-    keys = taken(Draws) | taken(FitSettings, "held_out", "repeats", "batch_size") | taken(ScaleOptions)
+    keys = taken(Draws) | taken(FIT, "held_out", "repeats", "batch_size") | taken(SCALE)
     if part.source == "images":
-        keys |= taken(FitSettings, "images")
+        keys |= taken(FIT, "images")
     if part.scope == "head":
-        keys |= taken(FitSettings, "time_bins")
-    if issubclass(part.resolve(), LayersPosterior):
-        keys |= taken(FitSettings, "fisher_draws")
+        keys |= taken(FIT, "time_bins")
+    if issubclass(part.resolve(), library(LAYERS)):
+        keys |= taken(FIT, "fisher_draws")
     if part.kind == "control":
         keys |= taken(Sized)
     return keys | own(part)
@@ -235,22 +240,18 @@ def of_posterior(part: Any) -> Keys:
 
 def of_members(kind: str) -> Keys:
     """What `MemberSettings` has for a kind; what it leaves to the trainer or to the data is null unless it is given."""
-    if kind not in READ_BY_KIND:  # see `genuq.pipeline.posteriors.check_posteriors`
+    own_keys = library(READ_BY_KIND)
+    if kind not in own_keys:  # refused by `genuq.pipeline.posteriors.check_kind`
         return {}
-    keys = taken(MemberSettings, *READ_BY_ALL, *READ_BY_KIND[kind])
-    open_keys = [name for name in keys if name in ScaleOptions.__dataclass_fields__ or name == "rank"]
-    open_keys += ["steps", "learning_rate"] if kind == "deep_ensemble" else []
+    keys, scale = taken(MEMBERS, *library(READ_BY_ALL), *own_keys[kind]), taken(SCALE)
+    left_open = [*scale, "rank", *(("steps", "learning_rate") if kind == "deep_ensemble" else ())]
+    keys |= optional({name: keys[name] for name in left_open if name in keys})
     checkpoints = {"checkpoints": (str | None, dataclasses.field(default=None))}
-    return (
-        keys
-        | checkpoints
-        | optional({name: keys[name] for name in open_keys})
-        | taken(ScaleOptions, "relative_perturbation")
-    )
+    return keys | checkpoints | {"relative_perturbation": scale["relative_perturbation"]}
 
 
 def of_sampler(part: Part) -> Keys:
-    return taken(Drawn) | taken(Sampler, "steps", "spacing", "guidance_scale", "classes", "batch_size") | own(part)
+    return taken(Drawn) | taken(SAMPLER, "steps", "spacing", "guidance_scale", "classes", "batch_size") | own(part)
 
 
 def of_likelihood(part: Any) -> Keys:
@@ -262,13 +263,13 @@ def of_scores(_: Any) -> Keys:
     null: each one's own.
     """
     found: Keys = {}
-    for score in SCORES.values():
-        for name, (kind, default) in ({} if score.source == "propagation" else own(score)).items():
+    for score in register_of("score").values():
+        if score.source == "propagation":
+            continue
+        for name, entry in own(score).items():
             key = score.key_of(name)
-            known = found.get(key)
-            found |= (
-                {key: (kind, default)} if known is None or same(known[1], default) else optional({key: (kind, default)})
-            )
+            agree = key not in found or same(found[key][1], entry[1])
+            found |= {key: entry} if agree else optional({key: entry})
     return found | taken(Columns)
 
 
@@ -281,16 +282,18 @@ def made(entry: Any) -> Any:
 
 
 def of_propagator(part: Part) -> Keys:
-    shared = own(SCORES["pixel_variance"]) | taken(Counted) | renamed(taken(pixel_map, "method", "draws"), "map_")
+    shared = (
+        own(register_of("score")["pixel_variance"]) | taken(Counted) | renamed(taken(MAPS, "method", "draws"), "map_")
+    )
     return shared | own(part)
 
 
 def of_metric(_: Any) -> Keys:
-    return taken(EvaluationSettings, without=("seed", "metrics")) | taken(Judged)
+    return taken(EVALUATION, without=("seed", "metrics")) | taken(Judged)
 
 
 def of_trainer(_: Any) -> Keys:
-    keys = taken(Optimisation, without=("seed",)) | taken(Hardware) | taken(Trained)
+    keys = taken(OPTIMISATION, without=("seed",)) | taken(HARDWARE) | taken(Trained)
     return keys | {"precision": (str, keys["precision"][1])}
 
 

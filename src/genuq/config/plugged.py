@@ -1,4 +1,4 @@
-"""Parts of the user's own by class path: `posterior._target_=my_lab.Spectral posterior.rank=8` as an option like any other.
+"""Parts of the user's own by class path: with `posterior._target_=my_lab.Spectral` an option like any other.
 
 A class path becomes an option of its group, called by the path, before Hydra composes anything; so that values, sweeps,
 launchers and plans treat it as they treat a shipped one. What was named stands in `parts` of the configuration.
@@ -22,7 +22,6 @@ from genuq import parts
 from genuq.config.options import GROUPS, TARGET, node_of, owners
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.parts import Part
-from genuq.scores import SCORES
 
 BESIDE = "beside"
 # Keys whose value names parts: (group of parts); lists as well as single names.
@@ -103,7 +102,7 @@ def groups_with_parts() -> list[str]:
 
 
 def known_as(group: str, path: str, key: str) -> str:
-    """The option that a class path is, now known to Hydra; for one of genuq's own parts, or an installed one, its name."""
+    """The option that a class path is, now known to Hydra; of one of genuq's own or installed parts the name."""
     kind = GROUPS[group].parts
     assert kind is not None
     part = parts.plugged(path, kind, key)
@@ -141,11 +140,7 @@ def settle(config: DictConfig) -> DictConfig:
 
 def places(config: DictConfig) -> list[tuple[str, str]]:
     """(dotted key, group) of each chosen option of a composed configuration."""
-    own = [
-        (group, group)
-        for group in GROUPS
-        if config._get_node(group) is not None and isinstance(config[group], DictConfig)
-    ]
+    own = [(group, group) for group in GROUPS if isinstance(config._get_node(group), DictConfig) and config[group]]
     beside = config.get(BESIDE)
     return [*own, *((f"{BESIDE}.{name}", "posterior") for name in (beside or {}))]
 
@@ -254,7 +249,7 @@ def _belongs(place: str, group: str, key: str, config: DictConfig) -> str:
 
 def readers_of(key: str) -> set[str]:
     """The scores that read a key of `score`."""
-    return {name for name, score in SCORES.items() if key in map(score.key_of, score.option_names)}
+    return {name for name, score in parts.register_of("score").items() if key in map(score.key_of, score.option_names)}
 
 
 def columns_of(config: DictConfig) -> set[str]:
