@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from genuq import files
+from genuq import files, machine
 from genuq.config import schemas
-from genuq.parallel import collectives
 from genuq.planning import history
 from genuq.planning.history import History
 from genuq.planning.planned import Memory
@@ -37,7 +36,7 @@ def test_times_come_from_runs_of_the_store_in_proportion(points_run: Path, capsy
 
 def test_runs_of_another_machine_tell_nothing(points_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert History(points_run / "store", Memory()).rates
-    monkeypatch.setattr(collectives, "machine", lambda: "another")
+    monkeypatch.setattr(machine, "machine", lambda: "another")
     assert not History(points_run / "store", Memory()).rates
     assert history.NEWEST > 0
 

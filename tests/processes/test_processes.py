@@ -17,6 +17,6 @@ def test_unknown_names_get_the_near_match():
 
 def test_build_passes_the_options_on():
     assert isinstance(build("flow_matching"), FlowMatching)
-    built = build("variance_preserving", "cosine", 500)
+    built = build("variance_preserving", schedule="cosine", train_timesteps=500)
     assert isinstance(built, VariancePreserving)
     assert (built.schedule, built.train_timesteps) == ("cosine", 500)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from genuq.errors import ConfigurationError
@@ -11,7 +9,7 @@ from genuq.studies.dashboard_content import board_of, report_of, sections, table
 from support.made_sweep import SWEEP, board, record
 
 
-def test_runs_of_the_study_are_grouped_by_posterior_in_both(store: Path) -> None:
+def test_runs_of_the_study_are_grouped_by_posterior_in_both() -> None:
     feeds = [workspace_of(board())._to_model().spec.section.run_sets[0]]
     for block in report_of(board())._to_model().spec.blocks:
         if block.type == "panel-grid":
