@@ -21,6 +21,4 @@ class Unfinished(posteriors.MAP):
 def test_what_is_no_posterior_is_told_what_it_lacks() -> None:
     assert PosteriorPart.problem_of(posteriors.Swag) is None and PosteriorPart.problem_of(Unfinished) is None
     assert PosteriorPart.problem_of(int) == "is not a subclass of genuq.posteriors.Posterior."
-    assert PosteriorPart.problem_of(posteriors.Posterior) == (
-        "has no class attribute kind and no scope and no source."
-    )
+    assert PosteriorPart.problem_of(posteriors.Posterior) == ("has no class attribute kind and no scope and no source.")
