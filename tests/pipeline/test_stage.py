@@ -272,11 +272,3 @@ def test_neutral_keys_are_read_by_no_stage_but_the_report() -> None:
     covered = {key: set(stages) - set(neutral.STAGES) for key, (_, stages) in reads().items()}
     assert {key for key in covered if neutral.is_neutral(key)} >= set(neutral.KEYS)
     assert [key for key in covered if neutral.is_neutral(key) and covered[key]] == []
-
-
-def test_a_configuration_without_neutral_keys() -> None:
-    settings = {"name": "x", "seed": 1, "logger": {"name": "csv"}, "trainer": {"devices": 2, "steps": 3}}
-    assert neutral.without_neutral(settings) == {"seed": 1, "trainer": {"steps": 3}}
-    assert neutral.without_neutral(settings["trainer"], "trainer.") == {"steps": 3}  # type: ignore[arg-type]
-    assert neutral.is_neutral("hydra/launcher") and neutral.is_neutral("logger.mode")
-    assert not neutral.is_neutral("loggers") and not neutral.is_neutral("trainer")
