@@ -53,7 +53,6 @@ def test_a_reading_has_an_interval_where_the_run_has_one() -> None:
 def test_a_number_that_no_run_has_is_answered_with_the_nearest(tmp_path: Path) -> None:
     study, found = collected(tmp_path, measures=["entropy/auroq"])
     with pytest.raises(ConfigurationError, match=r"has the number 'entropy/auroq'.*Did you mean 'entropy/auroc'"):
-    ):
         table_of(study, found, tmp_path / "store")
 
 
