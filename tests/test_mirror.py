@@ -13,70 +13,17 @@ import genuq
 
 PACKAGE = Path(genuq.__file__).parent
 TESTS = Path(__file__).parent
-OF_THE_REPOSITORY = {"test_import_order.py", "test_mirror.py"}
+OF_THE_REPOSITORY = {"test_dependencies.py", "test_import_order.py", "test_mirror.py", "test_named_keys.py"}
 UNTESTED = """
-analysis/bins.py
-analysis/numbers.py
-analysis/summary.py
-cli/bench.py
-cli/console.py
-cli/dashboard.py
-cli/help.py
-cli/plan.py
-cli/store.py
-cli/study.py
-cli/worker.py
-config/finished.py
-config/job.py
-config/plugins.py
-config/schemas.py
-data/cifar.py
-extractors/__init__.py
-extractors/encoders.py
-extractors/judge.py
-extractors/lite0.py
-extractors/registry.py
-likelihoods/points.py
-machine.py
-metrics/__init__.py
-parallel/workers.py
-pipeline/masks.py
-pipeline/objective.py
-pipeline/recording.py
-pipeline/run.py
-pipeline/sharded.py
+applications/witness_panel.py
+identity.py
+pipeline/configured.py
+pipeline/inputs.py
+pipeline/memory.py
 pipeline/stage.py
-pipeline/stages/applications.py
-pipeline/stages/embed.py
-pipeline/stages/fit.py
-pipeline/stages/report.py
-pipeline/stages/sample.py
-pipeline/stages/score.py
 pipeline/stages/train.py
-pipeline/tracker.py
-planning/calibration.py
-planning/counting.py
-planning/footprint.py
-planning/history.py
-planning/planned.py
-posteriors/curvature/layers.py
-propagators/network.py
-report/drawing/canvas.py
-report/drawing/document.py
-report/drawing/style.py
-report/drawing/vocabulary.py
-report/run/panels.py
-report/study/latex.py
-report/study/score_table.py
-report/study/verdict.py
-report/study/words.py
-studies/collect.py
-studies/dashboard_content.py
-studies/grid.py
-studies/tables.py
-tracking/numbers.py
-tracking/wandb_content.py
-tracking/wandb_names.py
+store/once.py
+store/upstream.py
 """
 
 
