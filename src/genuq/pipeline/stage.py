@@ -95,13 +95,11 @@ class Stage(ABC, Generic[Inputs]):
             if not folder.is_current():
                 self.say_why(run, folder, display)
             run.link(self.name)
-
-        def work() -> Mapping[str, Any]:
-            if first:
-                self.require_inputs(run)
-            return self.work(inputs, folder, display)
-
-        make_once(folder, work, self.name, display, self.shared)
+        with make_once(folder, self.name, display, self.shared) as making:
+            if making.here:
+                if first:
+                    self.require_inputs(run)
+                making.notes = self.work(inputs, folder, display)
         if first:
             run.tracker.observe(run, self.name, folder, display)
 

@@ -6,7 +6,6 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from genuq.pipeline.run import Run, hardware_of
 from genuq.pipeline.stage import Stage, artefact_of
 from genuq.pipeline.stages.members import MembersInputs, fit_members_of, members_inputs
 from genuq.posteriors import ExactLastLayerLaplace, FitResult, FitSettings
-from genuq.posteriors.fitting.runner import PassRunner
+from genuq.posteriors.fitting.passes import PassRunner
 from genuq.store.artefact import StageFolder, fingerprint
 from genuq.store.once import make_once
 
@@ -114,8 +113,9 @@ class Fit(Stage[FitInputs]):
         summaries = {}
         for name, posterior in inputs.posteriors.items():
             part = posterior.folder
-            work = partial(fit_one, posterior.inputs, part.path, display)
-            make_once(part, work, f"posterior {name}", display, shared=True, thoroughly=True)
+            with make_once(part, f"posterior {name}", display, shared=True, thoroughly=True) as making:
+                if making.here:
+                    making.notes = fit_one(posterior.inputs, part.path, display)
             if collectives.is_first_process():
                 gather(part.path, folder.path, name)
             summaries[name] = part.notes()
