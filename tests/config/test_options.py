@@ -66,8 +66,6 @@ def test_values_are_typed_and_what_must_be_given_is_missing() -> None:
         node.steps = "many"
     count = ("count", int, options.field_of(taken(Shared)["count"][1]))
     made = OmegaConf.structured(dataclasses.make_dataclass("Made", [count]))
-        dataclasses.make_dataclass("Made", [("count", int, options.field_of(taken(Shared)["count"][1]))])
-    )
     with pytest.raises(MissingMandatoryValue):
         _ = made.count
 
