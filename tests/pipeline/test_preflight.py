@@ -29,7 +29,7 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     def begun(stage: Stage, *_: object) -> None:
         raise AssertionError(f"stage {stage.name} began")
 
-    monkeypatch.setattr(Stage, "make", begun)
+    monkeypatch.setattr(Stage, "execute", begun)
 
 
 @pytest.fixture(scope="module")

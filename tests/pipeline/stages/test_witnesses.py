@@ -65,7 +65,5 @@ def test_a_space_sees_images_between_0_and_1_and_only_those_declared_are_there(
         space, embed = spaces.feature_map(name)
         assert space == "pixels-1x16x16"
         torch.testing.assert_close(embed(images), ((images + 1) / 2).flatten(1))
-    with pytest.raises(
-        ConfigurationError, match=r"asked for the space 'clip', but application\.witnesses names scoring"
-    ):
+    with pytest.raises(ConfigurationError, match=r"the space 'clip', but application\.witnesses names scoring"):
         spaces.feature_map("clip")
