@@ -15,6 +15,7 @@ from genuq.config.compose import configurations
 from genuq.errors import CheckpointError, ConfigurationError, DataError, GenuqError, NonFiniteError
 from genuq.models.checkpoints import save_model
 from genuq.pipeline import preflight
+from genuq.pipeline.configured import description_of
 from genuq.pipeline.preflight import check_settings
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import Stage
@@ -28,14 +29,14 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     def begun(stage: Stage, *_: object) -> None:
         raise AssertionError(f"stage {stage.name} began")
 
-    monkeypatch.setattr(Stage, "make", begun)
+    monkeypatch.setattr(Stage, "execute", begun)
 
 
 @pytest.fixture(scope="module")
 def checkpoint(image_root: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A model that was never trained, but fits the configuration."""
     path = tmp_path_factory.mktemp("checkpoint") / "model.safetensors"
-    description = Run(composed(*IMAGES, f"data.root={image_root}"), path.parent, "genuq").description()
+    description = description_of(Run(composed(*IMAGES, f"data.root={image_root}"), path.parent, "genuq"))
     save_model(path, models.build(description), description, notes={})
     return f"model.checkpoint={path}"
 

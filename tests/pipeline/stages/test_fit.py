@@ -1,0 +1,62 @@
+"""The stage `fit`: files of the posteriors under their names, and what is noted of each."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from genuq import files
+from genuq.models import GenerativeModel
+from genuq.networks import MLP
+from genuq.pipeline.posteriors import posterior_path
+from genuq.pipeline.stages.fit import gather, same_file, summary_of
+from genuq.posteriors import fit
+from support.posterior_oracles import point_data
+from support.small_runs import POINTS, run_of
+
+
+def test_a_file_has_a_second_name_or_where_there_is_none_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError("no links here")
+
+    source, target = tmp_path / "source", tmp_path / "folder" / "target"
+    source.write_text("first")
+    same_file(source, target)
+    assert target.samefile(source)
+    monkeypatch.setattr(os, "link", refused)
+    same_file(source, target)
+    assert target.read_text() == "first" and not target.samefile(source)
+    assert [path.name for path in target.parent.iterdir()] == ["target"]
+
+
+def test_posteriors_and_their_members_are_gathered_by_name(tmp_path: Path) -> None:
+    for name in ("posterior.safetensors", "members/0.safetensors", "members/1.safetensors"):
+        (tmp_path / "part" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "part" / name).write_text(name)
+    gather(tmp_path / "part", tmp_path / "fit", "other")
+    assert posterior_path(tmp_path / "fit", "other").read_text() == "posterior.safetensors"
+    members = sorted(path.name for path in (tmp_path / "fit" / "other-members").iterdir())
+    assert members == ["0.safetensors", "1.safetensors"]
+
+
+def test_a_summary_is_plain_and_of_the_fit(tmp_path: Path) -> None:
+    model = GenerativeModel(MLP((2,), width=8, depth=1), (2,))
+    fitted = fit(model, point_data(), images=16, held_out=8)
+    summary = summary_of(fitted)
+    files.write_json(tmp_path / "summary.json", summary)
+    scale = summary["scale"]
+    assert summary["kind"] == fitted.posterior.kind == "exact_laplace" and scale["n_seen"] == 16
+    assert scale["prior_precision"] == fitted.chosen.scale.prior_precision
+    assert scale["relative_perturbation"] == pytest.approx(fitted.posterior.relative_perturbation())
+
+
+def test_the_fits_file_is_that_of_the_posteriors_own_artefact(points_run: Path) -> None:
+    run = run_of(points_run, *POINTS)
+    own = run.path("posterior.draws")
+    assert posterior_path(run.path("fit"), "draws").read_bytes() == (own / "posterior.safetensors").read_bytes()
+    notes = files.read_json(run.path("fit") / "manifest.json")["notes"]["posteriors"]
+    assert notes == {"draws": files.read_json(own / "manifest.json")["notes"]}

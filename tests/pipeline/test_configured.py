@@ -1,0 +1,63 @@
+"""What the configuration makes of a run: its data, its model's description, and where the weights come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from genuq import files
+from genuq.errors import ConfigurationError
+from genuq.pipeline.configured import (
+    build_sampler,
+    checkpoint_path,
+    description_of,
+    is_image,
+    judge_inputs,
+    likelihood_inputs,
+    test_set,
+    training_set,
+    weights_of,
+)
+from genuq.pipeline.run import Run
+from genuq.solvers import DDIM
+from genuq.store.upstream import FileContent, Upstream
+from support.small_runs import IMAGES, POINTS, composed
+
+test_set.__test__ = False  # type: ignore[attr-defined]  # no test of pytest's
+
+
+def run(folder: Path, *overrides: str) -> Run:
+    return Run(composed(*POINTS, f"store={folder}/store", *overrides), folder, "genuq")
+
+
+def test_a_model_is_described_after_its_data(image_root: Path, tmp_path: Path) -> None:
+    points = description_of(run(tmp_path))
+    assert points["shape"] == [2] and points["num_classes"] == 0 and points["network"]["width"] == 16
+    images = Run(composed(*IMAGES, f"data.root={image_root}"), tmp_path, "genuq")
+    assert is_image(images) and not is_image(run(tmp_path))
+    assert description_of(images)["shape"] == [1, 16, 16] and description_of(images)["num_classes"] == 2
+    assert (len(training_set(images)), len(test_set(images))) == (64, 48)
+
+
+def test_weights_are_the_runs_own_or_those_of_a_file_by_its_content(tmp_path: Path) -> None:
+    own = weights_of(run(tmp_path))
+    assert isinstance(own, Upstream) and own.stage == "train"
+    file = tmp_path / "weights.safetensors"
+    file.write_bytes(b"weights")
+    given = weights_of(run(tmp_path, "stages=[fit]", f"model.checkpoint={file}"))
+    assert given == FileContent(files.sha256(file), file)
+    with pytest.raises(ConfigurationError, match="does not exist, but the configuration names it"):
+        weights_of(run(tmp_path, "stages=[fit]", f"model.checkpoint={file}.gone"))
+    assert checkpoint_path(run(tmp_path, "stages=[fit]")) == tmp_path / "train" / "model.safetensors"
+
+
+def test_a_sampler_has_its_solvers_options(tmp_path: Path) -> None:
+    sampler = build_sampler(run(tmp_path, "sampler=ddim", "sampler.eta=0.5", "sampler.steps=7"))
+    assert sampler.solver == DDIM(0.5) and sampler.steps == 7 and sampler.seed == 3
+
+
+def test_points_are_judged_and_compared_as_points(tmp_path: Path) -> None:
+    made = run(tmp_path)
+    assert judge_inputs(made).points is not None and judge_inputs(made).extractor is None
+    assert likelihood_inputs(made).extractor is None and likelihood_inputs(made).build().name == "points"

@@ -1,0 +1,53 @@
+"""What stages declare and open: parts by name and code, data by content, devices that are there."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from genuq.errors import ConfigurationError
+from genuq.identity import identity_of
+from genuq.pipeline.inputs import DataInputs, PartInputs, SamplerInputs, available, code_of, load_split, part_inputs
+from genuq.pipeline.memory import Memory
+from genuq.posteriors import POSTERIORS, PosteriorPart
+from genuq.solvers import Heun
+
+MIXTURE = {"name": "gaussian_mixture", "modes": 8, "size": 50, "subset": None, "root": None}
+
+
+def test_a_part_is_its_name_and_options_and_a_foreign_one_also_its_code() -> None:
+    own = part_inputs(POSTERIORS.get("swag"), {"rank": 3})
+    assert identity_of(own) == {"name": "swag", "options": {"rank": 3}, "code": None}
+    foreign = PosteriorPart(name="narrow", target="support.my_lab_parts:Narrow")
+    code = code_of(foreign)
+    assert code is not None and code["target"] == "support.my_lab_parts:Narrow" and len(code["sha256"]) == 64
+
+
+def test_splits_are_loaded_once_and_a_subset_is_of_the_training_set_alone() -> None:
+    memory = Memory()
+    whole = load_split(memory, MIXTURE, "train")
+    assert load_split(memory, MIXTURE, "train") is whole and len(whole) == 50
+    some = load_split(memory, MIXTURE, "train", subset=20, seed=3)
+    assert len(some) == 20 and len(load_split(memory, MIXTURE, "test", subset=20, seed=3)) > 20
+    known = {tuple(point) for point in whole.batch(range(50))[0].tolist()}
+    assert {tuple(point) for point in some.batch(range(20))[0].tolist()} <= known
+
+
+def test_data_are_known_by_content_and_only_declared_splits_may_be_read() -> None:
+    data = DataInputs({"train": "abc"}, MIXTURE, subset=20, seed=3, memory=Memory())
+    assert identity_of(data) == {"train": "abc"} and len(data.train) == 20
+    with pytest.raises(LookupError, match="the test set is not declared here"):
+        _ = data.test
+
+
+def test_a_sampler_is_built_of_what_was_declared() -> None:
+    inputs = SamplerInputs(PartInputs("heun", {}, None), 7, "uniform_time", 1.5, (0, 1), 3, 40, 16)
+    sampler = inputs.build()
+    assert isinstance(sampler.solver, Heun) and (sampler.steps, sampler.guidance_scale) == (7, 1.5)
+    assert (sampler.spacing, sampler.classes, sampler.seed, sampler.batch_size) == ("uniform_time", (0, 1), 3, 16)
+
+
+def test_a_device_that_is_not_there_is_refused_by_its_key() -> None:
+    assert available("cpu") == torch.device("cpu")
+    with pytest.raises(ConfigurationError, match=r"device = 'nowhere' cannot be used: .*Use device=auto, or cpu"):
+        available("nowhere")
