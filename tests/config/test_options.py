@@ -1,0 +1,89 @@
+"""Every option has the keys of its part and of what its group shares, and the values that runs have had."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from genuq.config import schemas
+from genuq.config.compose import config_directory
+from genuq.config.options import GROUPS, keys_of, names_of, node_of, owners
+from genuq.parts import register_of
+
+# What each shipped option composed to before its schema was made of the library; of the first entry what all share.
+KNOWN: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("composed.json").read_text())
+SHARED = KNOWN.pop("")
+OF_NO_RUN = {"parts": {}, "metric.curves": ["fid", "precision", "recall", "density", "coverage"]}  # came later
+GROUPS_OF_OPTIONS = (*GROUPS, "beside")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registered() -> None:
+    schemas.register()
+
+
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+@pytest.mark.parametrize("chosen", KNOWN)
+def test_a_shipped_option_composes_to_the_values_that_runs_have_had(chosen: str) -> None:
+    with initialize_config_dir(str(config_directory()), version_base="1.3"):
+        config: Any = OmegaConf.to_container(compose("config", overrides=[chosen]))
+    found = dict(leaves(config))
+    before = {key: value for key, value in (SHARED | KNOWN[chosen]).items() if value != "absent"}
+    assert set(found) - set(before) <= set(OF_NO_RUN)
+    if chosen == "data=image_folder":
+        before["data.root"] = "???"  # it must be given, and said null
+    assert {key: value for key, value in found.items() if key in before} == {
+        key: value for key, value in before.items() if key in found
+    }
+    lost = {key for key in before if key not in found}
+    assert all(key.split(".")[0] in GROUPS_OF_OPTIONS for key in lost)  # of another kind, see below
+
+
+def test_an_option_has_the_options_of_its_part_and_no_other_kinds() -> None:
+    for group, known in GROUPS.items():
+        if known.register is None or group == "score":
+            continue
+        for name, part in known.register.items():
+            own = set(keys_of(group, name))
+            assert part.source == "weights" if group == "posterior" and not set(part.option_names) <= own else True
+    assert owners("posterior", "rank") == ["posthoc_ensemble", "swag"]
+    assert owners("posterior", "match") == ["isotropic", "isotropic_network"]
+    assert owners("posterior", "time_bins") == ["isotropic", "diagonal_laplace", "exact_laplace"]
+    assert owners("sampler", "eta") == ["ddim"] and owners("data", "modes") == ["gaussian_mixture"]
+    assert owners("likelihood", "extractor") == ["semantic"] and owners("logger", "mode") == ["wandb"]
+
+
+def test_every_option_of_a_score_is_a_key_and_says_its_own_default() -> None:
+    node = node_of("score", "score")
+    for score in register_of("score").values():
+        if score.source == "propagation":
+            continue
+        own = {option: score.options.__dataclass_fields__[option].default for option in score.option_names}
+        for option, default in own.items():
+            assert node[score.key_of(option)] in (None, default)
+
+
+def test_only_what_differs_from_the_library_stands_in_a_file() -> None:
+    for group in GROUPS:
+        for path in sorted((config_directory() / group).glob("*.yaml")):
+            content: Any = OmegaConf.to_container(OmegaConf.load(path))
+            schema = str(content["defaults"][0]).partition("@")[0].removeprefix("schema_")
+            if schema in names_of(group):
+                default = OmegaConf.to_container(node_of(group, schema))
+                values = content.get(group, content)
+                assert isinstance(default, dict)
+                repeated = {key for key, value in values.items() if key in default and default[key] == value}
+                assert not repeated, f"{path}: {repeated}"
