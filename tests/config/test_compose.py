@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
-from genuq import posteriors, propagators, scores, solvers
 from genuq.config import compose as overrides
+from genuq.config import options
 from genuq.config import schemas as configuration
 from genuq.config.compose import check_overrides, config_directory, configurations, require_one_job
 from genuq.config.sweeps import sweep_of
@@ -69,27 +68,14 @@ def test_every_shipped_choice_composes_and_passes_the_check(job: list[str]) -> N
 @pytest.mark.parametrize("group", ["sampler", "posterior", "network", "score", "propagator", "application"])
 def test_an_option_is_named_after_what_it_builds(group: str) -> None:
     """`genuq sampler=heun` builds heun; a second option of the same kind begins with its name (unet_latent)."""
-    built = {option: values(group, option).get("name", option) for option in OPTIONS[group]}
+    built = {option: built_by(group, option) for option in OPTIONS[group]}
     assert all(option.startswith(name) for option, name in built.items())
-    assert set(built.values()) == set(REGISTRIES[group])
+    assert set(built.values()) == set(options.GROUPS[group].register or ())
 
 
-REGISTRIES: dict[str, Any] = {
-    "sampler": solvers.SOLVERS,
-    "posterior": posteriors.POSTERIORS,
-    "network": configuration.NETWORK_SCHEMAS,
-    "score": scores.SCORES,
-    "propagator": propagators.PROPAGATORS,
-    "application": configuration.APPLICATION_SCHEMAS,
-}
-
-
-def values(group: str, option: str) -> dict[str, Any]:
-    """The values of an option's file; a network's name is its schema's."""
-    content: Any = OmegaConf.to_container(OmegaConf.load(CONF / group / f"{option}.yaml"))
-    if group == "network":
-        content["name"] = content["defaults"][0].removeprefix("schema_")
-    return content
+def built_by(group: str, option: str) -> str:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return str(compose("config", overrides=[f"{group}={option}"])[group].name)
 
 
 def untyped(schema: type, prefix: str = "") -> list[str]:
@@ -106,10 +92,12 @@ def untyped(schema: type, prefix: str = "") -> list[str]:
 
 
 def test_every_key_has_a_type_except_the_options_of_foreign_code() -> None:
-    several = (configuration.NETWORK_SCHEMAS, configuration.PROPAGATOR_SCHEMAS, configuration.APPLICATION_SCHEMAS)
-    schemas = [configuration.Config, *(schema for group in several for schema in group.values())]
-    foreign = ["network", "likelihood.options", "metric.options", "propagator", "application"]
-    assert [key for schema in schemas for key in untyped(schema)] == foreign
+    groups = {*options.GROUPS, "beside", "parts"}
+    assert {key for key in untyped(configuration.Config) if key not in groups} == set()
+    for group in options.GROUPS:
+        for name in options.names_of(group):
+            kinds = {key: kind for key, (kind, _) in options.keys_of(group, name).items()}
+            assert {key for key, kind in kinds.items() if kind is Any or Any in typing.get_args(kind)} <= {"options"}
 
 
 def test_the_quickstart_is_as_large_as_promised() -> None:
@@ -134,6 +122,15 @@ MISTAKES = [
     (["seed=null"], "seed", "not Optional"),
     (["experiment=quickstart", "propagator=null"], "propagator=null", "~propagator"),
     (["~beside"], "'beside' was deleted", "beside=null"),
+    (["posterior.rank=3"], "'posterior.rank' is not a key of 'exact_laplace'", "belongs to posthoc_ensemble and swag"),
+    (
+        ["+posterior@beside.a=kfac", "beside.a.match=b"],
+        "'beside.a.match'",
+        "belongs to isotropic and isotropic_network",
+    ),
+    (["sampler.eta=0.5"], "'sampler.eta' is not a key of 'euler'", "`eta` belongs to ddim"),
+    (["data.modes=8"], "'data.modes' is not a key of 'fashion_mnist'", "belongs to gaussian_mixture"),
+    (["score.renoisings=9"], "'score.renoisings' is read by no column", "score.also=[aleatoric]"),
     (["name=???"], "name must be given", "add name="),
     (["sampler"], "sampler", "group.key=value"),
 ]

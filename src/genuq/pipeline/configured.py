@@ -134,7 +134,7 @@ def sampler_inputs(run: Run) -> SamplerInputs:
     """How the run draws its samples."""
     settings = run.config.sampler
     part = SOLVERS.get(settings.name)
-    solver = part_inputs(part, {key: settings[key] for key in part.option_names if settings[key] is not None})
+    solver = part_inputs(part, {key: settings[key] for key in part.option_names if settings.get(key) is not None})
     return SamplerInputs(
         solver=solver,
         steps=settings.steps,
@@ -172,7 +172,7 @@ def likelihood_inputs(run: Run) -> LikelihoodInputs:
     part, name = LIKELIHOODS.get(settings["name"]), settings.get("extractor")
     keys = [key for key in part.option_names if key != "observation_variance" and settings.get(key) is not None]
     embeds = part.needs_extractor and name is not None
-    extractor = extractor_inputs(run, name, settings["options"]) if embeds else None
+    extractor = extractor_inputs(run, name, settings.get("options") or {}) if embeds else None
     inputs = part_inputs(part, {key: settings[key] for key in keys})
     return LikelihoodInputs(inputs, extractor, tuple(training_set(run).shape))
 

@@ -69,7 +69,7 @@ def settings_of(run: Run, name: str) -> FitSettings:
         kind=settings["name"],
         seed=run.config.seed,
         scale=scale_options(settings),
-        options={key: settings[key] for key in own if settings[key] is not None},
+        options={key: settings[key] for key in own if settings.get(key) is not None},
         **{key: settings[key] for key in OF_FIT if key in settings and key not in own},
     )
 
