@@ -20,6 +20,7 @@ from yaml import YAMLError
 
 import genuq
 from genuq.config.own_options import SEARCH_PATH, folders_of, options_of, search_path, searched, with_folders
+from genuq.config.plugged_models import with_model_options
 from genuq.config.plugins import check_plugins
 from genuq.config.schemas import Config
 from genuq.config.values import check_values
@@ -44,10 +45,11 @@ def prepared(overrides: Sequence[str], folders: Sequence[str | Path] = ()) -> li
         folders: of `--config-dir`.
 
     Raises:
-        ConfigurationError: a folder that is not there, or a glob that matches no option.
+        ConfigurationError: a folder that is not there, a glob that matches no option, or no such function of a model.
     """
     texts = with_folders(overrides, folders)
     roots = searched(texts, config_directory())
+    texts = with_model_options(texts)
     return [_written_out(text, roots) if "glob(" in text else text for text in texts]
 
 

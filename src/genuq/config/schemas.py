@@ -296,8 +296,8 @@ class LoggerConfig:
 
 @dataclass
 class Config:
-    """The whole configuration. `network` is one of three schemas by its name; `propagator` and `application` are one of
-    theirs, or none.
+    """The whole configuration. `model` is genuq's schema or that of a function of the user's own; `network` is one of
+    three schemas by its name; `propagator` and `application` are one of theirs, or none.
     """
 
     name: str = MISSING
@@ -308,7 +308,7 @@ class Config:
     objective: str | None = None  # a number of the evaluation, for a search
     study: str | None = None  # null: `name`
     data: DataConfig = field(default_factory=DataConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
+    model: Any = MISSING
     network: Any = MISSING
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     posterior: PosteriorConfig = field(default_factory=PosteriorConfig)
@@ -322,6 +322,7 @@ class Config:
     logger: LoggerConfig = field(default_factory=LoggerConfig)
 
 
+MODEL_SCHEMAS = {"described": ModelConfig}
 NETWORK_SCHEMAS = {"unet": UNetConfig, "dit": DiTConfig, "mlp": MLPConfig}
 PROPAGATOR_SCHEMAS = {
     "trajectory": TrajectoryConfig,
@@ -354,6 +355,7 @@ def register() -> None:
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     groups: dict[str, dict[str, type]] = {
+        "model": MODEL_SCHEMAS,
         "network": NETWORK_SCHEMAS,
         "propagator": PROPAGATOR_SCHEMAS,
         "application": APPLICATION_SCHEMAS,

@@ -67,7 +67,9 @@ class ModelPart(Part):
         if FILE not in self.own_options:
             options.pop(FILE, None)
         paths = {name: options[name] for name in self.files if options.get(name) is not None}
-        options |= {n: Path(p).expanduser() if self._is_path(n) else str(Path(p).expanduser()) for n, p in paths.items()}
+        options |= {
+            n: Path(p).expanduser() if self._is_path(n) else str(Path(p).expanduser()) for n, p in paths.items()
+        }
         model: GenerativeModel = super().make(*given, **options)
         require_usable(model.network, self.name)
         if head is not None:
@@ -82,15 +84,16 @@ def require_usable(network: nn.Module, name: str) -> None:
         name: of the model, for the message.
     """
     for path, module in network.named_modules():
+        which = f"layer {path}" if path else "its network"
         if hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None:
             raise ConfigurationError(
-                f"model '{name}': {f'layer {path}' if path else 'its network'} is compiled, which hides the layers that "
-                "the posteriors watch and change. Return it without torch.compile."
+                f"model '{name}': {which} is compiled, which hides the layers that the posteriors watch and change. "
+                "Return it without torch.compile."
             )
         if isinstance(module, torch.jit.ScriptModule):
             raise ConfigurationError(
-                f"model '{name}': {f'layer {path}' if path else 'its network'} is TorchScript, whose layers the "
-                "posteriors cannot watch. Return the nn.Module that it was made from."
+                f"model '{name}': {which} is TorchScript, whose layers the posteriors cannot watch. Return the "
+                "nn.Module that it was made from."
             )
     for path, parameter in network.named_parameters():
         if parameter.dtype is not torch.float32:
