@@ -123,7 +123,8 @@ def loads_own_training(run: Run) -> bool:
 
 def plugged_model(run: Run, part: ModelPart) -> PluggedModel:
     """The function that builds the run's model, with its files and what it built, which must fit the data."""
-    return run.memory(["plugged", part.path, description_of(run)], lambda: _plugged_model(run, part))
+    key = ["plugged", part.path, description_of(run), run.plain("seed", "data")]
+    return run.memory(key, lambda: _plugged_model(run, part))
 
 
 def _plugged_model(run: Run, part: ModelPart) -> PluggedModel:
