@@ -1,10 +1,9 @@
-"""The whole evaluation: the results' contract, what the summary says, and who may judge."""
+"""The whole evaluation: the results' contract, and who may judge."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,9 +17,8 @@ from genuq.analysis import (
     check_independence,
     describe_judge,
     evaluate_scores,
-    summarise,
 )
-from genuq.analysis.results import Detection, IntervalRow, ScoreEntry
+from genuq.analysis.results import ScoreEntry
 from genuq.entries import from_json
 from genuq.errors import ConfigurationError, DataError, NonFiniteError
 from genuq.metrics import MetricLabel
@@ -118,69 +116,6 @@ def test_bad_input_is_refused_before_any_work():
         evaluate(values=NOISE[:10], facts=None, fake=FAKE[:10])
     with pytest.raises(ConfigurationError, match=r"metric\.k = 0"):
         EvaluationSettings(k=0)
-
-
-def altered(row, auroc=None, fid=None):
-    if auroc:
-        row = replace(row, auroc=Detection(*auroc, positives=row.auroc.positives, n=row.auroc.n))
-    if fid:
-        row = replace(row, gains={**row.gains, "fid": IntervalRow(*fid)})
-    return row
-
-
-def test_summary_of_a_score_that_works():
-    found = summarise(ROWS, "entropy")
-    assert found.finds_bad is True
-    assert found.sentence.startswith("Generative uncertainty finds bad samples: shown a bad and a good one")
-    assert "no control does as well (the best is 'Complexity'" in found.sentence
-    line = found.table[0]
-    assert (line.score, line.kind) == ("entropy", "score")
-    assert line.spearman_low <= line.spearman <= line.spearman_high
-    assert line.auroc == ROWS[0].auroc.value
-    assert line.fid_gain_high == ROWS[0].gains["fid"].high
-
-
-@pytest.mark.parametrize(
-    ("auroc", "verdict", "words"),
-    [
-        ((0.55, 0.48, 0.62), None, "could not be shown to find bad samples"),
-        ((0.35, 0.30, 0.40), False, "points the wrong way"),
-        ((0.60, 0.51, 0.69), True, "finds bad samples"),
-    ],
-)
-def test_the_verdict_follows_the_interval(auroc, verdict, words):
-    found = summarise([altered(ROWS[0], auroc), ROWS[1]], "entropy")
-    assert found.finds_bad is verdict
-    assert words in found.sentence
-
-
-@pytest.mark.parametrize(("value", "words"), [(0.95, "does better"), (0.78, "does as well"), (0.6, "no control does")])
-def test_a_control_that_does_as_well_is_named(value, words):
-    rows = [altered(ROWS[0], (0.8, 0.75, 0.85)), altered(ROWS[1], (value, value - 0.05, value + 0.05))]
-    sentence = summarise(rows, "entropy").sentence
-    assert f"{words}" in sentence
-    assert "Complexity" in sentence
-
-
-@pytest.mark.parametrize(
-    ("fid", "verdict", "words"),
-    [
-        ((1.5, 1.0, 2.0), True, "lowers FID by 1.50, 95% interval 1.00 to 2.00"),
-        ((-1.5, -2.0, -1.0), False, "raises FID by 1.50, 95% interval 1.00 to 2.00"),
-        ((0.5, -0.5, 1.5), None, "does not measurably change FID"),
-    ],
-)
-def test_without_truth_the_fid_gain_decides(fid, verdict, words):
-    rows = [replace(altered(row, fid=fid), auroc=None) for row in ROWS[:1]]
-    found = summarise(rows, "entropy")
-    assert found.finds_bad is verdict
-    assert words in found.sentence
-    assert found.table[0].auroc is None
-
-
-def test_summary_of_an_unknown_score_names_the_near_match():
-    with pytest.raises(ConfigurationError, match="Did you mean 'entropy'"):
-        summarise(ROWS, "entropi")
 
 
 def test_the_encoder_that_scores_may_not_judge():

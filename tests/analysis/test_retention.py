@@ -5,27 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from genuq.analysis import RetentionStudy, SubsetJudge, keep_lowest, quantile_bins, retention_curves
-from genuq.analysis.filtering import quantile_groups
-from genuq.analysis.intervals import Undefined, half_samples
+from genuq.analysis import RetentionStudy, SubsetJudge, keep_lowest, retention_curves
+from genuq.analysis.intervals import half_samples
 from genuq.errors import ConfigurationError, DataError
 from genuq.metrics import frechet_distance, precision_recall
+from support.planted_samples import BAD, COUNT, FAKE, JUDGE, NOISE, REAL, K
 
-COUNT, DIMENSION, K = 240, 4, 4
 OPTIONS = {"fractions": (0.8, 0.6), "resamples": 40, "random_repeats": 40}
 
 
-def planted(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Reals, fakes of which every third is far from the manifold, and which those are."""
-    source = np.random.default_rng(seed)
-    bad = np.arange(COUNT) % 3 == 0
-    fake = source.normal(size=(COUNT, DIMENSION)) + 2.0 * bad[:, None]
-    return source.normal(size=(500, DIMENSION)), fake, bad
-
-
-REAL, FAKE, BAD = planted()
-JUDGE = SubsetJudge(FAKE, REAL, K)
-NOISE = np.random.default_rng(9).normal(size=COUNT)
 FOUND = retention_curves(BAD + 0.3 * NOISE, JUDGE, **OPTIONS)
 
 
@@ -147,22 +135,3 @@ def test_too_few_samples_or_fractions_are_refused():
         retention_curves(np.arange(12.0).repeat(3)[:30], SubsetJudge(FAKE[:30], REAL, 9), fractions=(0.6,))
     with pytest.raises(ConfigurationError, match=r"metric\.fractions"):
         RetentionStudy(JUDGE, fractions=(1.0,))
-
-
-def test_bins_rise_with_a_planted_score():
-    bins = quantile_bins(BAD + 0.3 * NOISE, JUDGE, bins=4, resamples=30)
-    assert bins["fid"].spearman.value > 0.7
-    assert bins["precision"].spearman.value < -0.7
-    assert bins["fid"].centre == sorted(bins["fid"].centre)
-    lowest = FAKE[quantile_groups(BAD + 0.3 * NOISE, 4)[0]]
-    assert bins["fid"].value[0] == pytest.approx(frechet_distance(REAL, lowest))
-
-
-def test_bins_of_equal_value_have_no_correlation():
-    far = SubsetJudge(FAKE + 100, REAL, K, metrics=("precision",))
-    assert isinstance(quantile_bins(NOISE, far, bins=4, resamples=5)["precision"].spearman, Undefined)
-
-
-def test_more_bins_than_the_samples_allow_are_refused():
-    with pytest.raises(DataError, match=r"2 to 20 bins, not 21.*metric\.bins"):
-        quantile_bins(NOISE, JUDGE, bins=21)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 import sys
@@ -14,8 +13,6 @@ import torch
 
 import genuq
 from genuq import files
-from genuq.cli import help, main
-from genuq.config.schemas import folder_name
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(genuq.__file__).parent
@@ -79,13 +76,6 @@ def test_a_second_process_trains_along_and_leaves_the_rest_to_the_first(tmp_path
     assert all(torch.allclose(weights[0][name], weights[1][name], atol=1e-3) for name in weights[0])  # as float16
 
 
-def test_folders_of_sweeps_are_short_distinct_and_keep_short_names() -> None:
-    assert folder_name("posterior=isotropic,seed=1") == "posterior=isotropic,seed=1"
-    assert "/" not in folder_name("data.root=/data/photos,seed=1")
-    long = [folder_name("x=" + "1," * 300 + f"seed={seed}") for seed in (0, 1)]
-    assert long[0] != long[1] and max(map(len, long)) < 200
-
-
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from a copy of what it is made of."""
@@ -138,23 +128,3 @@ def test_the_wheel_works_outside_the_clone(wheel: Path, tmp_path: Path) -> None:
     finished = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=1800)
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.strip() == str(tmp_path / "site" / "genuq" / "conf")
-
-
-def test_help_says_everything_that_one_can_type() -> None:
-    said = help.text([ROOT / "conf"])
-    options = [file for file in (ROOT / "conf").glob("*/*.yaml")]
-    assert len(options) > 60 and all(f"\n  {file.stem:<{help.COLUMN}} " in said for file in options)
-    assert all(f"\n{file.parent.name}=\n" in said for file in options) and "schema_" not in said
-    for file in (ROOT / "conf" / "hydra").glob("*/*.yaml"):
-        assert f"\nhydra/{file.parent.name}=\n" in said and f"\n  {file.stem:<{help.COLUMN}} " in said
-    assert all(f"genuq {name} " in said for name in main.COMMANDS)
-    scripts = re.findall(r"^(genuq[\w-]*) = ", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
-    assert len(scripts) == 4 and all(re.search(rf"\b{name}\b", said) for name in scripts)
-    assert max(map(len, said.splitlines())) <= 120
-
-
-def test_help_is_printed_by_the_command(tmp_path: Path) -> None:
-    finished = genuq_command(tmp_path, "--help")
-    assert finished.returncode == 0 and finished.stdout.startswith("genuq: which outputs")
-    finished = genuq_command(tmp_path, "store", "--help")
-    assert finished.returncode == 0 and all(word in finished.stdout for word in ("list", "show", "verify", "prune"))

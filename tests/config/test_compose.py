@@ -17,7 +17,8 @@ from omegaconf import OmegaConf
 from genuq import posteriors, propagators, scores, solvers
 from genuq.config import compose as overrides
 from genuq.config import schemas as configuration
-from genuq.config.compose import check_overrides, config_directory, configurations
+from genuq.config.compose import check_overrides, config_directory, configurations, require_one_job
+from genuq.config.sweeps import sweep_of
 from genuq.errors import ConfigurationError
 
 CONF = config_directory()
@@ -180,3 +181,35 @@ def test_a_mistake_in_a_file_of_the_users_is_named(
     with pytest.raises(ConfigurationError) as caught:
         check_overrides(["experiment=mine"])
     assert named in str(caught.value) and remedy in str(caught.value)
+
+
+def test_a_glob_is_the_options_that_match() -> None:
+    found = [job for job, _ in configurations(["-m", "posterior=glob(*laplace)"])]
+    assert found == [(f"posterior={name}_laplace",) for name in ("diagonal", "exact", "subnetwork")]
+
+
+@pytest.mark.parametrize(
+    ("text", "listed"),
+    [
+        ("posterior.temperature=range(0.5,0.9,0.1)", "posterior.temperature=0.5,0.6,0.7,0.8"),
+        ("posterior.temperature=range(0.1,0.4,0.1)", "posterior.temperature=0.1,0.2,0.3"),
+        ("posterior.temperature=range(0.3,0,-0.1)", "posterior.temperature=0.3,0.2,0.1"),
+        ("posterior.temperature=range(0,2,0.5)", "posterior.temperature=0.0,0.5,1.0,1.5"),
+        ("posterior.temperature=range(0,100,0.5)", "9.5,..."),
+    ],
+)
+def test_a_range_of_decimals_is_refused_with_the_list_to_type(text: str, listed: str) -> None:
+    for refused in (check_overrides, sweep_of):
+        with pytest.raises(ConfigurationError) as caught:
+            refused(["-m", text])
+        assert str(caught.value).endswith(listed)
+
+
+def test_ranges_of_whole_numbers_stay() -> None:
+    assert [job for job, _ in configurations(["-m", "seed=range(0,5,2)"])] == [("seed=0",), ("seed=2",), ("seed=4",)]
+
+
+def test_several_values_are_a_sweep() -> None:
+    require_one_job(["posterior=kfac", "stages=[fit,sample]"])
+    with pytest.raises(ConfigurationError, match=r"posterior=kfac,swag: several values are a sweep: add -m"):
+        require_one_job(["posterior=kfac,swag"])

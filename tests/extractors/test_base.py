@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from genuq import extractors
-from genuq.errors import ConfigurationError, DataError, NonFiniteError
+from genuq.errors import DataError, NonFiniteError
 
 
 def channel_means(images_BCHW):
@@ -50,13 +50,6 @@ def test_extractor_stays_in_evaluation_mode_and_records_no_gradient():
     torch.testing.assert_close(first, second, rtol=0, atol=0)
 
 
-def test_pixels_are_the_identity():
-    images = torch.rand(5, 1, 3, 4)
-    extractor = extractors.build("pixels", image_shape=(1, 3, 4))
-    assert extractor.dimension == 12 and extractor.name == "pixels-1x3x4"
-    torch.testing.assert_close(extractor.extract(images), images.flatten(1), rtol=0, atol=0)
-
-
 @pytest.mark.parametrize(
     "images, message",
     [
@@ -82,14 +75,3 @@ def test_broken_pixels_and_features_are_named(means):
 def test_features_of_another_shape_are_refused():
     with pytest.raises(DataError, match=r"'short' returned \(2, 3\) instead of \(2, 7\)"):
         extractors.FromCallable(channel_means, "short", 7)(torch.rand(2, 3, 4, 4))
-
-
-def test_near_matches_of_names_and_options():
-    with pytest.raises(ConfigurationError, match="Did you mean 'efficientnet'"):
-        extractors.build("eficientnet")
-    with pytest.raises(ConfigurationError, match="Did you mean 'image_size'"):
-        extractors.build("efficientnet", img_size=64)
-    with pytest.raises(ConfigurationError, match="at least 32"):
-        extractors.build("efficientnet", image_size=8)
-    with pytest.raises(ConfigurationError, match="batch_size"):
-        extractors.build("pixels", image_shape=(1, 2, 2)).extract(torch.rand(1, 1, 2, 2), batch_size=0)

@@ -187,7 +187,6 @@ def test_what_does_not_fit_is_said_before_any_work(image_root: Path, tmp_path: P
             check_settings(opened(tmp_path, image_root, SHORT, more))
     target = f"model._target_={LAB}.build_model"
     for given, words in (
-        ([target, "model=ddpm"], "both say which model it is"),
         ([f"model._target_={LAB}.build_modl"], f"'{LAB}' has no 'build_modl'"),
         ([target, "model.widht=3"], r"'model\.widht' is not a key of the configuration\. Did you mean 'width'"),
         ([target, "model.width=wide"], r"model\.width"),

@@ -9,23 +9,20 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 from genuq import files
-from genuq.errors import ConfigurationError, ProcessError
-from genuq.parallel import collectives, workers
-from genuq.parallel.hardware import Hardware
-from genuq.pipeline.execute import execute
+from genuq.errors import ProcessError
+from genuq.parallel import workers
 from genuq.pipeline.run import Run
 from genuq.pipeline.stages import sample as sampling
 from genuq.pipeline.stages.embed import read_embeddings
 from genuq.pipeline.stages.propagate import propagated
 from genuq.pipeline.stages.sample import read_samples
 from support.programs import command, command_line, environment
-from support.small_runs import POINTS, composed, copied, launch, run_of
+from support.small_runs import POINTS, copied, launch, run_of
 
 TWO = ["trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu"]
 SMALL_BATCHES = ["posterior.batch_size=20", "propagator=trajectory"]  # five in the curvature's pass
@@ -186,45 +183,3 @@ def same_sweeps(alone: Path, root: Path) -> None:
     for seed in ("seed=0", "seed=1"):
         job = root / "outputs" / "sweeps" / "mixture" / seed
         same_results(opened(alone / seed, seed), opened(job, seed, f"store={root}/outputs/store"))
-
-
-def test_one_process_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "connector", lambda hardware: pytest.fail("connected"))
-    checked: list[bool] = []
-    with workers.connected_processes(Hardware(), "task", lambda: checked.append(True)):
-        assert checked
-        assert collectives.agree(3) == 3 and collectives.totals({"a": 1.5}) == {"a": 1.5}
-
-
-def test_what_another_process_reports_is_told_by_its_number(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """The further process fails at once: its task names a stage that does not exist."""
-    start = workers.start
-    monkeypatch.setattr(workers, "start", lambda rank, task: start(rank, task.replace("gaussian", "gausian")))
-    broken = composed(*POINTS, *TWO, f"store={tmp_path}/store")
-    monkeypatch.setattr(workers, "failed", lambda other: other.wait() != 0)
-    with pytest.raises(ProcessError, match=r"process 1 of 2 ended with status 1, see its error above"):
-        execute(broken, tmp_path, "genuq")
-    assert "error in process 1: " in capfd.readouterr().err
-
-
-def test_a_process_that_waits_for_the_dead_is_ended(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    ends: list[int] = []
-    monkeypatch.setattr(workers.os, "_exit", ends.append)
-    monkeypatch.setattr(workers, "GRACE", 0.0)
-    left = workers.threading.Event()
-    workers.watch(SimpleNamespace(wait=lambda: -9, returncode=-9), "process 1 of 2", left)
-    assert ends == [1] and "process 1 of 2 was killed by signal 9" in capfd.readouterr().err
-    left.set()
-    workers.watch(SimpleNamespace(wait=lambda: -9, returncode=-9), "process 1 of 2", left)
-    workers.watch(SimpleNamespace(wait=lambda: 0, returncode=0), "process 1 of 2", workers.threading.Event())
-    assert ends == [1]
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")
-def test_devices_that_are_not_there_are_refused_by_their_key() -> None:
-    with pytest.raises(ConfigurationError, match=r"trainer\.accelerator = 'gpu' with trainer\.devices = 2"):
-        workers.connector(Hardware(devices=2, accelerator="gpu"))

@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from genuq import files, models
+from genuq.config import schemas
+from genuq.config.compose import configurations
 from genuq.errors import CheckpointError, ConfigurationError, DataError, GenuqError, NonFiniteError
 from genuq.models.checkpoints import save_model
 from genuq.pipeline import preflight
+from genuq.pipeline.preflight import check_settings
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import Stage
 from support.small_runs import IMAGES, POINTS, composed, launch
@@ -177,3 +181,44 @@ def test_a_sound_run_passes_the_check(from_checkpoint: list[str], tmp_path: Path
 def test_a_start_that_does_not_exist_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"nowhere\.safetensors does not exist"):
         launch(tmp_path, *POINTS, f"trainer.start_from={tmp_path}/nowhere.safetensors")
+
+
+def check(folder: Path, *overrides: str) -> None:
+    schemas.register()
+    base = (
+        "experiment=mixture",
+        "device=cpu",
+        "stages=[train,fit,sample]",
+        f"store={folder}",
+        "posterior=exact_laplace",
+    )
+    ((_, config),) = configurations([*base, *overrides])
+    OmegaConf.resolve(config)
+    check_settings(Run(config, folder, "genuq"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (
+            ["propagator=trajectory", "propagator.map_method=draw"],
+            "propagator.map_method = 'draw'; choose draws",
+        ),
+        (["propagator=trajectory", "propagator.map_draws=1"], "propagator.map_draws = 1; at least 2"),
+        (["propagator=trajectory", "propagator.reduce=max"], "propagator.reduce = 'max'; choose sum, mean, top"),
+        (["propagator=trajectory", "propagator.share=0"], r"propagator.share = 0.0; it must lie in \(0, 1\]"),
+        (["sampler.spacing=uniform"], "sampler.spacing: 'uniform' does not exist. Did you mean 'uniform_time'"),
+        (["likelihood.batch_size=-1"], "likelihood.batch_size = -1; at least 1"),
+        (["score.jitter_size=-1"], "score.jitter_size = -1.0; it must be finite and above 0"),
+        (["score.noise_standard_deviation=nan"], "score.noise_standard_deviation = nan"),
+    ],
+)
+def test_a_number_that_a_later_stage_uses_is_refused_with_its_key(
+    overrides: list[str], named: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{named}"):
+        check(tmp_path, *overrides)
+
+
+def test_a_run_with_sound_numbers_passes(tmp_path: Path) -> None:
+    check(tmp_path, "propagator=trajectory", "propagator.map_method=linear", "sampler.spacing=uniform_log_snr")

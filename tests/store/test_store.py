@@ -11,7 +11,7 @@ import pytest
 
 from genuq import files
 from genuq.cli import store as store_command
-from genuq.errors import ArtefactError, ConfigurationError
+from genuq.errors import ArtefactError
 from genuq.store.artefact import StageFolder
 from genuq.store.records import read_records
 from genuq.store.store import Store
@@ -118,40 +118,12 @@ def test_prune_keeps_what_runs_need_and_what_they_were_made_from(copy: Path) -> 
     launch(copy, *POINTS, "sampler.steps=4")
 
 
-def test_prune_gives_up_runs_whose_folders_are_gone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for seed in (3, 4):
-        launch(tmp_path / f"run-{seed}", *POINTS, f"store={tmp_path}/store", f"seed={seed}", "stages=[train,fit]")
-    before = names(tmp_path / "store")
-    shutil.rmtree(tmp_path / "run-4")
-    arguments = ["prune", "--store", str(tmp_path / "store")]
-    assert store_command.main(arguments) == 0
-    assert "--yes" in capsys.readouterr().out and names(tmp_path / "store") == before
-    store_command.main([*arguments, "--yes"])
-    kept = Store(tmp_path / "store")
-    assert len(kept.artefacts()) == 3 and {run for a in kept.artefacts() for run in a.runs} == {"mixture/mixture"}
-    assert len(list(kept.records())) == 1
-
-
 def test_prune_leaves_what_is_being_made(tmp_path: Path) -> None:
     folder = StageFolder(tmp_path / "store" / "sample" / ("0" * 32), {})
     folder.path.mkdir(parents=True)
     with folder.exclusively(lambda: None):
         assert Store(tmp_path / "store").unused() == []
     assert [artefact.path for artefact in Store(tmp_path / "store").unused()] == [folder.path]
-
-
-def test_list_and_show_say_what_there_is(points_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    store = ["--store", str(points_run / "store")]
-    store_command.main(["list", "--stage", "sample", *store])
-    listed = capsys.readouterr().out
-    (sample,) = (points_run / "store" / "sample").iterdir()
-    assert sample.name[:12] in listed and "mixture" in listed and "1 artefacts" in listed and "train/" not in listed
-    store_command.main(["show", sample.name[:8], *store])
-    assert '"evaluations_per_sample"' in capsys.readouterr().out
-    with pytest.raises(ConfigurationError, match="'nothing' names 0 artefacts"):
-        store_command.main(["show", "nothing", *store])
-    with pytest.raises(ConfigurationError, match=r"--store .*nowhere: there is no such folder"):
-        store_command.main(["list", "--store", str(points_run / "nowhere")])
 
 
 def test_verify_names_one_altered_byte_in_every_kind_of_artefact(copy: Path, images_run: Path, tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ import pytest
 
 from genuq import files
 from genuq.analysis.results import JudgeEntry, RunResults, SampleTable, Summary, SummaryRow
-from genuq.cli import main as app
 from genuq.cli import run as run_command
 from genuq.cli.study import main
 from genuq.config.job import Job
@@ -113,23 +112,6 @@ def test_the_report_is_linked_from_where_the_page_lies(images_run: Path, tmp_pat
     page = out.read_text()
     assert f'href="../store/{kept.artefacts["report"]}/index.html"' in page
     assert (out.parent / f"../store/{kept.artefacts['report']}/index.html").is_file()
-
-
-def test_the_command_writes_where_it_says(store: Path, monkeypatch, capsys):
-    monkeypatch.chdir(store.parent)
-    (store.parent / "outputs").mkdir()
-    store.rename("outputs/store")
-    assert main(["mix"]) == 0
-    assert "Open outputs/studies/mix/index.html" in capsys.readouterr().out
-    page = Path("outputs/studies/mix/index.html").read_text()
-    assert "<code>genuq study mix</code>" in page and page.count("<tr data-run=") == 3
-
-
-def test_genuq_dispatches_the_command(sweep: Path, tmp_path: Path, capsys):
-    arguments = ["mixed", "--store", str(sweep), "--out", str(tmp_path / "page.html")]
-    assert app.subcommand("study", arguments) == 2
-    assert "Did you mean 'mix'" in capsys.readouterr().err
-    assert app.subcommand("study", ["mix", *arguments[1:]]) == 0 and (tmp_path / "page.html").is_file()
 
 
 DECLARED = """

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from genuq.errors import ConfigurationError
 from genuq.training.ensembles import finetune_ensemble, fit_members
+from genuq.training.member_settings import MemberSettings
 from support.small_members import SMALL, made, points, settings, trained_model
 
 # Mistakes
@@ -41,3 +43,31 @@ def test_other_kinds_and_too_few_steps_are_named() -> None:
         made("swag", checkpoints=["some"])
     with pytest.raises(ConfigurationError, match="a way to build an untrained network"):
         fit_members(settings("deep_ensemble"), trained_model(), points())
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    for name in ("channels=[16,32],seed=0", "channels=[16,32],seed=1", "channels=1,seed=0", "seed=[12]", "seed=1"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").touch()
+    return tmp_path
+
+
+def given(folder: Path, pattern: str) -> list[str]:
+    settings = MemberSettings(kind="deep_ensemble", checkpoints=f"{folder}/{pattern}/model.safetensors")
+    return [path.parent.name for path in settings.given("none")]
+
+
+def test_a_path_that_exists_is_itself(folders: Path) -> None:
+    assert given(folders, "channels=[16,32],seed=0") == ["channels=[16,32],seed=0"]
+    assert given(folders, "seed=[12]") == ["seed=[12]"]
+
+
+def test_brackets_are_taken_literally_beside_a_star(folders: Path) -> None:
+    assert given(folders, "channels=[16,32],seed=*") == ["channels=[16,32],seed=0", "channels=[16,32],seed=1"]
+
+
+def test_brackets_are_a_choice_where_no_name_has_them(folders: Path) -> None:
+    assert given(folders, "channels=[0-9],seed=[01]") == ["channels=1,seed=0"]
+    with pytest.raises(ConfigurationError, match=r"posterior.checkpoints = .* matches no file"):
+        given(folders, "channels=[3],seed=*")

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genuq.cli.commands import ALIASES, COMMANDS
+from genuq.config.schemas import installed_options
+from genuq.parts import Part, installed
 
 WIDTH, COLUMN = 118, 31
 
@@ -41,13 +43,27 @@ def text(folders: Sequence[Path]) -> str:
     lines = [HEAD, "", "Commands, each with a --help of its own"]
     lines += [f"  {f'genuq {name} {command.usage}':<{COLUMN}} {command.what}" for name, command in COMMANDS.items()]
     lines += [f"  {', '.join(f'genuq-{name}' for name in ALIASES)}: the same as programs of their own"]
+    brought = parts_by_group()
     for group in groups(folders[0]):
         lines += ["", f"{group}="]
         for folder in folders:
             mark = "" if folder == folders[0] else "(yours) "
             found = sorted((folder / group).glob("*.yaml"))
             lines += [f"  {option.stem:<{COLUMN}} {mark}{opening(option)}" for option in found]
+        lines += [
+            f"  {part.name:<{COLUMN}} ({part.distribution}) {part.description}" for part in brought.get(group, [])
+        ]
     return "\n".join(line.rstrip() for line in [*lines, TAIL])
+
+
+def parts_by_group() -> dict[str, list[Part]]:
+    """The parts of installed packages; where there are none, nothing is imported to find that out."""
+    if not installed().parts:
+        return {}
+    found: dict[str, list[Part]] = {}
+    for group, part in installed_options():
+        found.setdefault(group, []).append(part)
+    return found
 
 
 def groups(shipped: Path) -> list[str]:

@@ -27,7 +27,8 @@ from genuq.config import schemas
 from genuq.config.compose import check_overrides, config_directory, prepared, require_one_job
 from genuq.config.finished import is_finished, stamp_path
 from genuq.config.job import Job
-from genuq.config.own_options import SEARCH_PATH, folders_of, searched
+from genuq.config.own_options import SEARCH_PATH, folders_of, searched, with_folders
+from genuq.config.plugged import settle
 from genuq.config.search import search_of
 from genuq.config.sweeps import FLAGS, sweep_of
 from genuq.errors import ConfigurationError, GenuqError, did_you_mean
@@ -36,8 +37,6 @@ FAILED = 1  # exit status where a job failed
 TYPED = "GENUQ_COMMAND"  # variable of the environment with what the user typed, for jobs that a launcher runs elsewhere
 LINE = "COMP_LINE"  # variable of the environment with what is to be completed, of which Hydra knows no sub-command
 MULTIRUN = "hydra.mode=MULTIRUN"  # Hydra's other way to say -m
-
-schemas.register()  # at once: the process of a launcher imports `job`, then composes its configuration
 
 
 class JobFailedError(CompactHydraException):
@@ -56,13 +55,15 @@ def main(arguments: Sequence[str]) -> int:
         print(f"genuq {genuq.__version__}")
         return 0
     if chosen.shell_completion:
+        schemas.register()
         os.environ[LINE] = re.sub(r"^(\S+\s+)(run|plan)\s", r"\1", os.environ.get(LINE, ""))
         return hand_to_hydra([*flags_of(chosen), *chosen.overrides])
     refuse_flags(chosen)
-    overrides = prepared(chosen.overrides, chosen.config_dir)
     if chosen.help:
-        print(help.text(searched(overrides, config_directory())))
+        print(help.text(searched(with_folders(chosen.overrides, chosen.config_dir), config_directory())))
         return 0
+    schemas.register()  # the process of a launcher gets them, with the rest of Hydra's state, from this one
+    overrides = prepared(chosen.overrides, chosen.config_dir)
     informs = chosen.hydra_help or chosen.cfg or chosen.info
     return hand_to_hydra([*flags_of(chosen), *overrides]) if informs else start(overrides, chosen.multirun)
 
@@ -227,7 +228,7 @@ def execute(config: DictConfig, folder: Path, command: str, origin: Job | None =
     from genuq.pipeline import execute as pipeline  # imports torch and lightning: after the check of the overrides
     from genuq.tracking.loggers import Loggers
 
-    OmegaConf.resolve(config)
+    OmegaConf.resolve(settle(config))
     folder.mkdir(parents=True, exist_ok=True)
     files.write_text(folder / "config.yaml", OmegaConf.to_yaml(config))
     pipeline.execute(config, folder, command, job=origin, tracker=Loggers())

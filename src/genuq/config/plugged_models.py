@@ -1,65 +1,67 @@
-"""`model._target_=PATH`: a function of the user's own as an option of the group `model`, with keys of its own."""
+"""A function of the user's own as an option of the group `model`, whose other options are no parts: genuq's own models
+are put together from a process and a network.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from genuq.errors import ConfigurationError
-from genuq.parts import Part, plugged
+from genuq import parts
+from genuq.config.options import TARGET, model_node
+from genuq.config.schemas import ModelConfig
+from genuq.errors import ConfigurationError, did_you_mean
 
-KEY = "model._target_"
-
-
-def with_model_options(overrides: Sequence[str]) -> list[str]:
-    """The overrides with each `model._target_=PATH` as the choice of an option `model=PATH`, which Hydra now knows.
-
-    Raises:
-        ConfigurationError: no such function, or `model=` beside it.
-    """
-    texts, named = list(overrides), [text for text in overrides if text.lstrip("+").startswith(f"{KEY}=")]
-    if named and (other := [text for text in texts if text.startswith("model=")]):
-        raise ConfigurationError(f"{other[0]} and {named[0]} both say which model it is. Leave out one of them.")
-    return [_chosen(text) if text in named else text for text in texts]
+KEY = f"model.{TARGET}"
 
 
-def _chosen(text: str) -> str:
-    paths = _paths(text)
-    for path in paths:
-        enter(path)
-    return f"model={','.join(paths)}"
-
-
-def _paths(text: str) -> list[str]:
-    try:
-        override = OverridesParser.create().parse_override(text.lstrip("+"))
-    except HydraException as error:
-        raise ConfigurationError(f"{text}: give the path of a function, package.module.name.") from error
-    swept = override.is_choice_sweep() and not override.is_interval_sweep()
-    values: Iterable[object] = override.sweep_iterator() if swept else [override.value()]
-    return [str(value) for value in values]
-
-
-def enter(path: str) -> None:
-    """Make `model=PATH` an option.
+def model_known_as(path: str) -> str:
+    """The option that the class path of a function is, now known to Hydra.
 
     Raises:
         ConfigurationError: there is no such function.
     """
-    part = plugged(path, "model", KEY)
-    ConfigStore.instance().store(group="model", name=path, node=schema_of(part, path))
+    part, name = parts.plugged(path, "model", KEY), path.replace(":", ".")
+    if part.distribution is not None:
+        return part.name
+    node = model_node(part)
+    OmegaConf.update(node, TARGET, path, force_add=True)
+    ConfigStore.instance().store(group="model", name=name, node=node)
+    return name
 
 
-def schema_of(part: Part, path: str) -> type:
-    """The keys of the model that a function builds: its name, its class path, and the function's own options."""
-    own = [each.name for each in dataclasses.fields(part.options)]
-    if "name" in own:
-        raise ConfigurationError(
-            f"{KEY} = '{path}': its parameter 'name' would be model.name, which is the model's name. Rename it."
-        )
-    named = [("name", str, dataclasses.field(default=part.name)), ("_target_", str, dataclasses.field(default=path))]
-    return dataclasses.make_dataclass(part.options.__name__, named, bases=(part.options,), kw_only=True)
+def settle_model(config: DictConfig, named: dict[str, Any]) -> None:
+    """Give the model of a composed configuration the keys of its option and no other, in place.
+
+    Keys of genuq's own models, which an experiment has set, are left out of one of the user's own.
+
+    Args:
+        named: class paths by group and name of the part, to which that of the model is added.
+
+    Raises:
+        ConfigurationError: a class path that is no function for models, a key that its option has not.
+    """
+    node = config.model
+    if (path := node.get(TARGET)) is not None:
+        part = parts.plugged(path, "model", KEY)
+        named.setdefault("model", {})[part.name] = path
+        schema = model_node(part)
+        known = list(map(str, schema))
+        for key in map(str, node):
+            if key not in (*known, TARGET, *(each.name for each in fields(ModelConfig))):
+                raise ConfigurationError(f"'model.{key}' is not a key of the configuration.{did_you_mean(key, known)}")
+        own = {key: node._get_node(key) for key in known if key in node and key != "name"}
+        _merge(config, schema, own)
+    elif "process" in node:
+        _merge(config, OmegaConf.structured(ModelConfig), node)
+
+
+def _merge(config: DictConfig, schema: DictConfig, own: Any) -> None:
+    try:
+        OmegaConf.update(config, "model", OmegaConf.merge(schema, own), merge=False)
+    except OmegaConfBaseException as error:
+        raise ConfigurationError(f"model.{error.full_key}: {str(error).splitlines()[0]}") from error

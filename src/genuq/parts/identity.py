@@ -36,41 +36,37 @@ def identity(part: Part) -> dict[str, Any]:
     }
 
 
-def source_files(part: Part) -> list[Path]:
-    """The Python files whose content is part of a part's identity; none for genuq's own.
-
-    Raises:
-        ConfigurationError: its module has no source file.
-    """
-    if part.builtin:
-        return []
-    return [path for _, path in _sources(importlib.import_module(part.path.split(":")[0]))]
-
-
 def source_sha256(module: ModuleType) -> str:
     """Of all Python files of a module's top-level package, or of its one file.
 
     Raises:
         ConfigurationError: the module was not read from a file.
     """
+    files = source_files(module)
+    if not files:
+        raise ConfigurationError(f"module '{module.__name__}' has no source file, so that a change could not be seen.")
     whole = hashlib.sha256()
-    for name, path in _sources(module):
+    for name, path in files:
         content = path.read_bytes()
         whole.update(f"{name} {len(content)}\n".encode())
         whole.update(content)
     return whole.hexdigest()
 
 
-def _sources(module: ModuleType) -> list[tuple[str, Path]]:
-    """(name within it, path) of the Python files of a module's top-level package, or of its one file."""
+def source_files(module: ModuleType) -> list[tuple[str, Path]]:
+    """(name within the package, path) of all Python files of a module's top-level package, or of its one file."""
     top = sys.modules.get(module.__name__.split(".")[0], module)
     roots = [Path(place) for place in getattr(top, "__path__", [])]
-    files = sorted((str(path.relative_to(root)), path) for root in roots for path in root.rglob("*.py"))
     if not roots and (single := getattr(module, "__file__", None)):
-        files = [(Path(single).name, Path(single))]
-    if not files:
-        raise ConfigurationError(f"module '{module.__name__}' has no source file, so that a change could not be seen.")
-    return files
+        return [(Path(single).name, Path(single))]
+    return sorted((str(path.relative_to(root)), path) for root in roots for path in root.rglob("*.py"))
+
+
+def files_of(part: Part) -> list[Path]:
+    """The Python files whose content `identity` covers; none of genuq's own parts."""
+    if part.builtin:
+        return []
+    return [path for _, path in source_files(importlib.import_module(part.path.split(":")[0]))]
 
 
 @functools.cache

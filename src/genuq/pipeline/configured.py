@@ -8,14 +8,13 @@ from typing import Any
 
 from genuq import files
 from genuq.data import Dataset
+from genuq.data.registry import DATASETS
 from genuq.errors import ConfigurationError
 from genuq.extractors import EXTRACTORS, Extractor
 from genuq.extractors.judge import Judge
 from genuq.likelihoods import LIKELIHOODS, Likelihood, PointLikelihood
 from genuq.models import MODELS, Autoencoder, GenerativeModel, ModelPart, Sampler
 from genuq.models.checkpoints import is_checkpoint, reference_path
-from genuq.parts import Part, plugged
-from genuq.parts.identity import source_files
 from genuq.pipeline.contents import fingerprint_in
 from genuq.pipeline.inputs import (
     DataInputs,
@@ -27,6 +26,7 @@ from genuq.pipeline.inputs import (
     PluggedModelInputs,
     SamplerInputs,
     built,
+    foreign_code,
     load_split,
     part_inputs,
     untrained,
@@ -37,8 +37,6 @@ from genuq.pipeline.stage import upstream
 from genuq.solvers import SOLVERS
 from genuq.store.artefact import MANIFEST
 from genuq.store.upstream import FileContent, Upstream
-
-TARGET = "_target_"  # the key of a class path
 
 
 def data_inputs(run: Run, *splits: str) -> DataInputs:
@@ -53,7 +51,7 @@ def content_of(run: Run, split: str) -> str:
     dataset = training_set(run) if split == "train" else test_set(run)
     if dataset.folder is not None:
         run.read[str(dataset.folder.absolute())] = files.state_of(dataset.folder)
-    read_as = run.plain("seed", "data") | {"split": dataset.split}
+    read_as = run.plain("seed", "data") | {"split": dataset.split} | foreign_code([DATASETS.get(run.config.data.name)])
     key = ["content", read_as, split]
     return run.memory(key, lambda: fingerprint_in(run.store, dataset, read_as, run.keeps_contents))
 
@@ -96,16 +94,9 @@ def model_part(run: Run) -> ModelPart | None:
     Raises:
         ConfigurationError: it cannot be imported, or there is none of this name.
     """
-    settings = run.config.model
-    if "process" in settings:  # genuq's own are put together from a process and a network
+    if "process" in run.config.model:  # genuq's own are put together from a process and a network
         return None
-    target, name = settings.get(TARGET), settings.name
-    part: Part = run.memory(
-        ["model part", target, name],
-        lambda: MODELS.get(name, "model.name") if target is None else plugged(target, "model", f"model.{TARGET}"),
-    )
-    assert isinstance(part, ModelPart)
-    return part
+    return MODELS.get(run.config.model.name, "model.name")
 
 
 def part_options(run: Run, part: ModelPart) -> dict[str, Any]:
@@ -130,8 +121,6 @@ def plugged_model(run: Run, part: ModelPart) -> PluggedModel:
 def _plugged_model(run: Run, part: ModelPart) -> PluggedModel:
     description = description_of(run)
     options = description["options"]
-    for path in source_files(part):  # for the stamps of finished jobs
-        run.read[str(path)] = files.state_of(path)
     require_fit(run, part, built(run.memory, description, run.config.seed))
     return PluggedModel(
         part_inputs(part, part.plain_options(options)),
@@ -251,7 +240,8 @@ def architecture_of(run: Run) -> GenerativeModel:
 def sampler_inputs(run: Run) -> SamplerInputs:
     """How the run draws its samples."""
     settings = run.config.sampler
-    solver = part_inputs(SOLVERS.get(settings.name), {} if settings.eta is None else {"eta": settings.eta})
+    part = SOLVERS.get(settings.name)
+    solver = part_inputs(part, {key: settings[key] for key in part.option_names if settings[key] is not None})
     return SamplerInputs(
         solver=solver,
         steps=settings.steps,
@@ -286,7 +276,7 @@ def named_extractor(run: Run, name: str) -> Extractor:
 def likelihood_inputs(run: Run) -> LikelihoodInputs:
     """The run's likelihood, without the variance of its observations."""
     settings = run.plain("likelihood")["likelihood"]
-    part, name = LIKELIHOODS.get(settings["name"]), settings["extractor"]
+    part, name = LIKELIHOODS.get(settings["name"]), settings.get("extractor")
     keys = [key for key in part.option_names if key != "observation_variance" and settings.get(key) is not None]
     embeds = part.needs_extractor and name is not None
     extractor = extractor_inputs(run, name, settings["options"]) if embeds else None
@@ -303,14 +293,14 @@ def judge_inputs(run: Run) -> JudgeInputs:
     """Who judges the run's samples: this run's own classifier if its stages train one, else the shipped one."""
     settings = run.plain("metric")["metric"]
     if settings["extractor"] == "points":
-        return JudgeInputs("points", points=data_inputs(run, "test"), memory=run.memory)
+        return JudgeInputs(points=data_inputs(run, "test"), memory=run.memory)
     if settings["extractor"] != "classifier":
         extractor = extractor_inputs(run, settings["extractor"], settings["options"])
-        return JudgeInputs("extractor", extractor=extractor, memory=run.memory)
+        return JudgeInputs(extractor=extractor, memory=run.memory)
     if "judge" in run.config.stages:
-        return JudgeInputs("classifier", classifier=upstream(run, "judge"), memory=run.memory)
+        return JudgeInputs(classifier=upstream(run, "judge"), memory=run.memory)
     path = reference_path(f"classifier_{run.config.data.name}", "Add the stage judge: stages=[judge,...].")
-    return JudgeInputs("classifier", classifier=FileContent(run.sha256(path), path), memory=run.memory)
+    return JudgeInputs(classifier=FileContent(run.sha256(path), path), memory=run.memory)
 
 
 def open_judge(run: Run) -> Judge:

@@ -7,7 +7,7 @@ first asks for it. What was opened once is opened for all stages of a run.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,11 @@ def part_inputs(part: Part, options: Mapping[str, Any]) -> PartInputs:
 def code_of(part: Part) -> Mapping[str, Any] | None:
     """What identifies the code of a part that is not genuq's own; None for genuq's."""
     return None if part.builtin else identity(part)
+
+
+def foreign_code(parts: Iterable[Part]) -> dict[str, Any]:
+    """By name, what identifies the code of those of the parts that are not genuq's own."""
+    return {part.name: code for part in parts if (code := code_of(part)) is not None}
 
 
 @dataclass(frozen=True)
@@ -288,16 +293,14 @@ class LikelihoodInputs:
 
 @dataclass(frozen=True)
 class JudgeInputs:
-    """Who judges the samples.
+    """Who judges the samples: one of these three.
 
     Attributes:
-        kind: points, classifier, or extractor.
-        extractor: of the last.
-        classifier: of the second: this run's own training, or the shipped file.
-        points: of the first, the test set.
+        extractor: in whose space.
+        classifier: this run's own training, or the shipped file.
+        points: the test set, where samples are points.
     """
 
-    kind: str
     extractor: ExtractorInputs | None = None
     classifier: Upstream | FileContent | None = None
     points: DataInputs | None = None

@@ -35,7 +35,7 @@ from genuq.planning import footprint
 from genuq.planning.costs import Piece, fit_evaluations
 from genuq.planning.planned import PlannedRun
 from genuq.posteriors import KFACLaplace
-from genuq.posteriors.fitting.runner import PassRunner
+from genuq.posteriors.fitting.passes import PassRunner
 from genuq.training.modules import AutoencoderTraining, ClassifierTraining, GenerativeTraining, Training
 from genuq.training.trainer import complete
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from genuq.display import Display
@@ -12,20 +13,31 @@ from genuq.parallel import collectives
 from genuq.store.artefact import StageFolder
 from genuq.store.disk import reporting_full_disk
 
-Work = Callable[[], Mapping[str, Any]]
+
+@dataclass
+class Making:
+    """One process's part in making an artefact.
+
+    Attributes:
+        here: whether this process is to work on it.
+        notes: for its manifest; those of the first process count.
+    """
+
+    here: bool
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
+@contextlib.contextmanager
 def make_once(
-    folder: StageFolder, work: Work, name: str, display: Display, shared: bool = False, thoroughly: bool = False
-) -> bool:
-    """Make an artefact unless it is there already; says whether it was made now.
+    folder: StageFolder, name: str, display: Display, shared: bool = False, thoroughly: bool = False
+) -> Iterator[Making]:
+    """Within it an artefact is made, unless it is there already; afterwards it is there.
 
-    All processes of a run call it alike, and none returns before the artefact is there. The first one decides for all
-    whether it is, holds the lock against other runs, and writes the manifest.
+    All processes of a run enter it alike, and none leaves it before the artefact is there. The first one decides for
+    all whether it is, holds the lock against other runs, and writes the manifest.
 
     Args:
         folder: of the artefact.
-        work: writes its files and returns the notes for its manifest; those of the first process count.
         name: of the artefact, for the terminal.
         shared: whether all processes do the work together; else the first does it alone, and the others wait.
         thoroughly: whether every file of an artefact that was found is read through, or only those that seem changed.
@@ -40,26 +52,20 @@ def make_once(
         display.say(f"{name}: another run is making it; waiting")
 
     missing = not collectives.agree(first and folder.is_current())
-    if missing:
-        with folder.exclusively(waiting) if first else contextlib.nullcontext():
-            missing = not collectives.agree(first and folder.is_current())
-            if missing:
-                if first:
-                    _make(folder, work, name, display)
-                elif shared:
-                    work()
-                collectives.wait_for_all()
-    if first and not missing:
+    with folder.exclusively(waiting) if first and missing else contextlib.nullcontext():
+        missing = missing and not collectives.agree(first and folder.is_current())
+        making, started = Making(missing and (first or shared)), time.perf_counter()
+        with reporting_full_disk(folder.path):
+            if first and missing:
+                folder.path.mkdir(parents=True, exist_ok=True)
+            yield making
+            seconds = time.perf_counter() - started
+            if first and missing:
+                folder.complete(seconds, making.notes)
+        if missing:
+            collectives.wait_for_all()
+    if first and missing:
+        display.say(f"{name}: {seconds:.1f} s")
+    elif first:
         folder.verify(thoroughly)
         display.say(f"{name}: already done, reused")
-    return missing
-
-
-def _make(folder: StageFolder, work: Work, name: str, display: Display) -> None:
-    started = time.perf_counter()
-    with reporting_full_disk(folder.path):
-        folder.path.mkdir(parents=True, exist_ok=True)
-        notes = work()
-        seconds = time.perf_counter() - started
-        folder.complete(seconds, notes)
-    display.say(f"{name}: {seconds:.1f} s")

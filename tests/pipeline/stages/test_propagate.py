@@ -1,21 +1,18 @@
 """The stage `propagate`: maps and their score in a run, resumption, refusals."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from genuq import files
 from genuq.errors import ArtefactError, ConfigurationError
 from genuq.pipeline.execute import preflight  # registers the stages
-from genuq.pipeline.masks import score_mask
 from genuq.pipeline.run import Run
 from genuq.pipeline.stages.propagate import Propagate
 from genuq.propagators import image_score
+from support.painting import painted
 from support.small_runs import IMAGES, POINTS, composed, copied, launch
 
 STAGES = "stages=[train,judge,fit,sample,propagate,embed,score,evaluate,report]"
@@ -42,14 +39,6 @@ def test_the_maps_are_roots_of_the_variances_and_the_score_is_their_sum(finished
     assert columns["pixel_variance"].unique().numel() > 1
 
 
-def painted(path: Path, rows: slice, side: int = 16) -> Path:
-    """A black picture with some white rows."""
-    pixels = np.zeros((side, side), np.uint8)
-    pixels[rows] = 255
-    Image.fromarray(pixels).save(path)
-    return path
-
-
 def test_within_a_mask_another_score_of_the_same_variances(finished: Path, image_root: Path, tmp_path: Path) -> None:
     copy, mask = copied(finished, tmp_path / "copy"), painted(tmp_path / "mask.png", slice(4, 7))
     before = (copy / "propagate").resolve()
@@ -66,18 +55,6 @@ def test_within_a_mask_another_score_of_the_same_variances(finished: Path, image
     launch(copy, *IMAGES, f"data.root={image_root}", "propagator=trajectory", f"propagator.mask={mask}", STAGES)
     columns, _ = files.read_tensors(copy / "score" / "scores.safetensors")
     assert torch.allclose(columns["pixel_variance"], variance[:, :, :2].sum((1, 2, 3)).double())
-
-
-def test_on_latents_a_mask_of_the_images_counts_what_it_touches(tmp_path: Path) -> None:
-    """The shipped autoencoder makes 7 x 7 latents of 28 x 28 pixels: rows 4 to 8 touch the rows 1 and 2."""
-    for path, counted in (
-        (painted(tmp_path / "images.png", slice(4, 9), 28), [1, 2]),
-        (painted(tmp_path / "latents.png", slice(3, 4), 7), [3]),
-    ):
-        run = Run(composed("model=latent_diffusion", "propagator=trajectory", f"propagator.mask={path}"), tmp_path, "")
-        found = score_mask(run)
-        assert found is not None and found.shape == (1, 7, 7)
-        assert found[0].any(1).nonzero().flatten().tolist() == counted and found[0, counted].all()
 
 
 def test_the_report_shows_maps_and_what_they_cost(finished: Path) -> None:
@@ -145,30 +122,6 @@ def test_what_cannot_be_propagated_is_refused_before_any_work(
     config = composed(*settings, f"data.root={image_root}", STAGES, *overrides)
     with pytest.raises(ConfigurationError, match=said):
         preflight.check(Run(config, tmp_path, "genuq"))
-
-
-@pytest.mark.parametrize(
-    ("made", "said"),
-    [
-        (lambda path: None, r"propagator\.mask = '.*mask\.png' does not exist\. Give an image file"),
-        (lambda path: path.write_bytes(b"no picture"), r"propagator\.mask: .*mask\.png is damaged or no image"),
-        (lambda path: painted(path, slice(0, 9), 9), r"is 9 x 9 pixels; it must be 16 x 16\."),
-        (lambda path: painted(path, slice(0, 0)), r"mask\.png' selects nothing: paint the pixels that count white"),
-    ],
-)
-def test_a_mask_that_cannot_be_is_refused(
-    made: Callable[[Path], object], said: str, image_root: Path, tmp_path: Path
-) -> None:
-    made(tmp_path / "mask.png")
-    asked = ["propagator=trajectory", f"propagator.mask={tmp_path / 'mask.png'}"]
-    with pytest.raises(ConfigurationError, match=said):
-        preflight.check(Run(composed(*IMAGES, f"data.root={image_root}", STAGES, *asked), tmp_path, "genuq"))
-
-
-def test_a_mask_of_points_is_refused(tmp_path: Path) -> None:
-    asked = ["propagator=trajectory", "propagator.mask=mask.png", "stages=[train,fit,sample,propagate]"]
-    with pytest.raises(ConfigurationError, match=r"propagator\.mask = 'mask\.png' needs images"):
-        preflight.check(Run(composed(*POINTS, *asked), tmp_path, "genuq"))
 
 
 def test_a_broken_shard_is_named(finished: Path, image_root: Path, tmp_path: Path) -> None:

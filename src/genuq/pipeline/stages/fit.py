@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from genuq.pipeline.run import Run, hardware_of
 from genuq.pipeline.stage import Stage, artefact_of
 from genuq.pipeline.stages.members import MembersInputs, fit_members_of, members_inputs
 from genuq.posteriors import ExactLastLayerLaplace, FitResult, FitSettings
-from genuq.posteriors.fitting.runner import PassRunner
+from genuq.posteriors.fitting.passes import PassRunner
 from genuq.store.artefact import StageFolder, fingerprint
 from genuq.store.once import make_once
 
@@ -114,8 +113,9 @@ class Fit(Stage[FitInputs]):
         summaries = {}
         for name, posterior in inputs.posteriors.items():
             part = posterior.folder
-            work = partial(fit_one, posterior.inputs, part.path, display)
-            make_once(part, work, f"posterior {name}", display, shared=True, thoroughly=True)
+            with make_once(part, f"posterior {name}", display, shared=True, thoroughly=True) as making:
+                if making.here:
+                    making.notes = fit_one(posterior.inputs, part.path, display)
             if collectives.is_first_process():
                 gather(part.path, folder.path, name)
             summaries[name] = part.notes()
@@ -146,8 +146,7 @@ def posterior_inputs(run: Run, name: str) -> StreamedInputs | MembersInputs | Si
 
 def fit_one(inputs: Any, folder: Path, display: Display) -> dict[str, Any]:
     """Fit one posterior in all processes; the first one writes it. Returns its summary."""
-    fit = {StreamedInputs: fit_streamed, MembersInputs: fit_members_of, SizedInputs: fit_size}[type(inputs)]
-    fitted: FitResult = fit(inputs, folder, display)
+    fitted = FITS[type(inputs)](inputs, folder, display)
     if collectives.is_first_process():
         fitted.posterior.save(folder / FITTED)
         shutil.rmtree(folder / "passes", ignore_errors=True)
@@ -172,6 +171,13 @@ def fit_size(inputs: SizedInputs, folder: Path, display: Display) -> FitResult:
     model = inputs.model.open()
     other = posteriors.load(inputs.other.folder.path / FITTED, model)
     return take_size(other, model.network, inputs.kind, f"'{inputs.source}'")
+
+
+FITS: dict[type, Callable[[Any, Path, Display], FitResult]] = {
+    StreamedInputs: fit_streamed,
+    MembersInputs: fit_members_of,
+    SizedInputs: fit_size,
+}
 
 
 def gather(part: Path, folder: Path, name: str) -> None:

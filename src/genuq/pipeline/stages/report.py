@@ -58,7 +58,6 @@ class ReportInputs:
 
     fit: Upstream
     sample: Upstream
-    embed: Upstream
     score: Upstream
     evaluate: Upstream
     propagate: Upstream | None
@@ -121,7 +120,7 @@ class Report(Stage[ReportInputs]):
     def inputs(self, run: Run) -> ReportInputs:
         propagator = run.config.propagator
         return ReportInputs(
-            **{name: upstream(run, name) for name in ("fit", "sample", "embed", "score", "evaluate")},
+            **{name: upstream(run, name) for name in ("fit", "sample", "score", "evaluate")},
             propagate=None if propagator is None else upstream(run, "propagate"),
             application=None if run.config.application is None else upstream(run, "apply"),
             command=run.command,

@@ -24,9 +24,8 @@ from genuq.posteriors.curvature.layer_choice import require_untied
 from genuq.posteriors.curvature.layers import LayersPosterior
 from genuq.posteriors.dropout import MCDropout, fed_by_dropout
 from genuq.posteriors.fitting.held_out import HeldOutSums
-from genuq.posteriors.fitting.passes import CurvaturePass, HeldOutPass, Pass, PredictivePass
+from genuq.posteriors.fitting.passes import CurvaturePass, HeldOutPass, Pass, PassRunner, PredictivePass
 from genuq.posteriors.fitting.regression import RegressionBatches, regress
-from genuq.posteriors.fitting.runner import PassRunner
 from genuq.posteriors.fitting.scale import (
     ChosenScale,
     ScaleOptions,
@@ -67,7 +66,7 @@ class FitSettings:
     images: int = 4096
     held_out: int = 512
     repeats: int = 1
-    batch_size: int = neutral(128)
+    batch_size: int = neutral(64)
     time_bins: int = 1
     fisher_draws: int = 1
     predictive_draws: int = 4

@@ -11,8 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image, ImageOps
 
-from genuq.config import neutral
-from genuq.config.compose import config_directory, folders_of, search_path
+from genuq.config.compose import folders_of, search_path
 from genuq.config.finished import is_finished, stamp_path
 from genuq.config.job import Job
 from genuq.data import ImageFolder
@@ -232,20 +231,6 @@ def test_a_finished_job_notices_its_lack_of_images(images: Path, ended: tuple[Pa
     assert is_finished(*ended)
 
 
-def test_an_edited_option_file_is_another_job(tmp_path: Path) -> None:
-    own, sweep = tmp_path / "own", Path("outputs/sweeps/x")
-    (own / "experiment").mkdir(parents=True)
-    file = own / "experiment" / "mine.yaml"
-    file.write_text("seed: 1\n")
-    plain = stamp_path(tmp_path, sweep, ["seed=0"])
-    before = stamp_path(tmp_path, sweep, ["seed=0"], [own])
-    assert plain == stamp_path(tmp_path, sweep, ["seed=0"], []) != before
-    moved = Path(shutil.copytree(own, tmp_path / "moved"))
-    assert before == stamp_path(tmp_path, sweep, ["seed=0"], [moved])
-    file.write_text("seed: 2\n")
-    assert before != stamp_path(tmp_path, sweep, ["seed=0"], [own])
-
-
 def test_the_users_option_folders_are_those_that_hydra_searches() -> None:
     arguments = ["-m", "--config-dir", "a", "seed=0,1", "hydra.searchpath=[file://b, pkg://genuq.data, pkg://no_lab]"]
     assert search_path(arguments) == ["a", "file://b", "pkg://genuq.data", "pkg://no_lab"]
@@ -276,8 +261,3 @@ def test_points_count_by_content_too(tmp_path: Path) -> None:
     before = of()
     assert "train" in changed(before, of("data.standard_deviation=0.06"))
     assert "train" in changed(before, of("data.size=401"))
-
-
-def test_the_configuration_leaves_neutral_keys_out_of_names() -> None:
-    config = OmegaConf.load(config_directory() / "config.yaml")
-    assert set(config.hydra.job.config.override_dirname.exclude_keys) == set(neutral.UNNAMED)

@@ -17,9 +17,8 @@ from genuq.models import GenerativeModel
 from genuq.parallel import collectives
 from genuq.posteriors import FitSettings, ScaleOptions, fit_by
 from genuq.posteriors.fitting.fitting import FitResult
-from genuq.posteriors.fitting.passes import HeldOutPass, Pass
+from genuq.posteriors.fitting.passes import HeldOutPass, Pass, PassRunner
 from genuq.posteriors.fitting.regression import RegressionBatches, regress
-from genuq.posteriors.fitting.runner import PassRunner
 from support.programs import environment
 
 
@@ -151,14 +150,14 @@ def test_progress_counts_every_row_once(tmp_path: Path) -> None:
 TWO = """
 import sys
 from pathlib import Path
-from test_runner import SETTINGS, in_double, problem
+from test_resumed_passes import SETTINGS, in_double, problem
 from genuq import machine
 from genuq.data import as_dataset
 from genuq.posteriors import fit_by
 from genuq.parallel import collectives
 from genuq.parallel.hardware import Hardware
 from genuq.parallel.workers import connector
-from genuq.posteriors.fitting.runner import PassRunner
+from genuq.posteriors.fitting.passes import PassRunner
 
 machine.prepare()
 connector(Hardware("cpu", devices=2)).launch()
