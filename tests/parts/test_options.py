@@ -99,7 +99,7 @@ def test_a_wrong_or_a_missing_option_is_named() -> None:
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_part_has_a_label_and_options_that_a_structured_configuration_takes(group: str) -> None:
     register = register_of(group)
-    assert len(register) >= 2
+    assert len(register) >= (0 if group == "model" else 2)  # genuq's own models are configurations, not functions
     for name, part in register.items():
         assert part.name == name and part.label and part.group == group and part.builtin
         node = OmegaConf.structured(part.options)

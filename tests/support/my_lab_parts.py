@@ -13,7 +13,7 @@ from genuq.applications import ApplicationPart, FinishedRun, Made, Outcome
 from genuq.data import ArrayDataset
 from genuq.extractors import Extractor
 from genuq.likelihoods import SemanticLikelihood
-from genuq.models import StageRecord
+from genuq.models import GenerativeModel, StageRecord
 from genuq.posteriors import ExactLastLayerLaplace
 from genuq.processes import FlowMatching
 from genuq.propagators import Trajectory
@@ -44,6 +44,11 @@ class OneLayer(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         return self.head(x)
+
+
+def own_model(width: int = 4) -> GenerativeModel:
+    """A whole model of one's own."""
+    return GenerativeModel(OneLayer((2,), width), (2,), call=lambda network, x, t, y: network(x, t))
 
 
 def two_dots(split: str, size: int = 6) -> ArrayDataset:

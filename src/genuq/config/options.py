@@ -13,6 +13,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from genuq.errors import ConfigurationError
 from genuq.parts import Part, Register, options_of, register_of
 from genuq.parts.targets import located
 
@@ -342,10 +343,30 @@ def node_of(group: str, name: str) -> DictConfig:
     `genuq.config.settled`.
     """
     fields = [(key, kind, field_of(default)) for key, (kind, default) in keys_of(group, name).items()]
-    node = OmegaConf.structured(dataclasses.make_dataclass(f"{group}_{name}", fields, kw_only=True))
+    return loosened(dataclasses.make_dataclass(f"{group}_{name}", fields, kw_only=True))
+
+
+def loosened(schema: type) -> DictConfig:
+    """A schema's keys with their types, beside which others may stand."""
+    node: DictConfig = OmegaConf.structured(schema)
     node._metadata.object_type = dict
     OmegaConf.set_struct(node, False)
     return node
+
+
+def model_node(part: Part) -> DictConfig:
+    """The keys of a model that a function of the user's own builds: its name, and the function's options. As with
+    `node_of`, other keys may be merged into it.
+
+    Raises:
+        ConfigurationError: one of them is called `name`.
+    """
+    keys = own(part)
+    if "name" in keys:
+        raise ConfigurationError(f"model '{part.name}': its parameter 'name' would be model.name. Rename it.")
+    fields = [(key, kind, field_of(default)) for key, (kind, default) in keys.items()]
+    named = ("name", str, dataclasses.field(default=part.name))
+    return loosened(dataclasses.make_dataclass(f"model_{part.name}", [named, *fields], kw_only=True))
 
 
 def field_of(default: Any) -> Any:

@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from genuq import parts
 from genuq.config.options import GROUPS, TARGET, node_of, owners
+from genuq.config.plugged_models import model_known_as, settle_model
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.parts import Part
 
@@ -69,16 +70,25 @@ def _as_option(text: str) -> str:
         return text  # the check of all overrides says what is wrong
     key = override.key_or_group
     place = key.removesuffix(f".{TARGET}")
+    if place == "model":
+        return _model_option(override, text)
     if place == key:
         return _option_by_path(override, text)
-    if place.startswith("model"):  # has a way of its own
-        return text
     beside = place.startswith(f"{BESIDE}.") and place.count(".") == 1
     group = "posterior" if beside else place
     if group not in GROUPS or GROUPS[group].parts is None:
         raise ConfigurationError(f"{key}: only {', '.join(groups_with_parts())} take a class path.")
     names = [known_as(group, path, key) for path in _values(override)]
     return f"{f'+posterior@{place}' if beside else group}={','.join(names)}"
+
+
+def _model_option(override: Override, text: str) -> str:
+    """A function that builds the model, typed as its class path or as an option."""
+    values, targeted = _values(override), override.key_or_group != "model"
+    if not targeted and not any(map(is_path, values)):
+        return text
+    names = [model_known_as(value) if targeted or is_path(value) else value for value in values]
+    return f"{override.get_key_element().removesuffix(f'.{TARGET}').lstrip('+')}={','.join(names)}"
 
 
 def _option_by_path(override: Override, text: str) -> str:
@@ -134,6 +144,7 @@ def settle(config: DictConfig) -> DictConfig:
         _settle_value(config, key, kind, named)
     for place, group in places(config):
         _settle_option(config, place, group, named)
+    settle_model(config, named)
     config.parts = named
     return config
 
@@ -147,7 +158,8 @@ def places(config: DictConfig) -> list[tuple[str, str]]:
 
 def chosen_parts(config: DictConfig) -> list[Part]:
     """The registered parts that a settled configuration names."""
-    found: list[Part] = []
+    model = config.model
+    found: list[Part] = [] if "process" in model else [parts.register_of("model")[model.name]]
     for place, group in places(config):
         kind, node = GROUPS[group].parts, OmegaConf.select(config, place)
         found += [] if kind is None or group == "score" else [parts.register_of(kind)[node.name]]

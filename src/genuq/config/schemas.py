@@ -10,8 +10,8 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from genuq.config.options import GROUPS, names_of, node_of
-from genuq.parts import Part
+from genuq.config.options import GROUPS, model_node, names_of, node_of
+from genuq.parts import Part, register_of
 
 
 @dataclass
@@ -44,7 +44,8 @@ class ModelConfig:
 @dataclass
 class Config:
     """The whole configuration. What stands under a group is the schema of its chosen option, see `config.options`;
-    of `propagator` and `application` none need be chosen.
+    of `propagator` and `application` none need be chosen. `model` is genuq's own schema, or that of a function of the
+    user's own.
 
     Attributes:
         parts: class paths that the configuration named, by group and name of the part; genuq fills it in, so that the
@@ -59,7 +60,7 @@ class Config:
     objective: str | None = None  # a number of the evaluation, for a search
     study: str | None = None  # null: `name`
     data: Any = MISSING
-    model: ModelConfig = field(default_factory=ModelConfig)
+    model: Any = MISSING
     network: Any = MISSING
     sampler: Any = MISSING
     posterior: Any = MISSING
@@ -91,11 +92,15 @@ def register() -> None:
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=whole())
+    store.store(group="model", name="schema_described", node=ModelConfig)
     for group in GROUPS:
         for name in names_of(group):
             store.store(group=group, name=f"schema_{name}", node=node_of(group, name))
     for group, part in installed_options():
         store.store(group=group, name=part.name, node=node_of(group, part.name))
+    for part in register_of("model").values():
+        if part.distribution is not None:
+            store.store(group="model", name=part.name, node=model_node(part))
 
 
 def whole() -> DictConfig:

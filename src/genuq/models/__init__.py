@@ -11,6 +11,7 @@ from genuq.models.generative import (
     load_weights,
 )
 from genuq.models.metering import Meter, metered
+from genuq.models.register import MODELS, ModelPart
 from genuq.models.restarting import SAME_TIME, finish_latents, grid_time, grid_times, stages_from, step_times
 from genuq.models.sampling import (
     Observer,
@@ -25,11 +26,13 @@ from genuq.models.sampling import (
 )
 
 __all__ = [
+    "MODELS",
     "SAME_TIME",
     "Autoencoder",
     "DiffusersAutoencoder",
     "GenerativeModel",
     "Meter",
+    "ModelPart",
     "Observer",
     "Sampler",
     "StageRecord",

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from genuq import files
-from genuq.errors import CheckpointError, ConfigurationError, did_you_mean
+from genuq.errors import ArtefactError, CheckpointError, ConfigurationError, did_you_mean
 from genuq.models import GenerativeModel, build, load_weights
+from genuq.models.description import is_plugged, noted
 from genuq.networks import Classifier
 
 FORMAT = "genuq-checkpoint-1"
@@ -65,7 +67,7 @@ def save_model(
         for name, tensor in model.state_dict().items()
         if not name.startswith("autoencoder.autoencoder.")  # a diffusers autoencoder keeps its own files
     }
-    metadata = {"format": FORMAT, "description": json.dumps(dict(description)), "notes": json.dumps(dict(notes))}
+    metadata = {"format": FORMAT, "description": json.dumps(noted(description)), "notes": json.dumps(dict(notes))}
     files.write_tensors(path, tensors, metadata)
 
 
@@ -73,23 +75,59 @@ def load_model(path: str | Path, expected: Mapping[str, Any] | None = None) -> t
     """(model in float32, notes) of a checkpoint.
 
     Args:
-        expected: the description that the configuration asks for; None takes the file's own.
+        expected: the description that the configuration asks for; None takes the file's own. A model of somebody's own
+            is built from `expected` alone: no file says what is to be run.
 
     Raises:
         ArtefactError: missing or truncated.
         CheckpointError: not a genuq checkpoint, or another model than expected (the differing keys are named).
         NonFiniteError: NaN or infinite weights.
     """
+    tensors, metadata = _read(path)
+    description = json.loads(metadata["description"])
+    if expected is not None:
+        _require_same(description, noted(expected), path)
+    elif is_plugged(description):
+        raise CheckpointError(
+            f"{path} holds the weights of '{description['part']}', which is no model of genuq's own. Build that model, "
+            "and give it the weights by genuq.models.checkpoints.restore(model, path)."
+        )
+    model = build(expected if expected is not None and is_plugged(description) else description)
+    _fill(model, tensors, path)
+    return model.eval(), json.loads(metadata["notes"])
+
+
+def restore(model: GenerativeModel, path: str | Path) -> GenerativeModel:
+    """The model itself, with the weights of a checkpoint of genuq whose network is the same; the rest may differ.
+
+    Raises:
+        ArtefactError: missing or truncated.
+        CheckpointError: not a genuq checkpoint, or weights that do not fit.
+        NonFiniteError: NaN or infinite weights.
+    """
+    _fill(model, _read(path)[0], path)
+    return model
+
+
+def is_checkpoint(path: str | Path) -> bool:
+    """Whether a file is a checkpoint of genuq's own format."""
+    try:
+        with files.opened(path) as file:
+            return (file.metadata() or {}).get("format") == FORMAT
+    except ArtefactError:
+        return False
+
+
+def _read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     tensors, metadata = files.read_tensors(path)
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path} is no checkpoint of genuq (format '{metadata.get('format')}', not '{FORMAT}').")
-    description = json.loads(metadata["description"])
-    if expected is not None:
-        _require_same(description, expected, path)
-    model = build(description)
+    return tensors, metadata
+
+
+def _fill(model: GenerativeModel, tensors: Mapping[str, Tensor], path: str | Path) -> None:
     own = {k: v for k, v in model.state_dict().items() if k.startswith("autoencoder.autoencoder.")}
     load_weights(model, {**own, **tensors}, str(path))
-    return model.eval(), json.loads(metadata["notes"])
 
 
 def _require_same(found: Mapping[str, Any], expected: Mapping[str, Any], path: str | Path) -> None:

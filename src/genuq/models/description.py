@@ -9,6 +9,7 @@ from genuq import networks
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.models.autoencoder import Autoencoder, DiffusersAutoencoder, VAEAutoencoder
 from genuq.models.generative import GenerativeModel
+from genuq.models.register import MODELS
 from genuq.networks import VAE
 from genuq.processes import build as build_process
 
@@ -19,10 +20,13 @@ def build(description: Mapping[str, Any]) -> GenerativeModel:
     Args:
         description: keys `shape`, `num_classes`, `prediction`, `head` (or None), `process` (options of
             `genuq.processes.build`), `network` (`name` and options), `autoencoder` (None, or `name` and options).
+            Or, for a model of somebody's own, `part` (its name in `MODELS`) and `options`.
 
     Raises:
-        ConfigurationError: an unknown network, process, prediction type or autoencoder.
+        ConfigurationError: an unknown network, process, prediction type, autoencoder or model.
     """
+    if is_plugged(description):
+        return MODELS.make(description["part"], **description["options"])
     shape = tuple(description["shape"])
     autoencoder = build_autoencoder(description.get("autoencoder"), shape)
     network = networks.build(
@@ -37,6 +41,18 @@ def build(description: Mapping[str, Any]) -> GenerativeModel:
         autoencoder=autoencoder,
         head=description.get("head"),
     )
+
+
+def is_plugged(description: Mapping[str, Any]) -> bool:
+    """Whether this describes a model of somebody's own."""
+    return "part" in description
+
+
+def noted(description: Mapping[str, Any]) -> dict[str, Any]:
+    """A description as a checkpoint has it: of a model of somebody's own without the files that it is built from."""
+    if not is_plugged(description):
+        return dict(description)
+    return {"part": description["part"], "options": MODELS[description["part"]].plain_options(description["options"])}
 
 
 def build_autoencoder(options: Mapping[str, Any] | None, shape: tuple[int, ...]) -> Autoencoder:

@@ -7,6 +7,7 @@ from typing import Any
 
 from genuq.identity import neutral
 
+TOLERANT = "ddp_find_unused_parameters_true"  # Lightning's name of ddp where a step may not use all weights
 DIVIDING = "fsdp"  # the strategy that divides a network among the processes while it is trained
 
 
@@ -33,6 +34,11 @@ class Hardware:
     def undivided(self) -> Hardware:
         """The same, with the whole network in every process."""
         return replace(self, strategy="ddp") if self.strategy == DIVIDING else self
+
+    @property
+    def tolerant(self) -> Hardware:
+        """The same, for a network of which a step may leave weights without a gradient."""
+        return replace(self, strategy=TOLERANT) if self.several and self.strategy in ("auto", "ddp") else self
 
     @property
     def several(self) -> bool:

@@ -11,6 +11,7 @@ from genuq.parts.register import Register
 
 GROUPS = {  # in the order of the data's way
     "data": "genuq.data.registry:DATASETS",
+    "model": "genuq.models.register:MODELS",
     "network": "genuq.networks.register:NETWORKS",
     "process": "genuq.processes.register:PROCESSES",
     "solver": "genuq.solvers.register:SOLVERS",

@@ -9,11 +9,12 @@ from typing import Any
 from genuq import files
 from genuq.data import Dataset
 from genuq.data.registry import DATASETS
+from genuq.errors import ConfigurationError
 from genuq.extractors import EXTRACTORS, Extractor
 from genuq.extractors.judge import Judge
 from genuq.likelihoods import LIKELIHOODS, Likelihood, PointLikelihood
-from genuq.models import GenerativeModel, Sampler
-from genuq.models.checkpoints import reference_path
+from genuq.models import MODELS, Autoencoder, GenerativeModel, ModelPart, Sampler
+from genuq.models.checkpoints import is_checkpoint, reference_path
 from genuq.pipeline.contents import fingerprint_in
 from genuq.pipeline.inputs import (
     DataInputs,
@@ -21,11 +22,15 @@ from genuq.pipeline.inputs import (
     JudgeInputs,
     LikelihoodInputs,
     ModelInputs,
+    PluggedModel,
+    PluggedModelInputs,
     SamplerInputs,
+    built,
     foreign_code,
     load_split,
     part_inputs,
     untrained,
+    weights_built,
 )
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import upstream
@@ -68,6 +73,8 @@ def is_image(run: Run) -> bool:
 
 def description_of(run: Run) -> dict[str, Any]:
     """The model as plain data, for `genuq.models.build`."""
+    if (part := model_part(run)) is not None:
+        return {"part": part.name, "options": part_options(run, part)}
     model, network = run.plain("model")["model"], run.plain("network")["network"]
     autoencoder, data = model["autoencoder"], training_set(run)
     return {
@@ -81,16 +88,114 @@ def description_of(run: Run) -> dict[str, Any]:
     }
 
 
+def model_part(run: Run) -> ModelPart | None:
+    """The function of a user's own that builds the run's model; None: the model is one of genuq's.
+
+    Raises:
+        ConfigurationError: it cannot be imported, or there is none of this name.
+    """
+    if "process" in run.config.model:  # genuq's own are put together from a process and a network
+        return None
+    return MODELS.get(run.config.model.name, "model.name")
+
+
+def part_options(run: Run, part: ModelPart) -> dict[str, Any]:
+    """The options of the function that builds the run's model; not a checkpoint of genuq's, which is loaded into it."""
+    settings = run.plain("model")["model"]
+    given = {name: settings[name] for name in part.option_names if name in settings}
+    return given | ({"checkpoint": None} if loads_own_training(run) else {})
+
+
+def loads_own_training(run: Run) -> bool:
+    """Whether the checkpoint of a model of a user's own is one that genuq's training left."""
+    chosen = run.config.model.checkpoint
+    return chosen is not None and is_checkpoint(Path(chosen).expanduser())
+
+
+def plugged_model(run: Run, part: ModelPart) -> PluggedModel:
+    """The function that builds the run's model, with its files and what it built, which must fit the data."""
+    key = ["plugged", part.path, description_of(run), run.plain("seed", "data")]
+    return run.memory(key, lambda: _plugged_model(run, part))
+
+
+def _plugged_model(run: Run, part: ModelPart) -> PluggedModel:
+    description = description_of(run)
+    options = description["options"]
+    require_fit(run, part, built(run.memory, description, run.config.seed))
+    return PluggedModel(
+        part_inputs(part, part.plain_options(options)),
+        {name: content_at(run, options[name]) for name in part.files if options.get(name) is not None},
+        weights_built(run.memory, description, run.config.seed),
+    )
+
+
+def content_at(run: Run, path: str) -> FileContent:
+    """A file or a folder, by content."""
+    place = Path(path).expanduser()
+    return FileContent(run.sha256_of_folder(place) if place.is_dir() else run.sha256(place), place)
+
+
+def require_fit(run: Run, part: ModelPart, model: GenerativeModel) -> None:
+    """Raise ConfigurationError for a model of a user's own that is not for samples like the run's data."""
+    dataset, data = training_set(run), run.config.data.name
+    if tuple(model.shape) != tuple(dataset.shape):
+        raise ConfigurationError(
+            f"model '{part.name}' makes samples of shape {tuple(model.shape)}, but data.name = '{data}' has "
+            f"{tuple(dataset.shape)}. Choose data or options of the model so that they agree."
+        )
+    if model.num_classes not in (0, dataset.num_classes):
+        raise ConfigurationError(
+            f"model '{part.name}' knows {model.num_classes} classes, but data.name = '{data}' has "
+            f"{dataset.num_classes}. Choose data or options of the model so that they agree, or num_classes=0."
+        )
+
+
+def is_latent(run: Run) -> bool:
+    """Whether the model's process runs in the latent space of an autoencoder."""
+    if model_part(run) is not None:
+        return type(untrained_model(run).autoencoder) is not Autoencoder
+    return run.config.model.autoencoder is not None
+
+
+def model_names(run: Run) -> tuple[str, str]:
+    """What the model and its network are called."""
+    own = model_part(run) is None
+    network = run.config.network.name if own else type(untrained_model(run).network).__name__
+    return run.config.model.name, network
+
+
 def model_inputs(run: Run) -> ModelInputs:
     """The model that the stages after the training use."""
     description = description_of(run)
+    if (part := model_part(run)) is not None:
+        return plugged_model_inputs(run, part)
     autoencoder = None if run.trains else autoencoder_content(run)  # a training's fingerprint covers it
     return ModelInputs(weights_of(run), run.config.model.head, autoencoder, description, run.device, run.memory)
 
 
+def plugged_model_inputs(run: Run, part: ModelPart) -> PluggedModelInputs:
+    """A model of a user's own, with the weights of its training or those that it comes with."""
+    trained = run.trains or loads_own_training(run) or (run.config.model.checkpoint is None and was_trained(run))
+    return PluggedModelInputs(
+        weights=weights_of(run) if trained else None,
+        head=run.config.model.head,
+        autoencoder=None,
+        description=description_of(run),
+        device=run.device,
+        memory=run.memory,
+        plugged=plugged_model(run, part),
+        seed=run.config.seed,
+    )
+
+
+def was_trained(run: Run) -> bool:
+    """Whether the run's folder has the model of an earlier training."""
+    return (run.folder / "train" / "model.safetensors").is_file()
+
+
 def autoencoder_content(run: Run) -> str | None:
     """The digest of the folder of diffusers' that holds the model's autoencoder; None where no folder does."""
-    autoencoder = run.config.model.autoencoder
+    autoencoder = run.config.model.get("autoencoder")
     path = None if autoencoder is None else autoencoder.path
     return None if path is None or not Path(path).expanduser().is_dir() else run.sha256_of_folder(path)
 
@@ -122,7 +227,9 @@ def open_model(run: Run) -> GenerativeModel:
 
 def untrained_model(run: Run) -> GenerativeModel:
     """The run's model before any training: sizes, shapes and times are those of the trained one."""
-    return untrained(run.memory, description_of(run), run.device)
+    if (part := model_part(run)) is not None:
+        plugged_model(run, part)  # which must fit the data
+    return untrained(run.memory, description_of(run), run.device, run.config.seed)
 
 
 def architecture_of(run: Run) -> GenerativeModel:

@@ -6,12 +6,15 @@ first asks for it. What was opened once is opened for all stages of a run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import lightning
 import torch
+from lightning.pytorch.utilities.seed import isolate_rng
 
 from genuq import data, extractors, likelihoods, models, solvers
 from genuq.data import Dataset
@@ -22,8 +25,10 @@ from genuq.identity import identity_of, neutral
 from genuq.likelihoods import Likelihood, PointLikelihood
 from genuq.models import GenerativeModel, Sampler, find_head
 from genuq.models.checkpoints import load_model
+from genuq.models.description import is_plugged
 from genuq.parts import Part, identity
 from genuq.pipeline.memory import Memory
+from genuq.posteriors.base import digest
 from genuq.store.upstream import FileContent, Upstream
 
 
@@ -113,14 +118,14 @@ class ModelInputs:
     """A trained model.
 
     Attributes:
-        weights: this run's own training, or a checkpoint's file.
+        weights: this run's own training, or a checkpoint's file; None: those that a user's own model comes with.
         head: dotted name of the last weighted layer; None: the last Conv2d or Linear.
         autoencoder: digest of the folder that holds its autoencoder, where that is not in the checkpoint.
         description: of the model, which that in the file must agree with.
         device: where the model is put.
     """
 
-    weights: Upstream | FileContent
+    weights: Upstream | FileContent | None
     head: str | None
     autoencoder: str | None
     description: Mapping[str, Any] = neutral()
@@ -128,9 +133,17 @@ class ModelInputs:
     memory: Memory = neutral()
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Path | None:
         """The checkpoint's file."""
-        return self.weights.path / "model.safetensors" if isinstance(self.weights, Upstream) else self.weights.path
+        if isinstance(self.weights, Upstream):
+            return self.weights.path / "model.safetensors"
+        return None if self.weights is None else self.weights.path
+
+    @property
+    def file_name(self) -> str:
+        """What its weights are called in a report."""
+        assert self.path is not None
+        return self.path.name
 
     def open(self) -> GenerativeModel:
         """The model on its device.
@@ -142,10 +155,57 @@ class ModelInputs:
         return self.memory(key, self._load)
 
     def _load(self) -> GenerativeModel:
+        assert self.path is not None
         model = load_model(self.path, self.description)[0]
         model.head_name = find_head(model.network, self.head)
         model.check_weights()
         return model.to(self.device)
+
+
+@dataclass(frozen=True)
+class PluggedModel:
+    """A function of a user's own that builds a model, and what it built.
+
+    Attributes:
+        part: the function, with its options but for files.
+        files: its options that are files or folders, by content.
+        built: digest of the weights that the model comes with: the function may have read them anywhere, or drawn them.
+    """
+
+    part: PartInputs
+    files: Mapping[str, FileContent]
+    built: str
+
+
+@dataclass(frozen=True)
+class PluggedModelInputs(ModelInputs):
+    """A model of a user's own.
+
+    Attributes:
+        plugged: what builds it.
+        seed: of the weights that it draws.
+    """
+
+    plugged: PluggedModel
+    seed: int = neutral()
+
+    @property
+    def file_name(self) -> str:
+        if self.path is not None:
+            return self.path.name
+        names = [file.path.name for file in self.plugged.files.values()]
+        return ", ".join(names) or self.plugged.part.name
+
+    def _load(self) -> GenerativeModel:
+        model = self._whole()
+        model.check_weights()
+        return model.to(self.device)
+
+    def _whole(self) -> GenerativeModel:
+        if self.path is None:
+            return built(self.memory, self.description, self.seed)
+        with seeded(self.seed):
+            return load_model(self.path, self.description)[0]
 
 
 @dataclass(frozen=True)
@@ -268,7 +328,37 @@ def available(name: str) -> torch.device:
         raise ConfigurationError(f"device = '{name}' cannot be used: {reason}. Use device=auto, or cpu.") from error
 
 
-def untrained(memory: Memory, description: Mapping[str, Any], device: torch.device) -> GenerativeModel:
+def untrained(memory: Memory, description: Mapping[str, Any], device: torch.device, seed: int) -> GenerativeModel:
     """A model before any training: sizes, shapes and times are those of the trained one."""
+    if is_plugged(description):
+        return built(memory, description, seed).to(device)
     key = ["untrained", description, str(device)]
     return memory(key, lambda: models.build(dict(description)).to(device).eval())
+
+
+def built(memory: Memory, description: Mapping[str, Any], seed: int) -> GenerativeModel:
+    """A model of a user's own as its function builds it, which may draw its weights.
+
+    Args:
+        seed: of these weights.
+    """
+
+    def build() -> GenerativeModel:
+        with seeded(seed):
+            return models.build(description).eval()
+
+    return memory(["built", description, seed], build)
+
+
+def weights_built(memory: Memory, description: Mapping[str, Any], seed: int) -> str:
+    """Digest of the weights of that model."""
+    key = ["weights built", description, seed]
+    return memory(key, lambda: digest(built(memory, description, seed).state_dict()))
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """All global generators at a seed; afterwards they are where they were."""
+    with isolate_rng():
+        lightning.seed_everything(seed, verbose=False)
+        yield

@@ -20,7 +20,7 @@ from genuq.identity import identity_of
 from genuq.likelihoods import Likelihood
 from genuq.models import GenerativeModel, Sampler, metered
 from genuq.pipeline.columns import watched_inputs, watchers
-from genuq.pipeline.configured import build_sampler, is_image, training_set, untrained_model
+from genuq.pipeline.configured import build_sampler, description_of, is_image, training_set, untrained_model
 from genuq.pipeline.stages.applications import settings_of as application_settings
 from genuq.pipeline.stages.propagate import SHARED, default_propagator, propagator_of
 from genuq.planning.planned import PlannedRun
@@ -81,7 +81,8 @@ def sampler_of(run: PlannedRun) -> Sampler:
 def remembered(run: PlannedRun, what: str, settings: Any, count: Callable[[], Any]) -> Any:
     """A count, made once for all runs that agree in what it depends on."""
     model = run.plain("model")["model"]
-    kept = {key: model[key] for key in ("process", "prediction", "class_conditional")}
+    own = {key: model[key] for key in ("process", "prediction", "class_conditional") if key in model}
+    kept = own or description_of(run)
     sampler = {key: value for key, value in run.plain("sampler")["sampler"].items() if key != "samples"}
     return run.memory([what, settings, kept, sampler, training_set(run).num_classes, is_image(run)], count)
 

@@ -32,7 +32,8 @@ class PlannedRun(Run):
     def network_like(self) -> dict[str, Any]:
         """What sets the time of an evaluation of the run's network: runs that agree in it take as long for one."""
         description = description_of(self)
-        kept = {key: description[key] for key in ("shape", "network", "autoencoder")}
+        named = ("shape", "network", "autoencoder", "part", "options")
+        kept = {key: description[key] for key in named if key in description}
         return kept | {"device": self.hardware()}
 
     def hardware(self) -> str:

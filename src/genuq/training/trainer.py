@@ -16,10 +16,10 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from genuq import files, machine
 from genuq.errors import CheckpointError, ConfigurationError, did_you_mean
 from genuq.parallel import fsdp
-from genuq.parallel.hardware import Hardware
+from genuq.parallel.hardware import TOLERANT, Hardware
 from genuq.training.modules import Training
 
-STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true", fsdp.STRATEGY)
+STRATEGIES = ("auto", "ddp", TOLERANT, fsdp.STRATEGY)
 
 
 def complete(

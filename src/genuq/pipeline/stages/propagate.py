@@ -19,7 +19,7 @@ from genuq.models import GenerativeModel, Sampler
 from genuq.pipeline.configured import (
     architecture_of,
     build_sampler,
-    description_of,
+    is_latent,
     model_inputs,
     sampler_inputs,
 )
@@ -82,7 +82,7 @@ class Propagate(Stage[PropagateInputs]):
 
     def inputs(self, run: Run) -> PropagateInputs:
         settings = run.config.propagator
-        latent = description_of(run)["autoencoder"] is not None
+        latent = is_latent(run)
         return PropagateInputs(
             model=model_inputs(run),
             fit=upstream(run, "fit"),

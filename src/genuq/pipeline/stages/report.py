@@ -29,7 +29,7 @@ from genuq.analysis.results import (
 )
 from genuq.display import Display
 from genuq.identity import neutral
-from genuq.pipeline.configured import likelihood_inputs, model_inputs, sampler_inputs, training_set
+from genuq.pipeline.configured import likelihood_inputs, model_inputs, model_names, sampler_inputs, training_set
 from genuq.pipeline.inputs import LikelihoodInputs, ModelInputs, SamplerInputs
 from genuq.pipeline.run import MAIN_POSTERIOR, Run
 from genuq.pipeline.stage import Stage, upstream
@@ -135,7 +135,7 @@ class Report(Stage[ReportInputs]):
                 name: PosteriorWords(entry["name"], entry["draws"]) for name, entry in run.posteriors().items()
             },
             data_name=training_set(run).name,
-            model_names=(run.config.model.name, run.config.network.name),
+            model_names=model_names(run),
             config=run.plain(),
         )
 
@@ -215,7 +215,7 @@ def model_entry(inputs: ReportInputs) -> ModelEntry:
         parameters=sum(parameter.numel() for parameter in model.network.parameters()),
         prediction=model.prediction,
         process=model.process.name,
-        checkpoint=inputs.model.path.name,
+        checkpoint=inputs.model.file_name,
     )
 
 

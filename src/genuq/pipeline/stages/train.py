@@ -15,16 +15,18 @@ from lightning.pytorch.callbacks import RichProgressBar
 from genuq import models
 from genuq.data import Dataset
 from genuq.display import Display
-from genuq.identity import neutral
+from genuq.errors import ConfigurationError
+from genuq.identity import identity_of, neutral
 from genuq.models import GenerativeModel, VAEAutoencoder
-from genuq.models.checkpoints import load_model, save_classifier, save_model
+from genuq.models.checkpoints import restore, save_classifier, save_model
 from genuq.networks import Classifier
 from genuq.parallel import collectives, fsdp
 from genuq.parallel.hardware import Hardware
-from genuq.pipeline.configured import autoencoder_content, data_inputs, description_of
+from genuq.pipeline.configured import autoencoder_content, data_inputs, description_of, model_part, plugged_model
 from genuq.pipeline.inputs import DataInputs
 from genuq.pipeline.run import Run, hardware_of
 from genuq.pipeline.stage import Stage
+from genuq.posteriors.base import digest
 from genuq.posteriors.fitting.regression import regression_batches
 from genuq.randomness import HELD_OUT
 from genuq.store.artefact import StageFolder
@@ -85,6 +87,7 @@ class TrainInputs:
         head: noted in the checkpoint for whoever loads it; the stages after this one name their own.
         configuration: noted in the checkpoint.
         logger: looks on.
+        plugged: description of a model of a user's own, of which `model` is the identity.
     """
 
     seed: int
@@ -100,10 +103,13 @@ class TrainInputs:
     autoencoder_path: str | None = neutral()
     configuration: Mapping[str, Any] = neutral()
     logger: Logger = neutral()
+    plugged: Mapping[str, Any] | None = neutral(None)
 
     @property
     def description(self) -> dict[str, Any]:
         """For `genuq.models.build`."""
+        if self.plugged is not None:
+            return dict(self.plugged)
         whole = {**self.model, "head": self.head}
         if self.autoencoder is None:
             return whole
@@ -111,29 +117,34 @@ class TrainInputs:
 
 
 class Train(Stage[TrainInputs]):
-    """Leaves model.safetensors: EMA weights in float16, the description, and the configuration, data and final loss."""
+    """Leaves model.safetensors: EMA weights (of genuq's networks in float16), the description, and the configuration,
+    data and final loss.
+    """
 
     name = "train"
     shared = True
 
     def inputs(self, run: Run) -> TrainInputs:
-        trainer, description, content = run.config.trainer, description_of(run), autoencoder_content(run)
-        own_vae = (description["autoencoder"] or {}).get("name") == "vae"
-        start = trainer.start_from
+        trainer, content, part = run.config.trainer, autoencoder_content(run), model_part(run)
+        start, description = trainer.start_from, description_of(run)
+        autoencoder = description.get("autoencoder") or {}
+        own_vae = autoencoder.get("name") == "vae"
+        identity = None if part is None else identity_of(plugged_model(run, part))
         return TrainInputs(
             seed=run.config.seed,
             data=data_inputs(run, "train", "test"),
-            model=content_described(description, content),
+            model=content_described(description, content) if identity is None else identity,
             autoencoder=content,
             trainer=schedule_of(run),
             steps=trainer.steps,
             autoencoder_steps=trainer.autoencoder_steps if own_vae and start is None else None,
             start_from=None if start is None else FileContent(run.sha256(start), Path(start)),
             hardware=hardware_of(run, shards=True),
-            head=description["head"],
-            autoencoder_path=(description["autoencoder"] or {}).get("path"),
+            head=description.get("head"),
+            autoencoder_path=autoencoder.get("path"),
             configuration=run.plain("seed", "data", "model", "network", "trainer"),
             logger=logger_of(run, self.name),
+            plugged=None if part is None else description,
         )
 
     def work(self, inputs: TrainInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
@@ -177,8 +188,20 @@ def initial(inputs: TrainInputs) -> GenerativeModel:
     """A fresh model, or one with the weights of another whose network is the same; the rest may differ."""
     model, source = models.build(inputs.description), inputs.start_from
     if source is not None:
-        models.load_weights(model, load_model(source.path)[0].state_dict(), str(source.path))
+        restore(model, source.path)
+    if inputs.plugged is not None:
+        require_as_built(inputs, model)
+        model.network.train()
     return model
+
+
+def require_as_built(inputs: TrainInputs, model: GenerativeModel) -> None:
+    """Raise ConfigurationError for a model of a user's own whose first weights are others each time it is built."""
+    if inputs.start_from is None and digest(model.state_dict()) != inputs.model["built"]:
+        raise ConfigurationError(
+            f"model '{inputs.model['part']['name']}' has other weights each time it is built. Draw them from torch's "
+            "own generator, which genuq seeds, or read them from a file."
+        )
 
 
 def kept(inputs: TrainInputs, folder: Path, model: GenerativeModel) -> dict[str, Any]:
@@ -189,7 +212,8 @@ def kept(inputs: TrainInputs, folder: Path, model: GenerativeModel) -> dict[str,
         "test_loss": test_loss(model, inputs.data.test, inputs.seed),
         "configuration": inputs.configuration,
     }
-    save_model(folder / "model.safetensors", model.cpu(), inputs.description, notes)
+    half = inputs.plugged is None  # a network of a user's own may hold numbers beyond those of half precision
+    save_model(folder / "model.safetensors", model.cpu(), inputs.description, notes, half)
     for part in ("model", "autoencoder"):  # what a killed training would have gone on from
         shutil.rmtree(folder / part, ignore_errors=True)
     return notes

@@ -14,7 +14,7 @@ from genuq.errors import ConfigurationError
 from genuq.identity import neutral
 from genuq.likelihoods import Likelihood
 from genuq.models import to_unit
-from genuq.pipeline.configured import extractor_inputs, likelihood_inputs, open_judge
+from genuq.pipeline.configured import architecture_of, extractor_inputs, likelihood_inputs, open_judge
 from genuq.pipeline.inputs import ExtractorInputs, LikelihoodInputs
 from genuq.pipeline.run import Run
 
@@ -32,7 +32,7 @@ def check_witnesses(run: Run, settings: Mapping[str, Any]) -> None:
     if not asks_witnesses(settings):
         return
     rise, count = settings["rise"], len(settings["witnesses"])
-    if not run.config.model.class_conditional:
+    if not architecture_of(run).num_classes:
         raise ConfigurationError(
             "application.rule = witnesses asks whether a sample shows its class, but the model knows none. Set "
             "application.rule and application.failed_by to score."
