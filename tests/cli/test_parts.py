@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from genuq.cli.main import REFUSED, subcommand
+from genuq.cli.parts import options_of
 from genuq.parts import GROUPS, entry_points, register_of
 from genuq.posteriors import PosteriorPart
 from genuq.scores import ScorePart
@@ -88,7 +89,9 @@ def test_options_have_their_types_defaults_and_words(capsys: pytest.CaptureFixtu
 
 def test_words_of_applications_and_of_functions_and_what_else_is_to_know(capsys: pytest.CaptureFixture[str]) -> None:
     rows = {row["name"]: row for row in json.loads(said(capsys, "application", "filter", "--json"))["options"]}
-    assert rows["threshold"]["words"] == "the highest score that is kept." and rows["fraction"]["type"] == "float | None"
+    assert (
+        rows["threshold"]["words"] == "the highest score that is kept." and rows["fraction"]["type"] == "float | None"
+    )
     rows = {row["name"]: row for row in json.loads(said(capsys, "data", "gaussian_mixture", "--json"))["options"]}
     assert rows["modes"]["default"] == 8 and rows["size"]["words"] == "number of points." and "split" not in rows
     assert "Kind: control." in said(capsys, "score", "complexity")
@@ -96,10 +99,10 @@ def test_words_of_applications_and_of_functions_and_what_else_is_to_know(capsys:
 
 
 def test_every_option_of_genuqs_own_parts_has_words(capsys: pytest.CaptureFixture[str]) -> None:
-    from genuq.cli.parts import options_of
-
     parts = [part for group in GROUPS for part in register_of(group).values()]
-    mute = [f"{part.group} {part.name}.{each['name']}" for part in parts for each in options_of(part) if not each["words"]]
+    mute = [
+        f"{part.group} {part.name}.{each['name']}" for part in parts for each in options_of(part) if not each["words"]
+    ]
     assert mute == []
 
 

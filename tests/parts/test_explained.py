@@ -30,8 +30,6 @@ class Mine(Base):
     """
 
 
-
-
 def mine(x: int) -> int:
     """Without sections."""
     return x

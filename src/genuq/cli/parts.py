@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from genuq.cli.skeleton import write_skeleton
-from genuq.errors import ConfigurationError, did_you_mean
+from genuq.errors import ConfigurationError
 from genuq.parts import GROUPS, Broken, Part, installed, register_of
 from genuq.parts.explained import explained
 
@@ -50,7 +50,8 @@ def parser() -> argparse.ArgumentParser:
 
 def new_parser() -> argparse.ArgumentParser:
     whole = argparse.ArgumentParser(
-        "genuq parts new", description="Writes DIR/NAME: an installable package with a small part that works, and its test."
+        "genuq parts new",
+        description="Writes DIR/NAME: an installable package with a small part that works, and its test.",
     )
     whole.add_argument("group", metavar="GROUP", choices=list(GROUPS), help=f"one of {', '.join(GROUPS)}")
     whole.add_argument("name", metavar="NAME", help="of the new part, for instance spectral")

@@ -12,7 +12,7 @@ _ENTRY = re.compile(r"(\w+(?:, \w+)*): +(\S.*)$")
 
 
 def explained(target: Any) -> dict[str, str]:
-    """The words for each parameter, from the sections Args and Attributes of its docstring; no entry where there are none.
+    """The words for each parameter that has any, from the sections Args and Attributes of the docstring.
 
     A class also inherits those of its bases, whose options it takes; words nearer to it count.
     """
