@@ -42,7 +42,7 @@ class EvaluationSettings:
     k: int = 5
     fractions: tuple[float, ...] = FRACTIONS
     bins: int = 8
-    bootstrap: int = 500
+    bootstrap: int = 1000
     half_samples: int = 100
     random_repeats: int = 50
     per_class: bool = True

@@ -30,7 +30,7 @@ class UNet(nn.Module):
     def __init__(
         self,
         shape: Sequence[int],
-        channels: Sequence[int] = (48, 96),
+        channels: Sequence[int] = (32, 80),
         blocks: int = 1,
         stem: int = 2,
         num_classes: int = 0,

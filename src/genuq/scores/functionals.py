@@ -144,6 +144,7 @@ def _cosine(embeddings_NMD: Tensor, observation_variance: Variance) -> Tensor:
     name="paide",
     label="Pairwise-distance entropy",
     description="Pairwise-distance estimate of the entropy of the mixture over the draws.",
+    internal=frozenset({"component_variance", "divergence"}),
 )
 def _paide(
     embeddings_NMD: Tensor,

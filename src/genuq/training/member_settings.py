@@ -15,6 +15,16 @@ from genuq.parallel.hardware import Hardware
 from genuq.training.modules import Optimisation
 
 KINDS = ("deep_ensemble", "posthoc_ensemble", "swag")
+# The settings that a kind reads; of the optimisation and the hardware the rest is the trainer's.
+READ_BY_ALL = ("members", "checkpoints", "steps", "learning_rate", "temperature")
+READ_BY_KIND = {
+    "deep_ensemble": (),  # trained like the model: in batches of the trainer's size
+    "posthoc_ensemble": (
+        *("batch_size", "rank", "prior_relative_size", "perturb_targets", "bits", "gaussian"),
+        *("n_effective", "observation_noise"),
+    ),
+    "swag": ("batch_size", "rank"),
+}
 
 
 @dataclass(frozen=True)

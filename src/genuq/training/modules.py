@@ -36,7 +36,7 @@ class Optimisation:
         seed: keys initial weights, order, noise.
     """
 
-    steps: int = 3000
+    steps: int = 2400
     batch_size: int = 128
     learning_rate: float = 1e-3
     warmup_steps: int = 200

@@ -67,7 +67,7 @@ class FitSettings:
     images: int = 4096
     held_out: int = 512
     repeats: int = 1
-    batch_size: int = neutral(128)
+    batch_size: int = neutral(64)
     time_bins: int = 1
     fisher_draws: int = 1
     predictive_draws: int = 4

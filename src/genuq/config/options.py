@@ -1,0 +1,347 @@
+"""The keys of each option of a group, taken from the library itself: a default stands once, in the part that has it.
+
+A part has its own options (`Part.options`); what all parts of a group share stands in the dataclass of the library that
+takes it (`FitSettings`, `Sampler`, `Optimisation`, ...). Both together are the schema of `GROUP=NAME`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from genuq.analysis import EvaluationSettings
+from genuq.analysis.metrics import CURVES
+from genuq.models import Sampler
+from genuq.parallel.hardware import Hardware
+from genuq.parts import Part, Register, options_of, register_of
+from genuq.posteriors import FitSettings, ScaleOptions
+from genuq.posteriors.curvature.layers import LayersPosterior
+from genuq.propagators import pixel_map
+from genuq.scores import SCORES
+from genuq.training.member_settings import READ_BY_ALL, READ_BY_KIND, MemberSettings
+from genuq.training.modules import Optimisation
+
+TARGET = "_target_"  # the key of a class path
+
+Keys = dict[str, tuple[Any, Any]]  # name: (type, default as a field of a dataclass)
+
+
+@dataclass
+class Draws:
+    """What all posteriors share.
+
+    Attributes:
+        draws: M weight draws of each sample (DIFF-UQ uses 5); of an ensemble at most the number of its members.
+    """
+
+    draws: int = 5
+
+
+@dataclass
+class Sized:
+    """Of weight noise.
+
+    Attributes:
+        match: the posterior whose size it takes: `posterior`, or a name of `beside`.
+    """
+
+    match: str | None = None
+
+
+@dataclass
+class Drawn:
+    """Of all samplers.
+
+    Attributes:
+        samples: how many.
+    """
+
+    samples: int = 1024
+
+
+@dataclass
+class Subset:
+    """Of all data sets.
+
+    Attributes:
+        subset: train on a seeded uniform subset of this many; None: all.
+    """
+
+    subset: int | None = None
+
+
+@dataclass
+class Embedded:
+    """Of a likelihood that embeds.
+
+    Attributes:
+        extractor: a name of `genuq.extractors.EXTRACTORS`, or a class path.
+        options: of the extractor: `image_size`, `checkpoint`, ...
+    """
+
+    extractor: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Regenerations:
+    """Of all likelihoods.
+
+    Attributes:
+        include_unperturbed: the unperturbed sample counts as one more draw (DIFF-UQ).
+        batch_size: samples at a time; changes no number.
+    """
+
+    include_unperturbed: bool = True
+    batch_size: int = 64
+
+
+@dataclass
+class Columns:
+    """Of all scores.
+
+    Attributes:
+        name: the score that the run is about, a name of `genuq.scores.SCORES`.
+        also: further ones in the table.
+        controls: what should not work, beside it.
+    """
+
+    name: str = "entropy"
+    also: list[str] = field(default_factory=list)
+    controls: list[str] = field(default_factory=lambda: ["random", "complexity", "direct_noise", "jitter", "isotropic"])
+
+
+@dataclass
+class Judged:
+    """Who judges, beside `EvaluationSettings`.
+
+    Attributes:
+        extractor: classifier, points, a name of `genuq.extractors.EXTRACTORS`, or a class path.
+        options: of the extractor.
+        reference_images: real test images.
+        allow_shared_extractor: mark, do not refuse, a judge that is also the scoring encoder.
+        curves: the metrics of curves and bins, names of `genuq.analysis.METRICS` or class paths.
+    """
+
+    extractor: str = "classifier"
+    options: dict[str, Any] = field(default_factory=dict)
+    reference_images: int = 5000
+    allow_shared_extractor: bool = False
+    curves: list[str] = field(default_factory=lambda: list(CURVES))
+
+
+@dataclass
+class Counted:
+    """Which pixels the score of a propagator counts.
+
+    Attributes:
+        mask: image file of the images' size: only its white pixels count.
+    """
+
+    mask: str | None = None
+
+
+@dataclass
+class Trained:
+    """Of all trainers.
+
+    Attributes:
+        start_from: a checkpoint whose weights the training starts from; None: fresh ones.
+        autoencoder_steps: of latent diffusion with our autoencoder.
+        judge_steps: of the stage judge.
+    """
+
+    start_from: str | None = None
+    autoencoder_steps: int = 1500
+    judge_steps: int = 1400
+
+
+@dataclass
+class Wandb:
+    """Weights & Biases.
+
+    Attributes:
+        project, entity: where the runs go; None: wandb's own choice.
+        mode: offline or online.
+        samples: rows in the table of samples, evenly through the ranking.
+    """
+
+    project: str = "genuq"
+    entity: str | None = None
+    mode: str = "offline"
+    samples: int = 64
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group of options.
+
+    Attributes:
+        parts: of the register that its options are in; None where the configuration itself has them all.
+        keys: of one option, by its part.
+        options: names of the options, where no register has them.
+    """
+
+    parts: str | None
+    keys: Callable[[Any], Keys]
+    options: tuple[str, ...] = ()
+
+    @property
+    def register(self) -> Register[Any] | None:
+        return None if self.parts is None else register_of(self.parts)
+
+
+def taken(source: Any, *names: str, without: Iterable[str] = ()) -> Keys:
+    """The options of a dataclass or a function as keys: those named, or all."""
+    known = {each.name: (each.type, each) for each in dataclasses.fields(options_of(source))}
+    return {name: known[name] for name in (names or known) if name not in without}
+
+
+def own(part: Part) -> Keys:
+    """The options of a part."""
+    return {each.name: (each.type, each) for each in dataclasses.fields(part.options)}
+
+
+def renamed(keys: Keys, prefix: str) -> Keys:
+    return {f"{prefix}{name}": entry for name, entry in keys.items()}
+
+
+def optional(keys: Keys) -> Keys:
+    """The same keys, each null unless it is given."""
+    return {name: (kind if kind is Any else kind | None, dataclasses.field(default=None)) for name, (kind, _) in keys.items()}
+
+
+def of_posterior(part: Any) -> Keys:
+    if part.source == "weights":
+        return taken(Draws) | of_members(part.name)
+    keys = taken(Draws) | taken(FitSettings, "held_out", "repeats", "batch_size") | taken(ScaleOptions)
+    if part.source == "images":
+        keys |= taken(FitSettings, "images")
+    if part.scope == "head":
+        keys |= taken(FitSettings, "time_bins")
+    if issubclass(part.resolve(), LayersPosterior):
+        keys |= taken(FitSettings, "fisher_draws")
+    if part.kind == "control":
+        keys |= taken(Sized)
+    return keys | own(part)
+
+
+def of_members(kind: str) -> Keys:
+    """What `MemberSettings` has for a kind; what it leaves to the trainer or to the data is null unless it is given."""
+    if kind not in READ_BY_KIND:  # see `genuq.pipeline.posteriors.check_posteriors`
+        return {}
+    keys = taken(MemberSettings, *READ_BY_ALL, *READ_BY_KIND[kind])
+    open_keys = [name for name in keys if name in ScaleOptions.__dataclass_fields__ or name == "rank"]
+    open_keys += ["steps", "learning_rate"] if kind == "deep_ensemble" else []
+    checkpoints = {"checkpoints": (str | None, dataclasses.field(default=None))}
+    return keys | checkpoints | optional({name: keys[name] for name in open_keys}) | taken(ScaleOptions, "relative_perturbation")
+
+
+def of_sampler(part: Part) -> Keys:
+    return taken(Drawn) | taken(Sampler, "steps", "spacing", "guidance_scale", "classes", "batch_size") | own(part)
+
+
+def of_likelihood(part: Any) -> Keys:
+    return (taken(Embedded) if part.needs_extractor else {}) | own(part) | taken(Regenerations)
+
+
+def of_scores(_: Any) -> Keys:
+    """What all scores share: several of them stand in one table. An option that several have with other defaults is
+    null: each one's own.
+    """
+    found: Keys = {}
+    for score in SCORES.values():
+        for name, (kind, default) in ({} if score.source == "propagation" else own(score)).items():
+            key = score.key_of(name)
+            known = found.get(key)
+            found |= {key: (kind, default)} if known is None or same(known[1], default) else optional({key: (kind, default)})
+    return found | taken(Columns)
+
+
+def same(one: Any, other: Any) -> bool:
+    return one.default == other.default and made(one) == made(other)
+
+
+def made(entry: Any) -> Any:
+    return None if entry.default_factory is dataclasses.MISSING else entry.default_factory()
+
+
+def of_propagator(part: Part) -> Keys:
+    shared = own(SCORES["pixel_variance"]) | taken(Counted) | renamed(taken(pixel_map, "method", "draws"), "map_")
+    return shared | own(part)
+
+
+def of_metric(_: Any) -> Keys:
+    return taken(EvaluationSettings, without=("seed", "metrics")) | taken(Judged)
+
+
+def of_trainer(_: Any) -> Keys:
+    keys = taken(Optimisation, without=("seed",)) | taken(Hardware) | taken(Trained)
+    return keys | {"precision": (str, keys["precision"][1])}
+
+
+GROUPS: Mapping[str, Group] = {
+    "data": Group("data", lambda part: taken(Subset) | own(part)),
+    "network": Group("network", own),
+    "sampler": Group("solver", of_sampler),
+    "posterior": Group("posterior", of_posterior),
+    "likelihood": Group("likelihood", of_likelihood),
+    "propagator": Group("propagator", of_propagator),
+    "score": Group("score", of_scores),
+    "metric": Group(None, of_metric, ("metric",)),
+    "application": Group("application", own),
+    "trainer": Group(None, of_trainer, ("trainer",)),
+    "logger": Group(None, lambda name: taken(Wandb) if name == "wandb" else {}, ("csv", "none", "wandb")),
+}
+NAMELESS = ("metric", "trainer")  # groups whose options have no `name`: they differ in their values alone
+
+
+def names_of(group: str) -> list[str]:
+    """The options of a group that have a schema of their own."""
+    known = GROUPS[group]
+    if group == "score":
+        return ["score"]
+    return list(known.options) if known.register is None else list(known.register)
+
+
+def keys_of(group: str, name: str) -> Keys:
+    """The keys of one option, by its part's name.
+
+    Raises:
+        ConfigurationError: there is no such part.
+    """
+    known = GROUPS[group]
+    if group == "score":
+        return known.keys(None)
+    part = name if known.register is None else known.register.get(name, f"{group}.name")
+    named = {} if group in NAMELESS else {"name": (str, dataclasses.field(default=name))}
+    return named | known.keys(part)
+
+
+def node_of(group: str, name: str) -> DictConfig:
+    """The keys of one option with their types and defaults, for a configuration.
+
+    Keys that it does not have may be merged into it: those of a file may be meant for another option of the group, see
+    `genuq.config.settled`.
+    """
+    fields = [(key, kind, field_of(default)) for key, (kind, default) in keys_of(group, name).items()]
+    node = OmegaConf.structured(dataclasses.make_dataclass(f"{group}_{name}", fields, kw_only=True))
+    node._metadata.object_type = dict
+    OmegaConf.set_struct(node, False)
+    return node
+
+
+def field_of(default: Any) -> Any:
+    """A fresh field, of which a dataclass may own each but once; one that must be given is missing."""
+    if default.default_factory is not dataclasses.MISSING:
+        return dataclasses.field(default_factory=default.default_factory)
+    return dataclasses.field(default="???" if default.default is dataclasses.MISSING else default.default)
+
+
+def owners(group: str, key: str) -> list[str]:
+    """Names of the options of a group that have this key."""
+    return [name for name in names_of(group) if key in keys_of(group, name)]
