@@ -51,6 +51,20 @@ def test_versions_and_inputs_are_told() -> None:
     assert told(old, identity(version=2, inputs={"sample": NEW, "fit": OLD})) == "its version: 1 -> 2; upstream sample"
 
 
+def test_an_identity_in_an_older_layout_is_told_as_such() -> None:
+    """Not key by key: all of them have changed their places."""
+    old = {"stage": "fit", "version": 4, "settings": {"posterior": {"name": "exact_laplace"}}, "inputs": {}}
+    new = {
+        "stage": "fit",
+        "version": 5,
+        "layout": 2,
+        "settings": {"posterior": {"kind": "exact_laplace"}},
+        "inputs": {},
+    }
+    reason = told(old, new)
+    assert reason is not None and reason.startswith("another version of genuq made it")
+
+
 def test_nothing_is_told_without_a_former_artefact(tmp_path: Path) -> None:
     assert identity_of(tmp_path / "fit") is None
     assert told(None, identity(steps=3)) is None

@@ -23,7 +23,7 @@ UPSTREAM = {
     "posterior.other": ("train",),
     "fit": ("posterior.draws", "posterior.other"),
     "sample": ("train", "fit"),
-    "propagate": ("fit", "sample"),
+    "propagate": ("train", "fit"),
     "embed": ("sample", "judge"),
     "score": ("embed", "propagate"),
     "evaluate": ("score",),
@@ -167,28 +167,6 @@ READ_BY_POSTERIOR: dict[str, tuple[Any, tuple[str, ...]]] = {
     "temperature": (2.0, ("posterior",)),
     "relative_perturbation": (0.1, ("posterior",)),
 }
-# Keys that identities cover today although the stage cannot read them in these runs: it is made anew for nothing.
-OPTIONS_OF_OTHER_POSTERIORS = (
-    *("convention", "layers", "approximation", "fisher_draws", "fraction", "weights", "subset_seed", "rate", "members"),
-    *("steps", "learning_rate", "rank", "prior_relative_size", "perturb_targets", "bits", "gaussian"),
-)
-READ_TOO_MUCH: dict[str, tuple[str, ...]] = {
-    **{f"posterior.{key}": (OWN,) for key in OPTIONS_OF_OTHER_POSTERIORS},
-    **{f"beside.other.{key}": (OTHER,) for key in OPTIONS_OF_OTHER_POSTERIORS},
-    "model.name": ("train",),
-    "likelihood.extractor": ("embed",),  # of a pixel likelihood
-    "likelihood.normalise": ("embed",),
-    "score.window": ("score",),  # without a baseline along the trajectory
-    "score.renoisings": ("score",),
-    "score.probes": ("score",),
-    "score.likelihood_steps": ("score",),
-    "metric.half_samples": ("apply",),  # of a rectification
-    "metric.random_repeats": ("apply",),
-    "propagator.share": ("score",),  # of a sum
-    "propagator.map_method": ("propagate",),  # of a model of pixels
-    "propagator.map_draws": ("propagate",),
-    "application.margin": ("apply",),  # without a rule that scores
-}
 # Keys that are not changed here, and why.
 UNTRIED = {
     "stages": "which artefacts are asked for; see the runs with and without training",
@@ -224,12 +202,12 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def reads() -> dict[str, tuple[Any, tuple[str, ...]]]:
-    """By key, another value and all stages whose own settings cover it, rightly or not."""
+    """By key, another value and all stages whose own inputs cover it."""
     found = dict(READ)
     for prefix, artefact in (("posterior", OWN), ("beside.other", OTHER)):
         for key, (value, stages) in READ_BY_POSTERIOR.items():
             found[f"{prefix}.{key}"] = value, tuple(artefact if stage == "posterior" else stage for stage in stages)
-    return {key: (value, (*stages, *READ_TOO_MUCH.get(key, ()))) for key, (value, stages) in found.items()}
+    return found
 
 
 def with_downstream(stages: set[str], present: set[str]) -> set[str]:
@@ -270,7 +248,6 @@ def file(tmp_path: Path) -> Path:
 def test_the_tables_have_every_key(image_root: Path) -> None:
     config: Any = OmegaConf.to_container(composed(*RUN, f"data.root={image_root}"), resolve=True)
     assert set(leaves(config)) == reads().keys() | UNTRIED.keys()
-    assert READ_TOO_MUCH.keys() <= reads().keys()
 
 
 def test_a_key_changes_what_reads_it_where_all_is_made_by_the_run(image_root: Path, file: Path, tmp_path: Path) -> None:

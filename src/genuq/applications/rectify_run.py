@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -59,7 +60,8 @@ class RectifySettings(Rectification):
         unread += [] if self.asks else ["rise"]
         unread += [] if self.asks and self.rise is None else ["sure"]
         unread += [] if self.asks_witnesses else ["witnesses", "witness_images"]
-        return replace(self, **{part.name: part.default for part in fields(self) if part.name in unread})
+        defaults: dict[str, Any] = {part.name: part.default for part in fields(self) if part.name in unread}
+        return replace(self, **defaults)
 
     @property
     def asks_witnesses(self) -> bool:

@@ -60,9 +60,9 @@ class WitnessPanel:
         if math.isfinite(calibration.rise):
             return []
         return [
-            f"No rise of the witnesses promises {self.settings['sure']:.0%} real improvements on these samples (at "
-            f"most {calibration.sure:.0%}), so that nothing is accepted. More samples, witnesses or witness_images "
-            "may help."
+            f"No rise of the witnesses promises {self.settings['sure']:.0%} real improvements on these samples "
+            f"(at most {calibration.sure:.0%}), so that nothing is accepted. More samples, witnesses or "
+            "witness_images may help."
         ]
 
 

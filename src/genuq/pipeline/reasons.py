@@ -14,6 +14,7 @@ from genuq.store.artefact import MANIFEST, NAME_LENGTH, StageFolder
 ABSENT: Any = object()
 SHOWN = 24  # characters of a value
 MOST = 8  # differences that are told
+REWRITTEN = "another version of genuq made it, which wrote down in another way what it depends on (data by their paths)"
 
 
 def identity_of(link: Path) -> Mapping[str, Any] | None:
@@ -38,6 +39,8 @@ def why_anew(
     """
     if before is None:
         return None
+    if before.get("layout") != folder.identity.get("layout"):
+        return REWRITTEN
     new = {one.fingerprint: one.identity for one in known}
     told = list(dict.fromkeys(_differences(before, folder.identity, store, new)))
     more = f"; and {len(told) - MOST} more" if len(told) > MOST else ""

@@ -19,6 +19,8 @@ from genuq.store.upstream import Upstream, upstream_of
 
 Inputs = TypeVar("Inputs")
 
+LAYOUT = 2  # of an identity; raised when the same inputs are written down in another way
+
 
 class Stage(ABC, Generic[Inputs]):
     """One step of a run.
@@ -127,11 +129,12 @@ def artefact_of(run: Run, name: str, version: int, inputs: Any) -> StageFolder:
         inputs: a frozen dataclass.
     """
     assert is_dataclass(inputs) and fields(inputs)
-    settings, upstream = {}, {}
+    settings: dict[str, Any] = {}
+    artefacts: dict[str, str] = {}
     for part in declared(inputs):
         value = getattr(inputs, part.name)
-        (upstream if isinstance(value, Upstream) else settings)[part.name] = identity_of(value)
-    identity = {"stage": name, "version": version, "settings": settings, "inputs": upstream}
+        (artefacts if isinstance(value, Upstream) else settings)[part.name] = identity_of(value)
+    identity = {"stage": name, "version": version, "layout": LAYOUT, "settings": settings, "inputs": artefacts}
     return StageFolder.in_store(run.store, identity)
 
 

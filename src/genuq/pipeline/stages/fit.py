@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -146,8 +146,7 @@ def posterior_inputs(run: Run, name: str) -> StreamedInputs | MembersInputs | Si
 
 def fit_one(inputs: Any, folder: Path, display: Display) -> dict[str, Any]:
     """Fit one posterior in all processes; the first one writes it. Returns its summary."""
-    fit = {StreamedInputs: fit_streamed, MembersInputs: fit_members_of, SizedInputs: fit_size}[type(inputs)]
-    fitted: FitResult = fit(inputs, folder, display)
+    fitted = FITS[type(inputs)](inputs, folder, display)
     if collectives.is_first_process():
         fitted.posterior.save(folder / FITTED)
         shutil.rmtree(folder / "passes", ignore_errors=True)
@@ -172,6 +171,13 @@ def fit_size(inputs: SizedInputs, folder: Path, display: Display) -> FitResult:
     model = inputs.model.open()
     other = posteriors.load(inputs.other.folder.path / FITTED, model)
     return take_size(other, model.network, inputs.kind, f"'{inputs.source}'")
+
+
+FITS: dict[type, Callable[[Any, Path, Display], FitResult]] = {
+    StreamedInputs: fit_streamed,
+    MembersInputs: fit_members_of,
+    SizedInputs: fit_size,
+}
 
 
 def gather(part: Path, folder: Path, name: str) -> None:

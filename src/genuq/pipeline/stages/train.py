@@ -232,7 +232,7 @@ class TrainJudge(Stage[JudgeTrainingInputs]):
 
     def work(self, inputs: JudgeTrainingInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         training_set = inputs.data.train
-        options = {"shape": list(training_set.shape), "num_classes": training_set.num_classes}
+        options: dict[str, Any] = {"shape": list(training_set.shape), "num_classes": training_set.num_classes}
         lightning.seed_everything(inputs.seed, verbose=False)
         optimisation = inputs.trainer.of(inputs.judge_steps, inputs.seed)
         training = ClassifierTraining(Classifier(**options), training_set, optimisation)
