@@ -18,9 +18,20 @@ def neutral(default: Any = MISSING, default_factory: Any = MISSING) -> Any:
     return field(**given, **made, metadata={"neutral": True})
 
 
+def where_given(default: Any = MISSING, default_factory: Any = MISSING) -> Any:
+    """A field that enters an identity only where it is neither empty nor None: most runs have nothing of the kind."""
+    given = {} if default is MISSING else {"default": default}
+    made = {} if default_factory is MISSING else {"default_factory": default_factory}
+    return field(**given, **made, metadata={"where_given": True})
+
+
 def declared(record: Any) -> list[Field[Any]]:
     """The fields of a record that its result depends on."""
-    return [part for part in fields(record) if not part.metadata.get("neutral")]
+    return [part for part in fields(record) if not part.metadata.get("neutral") and not _is_left_out(record, part)]
+
+
+def _is_left_out(record: Any, part: Field[Any]) -> bool:
+    return "where_given" in part.metadata and not getattr(record, part.name)
 
 
 def identity_of(value: Any) -> Any:

@@ -15,6 +15,7 @@ from genuq import machine
 from genuq.cli.run import execute
 from genuq.config import schemas
 from genuq.config.compose import config_directory
+from genuq.config.plugged import settle
 from genuq.pipeline.execute import opened
 from genuq.pipeline.run import Run
 
@@ -86,7 +87,7 @@ def composed(*overrides: str) -> DictConfig:
     for key, value in pairs.items():
         if key not in groups:
             OmegaConf.update(config, key, yaml.safe_load(value))
-    return config
+    return settle(config)
 
 
 def launch(folder: Path, *overrides: str) -> None:

@@ -23,6 +23,7 @@ from rich.console import Console
 from genuq import files
 from genuq.config import schemas
 from genuq.config.compose import config_directory
+from genuq.config.plugged import settle
 from genuq.display import Display
 from genuq.pipeline import execute
 from genuq.pipeline.run import Run
@@ -66,7 +67,7 @@ def run(arguments: argparse.Namespace) -> list[Record]:
         ]
         schemas.register()
         with initialize_config_dir(str(config_directory()), version_base="1.3"):
-            config = compose("config", overrides=overrides)
+            config = settle(compose("config", overrides=overrides))
         (folder / "run").mkdir()
         cases = ("from nothing", "again")
         return [{"case": case, "samples": samples, **measured(config, folder / "run")} for case in cases]

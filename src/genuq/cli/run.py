@@ -28,6 +28,7 @@ from genuq.config.compose import check_overrides, config_directory, prepared, re
 from genuq.config.finished import is_finished, stamp_path
 from genuq.config.job import Job
 from genuq.config.own_options import SEARCH_PATH, folders_of, searched
+from genuq.config.plugged import settle
 from genuq.config.search import search_of
 from genuq.config.sweeps import FLAGS, sweep_of
 from genuq.errors import ConfigurationError, GenuqError, did_you_mean
@@ -227,7 +228,7 @@ def execute(config: DictConfig, folder: Path, command: str, origin: Job | None =
     from genuq.pipeline import execute as pipeline  # imports torch and lightning: after the check of the overrides
     from genuq.tracking.loggers import Loggers
 
-    OmegaConf.resolve(config)
+    OmegaConf.resolve(settle(config))
     folder.mkdir(parents=True, exist_ok=True)
     files.write_text(folder / "config.yaml", OmegaConf.to_yaml(config))
     pipeline.execute(config, folder, command, job=origin, tracker=Loggers())

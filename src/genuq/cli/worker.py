@@ -11,6 +11,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from genuq import machine
+from genuq.config.plugged import plug
 from genuq.errors import GenuqError
 from genuq.parallel.workers import number
 from genuq.pipeline import execute
@@ -23,7 +24,9 @@ def main() -> None:
     threading.Thread(target=end_with_input, daemon=True).start()
     machine.prepare()
     try:
-        execute.execute(OmegaConf.create(task["config"]), Path(task["folder"]), task["command"], tracker=Loggers())
+        config = OmegaConf.create(task["config"])
+        plug(config.parts)
+        execute.execute(config, Path(task["folder"]), task["command"], tracker=Loggers())
     except GenuqError as error:
         sys.exit(f"error in process {number()}: {error}")
     except KeyboardInterrupt:

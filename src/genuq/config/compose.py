@@ -20,6 +20,7 @@ from yaml import YAMLError
 
 import genuq
 from genuq.config.own_options import SEARCH_PATH, folders_of, options_of, search_path, searched, with_folders
+from genuq.config.plugged import as_options, settle, unread
 from genuq.config.plugins import check_plugins
 from genuq.config.schemas import Config
 from genuq.config.values import check_values
@@ -37,18 +38,19 @@ def config_directory() -> Path:
 
 
 def prepared(overrides: Sequence[str], folders: Sequence[str | Path] = ()) -> list[str]:
-    """The overrides as all later steps read them: folders of own options in the search path, no glob left.
+    """The overrides as all later steps read them: folders of own options in the search path, class paths as options,
+    no glob left.
 
     Args:
         overrides: as typed.
         folders: of `--config-dir`.
 
     Raises:
-        ConfigurationError: a folder that is not there, or a glob that matches no option.
+        ConfigurationError: a folder that is not there, a glob that matches no option, or a class path that is no part.
     """
     texts = with_folders(overrides, folders)
     roots = searched(texts, config_directory())
-    return [_written_out(text, roots) if "glob(" in text else text for text in texts]
+    return as_options([_written_out(text, roots) if "glob(" in text else text for text in texts])
 
 
 def _written_out(text: str, roots: Sequence[Path]) -> str:
@@ -77,22 +79,28 @@ def configurations(arguments: Sequence[str]) -> Iterator[tuple[tuple[str, ...], 
     """The overrides and the configuration of every job that the arguments ask for.
 
     Raises:
-        ConfigurationError: an unknown key, option or value; the message names it and the near match.
+        ConfigurationError: an unknown key, option or value; the message names it and the near match. After the last
+            job: a key that was set and that no job reads.
     """
     texts = [argument for argument in arguments if not argument.startswith("-")]
     searched(texts, config_directory())
     check_plugins(texts)
+    passed: list[dict[str, str]] = []
     with initialize_config_dir(str(config_directory()), version_base="1.3"):
         for job in tried(texts) if SEARCH in texts else jobs(texts):
             try:
                 config = _composed(job)
                 _require_values(config)
+                passed.append(unread(job, config))
             except (HydraException, OmegaConfBaseException) as error:
                 raise ConfigurationError(_explain(error, job)) from error
             except YAMLError as error:
                 where = ", ".join(map(str, folders_of(search_path(job))))
                 raise ConfigurationError(f"an option file of {where} is no YAML: {error}") from error
             yield job, config
+    for key, complaint in passed[0].items():
+        if all(key in each for each in passed):  # in a sweep over options a key is for those that have it
+            raise ConfigurationError(complaint)
 
 
 def _composed(job: Sequence[str]) -> DictConfig:
@@ -186,6 +194,7 @@ def _require_whole(override: Override, swept: RangeSweep) -> None:
 
 def _require_values(config: DictConfig) -> None:
     _require_known(config, Config)
+    settle(config)
     missing = sorted(OmegaConf.missing_keys(config) - {"hydra"})
     missing = [key for key in missing if not key.startswith("hydra")]
     if missing:

@@ -212,7 +212,10 @@ def renamed(keys: Keys, prefix: str) -> Keys:
 
 def optional(keys: Keys) -> Keys:
     """The same keys, each null unless it is given."""
-    return {name: (kind if kind is Any else kind | None, dataclasses.field(default=None)) for name, (kind, _) in keys.items()}
+    return {
+        name: (kind if kind is Any else kind | None, dataclasses.field(default=None))
+        for name, (kind, _) in keys.items()
+    }
 
 
 def of_posterior(part: Any) -> Keys:
@@ -238,7 +241,12 @@ def of_members(kind: str) -> Keys:
     open_keys = [name for name in keys if name in ScaleOptions.__dataclass_fields__ or name == "rank"]
     open_keys += ["steps", "learning_rate"] if kind == "deep_ensemble" else []
     checkpoints = {"checkpoints": (str | None, dataclasses.field(default=None))}
-    return keys | checkpoints | optional({name: keys[name] for name in open_keys}) | taken(ScaleOptions, "relative_perturbation")
+    return (
+        keys
+        | checkpoints
+        | optional({name: keys[name] for name in open_keys})
+        | taken(ScaleOptions, "relative_perturbation")
+    )
 
 
 def of_sampler(part: Part) -> Keys:
@@ -258,7 +266,9 @@ def of_scores(_: Any) -> Keys:
         for name, (kind, default) in ({} if score.source == "propagation" else own(score)).items():
             key = score.key_of(name)
             known = found.get(key)
-            found |= {key: (kind, default)} if known is None or same(known[1], default) else optional({key: (kind, default)})
+            found |= (
+                {key: (kind, default)} if known is None or same(known[1], default) else optional({key: (kind, default)})
+            )
     return found | taken(Columns)
 
 

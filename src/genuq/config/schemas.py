@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 from genuq.config.options import GROUPS, names_of, node_of
 from genuq.parts import Part
@@ -90,12 +90,25 @@ def register() -> None:
     warnings.filterwarnings("ignore", message="(?s).*validated against ConfigStore schema with the same name")
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
     store = ConfigStore.instance()
-    store.store(name="schema", node=Config)
+    store.store(name="schema", node=whole())
     for group in GROUPS:
         for name in names_of(group):
             store.store(group=group, name=f"schema_{name}", node=node_of(group, name))
     for group, part in installed_options():
         store.store(group=group, name=part.name, node=node_of(group, part.name))
+
+
+def whole() -> DictConfig:
+    """The schema of the whole. A group takes any key, since a file may set one for another option of it: after the
+    composition `config.plugged.settle` leaves those out, and refuses what no option has.
+    """
+    node: DictConfig = OmegaConf.structured(Config)
+    for group in GROUPS:
+        if OmegaConf.is_missing(node, group):
+            node[group] = {}
+            OmegaConf.set_struct(node[group], False)
+    OmegaConf.set_struct(node.beside, False)
+    return node
 
 
 def installed_options() -> list[tuple[str, Part]]:

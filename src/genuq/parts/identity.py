@@ -42,11 +42,7 @@ def source_sha256(module: ModuleType) -> str:
     Raises:
         ConfigurationError: the module was not read from a file.
     """
-    top = sys.modules.get(module.__name__.split(".")[0], module)
-    roots = [Path(place) for place in getattr(top, "__path__", [])]
-    files = sorted((str(path.relative_to(root)), path) for root in roots for path in root.rglob("*.py"))
-    if not roots and (single := getattr(module, "__file__", None)):
-        files = [(Path(single).name, Path(single))]
+    files = source_files(module)
     if not files:
         raise ConfigurationError(f"module '{module.__name__}' has no source file, so that a change could not be seen.")
     whole = hashlib.sha256()
@@ -55,6 +51,22 @@ def source_sha256(module: ModuleType) -> str:
         whole.update(f"{name} {len(content)}\n".encode())
         whole.update(content)
     return whole.hexdigest()
+
+
+def source_files(module: ModuleType) -> list[tuple[str, Path]]:
+    """(name within the package, path) of all Python files of a module's top-level package, or of its one file."""
+    top = sys.modules.get(module.__name__.split(".")[0], module)
+    roots = [Path(place) for place in getattr(top, "__path__", [])]
+    if not roots and (single := getattr(module, "__file__", None)):
+        return [(Path(single).name, Path(single))]
+    return sorted((str(path.relative_to(root)), path) for root in roots for path in root.rglob("*.py"))
+
+
+def files_of(part: Part) -> list[Path]:
+    """The Python files whose content `identity` covers; none of genuq's own parts."""
+    if part.builtin:
+        return []
+    return [path for _, path in source_files(importlib.import_module(part.path.split(":")[0]))]
 
 
 @functools.cache

@@ -8,6 +8,7 @@ from typing import Any
 
 from genuq import files
 from genuq.data import Dataset
+from genuq.data.registry import DATASETS
 from genuq.extractors import EXTRACTORS, Extractor
 from genuq.extractors.judge import Judge
 from genuq.likelihoods import LIKELIHOODS, Likelihood, PointLikelihood
@@ -21,6 +22,7 @@ from genuq.pipeline.inputs import (
     LikelihoodInputs,
     ModelInputs,
     SamplerInputs,
+    foreign_code,
     load_split,
     part_inputs,
     untrained,
@@ -44,7 +46,7 @@ def content_of(run: Run, split: str) -> str:
     dataset = training_set(run) if split == "train" else test_set(run)
     if dataset.folder is not None:
         run.read[str(dataset.folder.absolute())] = files.state_of(dataset.folder)
-    read_as = run.plain("seed", "data") | {"split": dataset.split}
+    read_as = run.plain("seed", "data") | {"split": dataset.split} | foreign_code([DATASETS.get(run.config.data.name)])
     key = ["content", read_as, split]
     return run.memory(key, lambda: fingerprint_in(run.store, dataset, read_as, run.keeps_contents))
 
@@ -131,7 +133,8 @@ def architecture_of(run: Run) -> GenerativeModel:
 def sampler_inputs(run: Run) -> SamplerInputs:
     """How the run draws its samples."""
     settings = run.config.sampler
-    solver = part_inputs(SOLVERS.get(settings.name), {} if settings.eta is None else {"eta": settings.eta})
+    part = SOLVERS.get(settings.name)
+    solver = part_inputs(part, {key: settings[key] for key in part.option_names if settings[key] is not None})
     return SamplerInputs(
         solver=solver,
         steps=settings.steps,
@@ -166,7 +169,7 @@ def named_extractor(run: Run, name: str) -> Extractor:
 def likelihood_inputs(run: Run) -> LikelihoodInputs:
     """The run's likelihood, without the variance of its observations."""
     settings = run.plain("likelihood")["likelihood"]
-    part, name = LIKELIHOODS.get(settings["name"]), settings["extractor"]
+    part, name = LIKELIHOODS.get(settings["name"]), settings.get("extractor")
     keys = [key for key in part.option_names if key != "observation_variance" and settings.get(key) is not None]
     embeds = part.needs_extractor and name is not None
     extractor = extractor_inputs(run, name, settings["options"]) if embeds else None

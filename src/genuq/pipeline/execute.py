@@ -8,10 +8,13 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from genuq import files
 from genuq.config import finished
 from genuq.config.job import Job
+from genuq.config.plugged import chosen_parts
 from genuq.display import Display
 from genuq.parallel import collectives, workers
+from genuq.parts.identity import files_of
 from genuq.pipeline import preflight
 from genuq.pipeline.recording import record_of
 from genuq.pipeline.run import Run, hardware_of
@@ -81,5 +84,7 @@ def conclude(run: Run) -> None:
     """Leave the run's record in the store, and the stamp of a sweep's job."""
     write_record(run.store, record_of(run))
     if run.job.sweep is not None:
+        sources = [path for part in chosen_parts(run.config) for path in files_of(part)]
+        run.read |= {str(path.absolute()): files.state_of(path) for path in sources}
         path = finished.stamp_path(run.store, run.job.sweep, run.job.overrides, run.job.options)
         finished.write_stamp(path, run.store, {run.folder / name: run.path(name) for name in asked(run)}, run.read)

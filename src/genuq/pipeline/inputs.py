@@ -6,7 +6,7 @@ first asks for it. What was opened once is opened for all stages of a run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,11 @@ def part_inputs(part: Part, options: Mapping[str, Any]) -> PartInputs:
 def code_of(part: Part) -> Mapping[str, Any] | None:
     """What identifies the code of a part that is not genuq's own; None for genuq's."""
     return None if part.builtin else identity(part)
+
+
+def foreign_code(parts: Iterable[Part]) -> dict[str, Any]:
+    """By name, what identifies the code of those of the parts that are not genuq's own."""
+    return {part.name: code for part in parts if (code := code_of(part)) is not None}
 
 
 @dataclass(frozen=True)

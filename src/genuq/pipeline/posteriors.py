@@ -21,22 +21,14 @@ from genuq.posteriors import (
     Posterior,
     ScaleOptions,
 )
-from genuq.posteriors.curvature.layers import LayersPosterior
 from genuq.posteriors.fitting.held_out import HeldOutSums
 from genuq.scores import SCORES
+from genuq.training.member_settings import KINDS
 
 FITTED = "posterior.safetensors"
+OF_FIT = ("images", "held_out", "repeats", "batch_size", "time_bins", "fisher_draws")  # keys that `FitSettings` has
 RESERVED = {MAIN_POSTERIOR, "posterior", "unperturbed", "image", "index", "class", "real"}  # and the scores' names
-NOISES = (IsotropicNoise.kind, NetworkNoise.kind)  # posteriors that know no data
-OPTIONS = (
-    "convention",
-    "layers",
-    "approximation",
-    "fraction",
-    "weights",
-    "subset_seed",
-    "rate",
-)  # of the posteriors' constructors
+SIZED = (IsotropicNoise.kind, NetworkNoise.kind)  # noise that can be given the size of another posterior
 
 
 def posterior_path(folder: Path, name: str) -> Path:
@@ -45,7 +37,7 @@ def posterior_path(folder: Path, name: str) -> Path:
 
 def in_order(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The posteriors' names, those that take their size from another one last."""
-    return sorted(settings, key=lambda name: settings[name]["match"] is not None)
+    return sorted(settings, key=lambda name: settings[name].get("match") is not None)
 
 
 def of_members(settings: Mapping[str, Any]) -> bool:
@@ -60,38 +52,31 @@ def size_from_exact(settings: Mapping[str, Any]) -> bool:
 
 def has_size(settings: Mapping[str, Any]) -> bool:
     """Whether the configuration itself says how large weight noise is."""
-    return settings["prior_precision"] is not None or settings["relative_perturbation"] is not None
+    return settings.get("prior_precision") is not None or settings.get("relative_perturbation") is not None
 
 
 def size_source(settings: Mapping[str, Any]) -> str | None:
     """The posterior whose size this one takes; the configuration calls the run's own `posterior`."""
-    return MAIN_POSTERIOR if settings["match"] == "posterior" else settings["match"]
+    matched: str | None = settings.get("match")
+    return MAIN_POSTERIOR if matched == "posterior" else matched
 
 
 def settings_of(run: Run, name: str) -> FitSettings:
-    """The fit of one posterior as the configuration has it, without what its kind does not know."""
+    """The fit of one posterior as the configuration has it; its schema has what its kind knows."""
     settings = run.posteriors()[name]
-    kind = posteriors.POSTERIORS[settings["name"]]
-    read = ["held_out", "repeats", "batch_size", "time_bins"]
-    read += ["images"] if kind.source == "images" else []
-    read += ["fisher_draws"] if issubclass(kind.resolve(), LayersPosterior) else []
+    own = posteriors.POSTERIORS[settings["name"]].option_names
     return FitSettings(
         kind=settings["name"],
         seed=run.config.seed,
         scale=scale_options(settings),
-        options={key: settings[key] for key in own_options(settings["name"]) if settings[key] is not None},
-        **{key: settings[key] for key in read},
+        options={key: settings[key] for key in own if settings[key] is not None},
+        **{key: settings[key] for key in OF_FIT if key in settings and key not in own},
     )
 
 
-def own_options(kind: str) -> list[str]:
-    """The keys of the configuration that this kind's constructor takes."""
-    known = posteriors.POSTERIORS[kind].option_names
-    return [key for key in OPTIONS if key in known]
-
-
 def scale_options(settings: Mapping[str, Any]) -> ScaleOptions:
-    return ScaleOptions(**{key: settings[key] for key in ScaleOptions.__dataclass_fields__})
+    """What the configuration fixes of a scale."""
+    return ScaleOptions(**{key: settings[key] for key in ScaleOptions.__dataclass_fields__ if key in settings})
 
 
 def key_of(name: str) -> str:
@@ -107,21 +92,20 @@ def check_posteriors(run: Run) -> None:
     settings = run.posteriors()
     for name, entry in settings.items():
         key = key_of(name)
-        posteriors.POSTERIORS.get(entry["name"], f"{key}.name").resolve()
-        check_options(entry, key)
+        check_kind(entry["name"], key)
         check_size(settings, name)
         scale_options(entry)
 
 
-def check_options(entry: Mapping[str, Any], key: str) -> None:
-    """Raise ConfigurationError for an option that this kind of posterior does not have."""
-    known = own_options(entry["name"])
-    for option in OPTIONS:
-        if entry[option] is not None and option not in known and not of_members(entry):
-            has = f"it has {', '.join(known)}" if known else "it has none"
-            raise ConfigurationError(
-                f"{key}.{option} = {entry[option]}: '{entry['name']}' has no such option ({has}). Leave it null."
-            )
+def check_kind(kind: str, key: str) -> None:
+    """Raise ConfigurationError for a kind that is none, or that no stage of a run can make."""
+    part = posteriors.POSTERIORS.get(kind, f"{key}.name")
+    part.resolve()
+    if part.source == "weights" and kind not in KINDS:
+        raise ConfigurationError(
+            f"{key}.name = '{kind}' is made of whole sets of weights, which a run trains for {', '.join(KINDS)} alone. "
+            "Give its class the source `nothing`, or `images`, and let it find its members itself."
+        )
 
 
 def check_size(settings: Mapping[str, Mapping[str, Any]], name: str) -> None:
@@ -134,13 +118,13 @@ def check_size(settings: Mapping[str, Mapping[str, Any]], name: str) -> None:
                 f"{key}.prior_precision or {key}.relative_perturbation."
             )
         return
-    if entry["name"] not in NOISES:
+    if entry["name"] not in SIZED:
         raise ConfigurationError(
             f"{key}.match = '{entry['match']}', but '{entry['name']}' has a size of its own; only "
-            f"{' and '.join(NOISES)} take another's. Leave it null."
+            f"{' and '.join(SIZED)} take another's. Leave it null."
         )
-    if other not in settings or settings[other]["match"] is not None:
-        sources = [known for known in settings if known != MAIN_POSTERIOR and settings[known]["match"] is None]
+    if other not in settings or settings[other].get("match") is not None:
+        sources = [known for known in settings if known != MAIN_POSTERIOR and settings[known].get("match") is None]
         raise ConfigurationError(
             f"{key}.match: '{entry['match']}' is no posterior of this run that could lend its size."
             + did_you_mean(other, ["posterior", *sources])
@@ -153,7 +137,7 @@ def check_size(settings: Mapping[str, Mapping[str, Any]], name: str) -> None:
 
 def is_control(settings: Mapping[str, Any]) -> bool:
     """Whether a posterior is none: weight noise that knows no data."""
-    return settings["name"] in NOISES
+    return posteriors.POSTERIORS[settings["name"]].kind == "control"
 
 
 def take_size(other: Posterior, network: nn.Module, kind: str, source: str) -> FitResult:

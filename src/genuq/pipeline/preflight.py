@@ -71,7 +71,7 @@ def check_fit(run: Run) -> None:
     for name, settings in run.posteriors().items():
         if of_members(settings):
             check_members(run, settings, key_of(name))
-        elif settings["match"] is None:
+        elif settings.get("match") is None:
             settings_of(run, name).check(training_set(run), key_of(name))
 
 

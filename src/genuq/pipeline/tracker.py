@@ -22,6 +22,8 @@ def check_logger(run: Run) -> None:
         raise ConfigurationError(
             f"logger.name = '{settings.name}' is no logger." + did_you_mean(settings.name, LOGGERS)
         )
+    if settings.name != "wandb":
+        return
     if settings.mode not in MODES:
         raise ConfigurationError(f"logger.mode = '{settings.mode}'; choose offline or online.")
     if settings.samples < 2:

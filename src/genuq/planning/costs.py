@@ -139,8 +139,8 @@ def _curves(entry: Mapping[str, Any]) -> int:
     """Bytes of the curves by which the scale was chosen."""
     kind = posteriors.POSTERIORS[entry["name"]]
     curvature = issubclass(kind.resolve(), CurvaturePosterior) and kind.name != "isotropic"
-    curved = curvature and entry["prior_precision"] is None
-    factors = len(FACTORS if kind.scope == "head" else DRAWN_FACTORS) * (entry["criterion"] == "predictive")
+    curved = curvature and entry.get("prior_precision") is None
+    factors = len(FACTORS if kind.scope == "head" else DRAWN_FACTORS) * (entry.get("criterion") == "predictive")
     return footprint.EVIDENCE * curved + 2 * footprint.NUMBER * factors
 
 
@@ -148,8 +148,8 @@ def of_posterior(run: PlannedRun, name: str) -> Work:
     entry = run.posteriors()[name]
     size, passing = footprint.of_posterior(run, name)
     notes = 600 + _curves(entry)
-    size += footprint.of_manifest(run.artefacts[f"posterior.{name}"].identity, 1 + (entry["members"] or 0), notes)
-    kind, like = entry["name"], run.network_like() | {"posterior": entry["name"], "layers": entry["layers"]}
+    size += footprint.of_manifest(run.artefacts[f"posterior.{name}"].identity, 1 + (entry.get("members") or 0), notes)
+    kind, like = entry["name"], run.network_like() | {"posterior": entry["name"], "layers": entry.get("layers")}
     if size_source(entry) is not None:
         return Work({}, [], like, 1.0, size)
     if of_members(entry):
@@ -261,7 +261,7 @@ def of_embed(run: PlannedRun) -> Work:
     like = {
         "shape": list(training_set(run).shape),
         "device": run.hardware(),
-        "likelihood": {key: plain["likelihood"][key] for key in ("name", "extractor", "options", "batch_size")},
+        "likelihood": {key: plain["likelihood"].get(key) for key in ("name", "extractor", "options", "batch_size")},
         "judge": {key: plain["metric"][key] for key in ("extractor", "options")},
         "judged share": round(judged / images, 1),
     }

@@ -153,7 +153,7 @@ def _posterior_like(run: PlannedRun) -> list[Any]:
 
 def moves_head_alone(run: PlannedRun) -> bool:
     """Whether the run's own posterior leaves everything but the head as it is."""
-    layers = run.config.posterior.layers
+    layers = run.config.posterior.get("layers")
     named = layers is not None and list(layers) in (["head"], [untrained_model(run).head_name])
     return posteriors.POSTERIORS[run.config.posterior.name].scope == "head" or named
 

@@ -25,7 +25,7 @@ from genuq.pipeline.configured import (
     training_set,
     untrained_model,
 )
-from genuq.pipeline.posteriors import NOISES, OPTIONS, has_size, of_members, size_source
+from genuq.pipeline.posteriors import of_members, size_source
 from genuq.pipeline.stages.embed import JUDGED
 from genuq.pipeline.stages.members import member_settings, reference_name
 from genuq.pipeline.stages.sample import draws_of
@@ -210,19 +210,18 @@ def of_posterior(run: PlannedRun, name: str) -> tuple[int, int]:
 
 def _of_curvature(run: PlannedRun, entry: Mapping[str, Any]) -> tuple[int, int]:
     model = architecture_of(run)
-    options = {key: entry[key] for key in OPTIONS if entry[key] is not None}
-    if entry["name"] in NOISES and size_source(entry) is None and not has_size(entry):
-        options = {}
+    own, bins = posteriors.POSTERIORS[entry["name"]].option_names, entry.get("time_bins", 1)
+    options = {key: entry[key] for key in own if entry[key] is not None}
     if entry["name"] == "mc_dropout" and not options:
         options = {"layers": ["head"], "rate": 0.5}  # keeps names and rates alone
     key = ["posterior shapes", description_of(run), entry["name"], options]
     shapes: Shapes = run.memory(key, lambda: _posterior_shapes(model, entry["name"], options))
-    own = of_safetensors(shapes, {"kind": " " * 600})
+    size = of_safetensors(shapes, {"kind": " " * 600})
     streamed = posteriors.POSTERIORS[entry["name"]].source == "images" and size_source(entry) is None
     head = posteriors.POSTERIORS[entry["name"]].scope == "head"
     inputs = model.head.weight[0].numel() + (model.head.bias is not None)  # type: ignore[index]
-    held_out = 8 * inputs**2 * entry["time_bins"] if head else 0
-    return own, (own * entry["time_bins"] + held_out) if streamed else 0
+    held_out = 8 * inputs**2 * bins if head else 0
+    return size, (size * bins + held_out) if streamed else 0
 
 
 def _posterior_shapes(model: Any, name: str, options: Mapping[str, Any]) -> Shapes:

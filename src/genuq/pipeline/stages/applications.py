@@ -17,7 +17,7 @@ from genuq.applications import APPLICATIONS, Judge, Judgement, Replicates
 from genuq.applications.finished_run import EXAMPLES
 from genuq.data import Dataset
 from genuq.display import Display
-from genuq.identity import neutral
+from genuq.identity import neutral, where_given
 from genuq.likelihoods import Likelihood
 from genuq.metrics import realism
 from genuq.pipeline.inputs import DataInputs, JudgeInputs, ModelInputs, PartInputs, SamplerInputs
@@ -60,6 +60,7 @@ class ApplyInputs:
         curves: settings of the curves that it reads.
         shown_settings: its settings as configured, for the reader.
         command: that the reader may repeat.
+        code: of the propagator that it names, if that is not genuq's own.
     """
 
     seed: int
@@ -82,6 +83,7 @@ class ApplyInputs:
     curves: Mapping[str, int]
     shown_settings: Mapping[str, Any] = neutral()
     command: str = neutral()
+    code: Mapping[str, Any] = where_given(default_factory=dict)
 
     @property
     def settings(self) -> Any:

@@ -28,13 +28,14 @@ from genuq.pipeline.configured import (
     sampler_inputs,
     training_set,
 )
-from genuq.pipeline.inputs import part_inputs
+from genuq.pipeline.inputs import foreign_code, part_inputs
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import Stage, upstream
 from genuq.pipeline.stages.applications import ApplyInputs, StoredRun, settings_of
 from genuq.pipeline.stages.propagate import default_propagator, require_variance
 from genuq.pipeline.stages.score import draws_inputs
 from genuq.pipeline.stages.witnesses import check_witnesses, spaces_of
+from genuq.propagators.register import PROPAGATORS, PropagatorPart
 from genuq.report.run.application import application_markdown
 from genuq.store.artefact import StageFolder
 
@@ -103,7 +104,13 @@ def apply_inputs(run: Run) -> ApplyInputs:
         curves={key: metric[key] for key in part.resamples},
         shown_settings=run.plain("application")["application"],
         command=run.command,
+        code=foreign_code(propagators_of(settings)),
     )
+
+
+def propagators_of(settings: Any) -> list[PropagatorPart]:
+    """The propagator that an application's settings name, if they do."""
+    return [PROPAGATORS.get(settings.propagator)] if hasattr(settings, "propagator") else []
 
 
 def asked_spaces(settings: Any) -> tuple[str, ...]:

@@ -17,13 +17,15 @@ from genuq.analysis import (
     evaluate_scores,
     summarise,
 )
+from genuq.analysis.metrics import METRICS
 from genuq.analysis.results import SCORE_COLUMN, DrawsQuality, Evaluation, JudgeEntry, SampleTable, write_evaluation
 from genuq.display import Display
 from genuq.extractors.judge import Judge
+from genuq.identity import where_given
 from genuq.metrics import MetricLabel, frechet_distance, membership, realism
 from genuq.pipeline.columns import cost, draws_scored, entry_of, score_columns
 from genuq.pipeline.configured import build_likelihood, judge_inputs, likelihood_inputs, training_set
-from genuq.pipeline.inputs import JudgeInputs, LikelihoodInputs
+from genuq.pipeline.inputs import JudgeInputs, LikelihoodInputs, foreign_code
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import Stage, upstream
 from genuq.pipeline.stages.embed import read_judged
@@ -66,6 +68,7 @@ class EvaluateInputs:
         allow_shared_extractor: whether the judge may be the encoder that scores.
         class_names: of the training images.
         posteriors: names of the draws whose quality is told.
+        code: of the metrics that are not genuq's own.
     """
 
     sample: Upstream
@@ -80,6 +83,7 @@ class EvaluateInputs:
     allow_shared_extractor: bool
     class_names: tuple[str, ...]
     posteriors: tuple[str, ...]
+    code: Mapping[str, Any] = where_given(default_factory=dict)
 
     @property
     def are_images(self) -> bool:
@@ -109,6 +113,7 @@ class Evaluate(Stage[EvaluateInputs]):
             allow_shared_extractor=run.config.metric.allow_shared_extractor,
             class_names=tuple(training_set(run).class_names),
             posteriors=tuple(run.posteriors()),
+            code=foreign_code(METRICS.get(name) for name in run.config.metric.curves),
         )
 
     def work(self, inputs: EvaluateInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
@@ -171,6 +176,7 @@ def settings_of(run: Run) -> EvaluationSettings:
         half_samples=settings.half_samples,
         random_repeats=settings.random_repeats,
         per_class=settings.per_class,
+        metrics=tuple(settings.curves),
         seed=run.config.seed,
     )
 

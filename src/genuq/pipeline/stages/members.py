@@ -79,13 +79,11 @@ def member_settings(run: Run, entry: Mapping[str, Any]) -> MemberSettings:
     """
     chosen: dict[str, Any] = {"kind": entry["name"], "seed": run.config.seed}
     if entry["checkpoints"] is not None:
-        return MemberSettings(**chosen | {key: entry[key] for key in OF_FINISHED if entry[key] is not None})
+        return MemberSettings(**chosen | {key: entry[key] for key in OF_FINISHED if entry.get(key) is not None})
     trainer = run.plain("trainer")["trainer"]
     known = {field.name for field in fields(MemberSettings)}
     chosen |= {key: value for key, value in trainer.items() if key in known}
-    chosen |= {key: entry[key] for key in OF_MEMBERS if entry[key] is not None}
-    if entry["name"] == "deep_ensemble":
-        chosen["batch_size"] = trainer["batch_size"]
+    chosen |= {key: entry[key] for key in OF_MEMBERS if entry.get(key) is not None}
     return MemberSettings(**chosen | {"hardware": hardware_of(run)})
 
 

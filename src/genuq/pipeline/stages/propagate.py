@@ -181,7 +181,7 @@ def default_propagator(name: str, draws: int) -> Propagator:
 
 def require_variance(run: Run, name: str, key: str) -> None:
     """Raise ConfigurationError where a propagator needs a closed-form variance that the run's posterior has not."""
-    part, layers = posteriors.POSTERIORS.get(run.config.posterior.name), run.config.posterior.layers
+    part, layers = posteriors.POSTERIORS.get(run.config.posterior.name), run.config.posterior.get("layers")
     over_head = issubclass(part.resolve(), posteriors.KFACLaplace) and layers is not None and list(layers) == ["head"]
     if propagators.PROPAGATORS.get(name, key).needs_variance and not (part.closed_form or over_head):
         raise ConfigurationError(
