@@ -89,10 +89,10 @@ def swept(site: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, d
 def test_a_run_of_the_labs_own_parts_and_its_page(alone: Path) -> None:
     results = json.loads((alone / "outputs" / "one" / "report" / "results.json").read_text())
     page = (alone / "outputs" / "one" / "report" / "index.html").read_text()
-    assert {"leading_variance", "entropy", "random"} <= set(results["scores"])
+    assert {"leading_variance", "entropy", "random"} <= {score["name"] for score in results["scores"]}
     for label in ("Leading variance", "Spectral Laplace", "Abstain", "Generative uncertainty", "discs_and_rings"):
         assert label in page, label
-    outcome = json.loads((alone / "outputs" / "one" / "apply" / "outcome.json").read_text())
+    outcome = json.loads((alone / "outputs" / "one" / "apply" / "application.json").read_text())
     assert outcome["name"] == "abstain" and outcome["control"] == "any of the other half's samples"
 
 
