@@ -107,13 +107,20 @@ def test_two_processes_leave_what_one_leaves(alone: Path, swept: tuple[Path, dic
 
 
 def test_the_plan_counts_them(swept: tuple[Path, dict[str, Any]]) -> None:
-    assert swept[1]["jobs"] == 2
+    plan = swept[1]
+    assert [job["error"] for job in plan["jobs"]] == [None, None]
+    assert {stage: plan["stages"][stage]["to_make"] for stage in ("train", "fit", "sample", "evaluate")} == {
+        "train": 1,
+        "fit": 2,
+        "sample": 2,
+        "evaluate": 2,
+    }
 
 
 def test_the_studys_page_and_table_show_them_beside_genuqs_own(site: Path, swept: tuple[Path, dict[str, Any]]) -> None:
     root, _ = swept
     succeeded(site, root, "study", "lab")
-    page = (root / "outputs" / "sweeps" / "lab" / "index.html").read_text()
+    page = (root / "outputs" / "studies" / "lab" / "index.html").read_text()
     assert all(label in page for label in ("spectral", "exact_laplace", "Leading variance", "Generative uncertainty"))
     study = root / "experiments" / "lab"
     study.mkdir(parents=True)
