@@ -36,5 +36,5 @@ class MetricPart(Part):
         return 2
 
 
-METRICS = Register(MetricPart, "genuq.analysis.subsets", "metric.curves")
+METRICS = Register(MetricPart, "genuq.analysis", "metric.curves")
 CURVES = ("fid", "precision", "recall", "density", "coverage")  # those of an evaluation that names none

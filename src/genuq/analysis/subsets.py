@@ -24,6 +24,7 @@ from genuq.metrics.checks import Features, feature_pair, require_neighbours
 from genuq.metrics.distances import MEMORY_BYTES, nearest_squared, open_ball, row_slices, squared_distances, tiles
 from genuq.metrics.frechet import GaussianStatistics, symmetric_root
 
+POSITIVE = (0.0, math.inf)
 SEARCH = 4  # times k / share neighbours usually hold k members of a subset with that share of the samples
 
 
@@ -66,6 +67,7 @@ class SubsetJudge:
         return np.array([values[name] for name in self.metrics])
 
 
+@METRICS.add(name="fid", label="FID", lower_is_better=True, bounds=POSITIVE)
 class SubsetFrechet:
     """Frechet distance of a subset, from rows already centred on the real mean and multiplied by the real root."""
 
@@ -202,8 +204,6 @@ def _offset(mask: Tensor, rows: slice, columns: slice) -> Array:
     return np.stack(np.nonzero(mask.numpy())) + np.array([[rows.start], [columns.start]])
 
 
-POSITIVE = (0.0, math.inf)
-METRICS.register(MetricPart(name="fid", target=SubsetFrechet, label="FID", lower_is_better=True, bounds=POSITIVE))
 METRICS.register(MetricPart(name="precision", target=RealBalls, label="Precision"))
 METRICS.register(MetricPart(name="recall", target=FakeBalls, label="Recall"))
 METRICS.register(MetricPart(name="density", target=RealBalls, label="Density", bounds=POSITIVE))

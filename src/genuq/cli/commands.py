@@ -27,6 +27,9 @@ COMMANDS = {
     "study": Command("NAME", "one page for all runs of a study", "genuq.cli.study"),
     "table": Command("experiments/X", "a study's tables (Markdown, LaTeX, CSV) and figures", "genuq.cli.table"),
     "dashboard": Command("NAME", "a study's workspace and report on Weights & Biases", "genuq.cli.dashboard"),
+    "parts": Command(
+        "[GROUP [NAME]]", "what is installed, and `new GROUP NAME`: a package for a new part", "genuq.cli.parts"
+    ),
     "bench": Command("BENCHMARK", "what genuq's parts cost, beside other libraries", "genuq.cli.bench"),
 }
 ALIASES = ("table", "dashboard", "bench")  # that are programs of their own as well: genuq-table

@@ -30,7 +30,7 @@ by the hash of what it depends on; outputs/NAME holds links, and outputs/NAME/re
 TAIL = """
 Every file of conf/ says what its keys mean, with units and sources. Options and experiments of your own:
 --config-dir DIR (or hydra.searchpath=[file://DIR]) with files DIR/GROUP/NAME.yaml, in a run, a sweep or a plan;
-genuq --config-dir DIR --help lists them, too.
+genuq --config-dir DIR --help lists them, too. Parts of installed packages are options as well: genuq parts lists them.
 """
 
 

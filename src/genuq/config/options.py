@@ -329,8 +329,8 @@ def keys_of(group: str, name: str) -> Keys:
         ConfigurationError: there is no such part.
     """
     known = GROUPS[group]
-    if group == "score":
-        return known.keys(None)
+    if group == "score":  # all have the keys of all; those of an installed one are about it
+        return known.keys(None) | ({} if name == group else {"name": (str, dataclasses.field(default=name))})
     part = name if known.register is None else known.register.get(name, f"{group}.name")
     named = {} if group in NAMELESS else {"name": (str, dataclasses.field(default=name))}
     return named | known.keys(part)

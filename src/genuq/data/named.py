@@ -95,8 +95,13 @@ def fashion_mnist(split: str = "train", root: str | Path | None = None) -> Array
 
 @DATASETS.add(label="MNIST")
 def mnist(split: str = "train", root: str | Path | None = None) -> ArrayDataset:
-    """MNIST: 60,000 training or 10,000 test images of digits, (1, 28, 28); arguments and errors as `fashion_mnist`.
+    """MNIST: 60,000 training or 10,000 test images of digits, (1, 28, 28), ten classes.
 
+    Args:
+        split: `train` or `test`.
+        root: a folder with the idx files, as for `fashion_mnist`; None for the cache or a download.
+    Raises:
+        DataError: no such split or root, or no route to the data works.
     Source: LeCun, Cortes and Burges, 1998.
     """
     return _idx_set(MNIST, tuple("0123456789"), split, root)

@@ -152,6 +152,12 @@ def _paide(
     component_variance: Variance | None = None,
     divergence: Divergence = "kl",
 ) -> Tensor:
+    """`paide`, the observation variance left aside.
+
+    Args:
+        component_variance: s2 of each component, one number; None takes one at which draws are told apart.
+        divergence: between two components, `kl` or `bhattacharyya`.
+    """
     return paide(embeddings_NMD, component_variance, divergence)
 
 

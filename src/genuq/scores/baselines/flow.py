@@ -44,6 +44,9 @@ class Divergence(StepWatcher):
 
     The log-determinant of the flow's Jacobian over a window of steps, - sum_k tr_k (phi_k - phi_{k+1}): positive
     where the sampler spreads its noise out, so that it leaves little density there.
+
+    Args:
+        probes: Hutchinson's, for each trace.
     """
 
     def __init__(
@@ -81,7 +84,12 @@ class Likelihood(Watcher):
     """Minus the log-likelihood in nats of the finished sample, under the flow that the (guided) network defines.
 
     A negative control: likelihood tells mostly how simple an image is. For latent models it is that of the latent,
-    without the decoder. See `negative_log_likelihood` and `likelihood_nodes` for the options.
+    without the decoder. See `negative_log_likelihood`.
+
+    Args:
+        steps: Heun's, from the sample back to the noise; 2 evaluations each.
+        probes: Hutchinson's, for each trace; 1 backward pass each and step.
+        noise_level: see `likelihood_nodes`.
     """
 
     def __init__(

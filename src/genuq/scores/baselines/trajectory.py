@@ -66,6 +66,9 @@ class AleatoricVariance(StepWatcher):
     At each step of the window the current x0_hat is noised `repeats` times to the step's own time,
     x^m = alpha x0_hat + sigma xi_m, and eps_hat(x^m) predicted: where the data's density curves, it varies with xi_m.
     Ours: the unbiased variance, the window as a fraction of the steps, and noise keyed by sample.
+
+    Args:
+        repeats: fresh noisings at each step, at least 2.
     Source: De Vita and Belagiannis, Diffusion Model Guided Sampling with Pixel-Wise Aleatoric Uncertainty Estimation,
         WACV 2025, arXiv 2412.00205, section 3.
     """
