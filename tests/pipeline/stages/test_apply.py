@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from genuq import data, files
-from genuq.applications import APPLICATIONS, Filter, Space, asked, attempt, calibrated_rise, fit_witness
+from genuq.applications import APPLICATIONS, Filter, Space, asked, attempt, calibrated_rise, fit_witness, rectify_run
 from genuq.errors import ArtefactError, ConfigurationError
 from genuq.models import to_unit
 from genuq.pipeline import preflight
 from genuq.pipeline.configured import build_likelihood, build_sampler, named_extractor, open_model, training_set
 from genuq.pipeline.posteriors import load_posterior
 from genuq.pipeline.run import Run
-from genuq.pipeline.stages import applications, apply
+from genuq.pipeline.stages import applications
 from genuq.pipeline.stages.propagate import default_propagator
 from support.small_runs import IMAGES, POINTS, composed, copied, launch, run_of
 
@@ -190,7 +190,7 @@ def test_a_killed_application_goes_on_and_ends_the_same(
 ) -> None:
     folder = copied(applied / "run", tmp_path / "run")
     shutil.rmtree(folder / "store" / "apply")
-    original, calls = apply.attempt, []
+    original, calls = rectify_run.attempt, []
 
     def dying(*args, **options):
         calls.append(args[4])
@@ -198,7 +198,7 @@ def test_a_killed_application_goes_on_and_ends_the_same(
             raise KeyboardInterrupt
         return original(*args, **options)
 
-    monkeypatch.setattr(apply, "attempt", dying)
+    monkeypatch.setattr(rectify_run, "attempt", dying)
     with pytest.raises(KeyboardInterrupt):
         launch(folder, *arguments(image_root, "rectify"))
     assert [path.name for path in (folder / "apply" / "parts").iterdir()] == ["part-0000000.safetensors"]

@@ -22,15 +22,15 @@ FACTS = {
 def test_rows_hold_what_the_columns_hold_under_the_same_names():
     columns = sample_columns(SAMPLES, SCORES, FACTS)
     table = sample_table(columns, ["bag", "shirt"])
-    assert table["columns"] == [
+    assert table.columns == [
         *("index", "class", "class_name", "score_entropy", "score_random", "realism", "member", "bad")
     ]
-    assert table["rows"] == [
+    assert table.rows == [
         [0, 1, "shirt", 0.5, 3.0, 0.1, 1, 0],
         [1, 0, "bag", 0.25, 1.0, 0.2, 0, 1],
         [2, 1, "shirt", float("inf"), 2.0, 0.3, 1, 0],
     ]
-    whole = [type(value) for value in table["rows"][0]]
+    whole = [type(value) for value in table.rows[0]]
     assert whole == [int, int, str, float, float, float, int, int]
     assert {name: values.dtype for name, values in columns.items() if name.startswith("score")} == {
         "score_entropy": torch.float64,
@@ -40,4 +40,4 @@ def test_rows_hold_what_the_columns_hold_under_the_same_names():
 
 def test_a_model_without_classes_has_none():
     columns = sample_columns(SAMPLES | {"class": torch.full((3,), -1)}, SCORES, {"membership": torch.zeros(3)})
-    assert [row[:3] for row in sample_table(columns, [])["rows"]] == [[0, None, None], [1, None, None], [2, None, None]]
+    assert [row[:3] for row in sample_table(columns, []).rows] == [[0, None, None], [1, None, None], [2, None, None]]
