@@ -54,7 +54,8 @@ def test_weights_are_the_runs_own_or_those_of_a_file_by_its_content(tmp_path: Pa
 
 def test_a_sampler_has_its_solvers_options(tmp_path: Path) -> None:
     sampler = build_sampler(run(tmp_path, "sampler=ddim", "sampler.eta=0.5", "sampler.steps=7"))
-    assert sampler.solver == DDIM(0.5) and sampler.steps == 7 and sampler.seed == 3
+    assert isinstance(sampler.solver, DDIM) and sampler.solver.eta == 0.5
+    assert (sampler.steps, sampler.seed) == (7, 3)
 
 
 def test_points_are_judged_and_compared_as_points(tmp_path: Path) -> None:

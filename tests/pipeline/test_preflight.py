@@ -68,7 +68,7 @@ def from_checkpoint(checkpoint: str, image_root: Path) -> list[str]:
         ("metric.k=0", r"k"),
         ("metric.extractor=points", r"metric\.extractor = 'points' cannot judge"),
         ("metric.extractor=pixels", r"'pixels-1x16x16' both scores and judges"),
-        ("likelihood.name=pixle", r"likelihood\.name = 'pixle'"),
+        ("likelihood.name=pixle", r"likelihood\.name: 'pixle' does not exist\. Did you mean 'pixel'"),
         ("logger.name=tensorbord", r"logger\.name = 'tensorbord'"),
         ("device=quantum", r"device = 'quantum' cannot be used"),
         ("data.channels=2", r"channels is 2"),
@@ -211,7 +211,7 @@ def check(folder: Path, *overrides: str) -> None:
         (["sampler.spacing=uniform"], "sampler.spacing: 'uniform' does not exist. Did you mean 'uniform_time'"),
         (["likelihood.batch_size=-1"], "likelihood.batch_size = -1; at least 1"),
         (["score.jitter_size=-1"], "score.jitter_size = -1.0; it must be finite and above 0"),
-        (["score.noise_standard_deviation=nan"], "score.noise_standard_deviation = nan"),
+        (["score.jitter_size=nan"], "score.jitter_size = nan"),
     ],
 )
 def test_a_number_that_a_later_stage_uses_is_refused_with_its_key(

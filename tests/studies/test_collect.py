@@ -15,8 +15,8 @@ from genuq.studies.grid import Matched, matched
 from support.made_study import declare, make_runs, numbers, record
 
 
-def collected(root: Path, seeds: int = 2, curves: bool = False, **changes: object) -> tuple[object, Matched]:
-    runs = make_runs(root / "store", seeds, curves)
+def collected(root: Path, seeds: int = 2, with_curves: bool = False, **changes: object) -> tuple[object, Matched]:
+    runs = make_runs(root / "store", seeds, with_curves)
     study = read_study(declare(root / "study", **changes))
     return study, matched(study.jobs, runs, root / "store")
 
@@ -68,12 +68,12 @@ def test_notes_tell_of_runs_that_are_left_out_and_of_none(tmp_path: Path) -> Non
 
 
 def test_curves_are_of_the_runs_whose_evaluation_is_still_there(tmp_path: Path) -> None:
-    study, found = collected(tmp_path, curves=True)
-    assert curves_of(study, found, tmp_path / "store") == {}
-    declared = read_study(declare(tmp_path / "study", curves=["fid"]))
-    drawn = curves_of(declared, found, tmp_path / "store")
+    study, found = collected(tmp_path, with_curves=True)
+    none = read_study(declare(tmp_path / "none", curves=[]))
+    assert curves_of(none, found, tmp_path / "store") == {}
+    drawn = curves_of(study, found, tmp_path / "store")
     assert list(drawn) == ["fid"] and len(drawn["fid"]) == 12
     gone = next(iter(found.runs.values()))
     shutil.rmtree(tmp_path / "store" / gone.artefacts["evaluate"])
     assert scores_of(gone, tmp_path / "store") == []
-    assert len(curves_of(declared, found, tmp_path / "store")["fid"]) == 12  # the other seed is still there
+    assert len(curves_of(study, found, tmp_path / "store")["fid"]) == 12  # the other seed is still there

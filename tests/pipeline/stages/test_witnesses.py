@@ -35,7 +35,10 @@ def check(folder: Path, *overrides: str) -> None:
             ["application.witnesses=[pixels]", "application.rise=null"],
             r"application\.witnesses names 1; at least 2 needed, as they judge each other",
         ),
-        (["application.witnesses=[pixels,pixel]"], r"application\.witnesses: 'pixel' is neither"),
+        (
+            ["application.witnesses=[pixels,pixel]"],
+            r"application\.witnesses: .*'pixel' does not exist\. Did you mean 'pixels'",
+        ),
         (
             ["application.witnesses=[scoring,pixels]"],
             r"application\.witnesses: 'pixels' and 'scoring' are the same space \(pixels-1x16x16\)",

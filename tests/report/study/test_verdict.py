@@ -14,7 +14,7 @@ from support.made_page import make_study, typed
 
 @pytest.fixture(scope="module")
 def made() -> dict:
-    return make_study({"model": ["ddpm", "flow"], "posterior": ["kfac", "swag"]}, seeds=2, samples=8)
+    return make_study({"model": ["ddpm"], "posterior": ["kfac"]}, seeds=2, samples=8)
 
 
 @pytest.fixture
