@@ -62,7 +62,7 @@ def known_keys() -> set[str]:
     found: set[str] = set()
     for number in range(max(map(len, options.values()))):
         job = [f"{group}={names[number % len(names)]}" for group, names in options.items() if names]
-        for _, config in configurations(job):
+        for _, config in configurations([*job, *(["data.root=images"] if "data=image_folder" in job else [])]):
             found |= set(keys_in(config))
     return found
 
