@@ -86,8 +86,7 @@ def register() -> None:
     """Make the schemas known to Hydra: `schema` for the whole, GROUP/schema_NAME for each option that has one, and
     GROUP/NAME for each part of an installed package.
     """
-    # ours of a launcher bears the plugin's name, so that both with and without the plugin it can be composed
-    warnings.filterwarnings("ignore", message="(?s).*validated against ConfigStore schema with the same name")
+    accept_plugins()
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=whole())
@@ -96,6 +95,11 @@ def register() -> None:
             store.store(group=group, name=f"schema_{name}", node=node_of(group, name))
     for group, part in installed_options():
         store.store(group=group, name=part.name, node=node_of(group, part.name))
+
+
+def accept_plugins() -> None:
+    """No warning of our file of a launcher, which bears its plugin's name to be composed with and without it."""
+    warnings.filterwarnings("ignore", message="(?s).*validated against ConfigStore schema with the same name")
 
 
 def whole() -> DictConfig:
