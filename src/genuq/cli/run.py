@@ -38,6 +38,8 @@ TYPED = "GENUQ_COMMAND"  # variable of the environment with what the user typed,
 LINE = "COMP_LINE"  # variable of the environment with what is to be completed, of which Hydra knows no sub-command
 MULTIRUN = "hydra.mode=MULTIRUN"  # Hydra's other way to say -m
 
+schemas.accept_plugins()  # in the process of a launcher, too, which imports `job`; the rest comes with Hydra's state
+
 
 class JobFailedError(CompactHydraException):
     """How the sweep learns that one of its jobs failed, wherever that ran; the user has been told why."""

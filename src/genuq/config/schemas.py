@@ -87,8 +87,7 @@ def register() -> None:
     """Make the schemas known to Hydra: `schema` for the whole, GROUP/schema_NAME for each option that has one, and
     GROUP/NAME for each part of an installed package.
     """
-    # ours of a launcher bears the plugin's name, so that both with and without the plugin it can be composed
-    warnings.filterwarnings("ignore", message="(?s).*validated against ConfigStore schema with the same name")
+    accept_plugins()
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=whole())
@@ -101,6 +100,11 @@ def register() -> None:
     for part in register_of("model").values():
         if part.distribution is not None:
             store.store(group="model", name=part.name, node=model_node(part))
+
+
+def accept_plugins() -> None:
+    """No warning of our file of a launcher, which bears its plugin's name to be composed with and without it."""
+    warnings.filterwarnings("ignore", message="(?s).*validated against ConfigStore schema with the same name")
 
 
 def whole() -> DictConfig:

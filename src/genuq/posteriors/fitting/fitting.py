@@ -177,8 +177,8 @@ def load(path: str | Path, model: GenerativeModel) -> Posterior:
     name = read_tensors(path)[1].get("kind", "")
     if name not in POSTERIORS:
         raise ArtefactError(
-            f"{path} holds no posterior that this genuq knows (kind '{name}'), and no file may name a class. Install the "
-            "package that brings it, or name its class yourself (genuq.parts.plugged); else fit it again."
+            f"{path} holds no posterior that this genuq knows (kind '{name}'), and no file may name a class. Install "
+            "the package that brings it, or name its class yourself (genuq.parts.plugged); else fit it again."
         )
     part = POSTERIORS[name]
     return part.resolve().load(path, model.head if part.scope == "head" else model.network)
