@@ -177,7 +177,7 @@ class PluggedModel:
     built: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PluggedModelInputs(ModelInputs):
     """A model of a user's own.
 
