@@ -159,7 +159,7 @@ def choice(row: Row) -> str:
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """genuq and its configuration with a new part of each kind: a file each, and an option file where it has one."""
+    """genuq and its configuration with a new part of each kind: a file each, and an option file for most."""
     root = tmp_path_factory.mktemp("copy")
     left_out = shutil.ignore_patterns("reference", "__pycache__")
     shutil.copytree(PACKAGE.parent, root / "src", ignore=left_out)

@@ -40,7 +40,7 @@ def test_also_under_the_papers_semantics(solver):
 
 @pytest.mark.parametrize("name", PROPAGATORS_BY_NAME)
 def test_by_name(name):
-    assert build(name) == PROPAGATORS_BY_NAME[name]()
+    assert build(name) == PROPAGATORS_BY_NAME[name].make()
     with pytest.raises(ConfigurationError, match=f"propagator '{name}' has no option"):
         build(name, number=3)
 

@@ -19,7 +19,7 @@ CASES = list(itertools.product(SOLVERS, PATHS, PREDICTIONS))
 @pytest.mark.parametrize("name,path,prediction", CASES)
 @pytest.mark.parametrize("spacing,steps", [("uniform_time", 1), ("uniform_time", 15), ("uniform_log_snr", 4)])
 def test_a_run_is_finite_goes_down_and_ends_at_x0_hat(name, path, prediction, spacing, steps):
-    stages = SOLVERS[name]().sampling_stages(PATHS[path], prediction, steps, spacing)
+    stages = SOLVERS.make(name).sampling_stages(PATHS[path], prediction, steps, spacing)
     numbers = [number for stage in stages for number in (*stage.x, *stage.f, stage.noise)]
     assert all(math.isfinite(number) for number in numbers)
     assert all(stage.t > stage.t_next or not stage.intermediate for stage in stages)
@@ -34,7 +34,7 @@ def test_a_run_is_finite_goes_down_and_ends_at_x0_hat(name, path, prediction, sp
 
 @pytest.mark.parametrize("name,per_step", [("ddim", 1), ("dpm_solver_pp_2m", 1), ("heun", 2), ("dpm_solver_2", 2)])
 def test_evaluations_a_step_and_one_for_the_last(name, per_step):
-    assert len(SOLVERS[name]().sampling_stages(FlowMatching(), "flow", 10)) == 9 * per_step + 1
+    assert len(SOLVERS.make(name).sampling_stages(FlowMatching(), "flow", 10)) == 9 * per_step + 1
 
 
 @pytest.mark.parametrize("solver", [Heun(), DPMSolver2()])
@@ -112,13 +112,13 @@ def test_unknown_spacing_is_refused():
 @pytest.mark.parametrize("name", SOLVERS)
 def test_a_grid_of_one_time_is_refused(name):
     with pytest.raises(ConfigurationError, match="at least two times"):
-        SOLVERS[name]().stages(FlowMatching(), "flow", [0.5])
+        SOLVERS.make(name).stages(FlowMatching(), "flow", [0.5])
 
 
 @pytest.mark.parametrize("name", ["ddim", "ddpm", "euler", "heun"])
 def test_epsilon_from_pure_noise_is_refused_not_infinite(name):
     with pytest.raises(ConfigurationError, match="infinite coefficients"):
-        SOLVERS[name]().stages(FlowMatching(), "epsilon", [1.0, 0.5, 0.0])
+        SOLVERS.make(name).stages(FlowMatching(), "epsilon", [1.0, 0.5, 0.0])
 
 
 @pytest.mark.parametrize("solver", [DPMSolver2(), DPMSolverPlusPlus2M()])

@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.table import Table
 
 from genuq.cli.skeleton import write_skeleton
-from genuq.errors import ConfigurationError
 from genuq.parts import GROUPS, Broken, Part, installed, register_of
 from genuq.parts.explained import explained
 
@@ -93,22 +92,9 @@ def listing(parts: Sequence[Part]) -> Table:
 
 
 def unusable(groups: Sequence[str]) -> list[Broken]:
-    """What of the installed packages cannot be used: plug-ins as a whole, clashes of names in a group, and parts that
-    cannot be imported or are not what their group asks for."""
-    found = dict.fromkeys([*installed().broken, *(each for group in groups for each in register_of(group).broken())])
-    for group in groups:
-        for part in register_of(group).values():
-            if part.distribution is not None:
-                found |= dict.fromkeys(_failing(part))
-    return list(found)
-
-
-def _failing(part: Part) -> list[Broken]:
-    try:
-        part.resolve()
-    except ConfigurationError as error:
-        return [Broken(part.name, part.distribution or "", str(error))]
-    return []
+    """What of the installed packages cannot be used: whole plug-ins, clashes of names, parts that are not there."""
+    found = [*installed().broken, *(each for group in groups for each in register_of(group).broken())]
+    return list(dict.fromkeys(found))
 
 
 def origin(part: Part) -> str:

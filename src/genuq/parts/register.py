@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import itertools
 import pkgutil
@@ -15,6 +16,16 @@ from genuq.parts.targets import full_path, named_object
 
 P = TypeVar("P", bound=Part)
 T = TypeVar("T", bound=Callable[..., Any])
+
+
+@functools.cache
+def _failure(part: Part) -> str | None:
+    """Why an installed part cannot be imported, or is not what its group asks for; so that it stops nobody else."""
+    try:
+        part.resolve()
+    except ConfigurationError as error:
+        return str(error)
+    return None
 
 
 class Register(Generic[P]):
@@ -103,6 +114,8 @@ class Register(Generic[P]):
                 other = "genuq itself" if part.name in own else known[part.name].distribution
                 reason = f"{other} has a {self.group} of this name too. Rename it there, or uninstall the package."
                 broken.append(Broken(part.name, part.distribution or "", reason))
+            elif (failure := _failure(part)) is not None:
+                broken.append(Broken(part.name, part.distribution or "", failure))
             else:
                 known[part.name] = part
         return known, broken
