@@ -92,7 +92,7 @@ def untyped(schema: type, prefix: str = "") -> list[str]:
 
 
 def test_every_key_has_a_type_except_the_options_of_foreign_code() -> None:
-    groups = {*options.GROUPS, "beside", "parts"}
+    groups = {*options.GROUPS, "model", "beside", "parts"}
     assert {key for key in untyped(configuration.Config) if key not in groups} == set()
     for group in options.GROUPS:
         for name in options.names_of(group):

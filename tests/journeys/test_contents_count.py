@@ -11,7 +11,6 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image, ImageOps
 
-from genuq.config.compose import folders_of, search_path
 from genuq.config.finished import is_finished, stamp_path
 from genuq.config.job import Job
 from genuq.data import ImageFolder
@@ -229,15 +228,6 @@ def test_a_finished_job_notices_its_lack_of_images(images: Path, ended: tuple[Pa
     assert not is_finished(*ended)
     aside.rename(images)
     assert is_finished(*ended)
-
-
-def test_the_users_option_folders_are_those_that_hydra_searches() -> None:
-    arguments = ["-m", "--config-dir", "a", "seed=0,1", "hydra.searchpath=[file://b, pkg://genuq.data, pkg://no_lab]"]
-    assert search_path(arguments) == ["a", "file://b", "pkg://genuq.data", "pkg://no_lab"]
-    (inside,) = [folder for folder in folders_of(search_path(arguments)) if folder.name == "data"]
-    assert folders_of(search_path(arguments)) == (Path("a"), Path("b"), inside)
-    assert (inside / "folder.py").is_file()
-    assert search_path(["--config-dir=a"]) == ["a"] and search_path(["seed=0"]) == []
 
 
 def test_a_fingerprint_of_images_knows_class_names_labels_and_bytes(images: Path) -> None:

@@ -111,7 +111,9 @@ def test_impossible_requests_are_refused():
     real, fake = PAIRS["gaussian"]
     with pytest.raises(ConfigurationError, match=r"k = 0.*metric\.k"):
         precision_recall(real, fake, 0)
-    with pytest.raises(DataError, match=r"5 real features are too few.*at least 6.*data\.reference_images.*metric\.k"):
+    with pytest.raises(
+        DataError, match=r"5 real features are too few.*at least 6.*metric\.reference_images.*metric\.k"
+    ):
         realism(real[:5], fake, 5)
     with pytest.raises(DataError, match=r"5 fake features are too few.*sampler\.samples"):
         precision_recall(real, fake[:5], 5)

@@ -11,7 +11,7 @@ from genuq import files
 from genuq.errors import ConfigurationError
 from genuq.models import sample
 from genuq.pipeline import preflight
-from genuq.pipeline.columns import watchers
+from genuq.pipeline.columns import watched_inputs, watchers
 from genuq.pipeline.configured import build_sampler, open_model
 from genuq.pipeline.run import Run
 from genuq.scores import SCORES, watch
@@ -43,7 +43,12 @@ def table(folder: Path) -> dict[str, dict]:
 
 def test_columns_are_the_librarys_scores_of_the_samples_that_the_run_shows(beside: Path) -> None:
     run = run_of(beside, *POINTS, *BESIDE)
-    found = watch(open_model(run), build_sampler(run), range(40), {name: watchers(run)[name] for name in BASELINES})
+    found = watch(
+        open_model(run),
+        build_sampler(run),
+        range(40),
+        {name: watchers(watched_inputs(run))[name] for name in BASELINES},
+    )
     columns, _ = files.read_tensors(beside / "score" / "scores.safetensors")
     for name in BASELINES:
         assert columns[name].dtype == torch.float64

@@ -99,8 +99,8 @@ def test_a_second_run_reuses_everything(points_copy: Path) -> None:
     assert changed_stages(points_copy) == []
 
 
-def test_a_changed_likelihood_keeps_fit_and_samples(points_copy: Path) -> None:
-    assert changed_stages(points_copy, "likelihood.normalise=true") == ["embed", "evaluate", "score"]
+def test_a_changed_likelihood_keeps_what_it_does_not_enter(points_copy: Path) -> None:
+    assert changed_stages(points_copy, "likelihood.include_unperturbed=false") == ["evaluate", "score"]
 
 
 def test_a_changed_sampler_keeps_the_fit(points_copy: Path) -> None:

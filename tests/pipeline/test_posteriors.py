@@ -147,14 +147,6 @@ def posterior_artefacts(folder: Path) -> list[Path]:
         (
             [
                 "+posterior@beside.k=kfac",
-                *(f"beside.k.{key}=30" for key in ("images", "held_out")),
-                "beside.k.match=posterior",
-            ],
-            r"beside\.k\.match = 'posterior', but 'kfac' has a size of its own",
-        ),
-        (
-            [
-                "+posterior@beside.k=kfac",
                 "+posterior@beside.n=isotropic",
                 *(f"beside.{name}.{key}=30" for name in "kn" for key in ("images", "held_out")),
                 "beside.n.match=k",

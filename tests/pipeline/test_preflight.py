@@ -162,7 +162,7 @@ def test_an_empty_folder_a_missing_one_and_none_are_named(tmp_path: Path) -> Non
     for root, message in (("empty", "empty is empty"), ("missing", "missing does not exist")):
         with pytest.raises(DataError, match=message):
             launch(tmp_path / "run", *IMAGES, f"data.root={tmp_path / root}")
-    with pytest.raises(DataError, match="needs root"):
+    with pytest.raises(ConfigurationError, match="needs root"):
         launch(tmp_path / "run", *IMAGES)
 
 

@@ -62,7 +62,8 @@ def rows() -> Iterator[Rows]:
 def planned(folder: Path, *overrides: str) -> PlannedRun:
     run = PlannedRun(composed(f"store={folder}/store", *overrides), folder, "genuq")
     for stage in STAGES.values():
-        stage.folder(run)
+        if stage.applies(run):
+            stage.folder(run)
     return run
 
 

@@ -153,7 +153,7 @@ class Part:
             for option in options:
                 if option not in known:
                     raise ConfigurationError(
-                        f"{self.group} '{self.name}' has no option '{option}'.{did_you_mean(option, all_names)}"
+                        f"{self.group} '{self.name}' has no option '{option}'.{did_you_mean(option, [*all_names, *known])}"
                     )
         needed = [each.name for each in fields(self.options) if each.default is each.default_factory is MISSING]
         if missing := [name for name in needed if name not in options]:

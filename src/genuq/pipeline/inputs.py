@@ -15,6 +15,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.utilities.seed import isolate_rng
+from omegaconf import MISSING
 
 from genuq import data, extractors, likelihoods, models, solvers
 from genuq.data import Dataset
@@ -106,7 +107,8 @@ def load_split(
         subset: of the training set, a seeded one of this many.
         seed: of the subset.
     """
-    given = {key: value for key, value in options.items() if value is not None and key not in ("subset", "name")}
+    absent = (None, MISSING)
+    given = {key: value for key, value in options.items() if value not in absent and key not in ("subset", "name")}
     whole: Dataset = memory(["data", split, options], lambda: data.load(options["name"], split, **given))
     if subset is None or split != "train":
         return whole

@@ -118,11 +118,6 @@ def check_size(settings: Mapping[str, Mapping[str, Any]], name: str) -> None:
                 f"{key}.prior_precision or {key}.relative_perturbation."
             )
         return
-    if entry["name"] not in SIZED:
-        raise ConfigurationError(
-            f"{key}.match = '{entry['match']}', but '{entry['name']}' has a size of its own; only "
-            f"{' and '.join(SIZED)} take another's. Leave it null."
-        )
     if other not in settings or settings[other].get("match") is not None:
         sources = [known for known in settings if known != MAIN_POSTERIOR and settings[known].get("match") is None]
         raise ConfigurationError(

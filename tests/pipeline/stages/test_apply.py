@@ -227,7 +227,7 @@ def test_a_killed_application_goes_on_and_ends_the_same(
         ),
         ("augment", ["application.cut=1.0"], r"application\.cut = 1 is the start of the grid"),
         ("augment", ["application.cut=0.0"], r"application\.cut = 0: .*end of the grid"),
-        ("augment", ["application.propagator=trajektory"], r"propagator.name = 'trajektory'.*'trajectory'"),
+        ("augment", ["application.propagator=trajektory"], r"'trajektory' does not exist.*'trajectory'"),
         ("augment", ["posterior=mc_dropout"], r"application\.propagator = 'trajectory' needs a closed-form.*coherent"),
         ("augment", ["application.spread=0"], r"application\.spread = 0"),
         ("rectify", ["application.failed=0"], r"application\.failed = 0"),
@@ -252,7 +252,7 @@ def test_what_cannot_work_is_said_before_any_work(
 
 def test_pixels_are_not_asked_of_points(tmp_path: Path) -> None:
     config = composed(*POINTS, "stages=[train,fit,sample,embed,score,evaluate,apply]", "application=rectify")
-    with pytest.raises(ConfigurationError, match=r"application=rectify needs images, not .*filter, best_of_n or aug"):
+    with pytest.raises(ConfigurationError, match=r"application=rectify needs images, not .*augment, best_of_n, filter"):
         preflight.check(Run(config, tmp_path, "genuq"))
 
 

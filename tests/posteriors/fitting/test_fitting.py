@@ -170,7 +170,7 @@ def test_broken_activations_are_refused():
         ({"images": 0}, r"posterior\.images = 0"),
         ({"held_out": 0}, r"posterior\.held_out = 0"),
         ({"batch_size": 0}, r"posterior\.batch_size = 0"),
-        ({"kind": "exact_laplas"}, r"posterior\.name = 'exact_laplas'.*Did you mean 'exact_laplace'"),
+        ({"kind": "exact_laplas"}, r"posterior\.name: 'exact_laplas' does not exist.*Did you mean 'exact_laplace'"),
         ({"kind": "isotropic"}, r"posterior\.prior_precision"),
         ({"convention": "ggn"}, "'exact_laplace' has no option 'convention'"),
     ],

@@ -137,7 +137,7 @@ def test_a_failure_leaves_the_old_page_and_no_partial_file(run, tmp_path, monkey
 
     monkeypatch.setattr(writing, "render_page", fail)
     with pytest.raises(RuntimeError):
-        write_report(tmp_path, *bare(run))
+        write_report(tmp_path, typed(bare(run)[0]), *bare(run)[1:])
     assert (tmp_path / "index.html").read_text() == "old"
     assert not list(tmp_path.rglob("*.partial"))
 

@@ -85,7 +85,8 @@ class PassRunner:
         rank, count = collectives.rank_and_count()
         own = self._path(f"{name}-{rank}-of-{count}")
         done = self._restored(part, own) or 0
-        self.advance(sum(rows_of_round(batches, number, count) for number in range(done)))
+        if done:
+            self.advance(sum(rows_of_round(batches, number, count) for number in range(done)))
         saved = time.monotonic()
         for number in collectives.share(len(batches), done):
             with autocast(self.precision, self.model.device):
