@@ -148,12 +148,13 @@ class Part:
     def check_options(self, options: Mapping[str, Any]) -> None:
         """Raise ConfigurationError for options that the target has not, or that it needs and has no default for."""
         target = self.resolve()
-        known, all_names = parameters_of(target, (), self.leading), self.option_names
+        known = parameters_of(target, (), self.leading)
+        all_names = list(dict.fromkeys([*self.option_names, *known]))
         if not _takes_any(target):
             for option in options:
                 if option not in known:
                     raise ConfigurationError(
-                        f"{self.group} '{self.name}' has no option '{option}'.{did_you_mean(option, [*all_names, *known])}"
+                        f"{self.group} '{self.name}' has no option '{option}'.{did_you_mean(option, all_names)}"
                     )
         needed = [each.name for each in fields(self.options) if each.default is each.default_factory is MISSING]
         if missing := [name for name in needed if name not in options]:

@@ -28,7 +28,6 @@ from genuq.training.member_settings import KINDS
 FITTED = "posterior.safetensors"
 OF_FIT = ("images", "held_out", "repeats", "batch_size", "time_bins", "fisher_draws")  # keys that `FitSettings` has
 RESERVED = {MAIN_POSTERIOR, "posterior", "unperturbed", "image", "index", "class", "real"}  # and the scores' names
-SIZED = (IsotropicNoise.kind, NetworkNoise.kind)  # noise that can be given the size of another posterior
 
 
 def posterior_path(folder: Path, name: str) -> Path:
