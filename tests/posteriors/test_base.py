@@ -95,7 +95,7 @@ def test_a_crash_while_saving_leaves_the_old_file(tmp_path, monkeypatch):
             file.write(b"half of it")
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(files, "save_file", crash)
+    monkeypatch.setattr("safetensors.torch.save_file", crash)
     with pytest.raises(OSError, match="no space"):
         fitted("exact", Scale(1, 1, 1)).save(path)
     assert path.read_bytes() == before

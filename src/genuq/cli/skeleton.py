@@ -13,7 +13,7 @@ import jinja2
 from genuq.errors import ConfigurationError
 from genuq.parts import register_of
 
-FUNCTIONS = ("score", "data", "application")  # groups whose part is a function, called as it is
+FUNCTIONS = ("score", "data", "application", "model")  # groups whose part is a function, called as it is
 
 
 def write_skeleton(group: str, name: str, parent: Path) -> Path:
