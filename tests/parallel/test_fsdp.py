@@ -14,6 +14,7 @@ from torch import Tensor
 from genuq import files, models
 from genuq.errors import ConfigurationError
 from genuq.parallel import fsdp
+from genuq.pipeline.configured import description_of
 from genuq.pipeline.run import Run, hardware_of
 from genuq.training.trainer import check_trainer
 from support.programs import environment
@@ -65,7 +66,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_checkpoint_holds_the_whole_weights_averages_and_moments(killed: Path) -> None:
     (path,) = killed.rglob("last.ckpt")
     checkpoint = torch.load(path, weights_only=True)
-    network = models.build(Run(composed(*TRAINING), killed, "genuq").description()).network
+    network = models.build(description_of(Run(composed(*TRAINING), killed, "genuq"))).network
     shapes = {name: value.shape for name, value in network.state_dict().items()}
     for prefix in ("model.network.", "ema.module."):
         found = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}

@@ -14,7 +14,7 @@ from support.plans import planned, to_make
 from support.small_runs import POINTS, copied, launch
 
 STAGES = ["train", "posterior", "fit", "sample", "embed", "score", "evaluate"]
-SWEEP = ["likelihood.observation_variance=0.1,0.2", "likelihood.normalise=true,false"]
+SWEEP = ["likelihood.observation_variance=0.1,0.2", "metric.reference_images=40,30"]
 
 
 class Usage(NamedTuple):
@@ -62,9 +62,9 @@ def test_a_sweep_plans_each_artefact_once_and_makes_just_those(
     new = {"train": 0, "posterior": 0, "fit": 0, "sample": 0, "embed": 1, "score": 4, "evaluate": 4}
     assert to_make(plan) == new and plan["stages"]["embed"]["needed"] == 2 and plan["stages"]["sample"]["jobs"] == 4
     for variance in (0.1, 0.2):
-        for normalised in ("true", "false"):
-            own = [f"likelihood.observation_variance={variance}", f"likelihood.normalise={normalised}"]
-            launch(tmp_path / f"{variance}-{normalised}", *POINTS, store, *own)
+        for images in (40, 30):
+            own = [f"likelihood.observation_variance={variance}", f"metric.reference_images={images}"]
+            launch(tmp_path / f"{variance}-{images}", *POINTS, store, *own)
     made = {str(path.parent) for path in set((tmp_path / "copy/store").glob("*/*/manifest.json")) - there}
     promised = [artefact for row in plan["stages"].values() for artefact in row["artefacts"]]
     assert made == {artefact["path"] for artefact in promised if not artefact["exists"]}

@@ -118,9 +118,9 @@ def test_files_bring_back_the_same_draws(make, tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"parameters": "hed.*"}, r"posterior\.parameters = 'hed\.\*' matches no parameter. Did you mean 'head"),
-        ({"parameters": []}, r"posterior\.parameters is empty"),
-        ({"variances": {"head.bias": -1.0}}, r"posterior\.variances\['head\.bias'\] = -1\.0"),
+        ({"parameters": "hed.*"}, r"parameters = 'hed\.\*' matches no parameter. Did you mean 'head"),
+        ({"parameters": []}, r"parameters is empty"),
+        ({"variances": {"head.bias": -1.0}}, r"variances\['head\.bias'\] = -1\.0"),
         ({"variances": {"head.bais": 1.0}}, r"Did you mean 'head\.bias'"),
     ],
 )

@@ -43,11 +43,11 @@ def test_a_change_and_its_undoing_cost_one_artefact_each(copy: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in (copy / "store").rglob("*.safetensors")} == written
 
 
-def test_a_sweep_over_scores_embeds_once_and_one_over_likelihoods_samples_once(tmp_path: Path) -> None:
+def test_a_sweep_over_variances_embeds_once_and_one_over_references_samples_once(tmp_path: Path) -> None:
     store = f"store={tmp_path}/store"
     for number, variance in enumerate((0.1, 0.2)):
         launch(tmp_path / f"variance-{number}", *POINTS, store, f"likelihood.observation_variance={variance}")
-    launch(tmp_path / "normalised", *POINTS, store, "likelihood.normalise=true")
+    launch(tmp_path / "fewer", *POINTS, store, "metric.reference_images=30")
     made = {stage: sum(name.startswith(f"{stage}/") for name in names(tmp_path / "store")) for stage in STAGES}
     assert made == {"train": 1, "fit": 1, "sample": 1, "embed": 2, "score": 3, "evaluate": 3}
 
