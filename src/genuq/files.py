@@ -128,3 +128,43 @@ def read_rows(path: str | Path, name: str, start: int, stop: int) -> Tensor:
 def sha256(path: str | Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_folder(folder: str | Path) -> str:
+    """Of the names and bytes of all files below a folder, wherever it lies."""
+    digest = hashlib.sha256()
+    for name, path in _files_below(folder):
+        digest.update(f"{name}\0{sha256(path)}\0".encode())
+    return digest.hexdigest()
+
+
+def stat_of(path: str | Path) -> list[int]:
+    """Size in bytes, and time of the last change in nanoseconds."""
+    stat = os.stat(path)
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def state_of(path: str | Path) -> list[int | str]:
+    """By what a change of a file or a folder is noticed without reading it.
+
+    Returns:
+        Of a file as `stat_of`. Of a folder how many files lie below it, and a digest of their names, sizes, times of
+        change, inodes, and times of change of these, which no copying or renaming leaves as they were.
+
+    Raises:
+        OSError: there is no such file or folder.
+    """
+    if not os.path.isdir(path):
+        return [*stat_of(path)]
+    digest, below = hashlib.sha256(), list(_files_below(path))
+    for name, file in below:
+        stat = os.stat(file)
+        state = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+        digest.update(f"{name}\0{state}\0".encode())
+    return [len(below), digest.hexdigest()]
+
+
+def _files_below(folder: str | Path) -> Iterator[tuple[str, str]]:
+    """(name relative to the folder, path) of all files at any depth, sorted, without links that lead nowhere."""
+    found = (os.path.join(place, name) for place, _, names in os.walk(folder, followlinks=True) for name in names)
+    return ((os.path.relpath(path, folder), path) for path in sorted(found) if os.path.exists(path))

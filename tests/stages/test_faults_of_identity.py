@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -17,14 +17,18 @@ from genuq.stages import neutral, pipeline
 from genuq.stages.finished import is_finished, stamp_path
 from genuq.stages.job import Job
 from genuq.stages.overrides import config_directory
+from genuq.stages.pipeline import opened
 
 DOWNSTREAM = {"sample", "embed", "score", "evaluate", "report"}
 FITTED = {"posterior.draws", "fit", *DOWNSTREAM}
 
 
-def fingerprints(folder: Path, *overrides: str) -> dict[str, str]:
-    """Of every artefact of a run that applies, made or not."""
-    run = run_of(folder, *IMAGES, *overrides)
+def fingerprints(folder: Path, *overrides: str, added: Mapping[str, object] | None = None) -> dict[str, str]:
+    """Of every artefact of a run that applies, made or not; `added` are keys that no schema lists."""
+    config = composed(*IMAGES, f"store={folder}/store", *overrides)
+    for key, value in (added or {}).items():
+        OmegaConf.update(config, key, value, force_add=True)
+    run = opened(config, folder)
     skipped = {name for name in ("propagate", "apply") if name not in run.config.stages}
     return {name: artefact.fingerprint for name, artefact in run.artefacts.items() if name not in skipped}
 
@@ -174,7 +178,7 @@ def test_an_extractors_checkpoint_counts_by_its_content(
     given = [f"data.root={image_root}", options]
 
     def with_file(path: Path) -> dict[str, str]:
-        return fingerprints(tmp_path, *given, f"{group}.options={{checkpoint: {path}}}")
+        return fingerprints(tmp_path, *given, added={f"{group}.options.checkpoint": str(path)})
 
     before, moved = with_file(weights), Path(shutil.copy(weights, tmp_path / "moved.safetensors"))
     assert changed(before, with_file(moved)) == set()
@@ -187,13 +191,12 @@ def test_an_autoencoder_on_disk_counts_by_its_content(image_root: Path, weights:
     folder.mkdir()
     (folder / "config.json").write_text("{}")
     shutil.copy(weights, folder / "diffusion_pytorch_model.safetensors")
-    trains, stages = "model.autoencoder", "stages=[judge,fit,sample,embed]"
+    given = [f"data.root={image_root}", "model=latent_diffusion", "model.autoencoder.name=diffusers"]
 
     def of(place: Path, *overrides: str) -> dict[str, str]:
-        autoencoder = f"{trains}={{name: diffusers, path: {place}, class_name: AutoencoderKL}}"
-        return fingerprints(tmp_path, f"data.root={image_root}", autoencoder, *overrides)
+        return fingerprints(tmp_path, *given, f"model.autoencoder.path={place}", *overrides)
 
-    from_file = [stages, f"model.checkpoint={weights}"]
+    from_file = ["stages=[judge,fit,sample,embed]", f"model.checkpoint={weights}"]
     before, before_from_file = of(folder), of(folder, *from_file)
     moved = folder.rename(tmp_path / "moved")
     assert changed(before, of(moved)) == set()

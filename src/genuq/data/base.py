@@ -6,6 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -26,8 +27,10 @@ class Dataset(torch.utils.data.Dataset, ABC):
         shape: of one item, (C, H, W) for images, (2,) for points.
         class_names: one name per class; labels index this list.
         labels: int64 (N,).
+        folder: that the items are read from whenever they are asked for; None for sets in memory.
     """
 
+    folder: Path | None = None
     name: str
     split: str
     shape: tuple[int, ...]
@@ -131,7 +134,7 @@ class Subset(Dataset):
 
     def __init__(self, dataset: Dataset, indices: Indices) -> None:
         self.dataset, self.indices = dataset, torch.as_tensor(indices, dtype=torch.long)
-        self.name, self.split = dataset.name, dataset.split
+        self.name, self.split, self.folder = dataset.name, dataset.split, dataset.folder
         self.shape, self.class_names = dataset.shape, dataset.class_names
         self.labels = dataset.labels[self.indices]
 

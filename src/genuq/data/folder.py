@@ -45,6 +45,7 @@ class ImageFolder(Dataset):
         if not isinstance(image_size, int) or image_size < 1:
             raise DataError(f"image_size is {image_size!r}; it must be a whole number of pixels, at least 1.")
         self.root, self.name, self.split = Path(root).expanduser(), Path(root).name, split
+        self.folder = self.root
         self.shape = (channels, image_size, image_size)
         self.class_names = _class_names(self.root)
         files = [_image_files(self.root / name) for name in self.class_names]

@@ -58,6 +58,10 @@ class PlannedRun(Run):
         options = {key: value for key, value in self.plain("data")["data"].items() if key != "subset"}
         return self.memory(["data", split, options], lambda: super(PlannedRun, self)._dataset(split))
 
+    def content_of(self, dataset: Dataset, keep: bool = False) -> str:
+        key = ["content", self.plain("seed", "data"), dataset.split]
+        return self.memory(key, lambda: super(PlannedRun, self).content_of(dataset, keep))
+
     @cached_property
     def blank(self) -> GenerativeModel:
         """The run's model before any training: sizes, shapes and times are those of the trained one."""

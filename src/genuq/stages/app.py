@@ -23,7 +23,7 @@ from genuq.errors import GenuqError
 from genuq.stages import configuration, help, runtime
 from genuq.stages.finished import is_finished, stamp_path
 from genuq.stages.job import Job
-from genuq.stages.overrides import check_overrides, config_directory
+from genuq.stages.overrides import SEARCH_PATH, check_overrides, config_directory, folders_of
 from genuq.stages.search import search_of
 from genuq.stages.sweeps import sweep_of
 
@@ -108,7 +108,7 @@ def job(config: DictConfig) -> float | None:
 def one_job(config: DictConfig, folder: Path, origin: Job) -> float | None:
     """Run a job, unless it was finished before; returns its objective."""
     store = Path(config.store).expanduser().absolute()
-    if origin.sweep and is_finished(stamp_path(store, origin.sweep, origin.overrides), store):
+    if origin.sweep and is_finished(stamp_path(store, origin.sweep, origin.overrides, origin.options), store):
         print(f"{origin.name}: finished before")
     else:
         execute(config, folder, command_line(), origin)
@@ -126,7 +126,15 @@ def origin_of(hydra_config: HydraConf) -> Job:
         sweep=Path(hydra_config.sweep.dir) if swept else None,
         overrides=tuple(hydra_config.overrides.task),
         choices=choices,
+        options=user_folders(hydra_config),
     )
+
+
+def user_folders(hydra_config: HydraConf) -> tuple[Path, ...]:
+    """Folders of the user's own option files, in the order in which Hydra searches them."""
+    entries = hydra_config.runtime.config_sources
+    own = [entry for entry in entries if entry.provider.startswith(("command-line", SEARCH_PATH))]
+    return folders_of(f"{entry.schema}://{entry.path}" for entry in own)
 
 
 def execute(config: DictConfig, folder: Path, command: str, origin: Job | None = None) -> None:

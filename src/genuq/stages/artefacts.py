@@ -24,7 +24,6 @@ import genuq
 from genuq import files
 from genuq.errors import ArtefactError
 from genuq.stages import runtime
-from genuq.stages.finished import stat_of
 
 MANIFEST, LOCKS = "manifest.json", "locks"
 NAME_LENGTH = 32  # hexadecimal digits of the fingerprint that name the folder
@@ -120,7 +119,7 @@ class StageFolder:
             },
             "machine": runtime.machine(),
             "files": {name: files.sha256(path) for name, path in paths.items()},
-            "stat": {name: stat_of(path) for name, path in paths.items()},
+            "stat": {name: files.stat_of(path) for name, path in paths.items()},
         }
         files.write_json(self.manifest_path, manifest)
 
@@ -149,7 +148,7 @@ def verify(folder: Path, manifest: Mapping[str, Any], thoroughly: bool = True) -
         file = folder / name
         if not file.is_file():
             raise ArtefactError(f"{file} is missing. {remedy(folder)}")
-        if not thoroughly and stat_of(file) == manifest["stat"][name]:
+        if not thoroughly and files.stat_of(file) == manifest["stat"][name]:
             continue
         if files.sha256(file) != digest:
             raise ArtefactError(

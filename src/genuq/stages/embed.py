@@ -39,15 +39,17 @@ class Embed(Stage):
 
     def settings(self, run: Run) -> dict[str, Any]:
         judged = {key: run.plain("metric")["metric"][key] for key in ("extractor", "options", "reference_images")}
+        judged["options"] = by_content(run, judged["options"])
         if judged["extractor"] == "classifier":
             judged["checkpoint"] = judge_identity(run)
         likelihood = run.plain("likelihood")["likelihood"]
         for key in ("batch_size", "observation_variance", "include_unperturbed"):
             likelihood.pop(key)
+        likelihood["options"] = by_content(run, likelihood["options"])
         noise = "direct_noise" in columns_of(run)
         return {
             "seed": run.config.seed,
-            "data": run.plain("data")["data"],
+            "data": run.contents("test"),
             "likelihood": likelihood,
             "judge": judged,
             "direct_noise": run.config.score.noise_standard_deviation if noise else None,
@@ -100,6 +102,12 @@ def read_judged(run: Run) -> dict[str, Tensor]:
     found = Shards(run.path(Embed.name))
     judged = {name.removeprefix(JUDGED): found.read(name) for name in found.names if name.startswith(JUDGED)}
     return judged | files.read_tensors(run.path(Embed.name) / REAL)[0]
+
+
+def by_content(run: Run, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of an extractor, its checkpoint by its sha256."""
+    given = options.get("checkpoint")
+    return dict(options) | ({} if given is None else {"checkpoint": run.sha256(given)})
 
 
 def judge_identity(run: Run) -> str:

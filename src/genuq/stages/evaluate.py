@@ -14,7 +14,7 @@ from genuq.report.values import plain
 from genuq.scores import complexity
 from genuq.stages.artefacts import StageFolder
 from genuq.stages.columns import scored_samples
-from genuq.stages.embed import read_judged
+from genuq.stages.embed import by_content, read_judged
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
 from genuq.stages.sample import read_samples, shown
@@ -34,6 +34,11 @@ class Evaluate(Stage):
     version = 2
     inputs = ("score",)
     groups = ("metric",)
+
+    def settings(self, run: Run) -> dict[str, Any]:
+        settings = super().settings(run)
+        settings["metric"]["options"] = by_content(run, settings["metric"]["options"])
+        return settings
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         samples = read_samples(run)

@@ -95,20 +95,23 @@ def fitting(run: Run, name: str) -> StageFolder:
 
 def fitting_identity(run: Run, name: str) -> dict[str, Any]:
     """What a fitted posterior depends on."""
-    entry = run.posteriors()[name]
-    settings = {key: value for key, value in entry.items() if key not in ("draws", "batch_size", "match")}
-    if of_members(entry):
-        settings["members"] = members_identity(run, entry)
-    other = lender(entry)
-    return {
-        "stage": "posterior",
-        "version": FITTING_VERSION,
-        "settings": run.plain("seed", "data") | {"head": run.config.model.head, "posterior": settings},
-        "inputs": {
-            "checkpoint": checkpoint_identity(run),
-            "match": None if other is None else fitting(run, other).fingerprint,
-        },
+    entry, other = run.posteriors()[name], lender(run.posteriors()[name])
+    elsewhere = ("draws", "batch_size", "match", "checkpoints")
+    settings: dict[str, Any] = {
+        **run.plain("seed"),
+        "data": run.contents("train"),
+        "head": run.config.model.head,
+        "posterior": {key: value for key, value in entry.items() if key not in elsewhere},
     }
+    if of_members(entry):
+        settings["posterior"]["members"] = members_identity(run, entry)
+    elif other is None:  # made by passes over the data
+        settings["trainer"] = {"precision": run.config.trainer.precision}
+    match = None if other is None else fitting(run, other).fingerprint
+    inputs: dict[str, Any] = {"checkpoint": checkpoint_identity(run), "match": match}
+    if not run.trains and (autoencoder := run.autoencoder_content()) is not None:  # no part of the checkpoint
+        inputs["autoencoder"] = autoencoder
+    return {"stage": "posterior", "version": FITTING_VERSION, "settings": settings, "inputs": inputs}
 
 
 def fit_one(run: Run, name: str, part: StageFolder, display: Display) -> None:

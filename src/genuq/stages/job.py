@@ -16,9 +16,11 @@ class Job:
         sweep: folder of the sweep that it belongs to, if any.
         overrides: as typed, of this job.
         choices: the chosen option of every group.
+        options: folders of the user's own option files.
     """
 
     name: str | None = None
     sweep: Path | None = None
     overrides: tuple[str, ...] = ()
     choices: Mapping[str, str] = field(default_factory=dict)
+    options: tuple[Path, ...] = ()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from genuq.stages.configuration import Config
 from genuq.stages.plugins import check_plugins
 
 SEARCH = "hydra/sweeper=search"
+SEARCH_PATH = "hydra.searchpath"  # the key, and the beginning of what Hydra calls its entries' provider
+CONFIG_DIRECTORY = ("--config-dir", "-cd")
 
 
 def config_directory() -> Path:
@@ -29,6 +32,30 @@ def config_directory() -> Path:
     package = Path(genuq.__file__).parent
     inside, beside = package / "conf", package.parents[1] / "conf"
     return inside if inside.is_dir() else beside
+
+
+def folders_of(entries: Iterable[str]) -> tuple[Path, ...]:
+    """Folders of entries of Hydra's search path, `PATH`, `file://PATH` or `pkg://MODULE`; none of what has no files."""
+    found = []
+    for entry in entries:
+        scheme, _, place = entry.rpartition("://")
+        if scheme == "pkg" and (spec := find_spec(place.replace("/", "."))) is not None:
+            found += [Path(location) for location in spec.submodule_search_locations or ()]
+        elif scheme in ("", "file"):
+            found.append(Path(place))
+    return tuple(found)
+
+
+def search_path(arguments: Sequence[str]) -> list[str]:
+    """What the arguments add to Hydra's search path: `--config-dir`, then `hydra.searchpath`."""
+    pairs = list(zip(arguments, [*arguments[1:], ""]))
+    own = [after for flag, after in pairs if flag in CONFIG_DIRECTORY]
+    own += [text.split("=", 1)[1] for text in arguments if text.startswith(f"{CONFIG_DIRECTORY[0]}=")]
+    given = [text for text in arguments if text.lstrip("+").startswith(f"{SEARCH_PATH}=")]
+    for override in OverridesParser.create().parse_overrides(overrides=given):
+        value: Any = override.value()
+        own += map(str, value)
+    return own
 
 
 def check_overrides(arguments: Sequence[str]) -> None:

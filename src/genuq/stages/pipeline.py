@@ -67,5 +67,5 @@ def conclude(run: Run) -> None:
     write_record(run.store, record_of(run))
     if run.job.sweep is not None:
         asked = [name for name, stage in STAGES.items() if name in run.config.stages and stage.applies(run)]
-        path = finished.stamp_path(run.store, run.job.sweep, run.job.overrides)
+        path = finished.stamp_path(run.store, run.job.sweep, run.job.overrides, run.job.options)
         finished.write_stamp(path, run.store, {run.folder / name: run.path(name) for name in asked}, run.read)

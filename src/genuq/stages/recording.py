@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from genuq import files
+from genuq.stages import neutral
 from genuq.stages.artefacts import fingerprint
 from genuq.stages.records import RunRecord
 from genuq.stages.run import Run
 from genuq.stages.stage import STAGES
-
-NEUTRAL = ("report",)  # stages that change none of a run's numbers
 
 
 def record_of(run: Run) -> RunRecord:
@@ -24,7 +23,7 @@ def record_of(run: Run) -> RunRecord:
         if name in run.config.stages and stage.applies(run):
             stage.folder(run)
     made = {name: folder for name, folder in run.artefacts.items() if folder.is_current()}
-    identity = {name: folder.fingerprint for name, folder in run.artefacts.items() if name not in NEUTRAL}
+    identity = {name: folder.fingerprint for name, folder in run.artefacts.items() if name not in neutral.STAGES}
     return RunRecord(
         study=run.study,
         name=run.job.name or run.config.name,

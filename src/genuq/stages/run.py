@@ -19,7 +19,7 @@ from genuq.likelihoods import Likelihood, PixelLikelihood, SemanticLikelihood
 from genuq.models import GenerativeModel, Sampler, find_head
 from genuq.stages.artefacts import StageFolder
 from genuq.stages.checkpoints import load_model, reference_path
-from genuq.stages.finished import stat_of
+from genuq.stages.contents import fingerprint_in
 from genuq.stages.job import Job
 from genuq.stages.judge import Judge, classifier_judge, extractor_judge, points_judge
 from genuq.stages.spaces import PointLikelihood
@@ -36,7 +36,7 @@ class Run:
         job: where the configuration comes from.
         artefacts: those of the stages, once they were asked for.
         verified: stages whose artefacts were read through and found whole.
-        read: size and time of change of the files outside the store that the artefacts depend on.
+        read: state (`files.state_of`) of the files and folders outside the store that the artefacts depend on.
     """
 
     config: DictConfig
@@ -45,7 +45,7 @@ class Run:
     job: Job = field(default_factory=Job)
     artefacts: dict[str, StageFolder] = field(default_factory=dict)
     verified: set[str] = field(default_factory=set)
-    read: dict[str, list[int]] = field(default_factory=dict)
+    read: dict[str, list[int | str]] = field(default_factory=dict)
 
     @property
     def store(self) -> Path:
@@ -66,8 +66,45 @@ class Run:
         path = Path(path).expanduser().absolute()
         if not path.is_file():
             raise ConfigurationError(f"{path} does not exist, but the configuration names it. Correct the path.")
-        self.read[str(path)] = stat_of(path)
+        self.read[str(path)] = files.state_of(path)
         return _sha256(path, *self.read[str(path)])
+
+    def sha256_of_folder(self, path: str | Path) -> str:
+        """Of the names and bytes of all files of a folder that an artefact depends on; remembered."""
+        path = Path(path).expanduser().absolute()
+        self.read[str(path)] = files.state_of(path)
+        return _sha256_of_folder(path, *self.read[str(path)])
+
+    def contents(self, *splits: str) -> dict[str, str]:
+        """The fingerprints of the data that an artefact depends on, by split: of content, wherever it lies."""
+        found = {"train": lambda: self.training_content, "test": lambda: self.test_content}
+        return {split: found[split]() for split in splits}
+
+    @cached_property
+    def training_content(self) -> str:
+        return self.content_of(self.training_set)
+
+    @cached_property
+    def test_content(self) -> str:
+        return self.content_of(self.test_set)
+
+    def content_of(self, dataset: Dataset, keep: bool = True) -> str:
+        """The fingerprint of one of the run's data sets.
+
+        Args:
+            dataset: the training or the test set.
+            keep: whether the store remembers it by the state of the files.
+        """
+        if dataset.folder is not None:
+            self.read[str(dataset.folder.absolute())] = files.state_of(dataset.folder)
+        read_as = self.plain("seed", "data") | {"split": dataset.split}
+        return fingerprint_in(self.store, dataset, read_as, keep)
+
+    def autoencoder_content(self) -> str | None:
+        """The digest of the folder of diffusers' that holds the model's autoencoder; None where no folder does."""
+        autoencoder = self.config.model.autoencoder
+        path = None if autoencoder is None else autoencoder.path
+        return None if path is None or not Path(path).expanduser().is_dir() else self.sha256_of_folder(path)
 
     def path(self, stage: str) -> Path:
         """The artefact of a stage whose turn has come, or that an input of it depends on."""
@@ -95,8 +132,11 @@ class Run:
 
     def plain(self, *groups: str) -> dict[str, Any]:
         """The named parts of the configuration as plain data; all of it without names."""
-        whole: Any = OmegaConf.to_container(self.config, resolve=True)
-        return {group: whole[group] for group in groups or whole}
+        parts = {group: self.config[group] for group in groups or [str(key) for key in self.config]}
+        return {
+            group: OmegaConf.to_container(part, resolve=True) if OmegaConf.is_config(part) else part
+            for group, part in parts.items()
+        }
 
     @cached_property
     def device(self) -> torch.device:
@@ -224,9 +264,15 @@ class Run:
 
 
 @cache
-def _sha256(path: Path, size: int, changed: int) -> str:
+def _sha256(path: Path, *state: int | str) -> str:
     """Once for every state of a file."""
     return files.sha256(path)
+
+
+@cache
+def _sha256_of_folder(path: Path, *state: int | str) -> str:
+    """Once for every state of a folder."""
+    return files.sha256_of_folder(path)
 
 
 def available(name: str) -> torch.device:

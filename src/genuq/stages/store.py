@@ -15,10 +15,11 @@ import filelock
 from genuq import files
 from genuq.errors import ArtefactError, ConfigurationError
 from genuq.stages.artefacts import LOCKS, MANIFEST, NAME_LENGTH, StageFolder, fingerprint, verify
+from genuq.stages.contents import CONTENTS
 from genuq.stages.finished import JOBS
 from genuq.stages.records import RUNS, RunRecord, read_record
 
-OTHER = {LOCKS, JOBS, RUNS}  # folders of the store that hold no artefacts
+OTHER = {LOCKS, JOBS, RUNS, CONTENTS}  # folders of the store that hold no artefacts
 
 
 @dataclass(frozen=True)

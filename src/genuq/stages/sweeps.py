@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from genuq import files
 from genuq.stages.finished import is_finished, stamp_path
-from genuq.stages.overrides import config_directory, jobs
+from genuq.stages.neutral import UNNAMED
+from genuq.stages.overrides import SEARCH_PATH, config_directory, folders_of, jobs, search_path
 
 FLAGS = ("-m", "--multirun")
-HARDWARE = tuple(f"trainer.{key}" for key in ("accelerator", "devices", "num_nodes", "strategy"))
-NEUTRAL = ("device", "name", "store", "study", *HARDWARE)  # keys that change no result
 SWEEPS = Path("outputs") / "sweeps"
 
 
@@ -35,6 +36,7 @@ class Sweep:
         swept: keys that take several values.
         fixed: keys that take one.
         jobs: overrides of each job; None where a sweeper of its own chooses them as it goes.
+        options: folders of the user's own option files.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Sweep:
     swept: tuple[str, ...]
     fixed: tuple[str, ...]
     jobs: list[tuple[str, ...]] | None
+    options: tuple[Path, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -51,7 +54,7 @@ class Sweep:
     def unnamed(self) -> tuple[str, ...]:
         """Keys that a job's name leaves out."""
         fixed = [key for key in self.fixed if key not in self.swept] if self.swept else []
-        return tuple(dict.fromkeys((*NEUTRAL, *fixed)))
+        return tuple(dict.fromkeys((*UNNAMED, *fixed)))
 
     def job_name(self, job: Sequence[str]) -> str:
         """The name that Hydra gives to a job."""
@@ -70,7 +73,9 @@ class Sweep:
         """Whether every job ended well before, and nothing that it made or read has changed since."""
         if not self.jobs:
             return False
-        return all(is_finished(stamp_path(self.store, self.folder, job), self.store) for job in self.jobs)
+        stamps = (stamp_path(self.store, self.folder, job, self.options) for job in self.jobs)
+        state = cache(files.state_of)  # once for all jobs
+        return all(is_finished(stamp, self.store, state) for stamp in stamps)
 
 
 def sweep_of(arguments: Sequence[str]) -> Sweep | None:
@@ -82,7 +87,8 @@ def sweep_of(arguments: Sequence[str]) -> Sweep | None:
         overrides = OverridesParser.create().parse_overrides(overrides=texts)
         own = [override for override in overrides if not is_hydras(override)]
         fixed = [override for override in own if not override.is_sweep_override()]
-        config = _composed([str(override.input_line) for override in fixed])
+        searched = [override for override in overrides if override.get_key_element() == SEARCH_PATH]
+        config = _composed([str(override.input_line) for override in (*fixed, *searched)])
     except (HydraException, OmegaConfBaseException):
         return None
     swept = tuple(override.get_key_element() for override in own if override.is_sweep_override())
@@ -93,6 +99,7 @@ def sweep_of(arguments: Sequence[str]) -> Sweep | None:
         swept=swept,
         fixed=tuple(override.get_key_element().lstrip("+~") for override in fixed),
         jobs=None if chosen_elsewhere else [tuple(job) for job in jobs([str(o.input_line) for o in own])],
+        options=folders_of(search_path(arguments)),
     )
 
 

@@ -17,7 +17,7 @@ from genuq.models import GenerativeModel, VAEAutoencoder
 from genuq.networks import Classifier
 from genuq.posteriors.regression import regression_batches
 from genuq.randomness import HELD_OUT
-from genuq.stages import sharding
+from genuq.stages import neutral, sharding
 from genuq.stages.artefacts import StageFolder
 from genuq.stages.checkpoints import load_model, save_classifier, save_model
 from genuq.stages.loggers import lightning_logger
@@ -39,11 +39,14 @@ class Train(Stage):
         settings = super().settings(run)
         for key in ("checkpoint", "head"):
             settings["model"].pop(key)
-        start = settings["trainer"]["start_from"]
-        settings["trainer"]["start_from"] = None if start is None else run.sha256(start)
-        for key in ("accelerator", "devices", "num_nodes", "strategy", "checkpoint_every"):
-            settings["trainer"].pop(key)
-        return settings
+        if (autoencoder := run.autoencoder_content()) is not None:
+            settings["model"]["autoencoder"]["path"] = autoencoder
+        trainer = neutral.without_neutral(settings["trainer"], "trainer.")
+        start = trainer["start_from"]
+        trainer["start_from"] = None if start is None else run.sha256(start)
+        unread = ("judge_steps",) if trains_autoencoder(run) else ("judge_steps", "autoencoder_steps")
+        settings["trainer"] = {key: value for key, value in trainer.items() if key not in unread}
+        return settings | {"data": run.contents("train", "test")}
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         model = self.trained(run, folder, display)
@@ -65,7 +68,8 @@ class Train(Stage):
         """The model with averaged weights; its autoencoder, where that is ours, is trained first."""
         lightning.seed_everything(run.config.seed, verbose=False)
         model, optimisation = self.initial(run), optimisation_of(run, run.config.trainer.steps)
-        if isinstance(model.autoencoder, VAEAutoencoder) and run.config.trainer.start_from is None:
+        if trains_autoencoder(run):
+            assert isinstance(model.autoencoder, VAEAutoencoder)
             vae = AutoencoderTraining(
                 model.autoencoder, run.training_set, optimisation_of(run, run.config.trainer.autoencoder_steps)
             )
@@ -87,6 +91,12 @@ class Train(Stage):
         return model
 
 
+def trains_autoencoder(run: Run) -> bool:
+    """Whether the model's autoencoder is ours, and not taken over with the weights that the training starts from."""
+    autoencoder = run.config.model.autoencoder
+    return autoencoder is not None and autoencoder.name == "vae" and run.config.trainer.start_from is None
+
+
 class TrainJudge(Stage):
     """Leaves judge.safetensors: the judging classifier, with its accuracy on real test images."""
 
@@ -96,8 +106,9 @@ class TrainJudge(Stage):
 
     def settings(self, run: Run) -> dict[str, Any]:
         trainer = run.plain("trainer")["trainer"]
-        kept = ("judge_steps", "batch_size", "learning_rate", "weight_decay", "precision")
-        return run.plain("seed", "data") | {"trainer": {key: trainer[key] for key in kept}}
+        kept = ("judge_steps", "batch_size", "learning_rate", "warmup_steps", "weight_decay")
+        used = {key: trainer[key] for key in (*kept, "gradient_clip", "precision")}
+        return run.plain("seed") | {"data": run.contents("train", "test"), "trainer": used}
 
     def work(self, run: Run, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         training = self.trained(run, folder, display)

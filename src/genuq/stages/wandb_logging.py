@@ -17,13 +17,12 @@ import genuq
 from genuq import files
 from genuq.stages import runtime
 from genuq.stages.artefacts import StageFolder, fingerprint
+from genuq.stages.neutral import without_neutral
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
 from genuq.stages.wandb_content import Content, content_of
 from genuq.stages.wandb_names import FRACTION, KEPT, STEP
 
-NO_RESULTS = ("name", "study", "store", "stages", "device", "logger")  # parts of a configuration that change none
-HARDWARE = ("accelerator", "devices", "strategy", "checkpoint_every")
 TAG_LENGTH = 64  # characters that wandb allows
 INIT_SECONDS, FINISH_SECONDS = 30.0, 120.0  # to wait for the network, before going on without it
 DATA_DIR = "WANDB_DATA_DIR"
@@ -136,9 +135,8 @@ def wandb_id(run: Run, stage: str) -> str:
 
 def run_id(run: Run) -> str:
     """16 hexadecimal digits of all settings that a result may depend on; the same whichever of its stages are asked."""
-    settings = {key: value for key, value in run.plain().items() if key not in NO_RESULTS}
-    settings["trainer"] = {key: value for key, value in settings["trainer"].items() if key not in HARDWARE}
-    return fingerprint(settings)[:16]
+    settings = {key: value for key, value in run.plain().items() if key != "stages"}
+    return fingerprint(without_neutral(settings))[:16]
 
 
 def tags_of(run: Run) -> list[str]:

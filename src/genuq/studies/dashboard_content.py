@@ -16,12 +16,12 @@ from genuq.errors import ConfigurationError
 from genuq.report.values import decimals, interval
 from genuq.report.vocabulary import METRICS, TARGETS
 from genuq.stages.artefacts import fingerprint
+from genuq.stages.neutral import ELSEWHERE, is_neutral
 from genuq.stages.records import RunRecord
 from genuq.stages.wandb_names import AT_RANDOM, FRACTION, KEPT, SAMPLES, SECONDS, STEP, loss_of
 
 POSTERIOR = "posterior.name"
-NEUTRAL = ("seed", "name", "study", "store", "stages", "device", "logger", "trainer", "experiment")  # no settings
-NEUTRAL_PARTS = ("logger.", "trainer.accelerator", "trainer.devices", "trainer.strategy")
+CHOICES = ("trainer", "experiment")  # groups whose options are recipes, not settings to group by
 COLUMNS, WIDTH, HEIGHT = 24, 12, 8  # of a report's grid, and of one panel in it
 SHOWN_RUNS = 100  # wandb runs in one panel
 TITLE_LENGTH = 128  # of a report, in characters
@@ -87,7 +87,7 @@ class Board:
 
     def _leaf(self, key: str) -> str | None:
         """The key itself, or of a group the first of its keys in which every one of its options differs."""
-        if key in NEUTRAL or key.startswith(NEUTRAL_PARTS) or "@" in key:
+        if key in (*ELSEWHERE, *CHOICES) or is_neutral(key) or "@" in key:
             return None
         group = [_at(record.config, key) for record in self.records]
         if not all(isinstance(entry, Mapping) for entry in group):

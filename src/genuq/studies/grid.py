@@ -15,12 +15,9 @@ from hydra.errors import HydraException
 
 from genuq.errors import ArtefactError, ConfigurationError, did_you_mean
 from genuq.report.study_table import Row
+from genuq.stages.neutral import is_neutral
 from genuq.stages.overrides import jobs
 from genuq.stages.records import RunRecord, record_path
-
-# Settings for `is_neutral`.
-NEUTRAL = ("device", "name", "study", "store", "logger", "trainer.accelerator", "trainer.devices", "trainer.strategy")
-NEUTRAL_GROUPS = ("logger.", "hydra.", "hydra/")
 
 
 @dataclass(frozen=True)
@@ -112,11 +109,6 @@ def _require_shown(command: str, listed: Sequence[Mapping[str, str]], shown: Map
                 f"The command sweeps {key}={','.join(values)}, which is neither in rows nor columns nor seeds: "
                 f"a cell would mix its values. Add it to rows, as [{', '.join([*shown['rows'], key])}]."
             )
-
-
-def is_neutral(key: str) -> bool:
-    """Whether a setting changes where or how a run is made, and none of its numbers."""
-    return key in NEUTRAL or key.startswith(NEUTRAL_GROUPS)
 
 
 def _job(settings: Mapping[str, str], rows: Row, columns: str | None, seeds: str | None) -> Job:

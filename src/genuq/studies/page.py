@@ -21,6 +21,7 @@ from genuq.models import to_bytes
 from genuq.report import study_page
 from genuq.report.study_verdict import named, own_row
 from genuq.report.values import plain, present, words
+from genuq.stages.neutral import ELSEWHERE, is_neutral
 from genuq.stages.records import RunRecord, read_records, studies_in
 from genuq.stages.shards import Shards
 from genuq.studies import grid
@@ -29,7 +30,6 @@ from genuq.studies.declaration import FILE, Study, read_study
 STORE, STUDIES = Path("outputs/store"), Path("outputs/studies")
 RUNS_WITH_SAMPLES = 24  # whose samples the page holds; all others have only their numbers and curves
 SAMPLES = 512  # of one run
-ELSEWHERE = ("seed", "stages")  # the seed has a column of its own, and stages change no result
 ABSENT_AT_MOST = 1.0  # combinations that are not there, for each that is; with more it was not meant as a grid
 
 
@@ -131,7 +131,7 @@ def keys_of(records: Sequence[RunRecord]) -> list[str]:
 
 
 def neutral(key: str) -> bool:
-    return key in ELSEWHERE or grid.is_neutral(key)
+    return key in ELSEWHERE or is_neutral(key)
 
 
 def _differ(records: Iterable[RunRecord], key: str) -> bool:
