@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from genuq import files
 from genuq.errors import ArtefactError
-from genuq.stages import loggers, runtime
+from genuq.stages import loggers, reasons, runtime
 from genuq.stages.artefacts import MANIFEST, StageFolder
 from genuq.stages.progress import Display
 from genuq.stages.run import Run
@@ -87,11 +87,19 @@ class Stage(ABC):
     def execute(self, run: Run, display: Display) -> None:
         """Make the artefact unless it is there, and leave a link to it in the run's folder."""
         folder = self.folder(run)
+        if not folder.is_current():
+            self.say_why(run, folder, display)
         run.link(self.name)
         if made(folder, lambda: self.make(run, folder, display), self.name, display):
             folder.verify(thoroughly=False)
             display.say(f"{self.name}: already done, reused")
         loggers.observe(run, self.name, folder, display)
+
+    def say_why(self, run: Run, folder: StageFolder, display: Display) -> None:
+        """Say what differs from the artefact that the run's folder has a link to, if it has one of another identity."""
+        before = reasons.identity_of(run.folder / self.name)
+        if reason := reasons.why_anew(before, folder, run.store, run.artefacts.values()):
+            display.say(f"{self.name}: made anew: {reason}")
 
     def make(self, run: Run, folder: StageFolder, display: Display) -> None:
         self.require_inputs(run)
