@@ -16,7 +16,7 @@ from genuq.data import ImageFolder
 from genuq.stages import neutral, pipeline
 from genuq.stages.finished import is_finished, stamp_path
 from genuq.stages.job import Job
-from genuq.stages.overrides import config_directory
+from genuq.stages.overrides import config_directory, folders_of, search_path
 from genuq.stages.pipeline import opened
 
 DOWNSTREAM = {"sample", "embed", "score", "evaluate", "report"}
@@ -243,6 +243,15 @@ def test_an_edited_option_file_is_another_job(tmp_path: Path) -> None:
     assert before == stamp_path(tmp_path, sweep, ["seed=0"], [moved])
     file.write_text("seed: 2\n")
     assert before != stamp_path(tmp_path, sweep, ["seed=0"], [own])
+
+
+def test_the_users_option_folders_are_those_that_hydra_searches() -> None:
+    arguments = ["-m", "--config-dir", "a", "seed=0,1", "hydra.searchpath=[file://b, pkg://genuq.data, pkg://no_lab]"]
+    assert search_path(arguments) == ["a", "file://b", "pkg://genuq.data", "pkg://no_lab"]
+    (inside,) = [folder for folder in folders_of(search_path(arguments)) if folder.name == "data"]
+    assert folders_of(search_path(arguments)) == (Path("a"), Path("b"), inside)
+    assert (inside / "folder.py").is_file()
+    assert search_path(["--config-dir=a"]) == ["a"] and search_path(["seed=0"]) == []
 
 
 def test_a_fingerprint_of_images_knows_class_names_labels_and_bytes(images: Path) -> None:

@@ -65,7 +65,9 @@ def _leaves(old: Any, new: Any, prefix: str = "") -> Iterator[tuple[str, Any, An
     """(dotted key, old, new) of what differs; a part that is named by its content now is one."""
     if old == new:
         return
-    if not (isinstance(old, Mapping) and isinstance(new, Mapping)) or (_is_content(new) and not _is_content(old)):
+    divided = isinstance(old, Mapping) and isinstance(new, Mapping)
+    named_by_content = prefix and _is_content(new) and not _is_content(old)
+    if not divided or (named_by_content and old.keys() != new.keys()):
         yield prefix.removesuffix("."), old, new
         return
     for key in dict.fromkeys([*old, *new]):
