@@ -213,7 +213,8 @@ def wrongly_covered(config: DictConfig, folder: Path, present: set[str], file: P
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)  # a store that is called `another` lies here
     path = tmp_path / "file.safetensors"
     path.write_bytes(b"content")
     return path
