@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 import genuq
 from genuq.config import schemas
@@ -64,7 +64,13 @@ def known_keys() -> set[str]:
         job = [f"{group}={names[number % len(names)]}" for group, names in options.items() if names]
         for _, config in configurations([*job, *(["data.root=images"] if "data=image_folder" in job else [])]):
             found |= set(keys_in(config))
-    return found
+    return found | sweeper_keys()
+
+
+def sweeper_keys() -> set[str]:
+    """Those of a search, which Hydra keeps apart from the configuration of a job."""
+    search = OmegaConf.load(CONF / "hydra" / "sweeper" / "search.yaml")
+    return {f"hydra.sweeper.{key}" for key in keys_in(search)} | {"hydra.sweeper.sampler._target_"}
 
 
 def is_key(name: str) -> bool:

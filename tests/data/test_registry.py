@@ -9,7 +9,7 @@ import torch
 
 from genuq.data import gaussian_mixture, load
 from genuq.data.registry import DATASETS
-from genuq.errors import DataError
+from genuq.errors import ConfigurationError
 
 
 def test_a_set_by_name_is_that_of_its_function():
@@ -22,14 +22,14 @@ def test_a_set_by_name_is_that_of_its_function():
     [
         ("fashion_mnst", {}, "'fashion_mnst' does not exist. Did you mean 'fashion_mnist'"),
         ("gaussian_mixture", {"mode": 8}, "has no option 'mode'. Did you mean 'modes'"),
-        ("image_folder", {}, "data set 'image_folder' needs "),
+        ("image_folder", {}, "data 'image_folder' needs "),
     ],
 )
 def test_what_cannot_be_loaded_is_said_with_the_nearest(name, options, said):
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         load(name, **options)
     assert said in str(caught.value)
 
 
 def test_every_set_takes_a_split():
-    assert all("split" in inspect.signature(function).parameters for function in DATASETS.values())
+    assert all("split" in inspect.signature(part.resolve()).parameters for part in DATASETS.values())

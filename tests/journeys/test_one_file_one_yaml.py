@@ -192,7 +192,10 @@ def command(copy: Path, *arguments: str) -> str:
 
 
 def test_every_group_has_a_row() -> None:
-    assert {row.group for row in ROWS} == set(GROUPS) and {"baseline", "control"} <= {row.kind for row in ROWS}
+    """But for whole models: genuq's own are put together from the other parts."""
+    assert {row.group for row in ROWS} == set(GROUPS) - {"model"} and {"baseline", "control"} <= {
+        row.kind for row in ROWS
+    }
 
 
 def test_what_the_table_names_is_there() -> None:

@@ -11,7 +11,7 @@ from genuq.errors import ConfigurationError
 from genuq.pipeline.tracker import NoTracker, check_logger
 
 
-def run(name: str = "csv", mode: str = "offline", samples: int = 8) -> Any:
+def run(name: str = "wandb", mode: str = "offline", samples: int = 8) -> Any:
     logger = SimpleNamespace(name=name, mode=mode, samples=samples)
     return SimpleNamespace(config=SimpleNamespace(logger=logger))
 

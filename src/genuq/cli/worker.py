@@ -25,7 +25,7 @@ def main() -> None:
     machine.prepare()
     try:
         config = OmegaConf.create(task["config"])
-        plug(config.parts)
+        plug(config.get("parts", {}))
         execute.execute(config, Path(task["folder"]), task["command"], tracker=Loggers())
     except GenuqError as error:
         sys.exit(f"error in process {number()}: {error}")
