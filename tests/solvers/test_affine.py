@@ -10,7 +10,7 @@ import torch
 
 from genuq.errors import ConfigurationError
 from genuq.processes import PREDICTIONS, FlowMatching, VariancePreserving, conversion
-from genuq.solvers import DDIM, SOLVERS, DPMSolver2, DPMSolverPlusPlus2M, Euler, Heun, Stage, apply, build, grid
+from genuq.solvers import DDIM, SOLVERS, AffineStage, DPMSolver2, DPMSolverPlusPlus2M, Euler, Heun, apply, build, grid
 from support.gaussian_toy import PATHS
 
 CASES = list(itertools.product(SOLVERS, PATHS, PREDICTIONS))
@@ -57,7 +57,7 @@ def test_apply_is_the_sum_of_its_terms():
     states = list(torch.randn(3, 2, 5, generator=source, dtype=torch.float64))
     predictions = list(torch.randn(2, 2, 5, generator=source, dtype=torch.float64))
     noise = torch.randn(2, 5, generator=source, dtype=torch.float64)
-    stage = Stage(0.5, 0.4, (0.3, 0.0, -1.2), (2.0, -0.7), noise=0.9)
+    stage = AffineStage(0.5, 0.4, (0.3, 0.0, -1.2), (2.0, -0.7), noise=0.9)
     expected = torch.empty(2, 5, dtype=torch.float64)
     for row, column in itertools.product(range(2), range(5)):
         total = stage.noise * float(noise[row, column])
@@ -70,7 +70,7 @@ def test_apply_is_the_sum_of_its_terms():
 
 
 def test_a_weight_of_zero_ignores_what_it_multiplies():
-    stage = Stage(0.5, 0.0, (0.0,), (1.0,))
+    stage = AffineStage(0.5, 0.0, (0.0,), (1.0,))
     found = apply(stage, [torch.full((3,), math.nan)], [torch.ones(3)], None)
     assert torch.equal(found, torch.ones(3))
 

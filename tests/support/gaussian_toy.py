@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from genuq.processes import FlowMatching, Process, VariancePreserving
-from genuq.solvers import Stage, apply
+from genuq.solvers import AffineStage, apply
 
 MEAN = torch.tensor([0.3, -1.0, 2.0], dtype=torch.float64)
 DEVIATION = torch.tensor([0.2, 0.7, 1.5], dtype=torch.float64)
@@ -53,7 +53,7 @@ def transported(path: Process, x: Tensor, t: float, s: float) -> Tensor:
     return mean_s + (x - mean_t) / variance_t.sqrt() * variance_s.sqrt()
 
 
-def run(stages: Sequence[Stage], predict: Callable[[Tensor, float], Tensor], x: Tensor) -> Tensor:
+def run(stages: Sequence[AffineStage], predict: Callable[[Tensor, float], Tensor], x: Tensor) -> Tensor:
     """A deterministic run of the stages."""
     states: list[Tensor] = []
     predictions: list[Tensor] = []

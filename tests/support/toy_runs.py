@@ -13,7 +13,7 @@ from genuq.models import GenerativeModel, Sampler, StageRecord, sample_latents
 from genuq.networks import DiT, UNet
 from genuq.posteriors import ExactLastLayerLaplace, Scale
 from genuq.processes import FlowMatching, VariancePreserving
-from genuq.solvers import DDIM, DDPM, DPMSolver2, DPMSolverPlusPlus2M, Euler, Heun, Stage
+from genuq.solvers import DDIM, DDPM, AffineStage, DPMSolver2, DPMSolverPlusPlus2M, Euler, Heun
 
 LINEAR = VariancePreserving("linear")
 CASES = {
@@ -32,7 +32,7 @@ SAMPLES = 24
 class Run(NamedTuple):
     case: GaussianCase
     sampler: Sampler
-    stages: list[Stage]
+    stages: list[AffineStage]
     start: Tensor
     noises: list[Tensor | None]
     latents: Tensor

@@ -25,7 +25,7 @@ from genuq.posteriors import Posterior, swapped
 from genuq.processes import conversion
 from genuq.propagators import Propagator, propagate
 from genuq.randomness import generators, normal
-from genuq.solvers import Stage
+from genuq.solvers import AffineStage
 
 NEAR = 0.01  # a cut may differ this much from a time of the grid: solvers in log SNR start at 0.999, not at 1
 
@@ -187,7 +187,7 @@ class Held(Steering):
     def __init__(self, cut: Cut, region: Tensor) -> None:
         self.region, self.later, self.place = region.to(cut.state.device), cut.later, 0
 
-    def state(self, stage: Stage, x: Tensor) -> Tensor:
+    def state(self, stage: AffineStage, x: Tensor) -> Tensor:
         own = self.later[self.place]
         self.place += 1
         return torch.where(self.region, x, own)

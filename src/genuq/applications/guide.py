@@ -32,7 +32,7 @@ from genuq.models import GenerativeModel, Sampler, Steering, evaluating, finishe
 from genuq.processes import conversion
 from genuq.randomness import generators, normal, uniform
 from genuq.scores.baselines import steps_in
-from genuq.solvers import Stage
+from genuq.solvers import AffineStage
 
 PIXELS = ("uncertain", "random")
 CONTROL = "the plain sampler with more steps, at no fewer network evaluations"
@@ -89,13 +89,13 @@ class UncertaintyGuidance(Steering):
         self.step, self._starts_step = 0, True
         self.visited = torch.zeros(len(indices), 1, *model.latent_shape[1:], dtype=torch.bool)
 
-    def prediction(self, stage: Stage, x: Tensor, prediction: Tensor) -> Tensor:
+    def prediction(self, stage: AffineStage, x: Tensor, prediction: Tensor) -> Tensor:
         moves = self._starts_step and self.step in self.steps
         self._starts_step = not stage.intermediate
         self.step += self._starts_step
         return self._moved(stage, x, prediction) if moves else prediction
 
-    def _moved(self, stage: Stage, x: Tensor, prediction: Tensor) -> Tensor:
+    def _moved(self, stage: AffineStage, x: Tensor, prediction: Tensor) -> Tensor:
         x0_x, x0_f, eps_x, eps_f = (
             float(number) for number in conversion(self.model.prediction, self.model.process, stage.t)
         )

@@ -19,7 +19,7 @@ from genuq.models import GenerativeModel
 from genuq.posteriors import IsotropicNoise, Scale
 from genuq.processes import Process
 from genuq.processes.prediction import target_coefficients
-from genuq.solvers import Stage, apply
+from genuq.solvers import AffineStage, apply
 
 SHAPE = (1, 8, 8)
 
@@ -93,7 +93,7 @@ class GaussianCase:
         return network
 
     def weights_independent(
-        self, stages: Sequence[Stage], start: Tensor, noises: Sequence[Tensor | None] | None = None
+        self, stages: Sequence[AffineStage], start: Tensor, noises: Sequence[Tensor | None] | None = None
     ) -> Tensor:
         """V[x_0] (B, ...) if every evaluation has weights of its own, in closed form: a sum over impulse responses.
 
@@ -117,7 +117,7 @@ class GaussianCase:
                     responses.append((_response(stages, slopes, number, kind), variance))
         return _total(responses, len(stages), start)
 
-    def weights_independent_of_dependent_pixels(self, stages: Sequence[Stage], start: Tensor) -> Tensor:
+    def weights_independent_of_dependent_pixels(self, stages: Sequence[AffineStage], start: Tensor) -> Tensor:
         """The same for a rotated case: the whole covariance matrix through a first-order, deterministic solver.
 
         Cov' = T Cov T^T + B^2 noise^2 (E[f f^T] + E[x x^T] + 1 1^T), T = A + B J.
@@ -137,7 +137,7 @@ class GaussianCase:
         return covariance.diagonal(dim1=1, dim2=2).reshape(start.shape)
 
     def _means(
-        self, stages: Sequence[Stage], x: Tensor, noises: Sequence[Tensor | None]
+        self, stages: Sequence[AffineStage], x: Tensor, noises: Sequence[Tensor | None]
     ) -> tuple[list[Tensor], list[Tensor]]:
         states: list[Tensor] = [x]
         predictions: list[Tensor] = []
@@ -148,7 +148,7 @@ class GaussianCase:
             states.append(quiet if noise is None else quiet + stage.noise * noise)
         return states, predictions
 
-    def weights_shared(self, stages: Sequence[Stage], start: Tensor, noises: Sequence[Tensor | None]) -> Tensor:
+    def weights_shared(self, stages: Sequence[AffineStage], start: Tensor, noises: Sequence[Tensor | None]) -> Tensor:
         """V[x_0] (B, ...) if one weight draw holds for the whole trajectory, the ancestral noise given.
 
         By Gauss-Hermite quadrature with five nodes in each of the three weights: exact for polynomials of degree 9.
@@ -162,7 +162,12 @@ class GaussianCase:
         return squares - total.square()
 
     def sampled(
-        self, stages: Sequence[Stage], x: Tensor, noises: Sequence[Tensor | None], weights: Tensor, fresh: bool = False
+        self,
+        stages: Sequence[AffineStage],
+        x: Tensor,
+        noises: Sequence[Tensor | None],
+        weights: Tensor,
+        fresh: bool = False,
     ) -> Tensor:
         """x_0 from the start x under the weight changes (3,), or (S, 3, ...) where each evaluation has `fresh` ones."""
         states: list[Tensor] = []
@@ -200,7 +205,7 @@ def random_rotation() -> Tensor:
     return torch.linalg.qr(torch.randn(pixels, pixels, generator=source, dtype=torch.float64))[0]
 
 
-def _response(stages: Sequence[Stage], slopes: Sequence[Tensor], source: int, kind: str) -> list[Tensor]:
+def _response(stages: Sequence[AffineStage], slopes: Sequence[Tensor], source: int, kind: str) -> list[Tensor]:
     """States 0 .. S after a unit change of prediction `source` (f), or of the state that stage `source` makes (x)."""
     states, predictions = [torch.zeros_like(slopes[0])], []
     for number, (stage, slope) in enumerate(zip(stages, slopes)):
@@ -210,7 +215,7 @@ def _response(stages: Sequence[Stage], slopes: Sequence[Tensor], source: int, ki
     return states
 
 
-def _quiet(stage: Stage, states: Sequence[Tensor], predictions: Sequence[Tensor]) -> Tensor:
+def _quiet(stage: AffineStage, states: Sequence[Tensor], predictions: Sequence[Tensor]) -> Tensor:
     first, *others = [weight * tensor for weight, tensor in [*zip(stage.x, states), *zip(stage.f, predictions)]]
     return sum(others, start=first)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from genuq.errors import ConfigurationError
 from genuq.models.generative import GenerativeModel
 from genuq.models.sampling import Observer, Sampler, Steering, run_stages
-from genuq.solvers import Stage
+from genuq.solvers import AffineStage
 
 SAME_TIME = 1e-9
 
@@ -20,12 +20,12 @@ def grid_times(model: GenerativeModel, sampler: Sampler) -> list[float]:
     return step_times(sampler.stages(model))
 
 
-def step_times(stages: Sequence[Stage]) -> list[float]:
+def step_times(stages: Sequence[AffineStage]) -> list[float]:
     """The times between the steps of a solver, the auxiliary points of singlestep methods left out."""
     return [stages[0].t, *(stage.t_next for stage in stages if not stage.intermediate)]
 
 
-def grid_time(t: float, stages: Sequence[Stage], tolerance: float = SAME_TIME) -> float:
+def grid_time(t: float, stages: Sequence[AffineStage], tolerance: float = SAME_TIME) -> float:
     """The grid's own number for the time t.
 
     Raises:
@@ -41,7 +41,7 @@ def grid_time(t: float, stages: Sequence[Stage], tolerance: float = SAME_TIME) -
     return nearest
 
 
-def stages_from(model: GenerativeModel, sampler: Sampler, t: float) -> tuple[list[Stage], list[Stage]]:
+def stages_from(model: GenerativeModel, sampler: Sampler, t: float) -> tuple[list[AffineStage], list[AffineStage]]:
     """(stages before the cut at t, stages from there).
 
     The latter are the sampler's own, unless they look back beyond the cut: a multistep solver has no history there and
@@ -63,7 +63,7 @@ def stages_from(model: GenerativeModel, sampler: Sampler, t: float) -> tuple[lis
     return passed, left
 
 
-def _looks_back(stage: Stage) -> int:
+def _looks_back(stage: AffineStage) -> int:
     """How many stages before its own a stage reads from."""
     return max(max((place for place, weight in enumerate(row) if weight), default=0) for row in (stage.x, stage.f))
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from genuq.errors import ConfigurationError, require_finite
 from genuq.models.generative import GenerativeModel, evaluating
 from genuq.randomness import ANCESTRAL, INITIAL, generators, normal
-from genuq.solvers import Euler, Solver, Stage, apply
+from genuq.solvers import AffineStage, Euler, Solver, apply
 
 Progress = Callable[[int], None]
 
@@ -20,7 +20,7 @@ Progress = Callable[[int], None]
 class StageRecord(NamedTuple):
     """What an observer sees after each stage; states and predictions are newest first, without the result."""
 
-    stage: Stage
+    stage: AffineStage
     states: list[Tensor]
     predictions: list[Tensor]
     noise: Tensor | None
@@ -38,11 +38,11 @@ class Steering:
     observer. The base changes nothing.
     """
 
-    def prediction(self, stage: Stage, x: Tensor, prediction: Tensor) -> Tensor:
+    def prediction(self, stage: AffineStage, x: Tensor, prediction: Tensor) -> Tensor:
         """The prediction at the state x to use in place of the network's."""
         return prediction
 
-    def state(self, stage: Stage, x: Tensor) -> Tensor:
+    def state(self, stage: AffineStage, x: Tensor) -> Tensor:
         """The state to use in place of the one that the stage led to."""
         return x
 
@@ -82,7 +82,7 @@ class Sampler:
                 f"sampler.guidance_scale = {self.guidance_scale}, but the model knows no classes: set it to 1."
             )
 
-    def stages(self, model: GenerativeModel) -> list[Stage]:
+    def stages(self, model: GenerativeModel) -> list[AffineStage]:
         return self.solver.sampling_stages(model.process, model.prediction, self.steps, self.spacing)
 
     def evaluations(self, model: GenerativeModel) -> int:
@@ -135,8 +135,8 @@ def run_stages(
     sampler: Sampler,
     indices: Sequence[int],
     x: Tensor,
-    stages: Sequence[Stage],
-    passed: Sequence[Stage] = (),
+    stages: Sequence[AffineStage],
+    passed: Sequence[AffineStage] = (),
     observers: Sequence[Observer] = (),
     steering: Steering | None = None,
 ) -> Tensor:

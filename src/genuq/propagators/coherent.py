@@ -25,7 +25,7 @@ from genuq.propagators.propagator import (
     require_at_least_one,
 )
 from genuq.propagators.register import PROPAGATORS
-from genuq.solvers import Stage, apply
+from genuq.solvers import AffineStage, apply
 
 
 @PROPAGATORS.add(label="Coherent draws", needs_variance=False)
@@ -52,7 +52,7 @@ class Coherent(Propagator):
         if self.draws is not None:
             require_at_least_one("draws", self.draws, 2)
 
-    def check(self, model: GenerativeModel, posterior: Posterior, stages: Sequence[Stage]) -> None:
+    def check(self, model: GenerativeModel, posterior: Posterior, stages: Sequence[AffineStage]) -> None:
         posterior.require_final()
         if not any(part is posterior.module for part in model.modules()):
             raise ConfigurationError("the posterior is about weights of another model. Fit it to this one.")

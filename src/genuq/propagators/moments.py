@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from genuq.solvers import Stage
+from genuq.solvers import AffineStage
 
 
 class Moments:
@@ -34,7 +34,7 @@ class Moments:
         self._insert(self.states, row, slope * row[0] + rest)
         self.predictions += 1
 
-    def step(self, stage: Stage, noise: float) -> None:
+    def step(self, stage: AffineStage, noise: float) -> None:
         """Add the next state, with independent noise of this standard deviation, and forget the oldest quantities."""
         weights = torch.zeros(len(self.matrix), dtype=torch.float64, device=self.matrix.device)
         weights[: len(stage.x)] = torch.tensor(stage.x, dtype=torch.float64)

@@ -19,7 +19,7 @@ from genuq.models import GenerativeModel, StageRecord
 from genuq.posteriors import Posterior
 from genuq.propagators.propagator import PROBES, Follower, Journey, Propagator, require_at_least_one
 from genuq.propagators.register import PROPAGATORS
-from genuq.solvers import Stage, apply
+from genuq.solvers import AffineStage, apply
 
 
 @PROPAGATORS.add(label="BayesDiff", description="The published recursion of BayesDiff, step by step.")
@@ -43,7 +43,7 @@ class Paper(Propagator):
         require_at_least_one("states", self.states)
         require_at_least_one("skip", self.skip)
 
-    def check(self, model: GenerativeModel, posterior: Posterior, stages: Sequence[Stage]) -> None:
+    def check(self, model: GenerativeModel, posterior: Posterior, stages: Sequence[AffineStage]) -> None:
         super().check(model, posterior, stages)
         since = 0  # stages since the step began
         for stage in stages:
@@ -55,7 +55,7 @@ class Paper(Propagator):
         return _Follower(journey, self)
 
 
-def _coefficients(stage: Stage, since: int) -> tuple[float, float]:
+def _coefficients(stage: AffineStage, since: int) -> tuple[float, float]:
     """(A, B) of a step that began `since` stages ago: x' = A x_start + B f_newest."""
     on_start = stage.x[since] if since < len(stage.x) else 0.0
     others = [*stage.x[:since], *stage.x[since + 1 :], *stage.f[1:]]

@@ -26,7 +26,7 @@ from genuq.posteriors import Posterior
 from genuq.propagators.network import FollowedNetwork
 from genuq.propagators.propagator import Follower, Journey, Propagator
 from genuq.propagators.trajectory import Trajectory
-from genuq.solvers import Stage
+from genuq.solvers import AffineStage
 
 Progress = Callable[[int], None]
 
@@ -130,7 +130,7 @@ def _follow(
     network: FollowedNetwork,
     sampler: Sampler,
     propagator: Propagator,
-    stages: Sequence[Stage],
+    stages: Sequence[AffineStage],
     indices: Sequence[int],
     seed: int,
     times: Sequence[float],

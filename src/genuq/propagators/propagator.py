@@ -16,7 +16,7 @@ from genuq.posteriors import Posterior
 from genuq.posteriors.curvature.head import head_of
 from genuq.propagators.network import FollowedNetwork
 from genuq.randomness import generators, key, normal
-from genuq.solvers import Stage
+from genuq.solvers import AffineStage
 
 PROBES, NOISES, DRAWS = "propagator probes", "propagator noise", "propagator weights"
 
@@ -35,7 +35,7 @@ class Journey:
 
     network: FollowedNetwork
     start: Tensor
-    stages: Sequence[Stage]
+    stages: Sequence[AffineStage]
     indices: Sequence[int]
     seed: int
     kept: Sequence[int] = ()
@@ -89,7 +89,7 @@ class Propagator(ABC):
 
     name: ClassVar[str]
 
-    def check(self, model: GenerativeModel, posterior: Posterior, stages: Sequence[Stage]) -> None:
+    def check(self, model: GenerativeModel, posterior: Posterior, stages: Sequence[AffineStage]) -> None:
         """Refuse, before any work, what cannot be treated.
 
         Raises:

@@ -14,7 +14,7 @@ from genuq.processes import Process
 from genuq.processes.prediction import target_coefficients
 from genuq.propagators.propagator import Follower, Journey, Propagator
 from genuq.propagators.register import PROPAGATORS
-from genuq.solvers import Stage, apply
+from genuq.solvers import AffineStage, apply
 
 _NO_BIAS = 1e-12  # in place of a coefficient of exactly 0
 
@@ -94,7 +94,7 @@ class _Follower(Follower):
         return self.network.predictive_variance(psi) * bias**2
 
 
-def transport(stages: Sequence[Stage], slopes: Sequence[float]) -> Tensor:
+def transport(stages: Sequence[AffineStage], slopes: Sequence[float]) -> Tensor:
     """(S, S): how the state that stage k leads to changes with prediction s, where f answers to the state by `slopes`.
 
     The solver's own coefficients, applied to unit changes of each prediction.

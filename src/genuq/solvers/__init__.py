@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from genuq.solvers.affine import Solver, Stage, apply, evaluations, grid
+from genuq.solvers.affine import AffineStage, Solver, apply, evaluations, grid
 from genuq.solvers.first_order import DDIM, DDPM, Euler
 from genuq.solvers.register import SOLVERS, SolverPart
 from genuq.solvers.second_order import DPMSolver2, DPMSolverPlusPlus2M, Heun
@@ -23,13 +23,13 @@ __all__ = [
     "DDIM",
     "DDPM",
     "SOLVERS",
+    "AffineStage",
     "DPMSolver2",
     "DPMSolverPlusPlus2M",
     "Euler",
     "Heun",
     "Solver",
     "SolverPart",
-    "Stage",
     "apply",
     "build",
     "evaluations",

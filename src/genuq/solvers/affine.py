@@ -26,7 +26,7 @@ _LOWEST_HALF_LOG_SNR = math.log(0.001 / 0.999)  # of flow matching at t = 0.999
 
 
 @dataclass(frozen=True)
-class Stage:
+class AffineStage:
     """One evaluation of the network and the affine update that follows.
 
     Attributes:
@@ -92,7 +92,7 @@ class Solver(ABC):
     in_log_snr: bool = False
 
     @abstractmethod
-    def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[Stage]:
+    def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[AffineStage]:
         """Stages from times[0] down to times[-1].
 
         Args:
@@ -129,7 +129,7 @@ class Solver(ABC):
 
     def sampling_stages(
         self, process: Process, prediction: str, steps: int, spacing: str = "uniform_time"
-    ) -> list[Stage]:
+    ) -> list[AffineStage]:
         """Stages of a whole sampling run with `steps` steps, ending at x0_hat.
 
         Raises:
@@ -173,12 +173,12 @@ def linear_in_hats(here: Point, x: float = 0.0, x0: float = 0.0, eps: float = 0.
     return on_x, on_f
 
 
-def evaluations(stages: Sequence[Stage]) -> int:
+def evaluations(stages: Sequence[AffineStage]) -> int:
     """Network evaluations of one sample."""
     return len(stages)
 
 
-def apply(stage: Stage, states: Sequence[Tensor], predictions: Sequence[Tensor], noise: Tensor | None) -> Tensor:
+def apply(stage: AffineStage, states: Sequence[Tensor], predictions: Sequence[Tensor], noise: Tensor | None) -> Tensor:
     """The next state from the states and predictions so far (newest first) and noise of the state's shape."""
     terms = [*zip(stage.x, states), *zip(stage.f, predictions)]
     if stage.noise:

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from genuq.errors import ConfigurationError
 from genuq.processes import Process
-from genuq.solvers.affine import Point, Solver, Stage, linear_in_hats
+from genuq.solvers.affine import AffineStage, Point, Solver, linear_in_hats
 from genuq.solvers.register import SOLVERS
 
 
@@ -29,7 +29,7 @@ class DDIM(Solver):
             raise ConfigurationError(f"sampler.eta = {eta} is outside [0, 1].")
         self.eta = eta
 
-    def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[Stage]:
+    def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[AffineStage]:
         return [ddim_stage(here, there, self.eta) for here, there in pairwise(self.path(process, prediction, times))]
 
 
@@ -52,15 +52,15 @@ class Euler(Solver):
 
     name = "euler"
 
-    def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[Stage]:
+    def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[AffineStage]:
         return [euler_stage(here, there) for here, there in pairwise(self.path(process, prediction, times))]
 
 
-def ddim_stage(here: Point, there: Point, eta: float = 0.0) -> Stage:
+def ddim_stage(here: Point, there: Point, eta: float = 0.0) -> AffineStage:
     noise = eta * ancestral_noise(here, there) if eta else 0.0
     direction = math.sqrt(max(there.sigma**2 - noise**2, 0.0))
     on_x, on_f = linear_in_hats(here, x0=there.alpha, eps=direction)
-    return Stage(here.t, there.t, (on_x,), (on_f,), noise)
+    return AffineStage(here.t, there.t, (on_x,), (on_f,), noise)
 
 
 def ancestral_noise(here: Point, there: Point) -> float:
@@ -76,10 +76,10 @@ def velocity_weights(here: Point) -> tuple[float, float]:
     return linear_in_hats(here, x0=here.d_alpha, eps=here.d_sigma)
 
 
-def euler_stage(here: Point, there: Point) -> Stage:
+def euler_stage(here: Point, there: Point) -> AffineStage:
     """One Euler step; the last one, to t = 0, goes to x0_hat."""
     if there.t == 0:
         return ddim_stage(here, there)
     on_x, on_f = velocity_weights(here)
     step = there.t - here.t
-    return Stage(here.t, there.t, (1 + step * on_x,), (step * on_f,))
+    return AffineStage(here.t, there.t, (1 + step * on_x,), (step * on_f,))

@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 
 from genuq.processes import Process
-from genuq.solvers.affine import Point, Solver, Stage, linear_in_hats, points
+from genuq.solvers.affine import AffineStage, Point, Solver, linear_in_hats, points
 from genuq.solvers.first_order import ddim_stage, euler_stage, velocity_weights
 from genuq.solvers.register import SOLVERS
 
@@ -23,8 +23,8 @@ class Heun(Solver):
 
     name, order = "heun", 2
 
-    def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[Stage]:
-        stages: list[Stage] = []
+    def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[AffineStage]:
+        stages: list[AffineStage] = []
         for here, there in pairwise(self.path(process, prediction, times)):
             predictor = euler_stage(here, there)
             if there.t == 0:
@@ -33,8 +33,10 @@ class Heun(Solver):
             half = 0.5 * (there.t - here.t)
             here_x, here_f = velocity_weights(here)
             there_x, there_f = velocity_weights(there)
-            stages.append(Stage(here.t, there.t, predictor.x, predictor.f, intermediate=True))
-            stages.append(Stage(there.t, there.t, (half * there_x, 1 + half * here_x), (half * there_f, half * here_f)))
+            stages.append(AffineStage(here.t, there.t, predictor.x, predictor.f, intermediate=True))
+            stages.append(
+                AffineStage(there.t, there.t, (half * there_x, 1 + half * here_x), (half * there_f, half * here_f))
+            )
         return stages
 
 
@@ -49,20 +51,20 @@ class DPMSolver2(Solver):
 
     name, order, in_log_snr = "dpm_solver_2", 2, True
 
-    def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[Stage]:
+    def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[AffineStage]:
         path = self.path(process, prediction, times)
         lambdas = torch.tensor([here.half_log_snr for here in path], dtype=torch.float64)
         middles = points(process, prediction, process.time_at(0.5 * (lambdas[:-1] + lambdas[1:])))
-        stages: list[Stage] = []
+        stages: list[AffineStage] = []
         for here, middle, there in zip(path, middles, path[1:]):
             if there.sigma == 0:
                 stages.append(ddim_stage(here, there))
                 continue
             to_middle = ddim_stage(here, middle)
-            stages.append(Stage(here.t, middle.t, to_middle.x, to_middle.f, intermediate=True))
+            stages.append(AffineStage(here.t, middle.t, to_middle.x, to_middle.f, intermediate=True))
             growth = math.expm1(there.half_log_snr - here.half_log_snr)
             middle_x, middle_f = linear_in_hats(middle, eps=-there.sigma * growth)
-            stages.append(Stage(middle.t, there.t, (middle_x, there.alpha / here.alpha), (middle_f, 0.0)))
+            stages.append(AffineStage(middle.t, there.t, (middle_x, there.alpha / here.alpha), (middle_f, 0.0)))
         return stages
 
 
@@ -78,7 +80,7 @@ class DPMSolverPlusPlus2M(Solver):
 
     name, order, in_log_snr = "dpm_solver_pp_2m", 2, True
 
-    def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[Stage]:
+    def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[AffineStage]:
         path = self.path(process, prediction, times)
         stages = [ddim_stage(path[0], path[1])]
         for before, here, there in zip(path, path[1:], path[2:]):
@@ -86,10 +88,10 @@ class DPMSolverPlusPlus2M(Solver):
         return stages
 
 
-def multistep_stage(before: Point, here: Point, there: Point) -> Stage:
+def multistep_stage(before: Point, here: Point, there: Point) -> AffineStage:
     step = there.half_log_snr - here.half_log_snr
     extrapolation = 0.5 * step / (here.half_log_snr - before.half_log_snr)
     data_weight = -there.alpha * math.expm1(-step)
     here_x, here_f = linear_in_hats(here, x=there.sigma / here.sigma, x0=data_weight * (1 + extrapolation))
     before_x, before_f = linear_in_hats(before, x0=-data_weight * extrapolation)
-    return Stage(here.t, there.t, (here_x, before_x), (here_f, before_f))
+    return AffineStage(here.t, there.t, (here_x, before_x), (here_f, before_f))
