@@ -38,7 +38,9 @@ def test_the_packages_own_tests_pass(site: Path, tmp_path: Path) -> None:
 def test_its_parts_are_listed_behind_genuqs_own(site: Path, tmp_path: Path) -> None:
     found = json.loads(genuq(site, tmp_path, "parts", "--json").stdout)
     assert not found["broken"]
-    brought = {group: parts[-1]["name"] for group, parts in found["parts"].items() if parts[-1]["from"] != "genuq"}
+    brought = {
+        group: parts[-1]["name"] for group, parts in found["parts"].items() if parts and parts[-1]["from"] != "genuq"
+    }
     assert brought == PARTS
     said = genuq(site, tmp_path, "parts", "posterior", "spectral").stdout
     assert "my-lab-genuq 0.1.0: my_lab.spectral:Spectral" in said and str(site) in said

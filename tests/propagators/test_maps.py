@@ -69,9 +69,9 @@ def test_of_a_pixel_model_is_the_deviation_itself():
 
 def test_refusals():
     model, (mean, variance) = latent_model(), moments()
-    with pytest.raises(ConfigurationError, match=r"map.method = 'jvp'; choose draws or linear"):
+    with pytest.raises(ConfigurationError, match=r"method = 'jvp'; choose draws or linear"):
         pixel_map(model, mean, variance, "jvp")
-    with pytest.raises(ConfigurationError, match=r"map.draws = 1; at least 2"):
+    with pytest.raises(ConfigurationError, match=r"draws = 1; at least 2"):
         pixel_map(model, mean, variance, draws=1)
     with pytest.raises(ConfigurationError, match=r"1 of 48 variances are negative.*propagator=corrected"):
         variance[0, 0, 0, 0] = -1e-9
