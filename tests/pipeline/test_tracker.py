@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from genuq.errors import ConfigurationError
-from genuq.pipeline.tracker import NoTracker, check_logger
+from genuq.pipeline.run import NoTracker
+from genuq.pipeline.tracker import check_logger
 
 
 def run(name: str = "wandb", mode: str = "offline", samples: int = 8) -> Any:

@@ -17,7 +17,7 @@ from genuq.parallel import collectives, workers
 from genuq.parts.identity import files_of
 from genuq.pipeline import preflight
 from genuq.pipeline.recording import record_of
-from genuq.pipeline.run import Run, hardware_of
+from genuq.pipeline.run import NoTracker, Run, Tracker, hardware_of
 from genuq.pipeline.stage import STAGES, register
 from genuq.pipeline.stages.apply import Apply
 from genuq.pipeline.stages.embed import Embed
@@ -28,7 +28,6 @@ from genuq.pipeline.stages.report import Report
 from genuq.pipeline.stages.sample import Sample
 from genuq.pipeline.stages.score import Score
 from genuq.pipeline.stages.train import Train, TrainJudge
-from genuq.pipeline.tracker import NoTracker, Tracker
 from genuq.store.records import write_record
 
 for _stage in (Train, TrainJudge, Fit, Sample, Propagate, Embed, Score, Evaluate, Apply, Report):

@@ -6,21 +6,41 @@ import os
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
 from genuq import files
 from genuq.config.job import Job
+from genuq.display import Display
 from genuq.errors import ArtefactError, ConfigurationError
 from genuq.parallel.hardware import Hardware
 from genuq.pipeline.inputs import available
 from genuq.pipeline.memory import Memory
-from genuq.pipeline.tracker import NoTracker, Tracker
 from genuq.store.artefact import StageFolder
 
 MAIN_POSTERIOR = "draws"  # what the draws of the main posterior are called among all of them
+
+
+class Tracker(Protocol):
+    """Looks on while a run goes; no result depends on it."""
+
+    def training_logger(self, run: Run, stage: str, part: str, display: Display) -> Any:
+        """Lightning's logger of one training, of which a stage may have several; False for none."""
+
+    def observe(self, run: Run, stage: str, folder: StageFolder, display: Display) -> None:
+        """Log a finished stage, whether it was made now or found."""
+
+
+class NoTracker:
+    """Nobody looks on."""
+
+    def training_logger(self, run: Run, stage: str, part: str, display: Display) -> Any:
+        return False
+
+    def observe(self, run: Run, stage: str, folder: StageFolder, display: Display) -> None:
+        return
 
 
 @dataclass

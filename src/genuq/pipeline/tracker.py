@@ -1,15 +1,9 @@
-"""What watches a run: a protocol, and which trackers there are."""
+"""Which trackers there are, and what is checked of the one that a run asks for."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
-
-from genuq.display import Display
 from genuq.errors import ConfigurationError, did_you_mean
-from genuq.store.artefact import StageFolder
-
-if TYPE_CHECKING:
-    from genuq.pipeline.run import Run
+from genuq.pipeline.run import Run
 
 LOGGERS = ("csv", "wandb", "none")
 MODES = ("offline", "online")
@@ -30,23 +24,3 @@ def check_logger(run: Run) -> None:
         raise ConfigurationError(
             f"logger.samples = {settings.samples}; the table of samples shows at least 2: the most and least trusted."
         )
-
-
-class Tracker(Protocol):
-    """Looks on while a run goes; no result depends on it."""
-
-    def training_logger(self, run: Run, stage: str, part: str, display: Display) -> Any:
-        """Lightning's logger of one training, of which a stage may have several; False for none."""
-
-    def observe(self, run: Run, stage: str, folder: StageFolder, display: Display) -> None:
-        """Log a finished stage, whether it was made now or found."""
-
-
-class NoTracker:
-    """Nobody looks on."""
-
-    def training_logger(self, run: Run, stage: str, part: str, display: Display) -> Any:
-        return False
-
-    def observe(self, run: Run, stage: str, folder: StageFolder, display: Display) -> None:
-        return
