@@ -28,13 +28,8 @@ def sources() -> list[Path]:
 
 
 def imported(path: Path) -> Iterator[str]:
-    """What a module imports, wherever in it; what stands under TYPE_CHECKING is no import."""
-    tree = ast.parse(path.read_text())
-    tests = [node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)]
-    never = {id(inner) for node in tests for inner in ast.walk(node)}
-    for node in ast.walk(tree):
-        if id(node) in never:
-            continue
+    """What a module imports, wherever in it, for types too."""
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
             assert not node.level, f"{path}: relative import"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
