@@ -12,7 +12,7 @@ from genuq.errors import ConfigurationError, did_you_mean
 from genuq.identity import identity_of, neutral
 from genuq.models.checkpoints import reference_members
 from genuq.parallel.hardware import Hardware
-from genuq.training.modules import Optimisation
+from genuq.training.optimisation import Optimisation
 
 KINDS = ("deep_ensemble", "posthoc_ensemble", "swag")
 # The settings that a kind reads; of the optimisation and the hardware the rest is the trainer's.
