@@ -39,7 +39,7 @@ from genuq.applications.rectify import (
 from genuq.applications.regions import uncertain_region
 from genuq.applications.register import APPLICATIONS, ApplicationPart
 from genuq.applications.witness_panel import WitnessPanel
-from genuq.applications.witnesses import Calibration, Space, Witness, asked, calibrated_rise, fit_witness
+from genuq.applications.witnesses import RiseCalibration, Space, Witness, asked, calibrated_rise, fit_witness
 
 __all__ = [
     "APPLICATIONS",
@@ -47,7 +47,6 @@ __all__ = [
     "Attempts",
     "Augmentation",
     "Augmented",
-    "Calibration",
     "Comparison",
     "Cut",
     "Decision",
@@ -63,6 +62,7 @@ __all__ = [
     "Outcome",
     "Rectification",
     "Replicates",
+    "RiseCalibration",
     "Space",
     "Statements",
     "Witness",

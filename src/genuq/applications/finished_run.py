@@ -99,7 +99,7 @@ class FinishedRun(Protocol):
         """Shows that something of unknown length runs."""
 
 
-class PlannedRun(Protocol):
+class UnsampledRun(Protocol):
     """What is known before anything is sampled: the model, untrained where the run trains it, and what was asked for.
 
     Attributes:

@@ -21,7 +21,7 @@ from genuq.likelihoods import Likelihood
 from genuq.models import GenerativeModel, Sampler, metered
 from genuq.pipeline.columns import watched_inputs, watchers
 from genuq.pipeline.configured import build_sampler, description_of, is_image, training_set, untrained_model
-from genuq.pipeline.stages.applications import settings_of as application_settings
+from genuq.pipeline.stages.applications import application_settings
 from genuq.pipeline.stages.propagate import SHARED, default_propagator, propagator_of
 from genuq.planning.planned import PlannedRun
 from genuq.posteriors import IsotropicNoise, NetworkNoise, Posterior, Scale
@@ -168,7 +168,7 @@ def stand_in_posterior(run: PlannedRun, model: GenerativeModel) -> Posterior:
 def application_count(run: PlannedRun) -> tuple[Count, float]:
     """(of the configured application, for each sample that it works on; images that the encoder sees for each)."""
     settings = run.plain("application")["application"]
-    if settings["name"] not in MAKERS:
+    if settings["name"] not in COUNTERS:
         return Count(), 0.0
     kept = [settings, _posterior_like(run), run.config.posterior.draws]
     return remembered(run, "application", kept, lambda: _application_count(run))
@@ -190,7 +190,7 @@ def _applied(run: PlannedRun, samples: int) -> tuple[float, float]:
 
     likelihood = Likelihood(FromCallable(look, "counting", 1))
     with metered(model) as meter:
-        MAKERS[run.config.application.name](run, model, likelihood, list(range(samples)))
+        COUNTERS[run.config.application.name](run, model, likelihood, list(range(samples)))
     return float(sum(meter.evaluations.values())), seen / samples
 
 
@@ -220,7 +220,7 @@ def _guide(run: PlannedRun, model: GenerativeModel, likelihood: Likelihood, indi
     guide(model, sampler_of(run), indices, application_settings(run))
 
 
-MAKERS: dict[str, Callable[[PlannedRun, GenerativeModel, Likelihood, list[int]], None]] = {
+COUNTERS: dict[str, Callable[[PlannedRun, GenerativeModel, Likelihood, list[int]], None]] = {
     "augment": _augment,
     "rectify": _rectify,
     "guide": _guide,

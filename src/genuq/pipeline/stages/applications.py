@@ -33,7 +33,7 @@ from genuq.propagators import Propagator
 from genuq.store.upstream import Upstream
 
 
-def settings_of(run: Run) -> Any:
+def application_settings(run: Run) -> Any:
     """The application's own settings as the library takes them.
 
     Raises:
