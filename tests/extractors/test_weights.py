@@ -12,21 +12,9 @@ from torch import Tensor
 
 from genuq.errors import CheckpointError
 from genuq.extractors.weights import read_weights
+from support.asking import RAN, Asking
 
 WEIGHTS = {"stem.weight": torch.arange(6.0).reshape(2, 3), "head.bias": torch.ones(2)}
-RAN: list[str] = []
-
-
-def note(word: str) -> str:
-    RAN.append(word)
-    return word
-
-
-class Asking:
-    """What pickle stores as a call of `note`."""
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return note, ("ran",)
 
 
 def same(found: dict[str, Tensor]) -> bool:
