@@ -204,7 +204,7 @@ def fit(
     """Fit a posterior to a model that genuq may never have seen, and choose its scale.
 
     Args:
-        model: the model, trained.
+        model: the model, trained. Of one that torch.compile gave, the module within it is worked on.
         training_data: what it was trained on, a data set or a tensor (`genuq.data.as_dataset`).
         progress: called with (rows done, rows in all).
         kind, images, held_out, batch_size, seed, scale, repeats, time_bins, fisher_draws: see `FitSettings`.
@@ -226,6 +226,7 @@ def fit(
         scale=scale or ScaleOptions(),
         options=options,
     )
+    model = original(model)
     runner = PassRunner(model, advance=counting(progress, settings.rows))
     return fit_by(runner.run, model, as_dataset(training_data), settings)
 
@@ -251,7 +252,6 @@ def fit_by(run: Runner, model: GenerativeModel, dataset: Dataset, settings: FitS
             "genuq.finetune_ensemble, or update an empty one with each member's weights."
         )
     settings.check(dataset)
-    model = original(model)
     require_uncompiled(model)
     model.check_weights()
     if settings.kind == IsotropicNoise.kind:
