@@ -20,7 +20,7 @@ from genuq.errors import ConfigurationError, did_you_mean
 from genuq.metrics.checks import Features
 from genuq.metrics.reference import Gaussian
 
-KINDS = ("score", "baseline", "control", "oracle")
+KINDS = ("score", "baseline", "control", "oracle")  # in the order of the table
 Progress = Callable[[int, int, str], None]
 
 
