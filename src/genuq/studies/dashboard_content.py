@@ -262,13 +262,15 @@ def introduction(board: Board) -> str:
     judges = sorted({record.evaluated.judge.extractor for record in board.records})
     return (
         f"{len(board.records)} runs of the study **{prose(board.study)}**. Posteriors: {prose(', '.join(posteriors))}. "
-        f"Judged by: {prose(', '.join(judges))}. Bars and curves are means over what is grouped: runs that differ only in "
-        "their seed. A score that does not beat the controls beside it has found nothing about the model."
+        f"Judged by: {prose(', '.join(judges))}. Bars and curves are means over what is grouped: runs that differ only "
+        "in their seed. A score that does not beat the controls beside it has found nothing about the model."
     )
 
 
 def sentences(board: Board) -> str:
-    return "\n".join(f"- **{prose(record.name)}**: {prose(record.evaluated.summary.sentence or DASH)}" for record in board.records)
+    return "\n".join(
+        f"- **{prose(record.name)}**: {prose(record.evaluated.summary.sentence or DASH)}" for record in board.records
+    )
 
 
 def table(board: Board) -> str:

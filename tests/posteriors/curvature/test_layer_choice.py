@@ -131,6 +131,8 @@ def test_a_layer_that_torchs_attention_only_reads_stays_out():
     network = nn.ModuleDict({"entry": nn.Linear(4, 4), "attention": nn.MultiheadAttention(4, 2)})
     chosen, excluded = choose_layers(network, "all")
     assert chosen == ["entry"] and "never runs it" in excluded["attention.out_proj"]
-    with pytest.raises(ConfigurationError, match=r"'attention\.out_proj' belongs to an nn\.MultiheadAttention.*Leave it"):
+    with pytest.raises(
+        ConfigurationError, match=r"'attention\.out_proj' belongs to an nn\.MultiheadAttention.*Leave it"
+    ):
         choose_layers(network, "attention.out_proj")
     assert find_head(network, None) == "entry"

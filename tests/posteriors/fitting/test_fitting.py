@@ -218,7 +218,9 @@ class Attending(nn.Module):
 def test_layers_that_only_a_pattern_matched_are_left_out_where_they_never_run(kind):
     torch.manual_seed(0)
     model = GenerativeModel(Attending(), (1, 8, 8))
-    posterior = fit(model, image_data(), kind, images=4, held_out=2, batch_size=2, layers=["all"], scale=FIXED).posterior
+    posterior = fit(
+        model, image_data(), kind, images=4, held_out=2, batch_size=2, layers=["all"], scale=FIXED
+    ).posterior
     assert posterior.layer_names == ["entry", "head"]
     assert posterior.excluded.keys() == {"unused", "attention.out_proj"}
     assert posterior.excluded["unused"] == "is never run in a forward pass"

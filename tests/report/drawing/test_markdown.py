@@ -25,7 +25,9 @@ def printed(markdown: str) -> str:
     return "".join(child.content for child in inline)
 
 
-@pytest.mark.parametrize("text", [NASTY, "# a", "- a", "+ a", "> a", "1. a", "2) a", "a\nb", "<!-- a -->", "**", "a ** b"])
+@pytest.mark.parametrize(
+    "text", [NASTY, "# a", "- a", "+ a", "> a", "1. a", "2) a", "a\nb", "<!-- a -->", "**", "a ** b"]
+)
 def test_any_text_prints_as_itself(text: str) -> None:
     assert printed(prose(text)) == " ".join(text.split())
     assert printed(prose(f"{text} ends")) == " ".join(f"{text} ends".split())

@@ -15,7 +15,9 @@ def test_text_that_looks_like_a_formula_is_marked_as_text(text: str) -> None:
     assert cell(text) == f"'{text}"
 
 
-@pytest.mark.parametrize("value", ["a=1", "", "-0.5", "+3", "-1e-3", "-inf", "<b>&_%", -0.5, 3, True, None, float("nan")])
+@pytest.mark.parametrize(
+    "value", ["a=1", "", "-0.5", "+3", "-1e-3", "-inf", "<b>&_%", -0.5, 3, True, None, float("nan")]
+)
 def test_everything_else_stays_as_it_is(value: object) -> None:
     assert cell(value) is value
 

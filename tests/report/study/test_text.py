@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -98,8 +99,9 @@ class TestCsv:
                 assert line[name] == ("" if expected is None else repr(expected))
 
     def test_text_of_the_users_is_no_formula(self):
-        readings = {(("=1+1", "@x"), "-a", AUROC.name): {"0": Reading(-0.5)}}
-        table = make_table(readings, rows=(("=1+1", "@x"),), columns=("-a",), missing=())
+        place, made = (ROWS[0], "pixel", AUROC.name), make_table({(ROWS[0], "pixel", AUROC.name): {"0": Reading(-0.5)}})
+        row, cells = ("=1+1", "@x"), {(("=1+1", "@x"), "-a", AUROC.name): made.cells[place]}
+        table = replace(made, rows=(row,), columns=("-a",), measures=(AUROC,), cells=cells)
         line = next(csv.DictReader(io.StringIO(table_csv(table))))
         assert (line["model"], line["posterior"], line["likelihood"], line["mean"]) == ("'=1+1", "'@x", "'-a", "-0.5")
 

@@ -264,7 +264,11 @@ def encoder_name(likelihood: Any) -> str | None:
 
 
 def quality_of_draws(judged: Mapping[str, Tensor], name: str, reference: Gaussian | None = None) -> DrawsQuality:
-    """FID to the real images, or to the reference, of the unperturbed samples and of each draw's: a draw that ruins the images says nothing about them."""
+    """FID of the unperturbed samples and of each draw's: a draw that ruins the images says nothing about them.
+
+    Args:
+        reference: of the FIDs, in place of the real images.
+    """
     draws_NMD = judged[name]
 
     def fid(features_ND: Tensor) -> float:
