@@ -15,8 +15,9 @@ class MetricPart(Part):
 
     Its target is called once, with (fake_ND, real_RD), the judge's features (float, on the CPU), and by name, where it
     has them, `k` neighbours, `smallest_share` of the samples in the smallest subset that will be asked for, and
-    `reference`, a `genuq.metrics.Gaussian` in place of the mean and covariance of real_RD, or None. What it makes is called with the distinct indices of a subset and returns a mapping with the metric's `name`; metrics that
-    share a target share its work.
+    `reference`, a `genuq.metrics.Gaussian` in place of the mean and covariance of real_RD, or None. What it makes is
+    called with the distinct indices of a subset and returns a mapping with the metric's `name`; metrics that share a
+    target share its work.
 
     Attributes:
         lower_is_better: the direction in which it is good.

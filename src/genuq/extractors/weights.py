@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,14 @@ def read_weights(path: Path, remedy: str = "Download it again.") -> dict[str, Te
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # safetensors, zip and pickle each raise their own
-        raise CheckpointError(f"{path} is damaged or holds more than tensors ({error}). {remedy}") from error
+        raise CheckpointError(f"{path} is damaged or holds more than tensors ({_in_short(error)}). {remedy}") from error
     return _named_tensors(content, path, remedy)
+
+
+def _in_short(error: Exception) -> str:
+    """What is wrong, without torch's advice to open the file all the same."""
+    said = re.search(r"WeightsUnpickler error: (.+?)(?: was not an allowed global| Please use|\n|$)", str(error))
+    return said[1] if said else str(error).split("\n")[0]
 
 
 def _named_tensors(content: Any, path: Path, remedy: str) -> dict[str, Tensor]:

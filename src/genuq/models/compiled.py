@@ -17,9 +17,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 def original(module: Module) -> Module:
     """The module that `torch.compile` was called on, with the same weights; any other module itself."""
-    while isinstance(inner := getattr(module, "_orig_mod", None), nn.Module):
-        module = inner  # type: ignore[assignment]
-    return module
+    return getattr(module, "_orig_mod", module)
 
 
 def compiled_part(module: nn.Module) -> str | None:
