@@ -66,7 +66,7 @@ class TestMarkdown:
         nasty = "<b>x</b> [y](z) *w* 100% a_b"
         page = table_markdown(make_table(title=nasty, question=nasty, notes=(nasty,), commands=("genuq `x`",)))
         assert page.startswith(f"# {prose(nasty)}\n\n{prose(nasty)}\n\n`` genuq `x` ``\n")
-        assert "<b>" not in page.replace("\\<b>", "") and "](" not in page
+        assert "<b>" not in page.replace("\\<b>", "") and "](" not in page.replace("\\](", "")
 
     def test_published_numbers_stand_beside_with_source_and_status(self):
         page = table_markdown(make_table(published=tuple(published(["diff_uq_fid_10k"]))))
