@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from genuq.data import image_folder, subset
 from genuq.errors import DataError
@@ -28,6 +28,15 @@ def folder(tmp_path):
     (root / ".thumbnails").mkdir()
     (root / "labels.csv").write_text("beside the classes")
     return root
+
+
+def test_a_file_of_another_kind_under_an_images_name_reaches_no_other_program(folder, monkeypatch):
+    """PIL hands PostScript to Ghostscript, whatever the file is called."""
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("another program was asked"))
+    page = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
+    (folder / "n01" / "z.png").write_text(page)
+    with pytest.raises(DataError, match=r"z\.png is damaged or no image"):
+        image_folder(folder, 8).batch([0])
 
 
 def test_classes_and_files_come_in_sorted_order(folder):

@@ -10,6 +10,7 @@ from torch import nn
 from genuq.errors import ConfigurationError
 from genuq.models import Autoencoder, DiffusersAutoencoder, VAEAutoencoder, build
 from genuq.networks import VAE
+from support.asking import RAN, Asking
 
 IMAGES = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
@@ -146,6 +147,15 @@ def test_what_cannot_be_loaded_is_named(tmp_path):
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(ConfigurationError, match="could not be loaded"):
         DiffusersAutoencoder.from_pretrained(str(tmp_path), class_name="AutoencoderTiny")
+
+
+def test_pickled_weights_of_an_autoencoder_are_not_opened(tmp_path):
+    small_tiny().save_pretrained(tmp_path)
+    (tmp_path / "diffusion_pytorch_model.safetensors").unlink()
+    torch.save({"weight": Asking()}, tmp_path / "diffusion_pytorch_model.bin")
+    with pytest.raises(ConfigurationError, match="could not be loaded"):
+        DiffusersAutoencoder.from_pretrained(str(tmp_path), class_name="AutoencoderTiny")
+    assert not RAN
 
 
 def test_what_is_no_autoencoder_is_refused():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -97,6 +98,19 @@ def test_what_only_later_stages_need_is_checked_before_the_training(
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):
         launch(tmp_path, *POINTS, override)
+
+
+def test_statistics_of_others_are_checked_before_any_work(from_checkpoint: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "reference.npz"
+    given = [*from_checkpoint, f"metric.statistics={path}"]
+    with pytest.raises(ConfigurationError, match=r"metric\.extractor = 'classifier' is a space that nobody else"):
+        launch(tmp_path, *given)
+    given += ["metric.extractor=efficientnet"]
+    with pytest.raises(GenuqError, match=r"reference\.npz.* does not exist"):
+        launch(tmp_path, *given)
+    np.savez(path, mu=np.zeros(3), sigma=np.eye(3))
+    with pytest.raises(DataError, match=r"have dimension 3, but the judge 'efficientnet-lite0.*' gives 1280"):
+        launch(tmp_path, *given)
 
 
 def harmed(checkpoint: str, path: Path, name: str, change) -> str:

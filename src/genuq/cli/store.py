@@ -69,7 +69,7 @@ def list_artefacts(store: Store, chosen: argparse.Namespace) -> int:
         table.add_row(
             f"{artefact.stage}/{artefact.path.name[:12]}", in_units(artefact.bytes), age(artefact), runs(artefact)
         )
-    console = Console()
+    console = Console(markup=False)
     console.print(table)
     console.print(f"{len(found)} artefacts, {in_units(sum(artefact.bytes for artefact in found))}", highlight=False)
     return 0

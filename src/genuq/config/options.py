@@ -125,6 +125,8 @@ class Judged:
         extractor: classifier, points, a name of `genuq.extractors.EXTRACTORS`, or a class path.
         options: of the extractor.
         reference_images: real test images.
+        statistics: .npz of others with `mu` and `sigma` of the judge's features, which the FIDs of the evaluation
+            compare with in place of these images.
         allow_shared_extractor: mark, do not refuse, a judge that is also the scoring encoder.
         curves: the metrics of curves and bins, names of `genuq.analysis.METRICS` or class paths.
     """
@@ -132,6 +134,7 @@ class Judged:
     extractor: str = "classifier"
     options: dict[str, Any] = field(default_factory=dict)
     reference_images: int = 5000
+    statistics: str | None = None
     allow_shared_extractor: bool = False
     curves: list[str] = field(default_factory=lambda: list(library(CURVES)))
 

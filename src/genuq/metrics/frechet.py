@@ -13,6 +13,7 @@ from torch import Tensor
 from genuq.errors import DataError
 from genuq.metrics.checks import Features, feature_matrix, feature_pair, require_count
 from genuq.metrics.distances import row_slices
+from genuq.metrics.reference import Gaussian, require_dimension
 
 CHUNK_ROWS = 4096
 
@@ -106,6 +107,19 @@ def frechet_from_statistics(mean1: Tensor, covariance1: Tensor, mean2: Tensor, c
     return float((mean1 - mean2).square().sum() + covariance1.trace() + covariance2.trace() - 2 * cross_trace)
 
 
+def gaussian_of(features: Features) -> Gaussian:
+    """Mean and unbiased covariance of (N, D) features, in float64."""
+    found = GaussianStatistics.of(features)
+    return Gaussian(found.mean_D, found.covariance_DD)
+
+
+def frechet_to_reference(reference: Gaussian, fake_ND: Features) -> float:
+    """Frechet distance of a set of features to statistics that somebody has published; as `frechet_distance`."""
+    fake = gaussian_of(fake_ND)
+    require_dimension(reference, len(fake.mean_D), "of these features")
+    return frechet_from_statistics(*reference, *fake)
+
+
 def frechet_distance(real_ND: Features, fake_ND: Features) -> float:
     """Frechet distance between two sets of features, in squared units of the features; 0 is best.
 
@@ -120,5 +134,4 @@ def frechet_distance(real_ND: Features, fake_ND: Features) -> float:
     text = small_sample_text(min(len(real_ND), len(fake_ND)), real_ND.shape[1])
     if text:
         warnings.warn(text, SmallSampleWarning, stacklevel=2)
-    real, fake = GaussianStatistics.of(real_ND), GaussianStatistics.of(fake_ND)
-    return frechet_from_statistics(real.mean_D, real.covariance_DD, fake.mean_D, fake.covariance_DD)
+    return frechet_from_statistics(*gaussian_of(real_ND), *gaussian_of(fake_ND))

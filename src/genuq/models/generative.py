@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from genuq.errors import CheckpointError, ConfigurationError, did_you_mean, require_finite
 from genuq.models.autoencoder import Autoencoder
+from genuq.models.compiled import original
 from genuq.processes import PREDICTIONS, Process, target
 from genuq.processes import build as build_process
 
@@ -25,7 +26,7 @@ class GenerativeModel(nn.Module):
     """What every diffusion, latent diffusion and flow-matching model looks like to the rest of the library.
 
     Args:
-        network: any module; genuq never changes it.
+        network: any module; genuq never changes it. Of one that torch.compile gave, the module within it.
         shape: (C, H, W) of an image, or the shape of a point.
         process: a Process, or its name (`flow_matching`, `variance_preserving`).
         prediction: `epsilon`, `sample`, `v_prediction` or `flow`: what the network's output means.
@@ -55,14 +56,14 @@ class GenerativeModel(nn.Module):
             raise ConfigurationError(
                 f"model.prediction = '{prediction}' is not a prediction type." + did_you_mean(prediction, PREDICTIONS)
             )
-        self.network = network
+        self.network = original(network)
         self.autoencoder = autoencoder if autoencoder is not None else Autoencoder()
         self.shape = tuple(shape)
         self.latent_shape = self.autoencoder.latent_shape(self.shape)
         self.process = build_process(process) if isinstance(process, str) else process
         self.prediction, self.num_classes = prediction, num_classes
         self._call = call
-        self.head_name = find_head(network, head)
+        self.head_name = find_head(self.network, head)
 
     @property
     def head(self) -> nn.Module:
@@ -123,6 +124,11 @@ def head_candidates(network: nn.Module) -> list[str]:
     return [name for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
 
 
+def is_only_read(network: nn.Module, name: str) -> bool:
+    """Whether torch's own attention reads the weights of this layer (its `out_proj`) and never runs it."""
+    return isinstance(network.get_submodule(name.rpartition(".")[0]), nn.MultiheadAttention)
+
+
 def find_head(network: nn.Module, name: str | None) -> str:
     """The dotted name of the head: `name` if it is a Conv2d or Linear, the last such layer for None.
 
@@ -133,7 +139,7 @@ def find_head(network: nn.Module, name: str | None) -> str:
     if not candidates:
         raise ConfigurationError(f"{type(network).__name__} has no Conv2d or Linear layer to hold a posterior.")
     if name is None:
-        return candidates[-1]
+        return next((each for each in reversed(candidates) if not is_only_read(network, each)), candidates[-1])
     if name not in candidates:
         raise ConfigurationError(
             f"model.head = '{name}' is not a Conv2d or Linear layer of {type(network).__name__}."

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from genuq.analysis import EvaluationSettings, check_independence
 from genuq.analysis.retention import descending_fractions, require_samples
 from genuq.errors import ConfigurationError, did_you_mean
+from genuq.metrics.reference import read_statistics, require_dimension
 from genuq.pipeline.columns import check_columns, check_watchers
 from genuq.pipeline.configured import architecture_of, build_sampler, is_image, open_judge, test_set, training_set
 from genuq.pipeline.objective import check_objective
@@ -126,6 +127,7 @@ def check_evaluation(run: Run) -> None:
     space = scoring_space(run)
     if not ("judge" in run.config.stages and run.config.metric.extractor == "classifier"):
         check_independence(space, open_judge(run).name, run.config.metric.allow_shared_extractor)
+    check_statistics(run)
     require_samples(run.config.sampler.samples, settings.k, descending_fractions(settings.fractions)[-1])
     reference = min(run.config.metric.reference_images, len(test_set(run)))
     if reference <= settings.k:
@@ -133,3 +135,17 @@ def check_evaluation(run: Run) -> None:
             f"metric.k = {settings.k} neighbours need more than {reference} real test images. Lower metric.k, or raise "
             f"metric.reference_images ({test_set(run).name} has {len(test_set(run))})."
         )
+
+
+def check_statistics(run: Run) -> None:
+    """The reference of others that the FIDs compare with is whole, and of the judge's space as far as can be told."""
+    path = run.config.metric.statistics
+    if path is None:
+        return
+    if run.config.metric.extractor in ("classifier", "points"):
+        raise ConfigurationError(
+            f"metric.statistics = '{path}', but metric.extractor = '{run.config.metric.extractor}' is a space that "
+            "nobody else has statistics of. Choose the extractor that they were made with, metric=inception for FIDs."
+        )
+    judge = open_judge(run)
+    require_dimension(read_statistics(path), judge.dimension, judge.name)

@@ -22,6 +22,7 @@ from genuq.models import (
     grid_time,
     sample_latents,
 )
+from genuq.models.compiled import original, require_uncompiled
 from genuq.posteriors import Posterior
 from genuq.propagators.network import FollowedNetwork
 from genuq.propagators.propagator import Follower, Journey, Propagator
@@ -90,7 +91,8 @@ def propagate(
         ConfigurationError: what the sampler or the propagator cannot treat, or a cut that is no time of the grid.
         NonFiniteError: weights, samples or variances that are not finite.
     """
-    propagator = propagator or Trajectory()
+    propagator, model = propagator or Trajectory(), original(model)
+    require_uncompiled(model)
     sampler.check(model)
     model.check_weights()
     stages = sampler.stages(model)

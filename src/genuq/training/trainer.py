@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 import zipfile
 from collections.abc import Sequence
@@ -66,7 +67,13 @@ def complete(
         # a resumed loader starts at its step by itself, short trainings are no mistake, nor is a frozen autoencoder
         mistaken = "num_workers|not resumable|logging interval|is not empty|in eval mode|returned a view tensor"
         warnings.filterwarnings("ignore", message=f".*({mistaken}).*")
-        trainer.fit(module, ckpt_path=str(last) if resumes else None, weights_only=True)
+        try:
+            trainer.fit(module, ckpt_path=str(last) if resumes else None, weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise CheckpointError(
+                f"{last} holds more than tensors and plain values, so genuq did not write it, and nothing of it was "
+                "run. Delete it and run the same command again."
+            ) from error
 
 
 class WholeCheckpoints(TorchCheckpointIO):

@@ -197,3 +197,64 @@ def test_a_plain_tensor_is_training_data():
     model, data = tiny_model(), image_data()
     named, plain = (fit(model, source, images=5, held_out=3).posterior for source in (data, data.items))
     assert torch.equal(named.curvature, plain.curvature)
+
+
+class Attending(nn.Module):
+    """Torch's own attention, and a layer that no forward pass uses, in front of a head."""
+
+    def __init__(self):
+        super().__init__()
+        self.entry, self.unused = nn.Conv2d(1, 4, 1), nn.Conv2d(4, 4, 1)
+        self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+        self.head = nn.Conv2d(4, 1, 1)
+
+    def forward(self, x, t, y=None):
+        h = self.entry(x)
+        tokens = h.flatten(2).mT
+        return self.head(h + self.attention(tokens, tokens, tokens)[0].mT.reshape(h.shape))
+
+
+@pytest.mark.parametrize("kind", ["kfac", "subnetwork_laplace"])
+def test_layers_that_only_a_pattern_matched_are_left_out_where_they_never_run(kind):
+    torch.manual_seed(0)
+    model = GenerativeModel(Attending(), (1, 8, 8))
+    posterior = fit(
+        model, image_data(), kind, images=4, held_out=2, batch_size=2, layers=["all"], scale=FIXED
+    ).posterior
+    assert posterior.layer_names == ["entry", "head"]
+    assert posterior.excluded.keys() == {"unused", "attention.out_proj"}
+    assert posterior.excluded["unused"] == "is never run in a forward pass"
+    with pytest.raises(ConfigurationError, match=r"never reached posterior\.layers = 'unused'"):
+        fit(model, image_data(), kind, images=4, held_out=2, layers=["all", "unused"], scale=FIXED)
+
+
+def compiled(network: nn.Module) -> nn.Module:
+    """Compiled to the graph of autograd, which shows what compiled networks do, without a C++ compiler's minute."""
+    return torch.compile(network, backend="aot_eager")
+
+
+@pytest.mark.parametrize("kind", ["exact_laplace", "kfac"])
+def test_a_compiled_network_is_fitted_as_the_one_within_it_also_after_its_first_call(kind):
+    """Oracle: the network that was compiled. Hooks that come after a compiled module's first call are never run."""
+    torch.manual_seed(0)
+    plain, x, t = tiny_model(), torch.randn(2, 1, 8, 8), torch.rand(2)
+    network = compiled(plain.network)
+    network(x, t)
+    options = {"images": 4, "held_out": 2, "batch_size": 2, "scale": FIXED, "fisher_draws": 2}
+    wanted = fit(plain, image_data(), kind, **options).posterior.sums()
+    for model in (GenerativeModel(network, (1, 8, 8), head="head"), compiled(plain)):
+        model(x, t)
+        found = fit(model, image_data(), kind, **options).posterior
+        assert found.sums().keys() == wanted.keys()
+        assert all(torch.equal(found.sums()[name], value) for name, value in wanted.items())
+
+
+def test_compiled_parts_of_a_network_are_named_before_the_fit():
+    inner, in_place = tiny_model(), tiny_model()
+    inner.network.entry = compiled(inner.network.entry)
+    in_place.network.head.compile(backend="aot_eager")
+    later = tiny_model()
+    later.network = compiled(later.network)
+    for model, name in ((inner, r"network\.entry"), (in_place, r"network\.head"), (later, "network")):
+        with pytest.raises(ConfigurationError, match=rf"the model: {name} is compiled.*_orig_mod"):
+            fit(model, image_data(), images=4, held_out=2, scale=FIXED)

@@ -17,15 +17,16 @@ from genuq.errors import ArtefactError, ConfigurationError
 from genuq.files import read_tensors
 from genuq.identity import neutral
 from genuq.models import GenerativeModel, evaluating
+from genuq.models.compiled import original, require_uncompiled
 from genuq.posteriors.base import CurvaturePosterior, Posterior
 from genuq.posteriors.control import IsotropicNoise
-from genuq.posteriors.curvature.capture import active_outputs, check_layers
-from genuq.posteriors.curvature.layer_choice import require_untied
+from genuq.posteriors.curvature.capture import active_outputs, check_layers, unsuitable_layers
+from genuq.posteriors.curvature.layer_choice import ALL, require_untied
 from genuq.posteriors.curvature.layers import LayersPosterior
 from genuq.posteriors.dropout import MCDropout, fed_by_dropout
 from genuq.posteriors.fitting.held_out import HeldOutSums
 from genuq.posteriors.fitting.passes import CurvaturePass, HeldOutPass, Pass, PassRunner, PredictivePass
-from genuq.posteriors.fitting.regression import RegressionBatches, regress
+from genuq.posteriors.fitting.regression import RegressionBatch, RegressionBatches, regress
 from genuq.posteriors.fitting.scale import (
     ChosenScale,
     ScaleOptions,
@@ -38,6 +39,7 @@ from genuq.posteriors.network_noise import NetworkNoise
 from genuq.posteriors.register import POSTERIORS
 from genuq.randomness import FITTING, HELD_OUT, generator
 
+HEAD = "head"  # among the layers asked for: the model's head, whatever it is called
 Progress = Callable[[int, int], None]
 # Does one pass over all batches, in this process or in many; the name identifies it within the fit.
 Runner = Callable[[Pass, RegressionBatches, str], None]
@@ -146,7 +148,7 @@ def build(name: str, model: GenerativeModel, active: Tensor | None = None, **opt
     part = POSTERIORS.get(name)
     if part.scope == "head":
         return part.make(model.head, active, **options)
-    if options.get("layers") in ("head", ["head"]):
+    if options.get("layers") in (HEAD, [HEAD]):
         options["layers"] = [model.head_name]
     return part.make(model.network, **options)
 
@@ -202,7 +204,7 @@ def fit(
     """Fit a posterior to a model that genuq may never have seen, and choose its scale.
 
     Args:
-        model: the model, trained.
+        model: the model, trained. Of one that torch.compile gave, the module within it is worked on.
         training_data: what it was trained on, a data set or a tensor (`genuq.data.as_dataset`).
         progress: called with (rows done, rows in all).
         kind, images, held_out, batch_size, seed, scale, repeats, time_bins, fisher_draws: see `FitSettings`.
@@ -224,6 +226,7 @@ def fit(
         scale=scale or ScaleOptions(),
         options=options,
     )
+    model = original(model)
     runner = PassRunner(model, advance=counting(progress, settings.rows))
     return fit_by(runner.run, model, as_dataset(training_data), settings)
 
@@ -249,6 +252,7 @@ def fit_by(run: Runner, model: GenerativeModel, dataset: Dataset, settings: FitS
             "genuq.finetune_ensemble, or update an empty one with each member's weights."
         )
     settings.check(dataset)
+    require_uncompiled(model)
     model.check_weights()
     if settings.kind == IsotropicNoise.kind:
         isotropic_prior(settings.scale)  # refuses now what could not be chosen after the pass over the images
@@ -299,9 +303,33 @@ def empty_posterior(
         active = active_outputs(model, first.x, first.t, first.y)
     if kind is MCDropout and not options:
         options["rates"] = fed_by_dropout(model, first.x, first.t, first.y)
-    empty = functools.partial(build, settings.kind, model, active, **options)
     if issubclass(kind, LayersPosterior):
-        check_layers(model, empty().layer_names, first.x, first.t, first.y)  # type: ignore[attr-defined]
+        return _over_layers(settings.kind, model, first, options)
+    return functools.partial(build, settings.kind, model, active, **options)
+
+
+def _over_layers(
+    kind: str, model: GenerativeModel, first: RegressionBatch, options: dict[str, Any]
+) -> Callable[[], LayersPosterior]:
+    """As `empty_posterior`; layers that only a pattern matched and that cannot be covered are left out."""
+
+    def empty() -> LayersPosterior:
+        posterior = build(kind, model, **options)
+        assert isinstance(posterior, LayersPosterior)
+        posterior.excluded |= left_out
+        return posterior
+
+    left_out: dict[str, str] = {}
+    given = options.get("layers") or ALL
+    asked = [given] if isinstance(given, str) else list(given)
+    if asked == [HEAD]:
+        asked = [model.head_name]
+    names = empty().layer_names
+    found = unsuitable_layers(model, names, first.x, first.t, first.y)
+    left_out = {name: reason for name, reason in found.items() if name not in asked}
+    if 0 < len(left_out) < len(names):
+        options["layers"] = [*asked, *(f"!{name}" for name in left_out)]
+    check_layers(model, empty().layer_names, first.x, first.t, first.y)
     return empty
 
 
