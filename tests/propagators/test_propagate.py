@@ -162,3 +162,11 @@ class TestRefusals:
         posterior.finalise(Scale(1, 1.0, 1.0))
         with pytest.raises(ConfigurationError, match=r"runs more than once"):
             propagate(model, posterior, Sampler(steps=2), range(2))
+
+
+@pytest.mark.parametrize("propagator", [*PROPAGATORS, Paper(2)], ids=lambda how: how.name)
+def test_a_sampler_that_clips_is_refused_by_name(propagator):
+    """A clipped step is not affine in the prediction: the variance would be that of another sampler."""
+    model = random_model()
+    with pytest.raises(ConfigurationError, match=rf"propagator '{propagator.name}'.*sampler\.clip_x0 = true"):
+        propagate(model, fitted(model), Sampler(steps=2, clip_x0=True), range(2), propagator)

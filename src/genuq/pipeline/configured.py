@@ -52,6 +52,7 @@ def content_of(run: Run, split: str) -> str:
     if dataset.folder is not None:
         run.read[str(dataset.folder.absolute())] = files.state_of(dataset.folder)
     read_as = run.plain("seed", "data") | {"split": dataset.split} | foreign_code([DATASETS.get(run.config.data.name)])
+    read_as |= {"class_names": list(dataset.class_names)}  # of test images those of the training set, elsewhere
     key = ["content", read_as, split]
     return run.memory(key, lambda: fingerprint_in(run.store, dataset, read_as, run.keeps_contents))
 
@@ -251,6 +252,7 @@ def sampler_inputs(run: Run) -> SamplerInputs:
         seed=run.config.seed,
         samples=settings.samples,
         batch_size=settings.batch_size,
+        clip_x0=settings.clip_x0,
     )
 
 

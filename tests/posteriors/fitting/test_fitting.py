@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call
 
-from genuq.errors import ConfigurationError, NonFiniteError
+from genuq.errors import ConfigurationError, DataError, NonFiniteError
 from genuq.models import GenerativeModel
 from genuq.posteriors import ExactLastLayerLaplace, ScaleOptions, build, fit, swapped
 from genuq.posteriors.fitting.regression import regression_batches
@@ -197,3 +197,42 @@ def test_a_plain_tensor_is_training_data():
     model, data = tiny_model(), image_data()
     named, plain = (fit(model, source, images=5, held_out=3).posterior for source in (data, data.items))
     assert torch.equal(named.curvature, plain.curvature)
+
+
+class ClassOffset(nn.Module):
+    """The exact flow of images that are constant in a value of their class: labels are all that it needs to know."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values = nn.Parameter(torch.tensor([-0.8, 0.0, 0.8]), requires_grad=False)
+        self.head = nn.Conv2d(1, 1, 1)
+        nn.init.ones_(self.head.weight), nn.init.zeros_(self.head.bias)
+
+    def forward(self, x, t, y):
+        return self.head((x - self.values[y][:, None, None, None]) / t[:, None, None, None])
+
+
+def test_labels_of_a_tensor_reach_the_model():
+    """With its own class an image leaves no residual; taken as class 0 throughout it leaves one of its whole offset."""
+    model = GenerativeModel(ClassOffset(), (1, 4, 4), num_classes=3)
+    labels = torch.arange(40) % 3
+    images = model.network.values[labels][:, None, None, None].expand(-1, 1, 4, 4)
+    right = fit(model, images, labels=labels, images=20, held_out=20)
+    wrong = fit(model, images, labels=torch.zeros(40, dtype=torch.long), images=20, held_out=20)
+    assert right.held_out.residual_variance < 1e-6 < 0.1 < wrong.held_out.residual_variance
+
+
+def test_a_tensor_without_labels_is_refused_for_a_model_that_knows_classes():
+    model = GenerativeModel(ClassOffset(), (1, 4, 4), num_classes=3)
+    with pytest.raises(DataError, match="knows 3 classes, and a tensor says nothing of them: give labels"):
+        fit(model, torch.zeros(40, 1, 4, 4), images=20, held_out=20)
+    with pytest.raises(DataError, match=r"outside 0\.\.2"):
+        fit(model, torch.zeros(40, 1, 4, 4), labels=[-1] * 40, images=20, held_out=20)
+    with pytest.raises(ConfigurationError, match="knows 3 classes, but tensor has 6"):
+        fit(model, torch.zeros(40, 1, 4, 4), labels=[5] * 40, images=20, held_out=20)
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (1, 8, 6), (1, 16, 16)])
+def test_images_of_another_shape_than_the_models_are_refused(shape):
+    with pytest.raises(ConfigurationError, match=r"makes samples of shape \(1, 8, 8\), but noise has"):
+        fit(tiny_model(), image_data(shape=shape), images=4, held_out=2)

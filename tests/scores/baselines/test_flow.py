@@ -126,3 +126,9 @@ def test_many_probes_find_the_trace():
 def test_impossible_options_are_refused(build, match):
     with pytest.raises(ConfigurationError, match=match):
         watch(random_model("points"), Sampler(steps=2), [0], {"it": build})
+
+
+@pytest.mark.parametrize("kind", [Divergence, Likelihood])
+def test_a_sampler_that_clips_follows_another_flow(kind):
+    with pytest.raises(ConfigurationError, match=rf"score '{kind.__name__.lower()}'.*sampler\.clip_x0 = true"):
+        kind(random_model(), Sampler(steps=2, clip_x0=True), [0])

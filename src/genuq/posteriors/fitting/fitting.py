@@ -197,6 +197,7 @@ def fit(
     time_bins: int = 1,
     fisher_draws: int = 1,
     progress: Progress | None = None,
+    labels: Tensor | Sequence[int] | None = None,
     **options: Any,
 ) -> FitResult:
     """Fit a posterior to a model that genuq may never have seen, and choose its scale.
@@ -205,11 +206,14 @@ def fit(
         model: the model, trained.
         training_data: what it was trained on, a data set or a tensor (`genuq.data.as_dataset`).
         progress: called with (rows done, rows in all).
+        labels: (N,) classes of a tensor's items, which a model that knows classes needs; a data set has its own.
         kind, images, held_out, batch_size, seed, scale, repeats, time_bins, fisher_draws: see `FitSettings`.
         options: of the posterior, for instance `convention`.
 
     Raises:
-        ConfigurationError: an unsuitable head, a scale that cannot be chosen, or more images asked for than there are.
+        ConfigurationError: an unsuitable head, a scale that cannot be chosen, more images asked for than there are, or
+            data of another shape or other classes than the model's.
+        DataError: data of another type or range, or a tensor without the labels that the model needs.
         NonFiniteError: NaN or infinite weights or activations.
     """
     settings = FitSettings(
@@ -225,7 +229,7 @@ def fit(
         options=options,
     )
     runner = PassRunner(model, advance=counting(progress, settings.rows))
-    return fit_by(runner.run, model, as_dataset(training_data), settings)
+    return fit_by(runner.run, model, as_dataset(training_data, labels, num_classes=model.num_classes), settings)
 
 
 def counting(progress: Progress | None, total: int) -> Callable[[int], None]:
@@ -249,6 +253,7 @@ def fit_by(run: Runner, model: GenerativeModel, dataset: Dataset, settings: FitS
             "genuq.finetune_ensemble, or update an empty one with each member's weights."
         )
     settings.check(dataset)
+    model.check_data(dataset)
     model.check_weights()
     if settings.kind == IsotropicNoise.kind:
         isotropic_prior(settings.scale)  # refuses now what could not be chosen after the pass over the images
