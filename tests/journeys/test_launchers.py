@@ -128,7 +128,8 @@ def test_no_launcher_is_loaded_by_a_plain_run() -> None:
     """The composition of a run touches none of them; what Hydra itself scans imports neither joblib nor submitit."""
     code = (
         "import sys; from genuq.config.compose import check_overrides; from genuq.config import schemas\n"
-        "schemas.register(); check_overrides([]); print({'submitit', 'optuna', 'ray', 'joblib'} & set(sys.modules))"
+        "schemas.register(); check_overrides([])\n"
+        "print({'submitit', 'optuna', 'ray', 'joblib', 'lightning'} & set(sys.modules))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=True)
     assert found.stdout.strip() == "set()"

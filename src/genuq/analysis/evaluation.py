@@ -19,7 +19,7 @@ from genuq.analysis.subsets import SubsetJudge
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.metrics.checks import Features
 
-KINDS = ("score", "baseline", "control", "oracle")
+KINDS = ("score", "baseline", "control", "oracle")  # in the order of the table
 Progress = Callable[[int, int, str], None]
 
 

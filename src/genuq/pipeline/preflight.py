@@ -11,7 +11,7 @@ from genuq.errors import ConfigurationError, DataError, did_you_mean
 from genuq.pipeline.columns import check_columns, check_watchers
 from genuq.pipeline.configured import architecture_of, build_sampler, is_image, open_judge, test_set, training_set
 from genuq.pipeline.objective import check_objective
-from genuq.pipeline.posteriors import check_posteriors, key_of, of_members, settings_of
+from genuq.pipeline.posteriors import check_posteriors, fit_settings, key_of, of_members
 from genuq.pipeline.run import Run, hardware_of
 from genuq.pipeline.stage import STAGES
 from genuq.pipeline.stages import evaluate
@@ -91,7 +91,7 @@ def check_fit(run: Run) -> None:
         if of_members(settings):
             check_members(run, settings, key_of(name))
         elif settings.get("match") is None:
-            settings_of(run, name).check(training_set(run), key_of(name))
+            fit_settings(run, name).check(training_set(run), key_of(name))
 
 
 def check_names(run: Run) -> None:
@@ -136,7 +136,7 @@ def check_draws(run: Run) -> None:
 
 def check_evaluation(run: Run) -> None:
     """The likelihood and the judge exist and differ; enough samples for k."""
-    settings: EvaluationSettings = evaluate.settings_of(run)
+    settings: EvaluationSettings = evaluate.evaluation_settings(run)
     if (run.config.metric.extractor == "points") == is_image(run):
         raise ConfigurationError(
             f"metric.extractor = '{run.config.metric.extractor}' cannot judge {training_set(run).name}: "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import lightning
@@ -19,31 +18,7 @@ from genuq.networks import VAE, Classifier
 from genuq.parallel.fsdp import divide, parts
 from genuq.randomness import TRAINING, generator, key
 from genuq.training.batches import StepBatches, TrainingBatch, loader, step_noise
-
-
-@dataclass(frozen=True)
-class Optimisation:
-    """AdamW with linear warm-up and cosine decay to zero.
-
-    Attributes:
-        steps: optimiser steps.
-        batch_size: images a step, of all processes together.
-        learning_rate: at the end of the warm-up.
-        warmup_steps: of linear increase.
-        weight_decay: decoupled.
-        ema_decay: of the averaged weights, approached as (1 + step) / (10 + step).
-        class_dropout: share of images whose class is hidden, for classifier-free guidance.
-        seed: keys initial weights, order, noise.
-    """
-
-    steps: int = 2400
-    batch_size: int = 128
-    learning_rate: float = 1e-3
-    warmup_steps: int = 200
-    weight_decay: float = 0.0
-    ema_decay: float = 0.999
-    class_dropout: float = 0.1
-    seed: int = 0
+from genuq.training.optimisation import Optimisation
 
 
 class Training(lightning.LightningModule):
