@@ -57,7 +57,7 @@ def test_an_autoencoder_that_is_read_otherwise_than_before_has_another_identity(
     """Latents by channel were once not normalised: what was made so is made anew, and nothing else is."""
     place = tmp_path / "autoencoder"
     place.mkdir()
-    chosen = ("model.autoencoder.name=diffusers", f"model.autoencoder.path={place}")
+    chosen = ("model=latent_diffusion", "model.autoencoder.name=diffusers", f"model.autoencoder.path={place}")
     found = []
     for config in ({"scaling_factor": 0.5}, {"scaling_factor": 0.5, "latents_mean": [0.1, 0.2]}, []):
         files.write_json(place / "config.json", config)
