@@ -191,7 +191,7 @@ class TestPredictions:
     def test_that_are_no_tensors_are_refused(self):
         model = GenerativeModel(Constant(1), (1, 4, 4), call=lambda network, x, t, y: {"sample": network(x, t)})
         with pytest.raises(ConfigurationError, match="gives a dict, not a tensor"):
-            model(torch.zeros(2, 1, 4, 4), torch.zeros(2))
+            model.guided(torch.zeros(2, 1, 4, 4), torch.zeros(2), None, 1.0)
 
 
 def images(shape=(3, 4, 4), classes: int = 2) -> ArrayDataset:

@@ -77,12 +77,16 @@ class GenerativeModel(nn.Module):
         return next(self.network.parameters()).device
 
     def forward(self, x: Tensor, t_B: Tensor, y_B: Tensor | None = None) -> Tensor:
-        """The network's prediction f at states x (B, *latent_shape), times t in [0, 1] and classes y.
+        """The network's prediction f at states x (B, *latent_shape), times t in [0, 1] and classes y."""
+        return self._call(self.network, x, t_B, y_B)
+
+    def predicted(self, x: Tensor, t_B: Tensor, y_B: Tensor | None = None) -> Tensor:
+        """The prediction of `forward`, which must be what a process can use.
 
         Raises:
             ConfigurationError: it is no tensor, or not of the states' shape.
         """
-        prediction = self._call(self.network, x, t_B, y_B)
+        prediction = self(x, t_B, y_B)
         if not isinstance(prediction, Tensor) or prediction.shape != x.shape:
             raise ConfigurationError(_other_prediction(prediction, x))
         return prediction
@@ -90,9 +94,9 @@ class GenerativeModel(nn.Module):
     def guided(self, x: Tensor, t_B: Tensor, y_B: Tensor | None, scale: float) -> Tensor:
         """Classifier-free guidance: (1 - scale) f(null) + scale f(y), both branches in one forward pass."""
         if scale == 1.0 or y_B is None:
-            return self(x, t_B, y_B)
+            return self.predicted(x, t_B, y_B)
         null_B = torch.full_like(y_B, self.num_classes)
-        both = self(torch.cat([x, x]), torch.cat([t_B, t_B]), torch.cat([null_B, y_B]))
+        both = self.predicted(torch.cat([x, x]), torch.cat([t_B, t_B]), torch.cat([null_B, y_B]))
         unconditional, conditional = both.chunk(2)
         return torch.lerp(unconditional, conditional, scale)
 

@@ -294,7 +294,7 @@ def residual_variance(model: GenerativeModel, dataset: Dataset, seed: int, image
     indices = range(min(images, len(dataset)))
     with evaluating(model):
         squared = [
-            (model(batch.x, batch.t, batch.y) - batch.target).square().flatten(1).mean(1)
+            (model.predicted(batch.x, batch.t, batch.y) - batch.target).square().flatten(1).mean(1)
             for batch in regression_batches(model, dataset, indices, 256, seed, FITTING)
         ]
     return float(torch.cat(squared).double().mean())

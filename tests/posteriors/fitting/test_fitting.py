@@ -236,3 +236,9 @@ def test_a_tensor_without_labels_is_refused_for_a_model_that_knows_classes():
 def test_images_of_another_shape_than_the_models_are_refused(shape):
     with pytest.raises(ConfigurationError, match=r"makes samples of shape \(1, 8, 8\), but noise has"):
         fit(tiny_model(), image_data(shape=shape), images=4, held_out=2)
+
+
+def test_predictions_of_more_channels_than_the_data_are_refused():
+    """Broadcasting would compare each of them with the one channel that there is."""
+    with pytest.raises(ConfigurationError, match=r"predicts \(2, 3, 8, 8\) for states of \(2, 1, 8, 8\)"):
+        fit(tiny_model(head=nn.Conv2d(4, 3, 1)), image_data(), images=4, held_out=2)

@@ -290,7 +290,7 @@ def _fit(run: Runner, model: GenerativeModel, dataset: Dataset, settings: FitSet
 def empty_posterior(
     model: GenerativeModel, dataset: Dataset, images: Sequence[int], settings: FitSettings
 ) -> Callable[[], Posterior]:
-    """Makes empty posteriors of the kind asked for. What is wrong with it is raised here, after one forward pass."""
+    """Makes empty posteriors of the kind asked for. What is wrong with it is raised here, after two forward passes."""
     part, active, options = POSTERIORS.get(settings.kind), None, dict(settings.options)
     kind = part.resolve()
     if part.scope == "network" and settings.time_bins > 1:
@@ -299,6 +299,8 @@ def empty_posterior(
         )
     batches = RegressionBatches(dataset, images[:2], model.latent_shape, 2, settings.seed, FITTING)
     first = regress(model, batches[0])
+    with torch.no_grad():
+        model.predicted(first.x, first.t, first.y)
     if part.scope == "head":
         require_untied(model.network, model.head_name, "model.head")
         active = active_outputs(model, first.x, first.t, first.y)
