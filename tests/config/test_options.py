@@ -24,7 +24,11 @@ from genuq.parts import register_of
 # What each shipped option composed to before its schema was made of the library; of the first entry what all share.
 KNOWN: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("composed.json").read_text())
 SHARED = KNOWN.pop("")
-OF_NO_RUN = {"parts": {}, "metric.curves": ["fid", "precision", "recall", "density", "coverage"]}  # came later
+OF_NO_RUN = {
+    "parts": {},
+    "sampler.clip_x0": False,
+    "metric.curves": ["fid", "precision", "recall", "density", "coverage"],
+}  # came later
 GROUPS_OF_OPTIONS = (*GROUPS, "beside")
 
 

@@ -255,7 +255,8 @@ def of_members(kind: str) -> Keys:
 
 
 def of_sampler(part: Part) -> Keys:
-    return taken(Drawn) | taken(SAMPLER, "steps", "spacing", "guidance_scale", "classes", "batch_size") | own(part)
+    shared = taken(SAMPLER, "steps", "spacing", "guidance_scale", "classes", "clip_x0", "batch_size")
+    return taken(Drawn) | shared | own(part)
 
 
 def of_likelihood(part: Any) -> Keys:

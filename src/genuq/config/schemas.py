@@ -17,7 +17,7 @@ from genuq.parts import Part, register_of
 @dataclass
 class ProcessConfig:
     name: str = MISSING  # flow_matching or variance_preserving
-    schedule: str = "linear"  # variance_preserving: linear, scaled_linear, cosine
+    schedule: str = "linear"  # variance_preserving: linear, scaled_linear, cosine, each also with _zero_snr behind it
     train_timesteps: int = 1000  # variance_preserving: entries of the table
 
 

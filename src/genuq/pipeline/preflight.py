@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable
 
 from genuq.analysis import EvaluationSettings, check_independence
 from genuq.analysis.retention import descending_fractions, require_samples
-from genuq.errors import ConfigurationError, did_you_mean
+from genuq.data.folder import shortened
+from genuq.errors import ConfigurationError, DataError, did_you_mean
 from genuq.metrics.reference import read_statistics, require_dimension
 from genuq.pipeline.columns import check_columns, check_watchers
 from genuq.pipeline.configured import architecture_of, build_sampler, is_image, open_judge, test_set, training_set
@@ -43,6 +44,8 @@ def check_settings(run: Run) -> None:
     check_logger(run)
     check_trainer(hardware_of(run, shards=True))
     stages = set(run.config.stages)
+    if reads_test_set(run):
+        check_splits(run)
     if stages & {"train", "fit", "sample"}:
         build_sampler(run).check(architecture_of(run))
         check_watchers(run, architecture_of(run))
@@ -64,8 +67,24 @@ def check_data(run: Run) -> None:
     stages = set(run.config.stages)
     if stages & {"train", "judge", "fit"}:
         training_set(run).verify()
-    if stages & {"train", "judge", "embed", "evaluate"} or applied(run):
+    if reads_test_set(run):
         test_set(run).verify()
+
+
+def reads_test_set(run: Run) -> bool:
+    """Whether the asked stages look at test images."""
+    return bool(set(run.config.stages) & {"train", "judge", "embed", "evaluate"}) or applied(run)
+
+
+def check_splits(run: Run) -> None:
+    """Labels mean the same in both splits, and items are of one shape."""
+    training, test = training_set(run), test_set(run)
+    if list(training.class_names) != list(test.class_names) or tuple(training.shape) != tuple(test.shape):
+        raise DataError(
+            f"the test set of data.name = '{run.config.data.name}' has the classes {shortened(test.class_names)} and "
+            f"items of {tuple(test.shape)}, its training set {shortened(training.class_names)} and "
+            f"{tuple(training.shape)}: labels would mean other classes. Give both all class names, in one order."
+        )
 
 
 def check_fit(run: Run) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from genuq.errors import ConfigurationError
-from genuq.models import GenerativeModel, StageRecord
+from genuq.models import GenerativeModel, Sampler, StageRecord
 from genuq.posteriors import Posterior
 from genuq.posteriors.curvature.head import head_of
 from genuq.propagators.network import FollowedNetwork
@@ -100,6 +100,15 @@ class Propagator(ABC):
     @abstractmethod
     def follow(self, journey: Journey) -> Follower:
         """A fresh follower of one batch."""
+
+
+def require_affine(name: str, sampler: Sampler) -> None:
+    """Raise ConfigurationError for a sampler whose steps are not affine in the predictions."""
+    if sampler.clip_x0:
+        raise ConfigurationError(
+            f"propagator '{name}' follows steps that are affine in the predictions, which sampler.clip_x0 = true makes "
+            "them not. Set it to false, or use scores of weight draws, which need no propagator."
+        )
 
 
 def require_closed_form(name: str, model: GenerativeModel, posterior: Posterior) -> None:

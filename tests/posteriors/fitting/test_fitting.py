@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call
 
-from genuq.errors import ConfigurationError, NonFiniteError
+from genuq.errors import ConfigurationError, DataError, NonFiniteError
 from genuq.models import GenerativeModel
 from genuq.posteriors import ExactLastLayerLaplace, ScaleOptions, build, fit, swapped
 from genuq.posteriors.fitting.regression import regression_batches
@@ -104,7 +104,7 @@ def test_fitting_and_held_out_images_are_disjoint(monkeypatch):
     batch = type(data).batch
     monkeypatch.setattr(type(data), "batch", lambda self, indices: asked.append(list(indices)) or batch(self, indices))
     fit(tiny_model(), data, images=14, held_out=10, batch_size=24)
-    first_look, fitting, held_out = asked
+    _, first_look, fitting, held_out = asked  # the first item is looked at before the fit
     assert sorted(fitting + held_out) == list(range(24)) and first_look == fitting[:2]
 
 
@@ -258,3 +258,48 @@ def test_compiled_parts_of_a_network_are_named_before_the_fit():
     for model, name in ((inner, r"network\.entry"), (in_place, r"network\.head"), (later, "network")):
         with pytest.raises(ConfigurationError, match=rf"the model: {name} is compiled.*_orig_mod"):
             fit(model, image_data(), images=4, held_out=2, scale=FIXED)
+
+
+class ClassOffset(nn.Module):
+    """The exact flow of images that are constant in a value of their class: labels are all that it needs to know."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values = nn.Parameter(torch.tensor([-0.8, 0.0, 0.8]), requires_grad=False)
+        self.head = nn.Conv2d(1, 1, 1)
+        nn.init.ones_(self.head.weight), nn.init.zeros_(self.head.bias)
+
+    def forward(self, x, t, y):
+        return self.head((x - self.values[y][:, None, None, None]) / t[:, None, None, None])
+
+
+def test_labels_of_a_tensor_reach_the_model():
+    """With its own class an image leaves no residual; taken as class 0 throughout it leaves one of its whole offset."""
+    model = GenerativeModel(ClassOffset(), (1, 4, 4), num_classes=3)
+    labels = torch.arange(40) % 3
+    images = model.network.values[labels][:, None, None, None].expand(-1, 1, 4, 4)
+    right = fit(model, images, labels=labels, images=20, held_out=20)
+    wrong = fit(model, images, labels=torch.zeros(40, dtype=torch.long), images=20, held_out=20)
+    assert right.held_out.residual_variance < 1e-6 < 0.1 < wrong.held_out.residual_variance
+
+
+def test_a_tensor_without_labels_is_refused_for_a_model_that_knows_classes():
+    model = GenerativeModel(ClassOffset(), (1, 4, 4), num_classes=3)
+    with pytest.raises(DataError, match="knows 3 classes, and a tensor says nothing of them: give labels"):
+        fit(model, torch.zeros(40, 1, 4, 4), images=20, held_out=20)
+    with pytest.raises(DataError, match=r"outside 0\.\.2"):
+        fit(model, torch.zeros(40, 1, 4, 4), labels=[-1] * 40, images=20, held_out=20)
+    with pytest.raises(ConfigurationError, match="knows 3 classes, but tensor has 6"):
+        fit(model, torch.zeros(40, 1, 4, 4), labels=[5] * 40, images=20, held_out=20)
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (1, 8, 6), (1, 16, 16)])
+def test_images_of_another_shape_than_the_models_are_refused(shape):
+    with pytest.raises(ConfigurationError, match=r"makes samples of shape \(1, 8, 8\), but noise has"):
+        fit(tiny_model(), image_data(shape=shape), images=4, held_out=2)
+
+
+def test_predictions_of_more_channels_than_the_data_are_refused():
+    """Broadcasting would compare each of them with the one channel that there is."""
+    with pytest.raises(ConfigurationError, match=r"predicts \(2, 3, 8, 8\) for states of \(2, 1, 8, 8\)"):
+        fit(tiny_model(head=nn.Conv2d(4, 3, 1)), image_data(), images=4, held_out=2)

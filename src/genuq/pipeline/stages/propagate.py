@@ -32,6 +32,7 @@ from genuq.pipeline.stage import Stage, upstream
 from genuq.posteriors import Posterior
 from genuq.propagators import Propagator, pixel_map, propagate
 from genuq.propagators.maps import check_map
+from genuq.propagators.propagator import require_affine
 from genuq.propagators.scores import check_reduction
 from genuq.scores import ScorePart
 from genuq.store.artefact import StageFolder
@@ -180,7 +181,10 @@ def default_propagator(name: str, draws: int) -> Propagator:
 
 
 def require_variance(run: Run, name: str, key: str) -> None:
-    """Raise ConfigurationError where a propagator needs a closed-form variance that the run's posterior has not."""
+    """Raise ConfigurationError where a propagator needs a closed-form variance that the run's posterior has not, or
+    affine steps that the run's sampler does not make.
+    """
+    require_affine(name, build_sampler(run))
     part, layers = posteriors.POSTERIORS.get(run.config.posterior.name), run.config.posterior.get("layers")
     over_head = issubclass(part.resolve(), posteriors.KFACLaplace) and layers is not None and list(layers) == ["head"]
     if propagators.PROPAGATORS.get(name, key).needs_variance and not (part.closed_form or over_head):

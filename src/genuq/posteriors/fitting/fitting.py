@@ -199,6 +199,7 @@ def fit(
     time_bins: int = 1,
     fisher_draws: int = 1,
     progress: Progress | None = None,
+    labels: Tensor | Sequence[int] | None = None,
     **options: Any,
 ) -> FitResult:
     """Fit a posterior to a model that genuq may never have seen, and choose its scale.
@@ -207,11 +208,14 @@ def fit(
         model: the model, trained. Of one that torch.compile gave, the module within it is worked on.
         training_data: what it was trained on, a data set or a tensor (`genuq.data.as_dataset`).
         progress: called with (rows done, rows in all).
+        labels: (N,) classes of a tensor's items, which a model that knows classes needs; a data set has its own.
         kind, images, held_out, batch_size, seed, scale, repeats, time_bins, fisher_draws: see `FitSettings`.
         options: of the posterior, for instance `convention`.
 
     Raises:
-        ConfigurationError: an unsuitable head, a scale that cannot be chosen, or more images asked for than there are.
+        ConfigurationError: an unsuitable head, a scale that cannot be chosen, more images asked for than there are, or
+            data of another shape or other classes than the model's.
+        DataError: data of another type or range, or a tensor without the labels that the model needs.
         NonFiniteError: NaN or infinite weights or activations.
     """
     settings = FitSettings(
@@ -228,7 +232,7 @@ def fit(
     )
     model = original(model)
     runner = PassRunner(model, advance=counting(progress, settings.rows))
-    return fit_by(runner.run, model, as_dataset(training_data), settings)
+    return fit_by(runner.run, model, as_dataset(training_data, labels, num_classes=model.num_classes), settings)
 
 
 def counting(progress: Progress | None, total: int) -> Callable[[int], None]:
@@ -253,6 +257,7 @@ def fit_by(run: Runner, model: GenerativeModel, dataset: Dataset, settings: FitS
         )
     settings.check(dataset)
     require_uncompiled(model)
+    model.check_data(dataset)
     model.check_weights()
     if settings.kind == IsotropicNoise.kind:
         isotropic_prior(settings.scale)  # refuses now what could not be chosen after the pass over the images
@@ -289,7 +294,7 @@ def _fit(run: Runner, model: GenerativeModel, dataset: Dataset, settings: FitSet
 def empty_posterior(
     model: GenerativeModel, dataset: Dataset, images: Sequence[int], settings: FitSettings
 ) -> Callable[[], Posterior]:
-    """Makes empty posteriors of the kind asked for. What is wrong with it is raised here, after one forward pass."""
+    """Makes empty posteriors of the kind asked for. What is wrong with it is raised here, after two forward passes."""
     part, active, options = POSTERIORS.get(settings.kind), None, dict(settings.options)
     kind = part.resolve()
     if part.scope == "network" and settings.time_bins > 1:
@@ -298,6 +303,8 @@ def empty_posterior(
         )
     batches = RegressionBatches(dataset, images[:2], model.latent_shape, 2, settings.seed, FITTING)
     first = regress(model, batches[0])
+    with torch.no_grad():
+        model.predicted(first.x, first.t, first.y)
     if part.scope == "head":
         require_untied(model.network, model.head_name, "model.head")
         active = active_outputs(model, first.x, first.t, first.y)
