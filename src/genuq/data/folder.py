@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from PIL import Image
@@ -18,11 +19,13 @@ from torchvision.transforms import functional as transforms
 from genuq.data.base import Dataset, Indices, check_split, to_signed
 from genuq.data.registry import DATASETS
 from genuq.errors import DataError
+from genuq.parts.bounds import Limits, OneOf
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff"}
 MODES = {1: "L", 3: "RGB"}  # PIL's names by number of channels
 DEEP_MODES = {"F", "I", "I;16", "I;16B", "I;16L"}  # more than 8 bits: PIL would clip them without a word
 SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val")}
+ImageSize = Annotated[int, Limits(1, 16_384)]  # pixels of a side
 NAMED_FILES = 5  # how many damaged files an error names
 
 
@@ -51,6 +54,7 @@ class ImageFolder(Dataset):
         self.class_names = _class_names(self.root)
         files = [_image_files(self.root / name) for name in self.class_names]
         self.files = [file for of_class in files for file in of_class]
+        _require_named(self.files)
         self.labels = torch.repeat_interleave(torch.tensor([len(of_class) for of_class in files]))
 
     def batch(self, indices: Indices) -> tuple[Tensor, Tensor]:
@@ -89,7 +93,9 @@ class ImageFolder(Dataset):
 
 
 @DATASETS.add(label="Image folder")
-def image_folder(root: str | Path, image_size: int, channels: int = 3, split: str | None = None) -> ImageFolder:
+def image_folder(
+    root: str | Path, image_size: ImageSize, channels: Annotated[int, OneOf(1, 3)] = 3, split: str | None = None
+) -> ImageFolder:
     """An ImageFolder, of one split where `root` has folders for them.
 
     Args:
@@ -138,6 +144,16 @@ def _image_files(folder: Path) -> list[Path]:
     if not images:
         raise DataError(f"class folder {folder} has no images ({', '.join(sorted(SUFFIXES))}). Fill or remove it.")
     return images
+
+
+def _require_named(files: list[Path]) -> None:
+    """Raise DataError for names that are no text: reports and fingerprints are text."""
+    for file in files:
+        try:
+            str(file).encode()
+        except UnicodeEncodeError as error:
+            shown = os.fsencode(file).decode(errors="backslashreplace")
+            raise DataError(f"the name of image {shown} is not UTF-8. Rename it.") from error
 
 
 def _shrink_and_crop(image: Image.Image, size: int) -> Image.Image:

@@ -17,6 +17,7 @@ from genuq.errors import require_finite
 from genuq.models import GenerativeModel, VAEAutoencoder
 from genuq.networks import VAE, Classifier
 from genuq.parallel.fsdp import divide, parts
+from genuq.parts.bounds import Count, NonNegative, Positive, Probability, Rate, Seed, WholeNumber, check_fields
 from genuq.randomness import TRAINING, generator, key
 from genuq.training.batches import StepBatches, TrainingBatch, loader, step_noise
 
@@ -36,14 +37,17 @@ class Optimisation:
         seed: keys initial weights, order, noise.
     """
 
-    steps: int = 2400
-    batch_size: int = 128
-    learning_rate: float = 1e-3
-    warmup_steps: int = 200
-    weight_decay: float = 0.0
-    ema_decay: float = 0.999
-    class_dropout: float = 0.1
-    seed: int = 0
+    steps: Count = 2400
+    batch_size: Count = 128
+    learning_rate: Positive = 1e-3
+    warmup_steps: WholeNumber = 200
+    weight_decay: NonNegative = 0.0
+    ema_decay: Rate = 0.999
+    class_dropout: Probability = 0.1
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self, "trainer")
 
 
 class Training(lightning.LightningModule):
