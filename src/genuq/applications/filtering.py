@@ -53,10 +53,10 @@ class Filter:
     def __post_init__(self) -> None:
         check_fields(self, "application")
         rules = {"fraction": self.fraction, "count": self.count, "threshold": self.threshold}
-        given = [name for name, value in rules.items() if value is not None]
+        given = [f"application.{name} = {value}" for name, value in rules.items() if value is not None]
         if len(given) != 1:
             raise ConfigurationError(
-                f"application: {', '.join(given) or 'none'} of fraction, count and threshold given; give exactly one."
+                f"{', '.join(given) or 'application: none given'}: give exactly one of fraction, count and threshold."
             )
         if self.threshold is not None and self.per_class:
             raise ConfigurationError("application.per_class needs a fraction or a count: a threshold is one for all.")

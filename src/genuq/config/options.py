@@ -227,7 +227,7 @@ def optional(keys: Keys) -> Keys:
     return {
         name: (
             kind if kind is Any else kind | None,
-            dataclasses.field(default=None, metadata={BOUNDS: bounds_of(entry)}),
+            dataclasses.field(default=None, metadata={BOUNDS: bounds_of(entry) | None}),
         )
         for name, (kind, entry) in keys.items()
     }

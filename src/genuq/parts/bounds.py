@@ -165,7 +165,7 @@ def problem_of(value: Any, hint: Any, bounds: Sequence[Bound] = ()) -> str | Non
         return (
             "values by their names are needed, {a: 1}" if _is_plain(value) and not isinstance(value, Mapping) else None
         )
-    if hint in KINDS:
+    if hint in KINDS and _is_plain(value):
         return KINDS[hint](value) or _first(value, bounds) or _of_size(value, hint, bounds)
     return None
 
@@ -224,7 +224,7 @@ def _of_size(value: Any, kind: Any, bounds: Sequence[Bound]) -> str | None:
     return None
 
 
-PLAIN = (bool, int, float, str, Mapping)
+PLAIN = (bool, numbers.Real, str, Mapping)
 
 
 def _is_sequence(value: Any) -> bool:
@@ -233,22 +233,22 @@ def _is_sequence(value: Any) -> bool:
 
 def _whole(value: Any) -> str | None:
     right = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    return "a whole number is needed" if not right and _is_plain(value) else None
+    return None if right else "a whole number is needed"
 
 
 def _number(value: Any) -> str | None:
     right = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    return "a number is needed" if not right and _is_plain(value) else None
+    return None if right else "a number is needed"
 
 
 def _word(value: Any) -> str | None:
     if isinstance(value, str):
         return None if value else "it is empty: leave it out, or give a word"
-    return "a word is needed" if _is_plain(value) else None
+    return "a word is needed"
 
 
 def _truth(value: Any) -> str | None:
-    return "choose true or false" if not isinstance(value, bool) and _is_plain(value) else None
+    return None if isinstance(value, bool) else "choose true or false"
 
 
 def _is_plain(value: Any) -> bool:

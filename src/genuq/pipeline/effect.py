@@ -14,11 +14,11 @@ READ_BY: Mapping[str, tuple[str, ...]] = {
     "trainer.autoencoder_steps": ("train",),
     "trainer.judge_steps": ("judge",),
     "trainer": ("train", "judge"),
-    "posterior": ("fit", "sample", "propagate", "embed", "score", "evaluate"),
-    "sampler": ("sample", "propagate", "embed", "score", "evaluate"),
-    "likelihood": ("embed", "score", "evaluate"),
-    "metric": ("judge", "embed", "evaluate"),
-    "score": ("sample", "score", "evaluate"),
+    "posterior": ("fit", "sample", "propagate", "embed", "score", "evaluate", "apply"),
+    "sampler": ("sample", "propagate", "embed", "score", "evaluate", "apply"),
+    "likelihood": ("embed", "score", "evaluate", "apply"),
+    "metric": ("judge", "embed", "evaluate", "apply"),
+    "score": ("sample", "score", "evaluate", "apply"),
 }
 
 
@@ -29,7 +29,7 @@ def without_effect(run: Run) -> Iterator[str]:
     for override in run.job.overrides:
         key = override.split("=")[0].lstrip("+")
         group = next((known for known in READ_BY if key == known or key.startswith(f"{known}.")), None)
-        if group is None or stages & set(READ_BY[group]) or (group.startswith("trainer") and trains_members):
+        if group is None or stages & set(READ_BY[group]) or (trains_members and group in ("trainer", "trainer.steps")):
             continue
         yield (
             f"{override} has no effect here: only {', '.join(READ_BY[group])} read it, and stages = "

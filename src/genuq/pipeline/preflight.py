@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from genuq.analysis import EvaluationSettings, check_independence
+from genuq.analysis.metrics import METRICS
 from genuq.analysis.retention import descending_fractions, require_samples
 from genuq.config.values import check_values
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.extractors import EXTRACTORS
 from genuq.pipeline.columns import check_columns, check_watchers
-from genuq.pipeline.configured import architecture_of, build_sampler, is_image, open_judge, test_set, training_set
+from genuq.pipeline.configured import (
+    architecture_of,
+    build_sampler,
+    description_of,
+    is_image,
+    open_judge,
+    test_set,
+    training_set,
+)
 from genuq.pipeline.named_files import check_named_files
 from genuq.pipeline.objective import check_objective
 from genuq.pipeline.posteriors import check_posteriors, key_of, of_members, settings_of
@@ -22,7 +31,11 @@ from genuq.pipeline.stages.apply import applied, check_application
 from genuq.pipeline.stages.evaluate import scoring_space
 from genuq.pipeline.stages.members import check_members
 from genuq.pipeline.stages.propagate import check_propagator
+from genuq.pipeline.stages.witnesses import SCORING
 from genuq.pipeline.tracker import check_logger
+from genuq.posteriors import POSTERIORS, FitSettings
+from genuq.posteriors.fitting.fitting import empty_posterior
+from genuq.propagators import PROPAGATORS
 from genuq.scores import SCORES
 from genuq.solvers import SOLVERS
 from genuq.training.trainer import check_trainer
@@ -80,16 +93,28 @@ def check_fit(run: Run) -> None:
         if of_members(settings):
             check_members(run, settings, key_of(name))
         elif settings.get("match") is None:
-            settings_of(run, name).check(training_set(run), key_of(name))
+            chosen = settings_of(run, name)
+            chosen.check(training_set(run), key_of(name))
+            check_layers_of(run, chosen)
+
+
+def check_layers_of(run: Run, settings: FitSettings) -> None:
+    """Raise ConfigurationError for layers that the network has not, or that a posterior cannot cover."""
+    if POSTERIORS.get(settings.kind).scope == "head":
+        return
+    model, images = architecture_of(run), [0, 1]
+    tried = ["layers", description_of(run), settings.kind, settings.options, settings.time_bins]
+    run.memory(tried, lambda: empty_posterior(model, training_set(run), images, settings)())
 
 
 def check_extractors(run: Run) -> None:
     """Raise ConfigurationError for an extractor that does not exist, or options that it has not or cannot have."""
     for place in ("likelihood", "metric"):
         settings = run.plain(place)[place]
-        name = settings.get("extractor")
+        name, options = settings.get("extractor"), settings.get("options") or {}
+        if name in JUDGES and options:
+            raise ConfigurationError(f"{place}.options = {options}, but '{name}' has none. Remove them.")
         if name is not None and name not in JUDGES:
-            options = settings.get("options") or {}
             EXTRACTORS.get(name, f"{place}.extractor").check_options(options, f"{place}.options")
 
 
@@ -106,6 +131,14 @@ def check_names(run: Run) -> None:
     SCORES.get(run.config.score.name)
     for name in run.config.score.also:
         SCORES.get(name, "score.also")
+    for name in run.config.metric.curves:
+        METRICS.get(name, "metric.curves")
+    application = run.plain("application")["application"] or {}
+    if (name := application.get("propagator")) is not None:
+        PROPAGATORS.get(name, "application.propagator")
+    for name in application.get("witnesses") or []:
+        if name != SCORING:
+            EXTRACTORS.get(name, "application.witnesses")
     SOLVERS.get(run.config.sampler.name)
     check_posteriors(run)
 
