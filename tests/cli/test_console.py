@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from genuq.cli.console import complain, duration, in_units
+from genuq.cli.console import complain, in_units, rounded_duration
 from genuq.errors import ConfigurationError
 
 
@@ -12,7 +12,7 @@ from genuq.errors import ConfigurationError
     ("seconds", "said"), [(0.25, "0.2 s"), (42.4, "42 s"), (90, "2 min"), (5399, "90 min"), (5400, "1.5 h")]
 )
 def test_durations(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
+    assert rounded_duration(seconds) == said
 
 
 @pytest.mark.parametrize(

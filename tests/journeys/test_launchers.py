@@ -63,6 +63,7 @@ def test_jobs_elsewhere_know_what_was_typed(swept: tuple[Path, subprocess.Comple
         assert "-m" in record.command.split() and "posterior.draws=1,2,3" in record.command
 
 
+@pytest.mark.slow
 def test_submitit_runs_jobs_in_processes_of_their_own(tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     finished = command(tmp_path, "-m", *POINTS, "seed=0", "hydra/launcher=submitit_local")
@@ -128,7 +129,8 @@ def test_no_launcher_is_loaded_by_a_plain_run() -> None:
     """The composition of a run touches none of them; what Hydra itself scans imports neither joblib nor submitit."""
     code = (
         "import sys; from genuq.config.compose import check_overrides; from genuq.config import schemas\n"
-        "schemas.register(); check_overrides([]); print({'submitit', 'optuna', 'ray', 'joblib'} & set(sys.modules))"
+        "schemas.register(); check_overrides([])\n"
+        "print({'submitit', 'optuna', 'ray', 'joblib', 'lightning'} & set(sys.modules))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=True)
     assert found.stdout.strip() == "set()"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -35,11 +36,11 @@ def written(folder: Path, stage: str) -> dict[str, int]:
     return {str(f): f.stat().st_mtime_ns for f in (folder / stage).rglob("*") if f.is_file()}
 
 
-def changed_stages(folder: Path, *overrides: str) -> list[str]:
+def changed_stages(folder: Path, *overrides: str, of: Sequence[str] = POINTS) -> list[str]:
     """Run again with further overrides; the stages any of whose files were written anew."""
     stages = [path.name for path in folder.iterdir() if (path / "manifest.json").exists()]
     before = {stage: written(folder, stage) for stage in stages}
-    launch(folder, *POINTS, *overrides)
+    launch(folder, *of, *overrides)
     return sorted(stage for stage in stages if written(folder, stage) != before[stage])
 
 
@@ -97,6 +98,15 @@ def test_the_trained_model_and_judge_can_be_loaded_again(images_run: Path) -> No
 
 def test_a_second_run_reuses_everything(points_copy: Path) -> None:
     assert changed_stages(points_copy) == []
+
+
+def test_another_space_of_the_likelihood_embeds_anew_and_keeps_the_samples(
+    images_run: Path, image_root: Path, tmp_path: Path
+) -> None:
+    copy, root = copied(images_run, tmp_path / "images"), f"data.root={image_root}"
+    of_images = [*IMAGES, root, "stages=[train,judge,fit,sample,embed,score,evaluate]"]
+    semantic = ["likelihood=semantic", "likelihood.options.image_size=32"]
+    assert changed_stages(copy, *semantic, of=of_images) == ["embed", "evaluate", "score"]
 
 
 def test_a_changed_likelihood_keeps_what_it_does_not_enter(points_copy: Path) -> None:

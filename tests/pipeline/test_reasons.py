@@ -12,7 +12,7 @@ from rich.console import Console
 from genuq import files
 from genuq.display import Display
 from genuq.pipeline import execute
-from genuq.pipeline.reasons import identity_of, why_anew
+from genuq.pipeline.reasons import why_anew, written_identity
 from genuq.store.artefact import StageFolder
 from support.small_runs import POINTS, composed, copied
 
@@ -66,7 +66,7 @@ def test_an_identity_in_an_older_layout_is_told_as_such() -> None:
 
 
 def test_nothing_is_told_without_a_former_artefact(tmp_path: Path) -> None:
-    assert identity_of(tmp_path / "fit") is None
+    assert written_identity(tmp_path / "fit") is None
     assert told(None, identity(steps=3)) is None
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from genuq.analysis.seeds import Reading
 from genuq.errors import ConfigurationError
-from genuq.studies.collect import curves_of, numbers_of, reading, scores_of, table_of
+from genuq.studies.collect import curves_of, reading, record_numbers, scores_of, table_of
 from genuq.studies.declaration import read_study
 from genuq.studies.grid import Matched, matched
 from support.made_study import declare, make_runs, numbers, record
@@ -43,7 +43,7 @@ def test_rows_of_scores_have_a_line_for_each(tmp_path: Path) -> None:
 
 def test_a_reading_has_an_interval_where_the_run_has_one() -> None:
     run = record({"model": "ddpm", "posterior": "kfac", "likelihood": "pixel"}, 0)
-    known = numbers_of(run)
+    known = record_numbers(run)
     assert known["seconds/fit"] == 2.5
     auroc = known["entropy/auroc"]
     assert reading(run, "entropy/auroc") == Reading(auroc, auroc - 0.05, auroc + 0.04)

@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from genuq import machine
-from genuq.cli.run import execute
+from genuq.cli.run import run_job
 from genuq.config import schemas
 from genuq.config.compose import config_directory
 from genuq.config.plugged import settle
@@ -93,7 +93,7 @@ def composed(*overrides: str) -> DictConfig:
 def launch(folder: Path, *overrides: str) -> None:
     """The run as the command makes it, in this process; its store lies in its own folder unless another is given."""
     machine.prepare()
-    execute(composed(f"store={folder}/store", *overrides), folder, "genuq " + " ".join(overrides))
+    run_job(composed(f"store={folder}/store", *overrides), folder, "genuq " + " ".join(overrides))
 
 
 def run_of(folder: Path, *overrides: str) -> Run:

@@ -12,7 +12,7 @@ from genuq.models import GenerativeModel
 from genuq.networks import MLP
 from genuq.training.batches import StepBatches
 from genuq.training.fine_tuning import AnchoredTraining, anchor, prior_sizes, target_noise, working_copy
-from genuq.training.modules import Optimisation
+from genuq.training.optimisation import Optimisation
 from support.small_members import points, trained_model
 
 

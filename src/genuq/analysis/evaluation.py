@@ -20,7 +20,7 @@ from genuq.errors import ConfigurationError, did_you_mean
 from genuq.metrics.checks import Features
 from genuq.parts.bounds import Count, Items, Limits, Seed, Several, Share, check_fields
 
-KINDS = ("score", "baseline", "control", "oracle")
+KINDS = ("score", "baseline", "control", "oracle")  # in the order of the table
 Progress = Callable[[int, int, str], None]
 Replicates = Annotated[int, Limits(2, 1_000_000)]  # all are held at once
 

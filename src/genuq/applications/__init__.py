@@ -19,7 +19,7 @@ from genuq.applications.cuts import (
     renewed_states,
 )
 from genuq.applications.filtering import Filter, filter_outcome
-from genuq.applications.finished_run import FinishedRun, Made
+from genuq.applications.finished_run import FinishedRun, Made, Sampling
 from genuq.applications.guide import Guidance, Guided, guidance_outcome, guide, plain_sampler
 from genuq.applications.outcome import Comparison, Judge, Judgement, Outcome, Replicates
 from genuq.applications.rectify import (
@@ -39,7 +39,7 @@ from genuq.applications.rectify import (
 from genuq.applications.regions import uncertain_region
 from genuq.applications.register import APPLICATIONS, ApplicationPart
 from genuq.applications.witness_panel import WitnessPanel
-from genuq.applications.witnesses import Calibration, Space, Witness, asked, calibrated_rise, fit_witness
+from genuq.applications.witnesses import RiseCalibration, Space, Witness, asked, calibrated_rise, fit_witness
 
 __all__ = [
     "APPLICATIONS",
@@ -47,7 +47,6 @@ __all__ = [
     "Attempts",
     "Augmentation",
     "Augmented",
-    "Calibration",
     "Comparison",
     "Cut",
     "Decision",
@@ -63,6 +62,8 @@ __all__ = [
     "Outcome",
     "Rectification",
     "Replicates",
+    "RiseCalibration",
+    "Sampling",
     "Space",
     "Statements",
     "Witness",

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from genuq.analysis.inputs import Array, Column, class_column, column
-from genuq.applications.finished_run import EXAMPLES, FinishedRun, Made, PlannedRun
+from genuq.applications.finished_run import EXAMPLES, FinishedRun, Made, UnsampledRun
 from genuq.applications.outcome import Judgement, Outcome, Replicates, Rows, clause
 from genuq.applications.register import APPLICATIONS
 from genuq.errors import ConfigurationError
@@ -85,7 +85,7 @@ class BestOfN:
         check_fields(self, "application")
 
 
-def check_best_of_n(how: BestOfN, planned: PlannedRun) -> None:
+def check_best_of_n(how: BestOfN, planned: UnsampledRun) -> None:
     """Raise ConfigurationError where no class has so many samples."""
     candidate_groups(planned.count, how.n, planned.sampler.classes_of(planned.model, range(planned.count)))
 

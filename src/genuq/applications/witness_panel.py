@@ -14,7 +14,7 @@ from torch import Tensor
 from genuq import data
 from genuq.applications.finished_run import FinishedRun
 from genuq.applications.rectify import Attempts, Evidence, Statements, statements, witness_evidence
-from genuq.applications.witnesses import Calibration, Space, asked, calibrated_rise, fit_witness
+from genuq.applications.witnesses import RiseCalibration, Space, asked, calibrated_rise, fit_witness
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,13 @@ class WitnessPanel:
         facts = {"rise": calibration.rise, "confirmed": calibration.confirmed, "expected_success": calibration.sure}
         return Verdict(witness_evidence(answers, calibration.rise), facts, self.notes_on(calibration))
 
-    def calibrated(self, attempts: Attempts, answers: Statements) -> Calibration:
+    def calibrated(self, attempts: Attempts, answers: Statements) -> RiseCalibration:
         """On the samples and the attempts at them: the rule decides on images of both kinds."""
         classes = self.classes[attempts.index].repeat_interleave(answers.ours.shape[2])
         asked_WN = torch.cat([self.asked_WN, answers.ours.flatten(1)], 1)
         return calibrated_rise(asked_WN, torch.cat([self.classes, classes]), self.settings["sure"])
 
-    def notes_on(self, calibration: Calibration) -> list[str]:
+    def notes_on(self, calibration: RiseCalibration) -> list[str]:
         if math.isfinite(calibration.rise):
             return []
         return [

@@ -125,7 +125,7 @@ def asked(spaces: Sequence[Space], images: Tensor, classes: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class RiseCalibration:
     """How far every witness must rise for a change to be sure.
 
     Attributes:
@@ -139,7 +139,7 @@ class Calibration:
     sure: float
 
 
-def calibrated_rise(asked_WN: Tensor, classes_N: Tensor, sure: float) -> Calibration:
+def calibrated_rise(asked_WN: Tensor, classes_N: Tensor, sure: float) -> RiseCalibration:
     """The smallest rise that is sure enough, with no judge: in each witness's rise the others are the judges.
 
     One image in place of another of its class is as often better as worse, so that the odds before any evidence are
@@ -153,11 +153,11 @@ def calibrated_rise(asked_WN: Tensor, classes_N: Tensor, sure: float) -> Calibra
     of_classes = [_confirmations(asked_WN[:, _some(classes_N == label)]) for label in classes_N.unique()]
     counts_2L = torch.stack(of_classes).sum(0)
     found = [
-        Calibration(rise, confirmed / trials, _unanimous(confirmed / trials, len(asked_WN)))
+        RiseCalibration(rise, confirmed / trials, _unanimous(confirmed / trials, len(asked_WN)))
         for rise, (confirmed, trials) in zip(RISES.tolist(), counts_2L.T.tolist())
         if trials >= LEAST_TRIALS
     ]
-    surest = max(found, key=lambda each: each.sure, default=Calibration(math.inf, 0.0, 0.0))
+    surest = max(found, key=lambda each: each.sure, default=RiseCalibration(math.inf, 0.0, 0.0))
     return next((each for each in found if each.sure >= sure), replace(surest, rise=math.inf))
 
 

@@ -33,7 +33,7 @@ Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Setting:
+class BenchCase:
     """A solver on a path, with pixels that are independent or not."""
 
     solver: Solver
@@ -43,13 +43,13 @@ class Setting:
 
 
 SETTINGS = (
-    Setting(DDIM(), VariancePreserving("linear"), "epsilon"),
-    Setting(DDPM(), VariancePreserving("linear"), "epsilon"),
-    Setting(DPMSolver2(), VariancePreserving("linear"), "epsilon"),
-    Setting(Euler(), FlowMatching(), "flow"),
-    Setting(Heun(), FlowMatching(), "flow"),
-    Setting(DPMSolverPlusPlus2M(), FlowMatching(), "flow"),
-    Setting(Euler(), FlowMatching(), "flow", dependent=True),
+    BenchCase(DDIM(), VariancePreserving("linear"), "epsilon"),
+    BenchCase(DDPM(), VariancePreserving("linear"), "epsilon"),
+    BenchCase(DPMSolver2(), VariancePreserving("linear"), "epsilon"),
+    BenchCase(Euler(), FlowMatching(), "flow"),
+    BenchCase(Heun(), FlowMatching(), "flow"),
+    BenchCase(DPMSolverPlusPlus2M(), FlowMatching(), "flow"),
+    BenchCase(Euler(), FlowMatching(), "flow", dependent=True),
 )
 SAMPLES = 32
 FRESH, SHARED, COUNTED = "fresh", "shared", "fresh, noise in V"
@@ -105,7 +105,7 @@ def _counts(words: str) -> list[int]:
         raise ConfigurationError(f"--steps {words}: give numbers of steps, separated by commas.") from error
 
 
-def accuracy(setting: Setting, steps: int) -> Iterator[Record]:
+def accuracy(setting: BenchCase, steps: int) -> Iterator[Record]:
     """Every propagator that can treat the solver, against the truth under its own assumption."""
     rotation = random_rotation() if setting.dependent else None
     case = gaussian_case(setting.process, setting.prediction, rotation=rotation)
@@ -131,7 +131,7 @@ def accuracy(setting: Setting, steps: int) -> Iterator[Record]:
         }
 
 
-def _truths(setting: Setting, case: GaussianCase, sampler: Sampler) -> dict[str, Tensor]:
+def _truths(setting: BenchCase, case: GaussianCase, sampler: Sampler) -> dict[str, Tensor]:
     """V[x_0] under each assumption."""
     seen: list[StageRecord] = []
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 
-def duration(seconds: float) -> str:
+def rounded_duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.{0 if seconds >= 10 else 1}f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -15,10 +15,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from genuq.cli.console import duration, in_units
+from genuq.cli.console import in_units, rounded_duration
 from genuq.config import schemas
 from genuq.config.compose import prepared
-from genuq.planning.history import Estimate
+from genuq.planning.history import TimeEstimate
 from genuq.planning.plan import Disk, Needed, Plan, plan_of
 
 DESCRIPTION = """Takes the same overrides as genuq and makes nothing: it composes every job, and prints for each stage
@@ -123,7 +123,7 @@ def stage_row(plan: Plan, stage: str) -> dict[str, Any]:
 
 def time_of(plan: Plan, artefacts: Sequence[Needed]) -> dict[str, Any]:
     """The sum of their times; `unknown` counts those that nothing tells."""
-    found: list[Estimate] = [plan.estimates[one.folder.path] for one in artefacts]
+    found: list[TimeEstimate] = [plan.estimates[one.folder.path] for one in artefacts]
     known = [one for one in found if one.seconds is not None]
     return {
         "value": sum(one.seconds or 0.0 for one in known),
@@ -187,7 +187,10 @@ def time_in_words(time: dict[str, Any]) -> tuple[str, str]:
     if not time["value"]:
         return unknown, ""
     more = f" + {unknown}" if unknown else ""
-    return f"~ {duration(time['value'])}{more}", f"{duration(time['low'])} to {duration(time['high'])}"
+    return (
+        f"~ {rounded_duration(time['value'])}{more}",
+        f"{rounded_duration(time['low'])} to {rounded_duration(time['high'])}",
+    )
 
 
 def disk_in_words(disk: Disk) -> str:

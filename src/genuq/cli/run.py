@@ -196,8 +196,8 @@ def one_job(config: DictConfig, folder: Path, origin: Job) -> float | None:
     if origin.sweep and is_finished(stamp_path(store, origin.sweep, origin.overrides, origin.options), store):
         print(f"{origin.name}: finished before")
     else:
-        execute(config, folder, command_line(), origin)
-    from genuq.pipeline.objective import value_of  # after the check of the overrides, as in `execute`
+        run_job(config, folder, command_line(), origin)
+    from genuq.pipeline.objective import value_of  # after the check of the overrides, as in `run_job`
 
     return value_of(config, folder)
 
@@ -221,7 +221,7 @@ def own_folders(hydra_config: HydraConf) -> tuple[Path, ...]:
     return folders_of(f"{entry.schema}://{entry.path}" for entry in entries)
 
 
-def execute(config: DictConfig, folder: Path, command: str, origin: Job | None = None) -> None:
+def run_job(config: DictConfig, folder: Path, command: str, origin: Job | None = None) -> None:
     """Run the configured stages in `folder`.
 
     Raises:

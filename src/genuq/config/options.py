@@ -27,7 +27,7 @@ READ_BY_ALL, READ_BY_KIND = (f"genuq.training.member_settings:READ_BY_{which}" f
 SAMPLER = "genuq.models:Sampler"
 MAPS = "genuq.propagators:pixel_map"
 EVALUATION, CURVES = "genuq.analysis:EvaluationSettings", "genuq.analysis.metrics:CURVES"
-OPTIMISATION, HARDWARE = "genuq.training.modules:Optimisation", "genuq.parallel.hardware:Hardware"
+OPTIMISATION, HARDWARE = "genuq.training.optimisation:Optimisation", "genuq.parallel.hardware:Hardware"
 
 TARGET = "_target_"  # the key of a class path
 

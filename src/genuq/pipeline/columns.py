@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genuq.analysis.evaluation import KINDS
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, Sampler
 from genuq.pipeline.configured import build_sampler, is_image
@@ -20,7 +21,6 @@ from genuq.posteriors.dataless import MAP
 from genuq.scores import SCORES, ScorePart, Watcher, watch
 
 WATCHED, SPENT = "score.", "evaluations."  # prefixes of a sample's columns: a score of its trajectory; what was spent
-KINDS = ("score", "baseline", "control", "oracle")  # in the order of the table
 
 
 def score_columns(run: Run) -> list[str]:

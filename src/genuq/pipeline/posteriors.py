@@ -23,7 +23,7 @@ from genuq.posteriors import (
 )
 from genuq.posteriors.fitting.held_out import HeldOutSums
 from genuq.scores import SCORES
-from genuq.training.member_settings import KINDS
+from genuq.training.member_settings import MEMBER_KINDS
 
 FITTED = "posterior.safetensors"
 OF_FIT = ("images", "held_out", "repeats", "batch_size", "time_bins", "fisher_draws")  # keys that `FitSettings` has
@@ -63,7 +63,7 @@ def size_source(settings: Mapping[str, Any]) -> str | None:
     return MAIN_POSTERIOR if matched == "posterior" else matched
 
 
-def settings_of(run: Run, name: str) -> FitSettings:
+def fit_settings(run: Run, name: str) -> FitSettings:
     """The fit of one posterior as the configuration has it; its schema has what its kind knows."""
     settings = run.posteriors()[name]
     own = posteriors.POSTERIORS[settings["name"]].option_names
@@ -103,10 +103,10 @@ def check_kind(kind: str, key: str) -> None:
     """Raise ConfigurationError for a kind that is none, or that no stage of a run can make."""
     part = posteriors.POSTERIORS.get(kind, f"{key}.name")
     part.resolve()
-    if part.source == "weights" and kind not in KINDS:
+    if part.source == "weights" and kind not in MEMBER_KINDS:
         raise ConfigurationError(
-            f"{key}.name = '{kind}' is made of whole sets of weights, which a run trains for {', '.join(KINDS)} alone. "
-            "Give its class the source `nothing`, or `images`, and let it find its members itself."
+            f"{key}.name = '{kind}' is made of whole sets of weights, which a run trains for {', '.join(MEMBER_KINDS)} "
+            "alone. Give its class the source `nothing`, or `images`, and let it find its members itself."
         )
 
 

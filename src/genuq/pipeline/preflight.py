@@ -22,7 +22,7 @@ from genuq.pipeline.configured import (
 )
 from genuq.pipeline.named_files import check_named_files
 from genuq.pipeline.objective import check_objective
-from genuq.pipeline.posteriors import check_posteriors, key_of, of_members, settings_of
+from genuq.pipeline.posteriors import check_posteriors, fit_settings, key_of, of_members
 from genuq.pipeline.run import Run, hardware_of
 from genuq.pipeline.sizes import check_size
 from genuq.pipeline.stage import STAGES
@@ -93,7 +93,7 @@ def check_fit(run: Run) -> None:
         if of_members(settings):
             check_members(run, settings, key_of(name))
         elif settings.get("match") is None:
-            chosen = settings_of(run, name)
+            chosen = fit_settings(run, name)
             chosen.check(training_set(run), key_of(name))
             check_layers_of(run, chosen)
 
@@ -145,7 +145,7 @@ def check_names(run: Run) -> None:
 
 def check_evaluation(run: Run) -> None:
     """The likelihood and the judge exist and differ; enough samples for k."""
-    settings: EvaluationSettings = evaluate.settings_of(run)
+    settings: EvaluationSettings = evaluate.evaluation_settings(run)
     if (run.config.metric.extractor == "points") == is_image(run):
         raise ConfigurationError(
             f"metric.extractor = '{run.config.metric.extractor}' cannot judge {training_set(run).name}: "

@@ -17,7 +17,7 @@ MOST = 8  # differences that are told
 REWRITTEN = "another version of genuq made it, which wrote down in another way what it depends on (data by their paths)"
 
 
-def identity_of(link: Path) -> Mapping[str, Any] | None:
+def written_identity(link: Path) -> Mapping[str, Any] | None:
     """What the artefact that a run's link leads to was made from; None where there is none, or it is broken."""
     try:
         found = files.read_json(link / MANIFEST)["made_from"]
@@ -113,4 +113,4 @@ def _made_from(store: Path, digest: Any) -> Mapping[str, Any] | None:
     """The identity of the stored artefact of this fingerprint."""
     if not _is_content(digest) or isinstance(digest, Mapping):
         return None
-    return next((found for path in store.glob(f"*/{digest[:NAME_LENGTH]}") if (found := identity_of(path))), None)
+    return next((found for path in store.glob(f"*/{digest[:NAME_LENGTH]}") if (found := written_identity(path))), None)

@@ -105,7 +105,7 @@ class Stage(ABC, Generic[Inputs]):
 
     def say_why(self, run: Run, folder: StageFolder, display: Display) -> None:
         """Say what differs from the artefact that the run's folder has a link to, if it has one of another identity."""
-        before = reasons.identity_of(run.folder / self.name)
+        before = reasons.written_identity(run.folder / self.name)
         if reason := reasons.why_anew(before, folder, run.store, run.artefacts.values()):
             display.say(f"{self.name}: made anew: {reason}")
 

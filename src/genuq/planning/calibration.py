@@ -28,7 +28,7 @@ from genuq.pipeline.configured import (
     training_set,
     untrained_model,
 )
-from genuq.pipeline.posteriors import settings_of, size_from_exact
+from genuq.pipeline.posteriors import fit_settings, size_from_exact
 from genuq.pipeline.run import hardware_of
 from genuq.pipeline.stages.train import schedule_of
 from genuq.planning import footprint
@@ -237,7 +237,7 @@ def fit_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> floa
 def fit_of(run: PlannedRun, name: str) -> tuple[posteriors.FitSettings, str, bool]:
     """(settings of the fit, the kind of posterior, whether the exact one is fitted to lend its size)."""
     entry = run.posteriors()[name]
-    settings, by_exact = settings_of(run, name), size_from_exact(entry)
+    settings, by_exact = fit_settings(run, name), size_from_exact(entry)
     return replace(settings, kind="exact_laplace") if by_exact else settings, entry["name"], by_exact
 
 
@@ -247,7 +247,7 @@ def shortened(settings: posteriors.FitSettings, images: int) -> posteriors.FitSe
 
 def decompositions(run: PlannedRun, name: str) -> float:
     """Seconds of eigendecompositions of a layer's inputs and outputs, by a rule."""
-    settings = settings_of(run, name)
+    settings = fit_settings(run, name)
     if settings.kind != KFACLaplace.kind:
         return 0.0
     empty = posteriors.build(settings.kind, architecture_of(run), **settings.options)

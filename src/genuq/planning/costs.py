@@ -14,7 +14,7 @@ from genuq.applications.finished_run import EXAMPLES
 from genuq.models import Autoencoder, VAEAutoencoder
 from genuq.pipeline.columns import score_columns
 from genuq.pipeline.configured import build_likelihood, is_image, test_set, training_set, untrained_model
-from genuq.pipeline.posteriors import of_members, settings_of, size_from_exact, size_source
+from genuq.pipeline.posteriors import fit_settings, of_members, size_from_exact, size_source
 from genuq.pipeline.run import MAIN_POSTERIOR
 from genuq.pipeline.stages.members import member_settings, reference_name
 from genuq.pipeline.stages.witnesses import asks_witnesses
@@ -154,7 +154,7 @@ def of_posterior(run: PlannedRun, name: str) -> Work:
         return Work({}, [], like, 1.0, size)
     if of_members(entry):
         return _of_members(run, entry, like, size, passing)
-    settings = settings_of(run, name)
+    settings = fit_settings(run, name)
     found = fit_evaluations(settings, kind, size_from_exact(entry))
     like |= {"batch": settings.batch_size, "criterion": settings.scale.criterion, "draws": settings.fisher_draws}
     amount = sum(map(sum, found.values()))

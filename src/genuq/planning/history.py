@@ -23,7 +23,7 @@ SPREAD = 0.3  # of a single artefact's time
 
 
 @dataclass(frozen=True)
-class Estimate:
+class TimeEstimate:
     """Seconds with their range, and where they come from; None where nothing tells them.
 
     Attributes:
@@ -35,11 +35,11 @@ class Estimate:
     high: float = 0.0
     how: str = "unknown"
 
-    def times(self, share: float) -> Estimate:
+    def times(self, share: float) -> TimeEstimate:
         """Of a share of the work."""
         if self.seconds is None:
             return self
-        return Estimate(share * self.seconds, share * self.low, share * self.high, self.how)
+        return TimeEstimate(share * self.seconds, share * self.low, share * self.high, self.how)
 
 
 class History:
@@ -76,7 +76,7 @@ class History:
             work = work_of(run, name)
             self.rates[_key(name, work)].append(_seconds(manifest, run) / work.amount)
 
-    def estimate(self, artefact: str, work: Work) -> Estimate | None:
+    def estimate(self, artefact: str, work: Work) -> TimeEstimate | None:
         """From artefacts that are alike; None where there are none."""
         rates = self.rates.get(_key(artefact, work))
         if not rates:
@@ -84,7 +84,7 @@ class History:
         middle, share = statistics.median(rates), SPREAD if len(rates) < 3 else SPREAD / 2
         low, high = min(rates) * (1 - share), max(rates) * (1 + share)
         how = f"{len(rates)} of the store"
-        return Estimate(work.amount * middle, work.amount * low, work.amount * high, how)
+        return TimeEstimate(work.amount * middle, work.amount * low, work.amount * high, how)
 
 
 def _key(artefact: str, work: Work) -> str:

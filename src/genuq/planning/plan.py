@@ -19,7 +19,7 @@ from genuq.pipeline import preflight
 from genuq.pipeline.execute import STAGES
 from genuq.planning.calibration import Calibration
 from genuq.planning.costs import Piece, Work, work_of
-from genuq.planning.history import Estimate, History
+from genuq.planning.history import History, TimeEstimate
 from genuq.planning.planned import Memory, PlannedRun
 from genuq.store.artefact import StageFolder
 from genuq.store.disk import free_bytes
@@ -91,7 +91,7 @@ class Plan:
 
     jobs: list[PlannedJob] = field(default_factory=list)
     needed: dict[Path, Needed] = field(default_factory=dict)
-    estimates: dict[Path, Estimate] = field(default_factory=dict)
+    estimates: dict[Path, TimeEstimate] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
     def of_stage(self, stage: str) -> list[Needed]:
@@ -160,19 +160,19 @@ def device_of(folder: Path) -> int:
     return os.stat(folder).st_dev
 
 
-def estimated(one: Needed, calibration: Calibration | None) -> Estimate:
+def estimated(one: Needed, calibration: Calibration | None) -> TimeEstimate:
     """From the pieces of its work; with rules alone where nothing is to be measured."""
     pieces: list[Piece] = [piece for piece in one.work.pieces if piece.amount]
     if all(piece.kind == "rule" for piece in pieces):
         seconds = sum(piece.amount for piece in pieces)
-        return Estimate(seconds, RULE[0] * seconds, RULE[1] * seconds, "rule")
+        return TimeEstimate(seconds, RULE[0] * seconds, RULE[1] * seconds, "rule")
     if calibration is None:
-        return Estimate(None)
+        return TimeEstimate(None)
     found = [calibration.seconds(one.run, piece) for piece in pieces]
     known = [seconds for seconds in found if seconds is not None]
     if len(known) < len(found):
-        return Estimate(None)
-    return Estimate(sum(known), MEASURED[0] * sum(known), MEASURED[1] * sum(known), "measured")
+        return TimeEstimate(None)
+    return TimeEstimate(sum(known), MEASURED[0] * sum(known), MEASURED[1] * sum(known), "measured")
 
 
 # The jobs

@@ -53,7 +53,7 @@ def table_of(study: Study, found: Matched, store: Path) -> StudyTable:
     runs = list(found.runs.values())
     labels = labels_of(found)
     _require_numbers(study, runs)
-    settings = settings_of(study, found, labels)
+    settings = settings_in(study, found, labels)
     measures = measures_of(study, labels)
     keys = (*study.rows, SCORE) if study.scores else study.rows
     readings: dict[Place, Readings] = {
@@ -90,7 +90,7 @@ def labels_of(found: Matched) -> dict[str, str]:
     return {line.score: line.label for run in found.runs.values() for line in run.evaluated.summary.table}
 
 
-def settings_of(study: Study, found: Matched, labels: Mapping[str, str]) -> list[Setting]:
+def settings_in(study: Study, found: Matched, labels: Mapping[str, str]) -> list[Setting]:
     """Every row with every column, in the order of the commands; none is expected where no command asks for any."""
     rows, columns = (dict.fromkeys(getattr(job, part) for job in study.jobs) for part in ("row", "column"))
     asked: dict[tuple[Row, str], list[Any]] = {(row, column): [] for row in rows for column in columns}
@@ -110,7 +110,7 @@ def settings_of(study: Study, found: Matched, labels: Mapping[str, str]) -> list
     ]
 
 
-def numbers_of(run: RunRecord) -> dict[str, Any]:
+def record_numbers(run: RunRecord) -> dict[str, Any]:
     """All numbers of a run by name, and what each stage took."""
     return {**run.evaluated.numbers} | {f"seconds/{stage}": seconds for stage, seconds in run.seconds.items()}
 
@@ -121,7 +121,7 @@ def number_name(measure: Wanted, score: str) -> str:
 
 def reading(run: RunRecord, name: str) -> Reading | None:
     """One number of a run with its interval; None where the run has none."""
-    numbers = numbers_of(run)
+    numbers = record_numbers(run)
     value, low, high = (numbers.get(f"{name}{end}") for end in ("", "_low", "_high"))
     if not present(value):
         return None
@@ -129,7 +129,7 @@ def reading(run: RunRecord, name: str) -> Reading | None:
 
 
 def _require_numbers(study: Study, runs: Sequence[RunRecord]) -> None:
-    known = {name for run in runs for name in numbers_of(run)}
+    known = {name for run in runs for name in record_numbers(run)}
     for measure in study.measures:
         for score in study.scores or ("",):
             name = number_name(measure, score)
@@ -182,7 +182,7 @@ def curves_of(study: Study, found: Matched, store: Path) -> dict[str, Curves]:
     """What filtering gains in each metric that the study draws, of the runs whose evaluation is still in the store."""
     if not study.curves:
         return {}
-    settings = settings_of(study, found, labels_of(found))
+    settings = settings_in(study, found, labels_of(found))
     read = {run.id: curves_in(scores_of(run, store), study) for run in found.runs.values()}
     drawn: dict[str, Curves] = {}
     for metric in study.curves:

@@ -13,7 +13,7 @@ import yaml
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.report.study.published import Published, published
 from genuq.report.study.table import Row
-from genuq.studies.grid import Job, expected_jobs, parsed, words_of
+from genuq.studies.grid import StudyJob, expected_jobs, parsed, words_of
 
 FILE = "study.yaml"
 KEYS = {  # with what each may hold, for messages
@@ -63,7 +63,7 @@ class Study:
     published: tuple[Published, ...] = ()
 
     @cached_property
-    def jobs(self) -> tuple[Job, ...]:
+    def jobs(self) -> tuple[StudyJob, ...]:
         """Every run that the commands ask for, once, in their order."""
         return expected_jobs(self.commands, self.rows, self.columns, self.seeds, self.name)
 

@@ -22,7 +22,7 @@ from genuq.store.records import RunRecord, record_path
 
 
 @dataclass(frozen=True)
-class Job:
+class StudyJob:
     """A run that the study asks for.
 
     Attributes:
@@ -42,7 +42,7 @@ class Job:
 
 def expected_jobs(
     commands: Iterable[str], rows: Row, columns: str | None, seeds: str | None, study: str
-) -> tuple[Job, ...]:
+) -> tuple[StudyJob, ...]:
     """Every run that the commands ask for, once, in their order.
 
     Args:
@@ -53,7 +53,7 @@ def expected_jobs(
     """
     shown = {"rows": rows, "columns": (columns,) if columns else (), "seeds": (seeds,) if seeds else ()}
     named = {"study": study if re.fullmatch(r"[\w.-]+", study) else f"'{study}'"}
-    found: dict[Any, Job] = {}
+    found: dict[Any, StudyJob] = {}
     for command in commands:
         listed = _settings(command)
         _require_shown(command, listed, shown)
@@ -112,9 +112,9 @@ def _require_shown(command: str, listed: Sequence[Mapping[str, str]], shown: Map
             )
 
 
-def _job(settings: Mapping[str, str], rows: Row, columns: str | None, seeds: str | None) -> Job:
+def _job(settings: Mapping[str, str], rows: Row, columns: str | None, seeds: str | None) -> StudyJob:
     words = {key: value if isinstance(value := parsed(text), str) else text for key, text in settings.items()}
-    return Job(
+    return StudyJob(
         row=tuple(words[key] for key in rows),
         column=words[columns] if columns else "",
         seed=words[seeds] if seeds else "",
@@ -157,12 +157,12 @@ class Matched:
         strangers: records of runs that the commands do not ask for.
     """
 
-    runs: dict[Job, RunRecord]
+    runs: dict[StudyJob, RunRecord]
     earlier: list[RunRecord]
     strangers: list[RunRecord]
 
 
-def matched(wanted: Sequence[Job], records: Iterable[RunRecord], store: str | Path) -> Matched:
+def matched(wanted: Sequence[StudyJob], records: Iterable[RunRecord], store: str | Path) -> Matched:
     """Find each job's record by its settings. Of several, that which was written last counts.
 
     Raises:
@@ -170,7 +170,7 @@ def matched(wanted: Sequence[Job], records: Iterable[RunRecord], store: str | Pa
     """
     by_settings = {job.settings: job for job in wanted}
     keys = dict.fromkeys(tuple(key for key, _ in job.settings) for job in wanted)
-    found: dict[Job, list[RunRecord]] = {}
+    found: dict[StudyJob, list[RunRecord]] = {}
     strangers = []
     for record in records:
         of_record = (tuple((key, setting_of(record, key)) for key in names) for names in keys)

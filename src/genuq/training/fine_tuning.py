@@ -20,7 +20,8 @@ from genuq.posteriors.low_rank import LowRank, attach
 from genuq.posteriors.swag import Swag
 from genuq.randomness import generator, generators, normal
 from genuq.training.batches import TrainingBatch
-from genuq.training.modules import Optimisation, Regression
+from genuq.training.modules import Regression
+from genuq.training.optimisation import Optimisation
 
 ANCHOR, TARGETS = "anchor", "target noise"
 

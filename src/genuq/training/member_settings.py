@@ -25,9 +25,9 @@ from genuq.parts.bounds import (
     check,
     check_fields,
 )
-from genuq.training.modules import Optimisation
+from genuq.training.optimisation import Optimisation
 
-KINDS = ("deep_ensemble", "posthoc_ensemble", "swag")
+MEMBER_KINDS = ("deep_ensemble", "posthoc_ensemble", "swag")
 # The settings that a kind reads; of the optimisation and the hardware the rest is the trainer's.
 READ_BY_ALL = ("members", "checkpoints", "steps", "learning_rate", "temperature")
 READ_BY_KIND = {
@@ -45,7 +45,7 @@ class MemberSettings:
     """How members are made.
 
     Attributes:
-        kind: one of `KINDS`.
+        kind: one of `MEMBER_KINDS`.
         members: K; of swag, the snapshots.
         checkpoints: finished members in place of a training: files, a pattern (`outputs/*/train/model.safetensors`, in
             the order of their names), or `reference` for those shipped with genuq.
@@ -84,8 +84,10 @@ class MemberSettings:
     hardware: Hardware = field(default_factory=Hardware)
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ConfigurationError(f"posterior.name = '{self.kind}' has no members.{did_you_mean(self.kind, KINDS)}")
+        if self.kind not in MEMBER_KINDS:
+            raise ConfigurationError(
+                f"posterior.name = '{self.kind}' has no members.{did_you_mean(self.kind, MEMBER_KINDS)}"
+            )
         check_fields(self, "posterior")
         if self.kind == "swag":
             check("posterior.members", self.members, Several)

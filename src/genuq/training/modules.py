@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import lightning
@@ -17,37 +16,9 @@ from genuq.errors import require_finite
 from genuq.models import GenerativeModel, VAEAutoencoder
 from genuq.networks import VAE, Classifier
 from genuq.parallel.fsdp import divide, parts
-from genuq.parts.bounds import Count, NonNegative, Positive, Probability, Rate, Seed, WholeNumber, check_fields
 from genuq.randomness import TRAINING, generator, key
 from genuq.training.batches import StepBatches, TrainingBatch, loader, step_noise
-
-
-@dataclass(frozen=True)
-class Optimisation:
-    """AdamW with linear warm-up and cosine decay to zero.
-
-    Attributes:
-        steps: optimiser steps.
-        batch_size: images a step, of all processes together.
-        learning_rate: at the end of the warm-up.
-        warmup_steps: of linear increase.
-        weight_decay: decoupled.
-        ema_decay: of the averaged weights, approached as (1 + step) / (10 + step).
-        class_dropout: share of images whose class is hidden, for classifier-free guidance.
-        seed: keys initial weights, order, noise.
-    """
-
-    steps: Count = 2400
-    batch_size: Count = 128
-    learning_rate: Positive = 1e-3
-    warmup_steps: WholeNumber = 200
-    weight_decay: NonNegative = 0.0
-    ema_decay: Rate = 0.999
-    class_dropout: Probability = 0.1
-    seed: Seed = 0
-
-    def __post_init__(self) -> None:
-        check_fields(self, "trainer")
+from genuq.training.optimisation import Optimisation
 
 
 class Training(lightning.LightningModule):

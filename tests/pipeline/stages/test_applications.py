@@ -8,7 +8,7 @@ import pytest
 
 from genuq.errors import ConfigurationError
 from genuq.pipeline.run import Run
-from genuq.pipeline.stages.applications import batches, settings_of
+from genuq.pipeline.stages.applications import application_settings, batches
 from support.small_runs import POINTS, composed
 
 
@@ -19,7 +19,7 @@ def test_batches_are_the_samples_in_order_and_a_rest() -> None:
 
 def test_settings_are_those_of_the_configured_application(tmp_path: Path) -> None:
     run = Run(composed(*POINTS, "application=filter", "application.fraction=0.25"), tmp_path, "genuq")
-    assert settings_of(run).fraction == 0.25
+    assert application_settings(run).fraction == 0.25
     broken = Run(composed(*POINTS, "application=filter", "application.fraction=1.5"), tmp_path, "genuq")
     with pytest.raises(ConfigurationError, match=r"application\.fraction = 1\.5"):
-        settings_of(broken)
+        application_settings(broken)

@@ -134,7 +134,7 @@ def test_rectify_may_take_those_in_which_the_witnesses_see_least_of_the_class(
     found = entry(folder)
     posterior, likelihood = load_posterior(run.path("fit"), open_model(run)), build_likelihood(run)
     propagator = default_propagator("trajectory", 5)
-    how, indices = applications.settings_of(run), failed.tolist()
+    how, indices = applications.application_settings(run), failed.tolist()
     made = attempt(
         open_model(run), posterior, likelihood, build_sampler(run), indices, how, 5, propagator, run.config.seed
     )

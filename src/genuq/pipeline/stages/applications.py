@@ -33,7 +33,7 @@ from genuq.propagators import Propagator
 from genuq.store.upstream import Upstream
 
 
-def settings_of(run: Run) -> Any:
+def application_settings(run: Run) -> Any:
     """The application's own settings as the library takes them.
 
     Raises:
@@ -125,7 +125,7 @@ class StoredRun:
         """What the model was trained on."""
         return self.inputs.data.train
 
-    @property
+    @cached_property
     def likelihood(self) -> Likelihood:
         """The run's."""
         likelihood = self.inputs.drawn.open()

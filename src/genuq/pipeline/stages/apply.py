@@ -31,7 +31,7 @@ from genuq.pipeline.configured import (
 from genuq.pipeline.inputs import foreign_code, part_inputs
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import Stage, upstream
-from genuq.pipeline.stages.applications import ApplyInputs, StoredRun, settings_of
+from genuq.pipeline.stages.applications import ApplyInputs, StoredRun, application_settings
 from genuq.pipeline.stages.propagate import default_propagator, require_variance
 from genuq.pipeline.stages.score import draws_inputs
 from genuq.pipeline.stages.witnesses import check_witnesses, spaces_of
@@ -83,7 +83,7 @@ class Apply(Stage[ApplyInputs]):
 
 def apply_inputs(run: Run) -> ApplyInputs:
     """What the run's application depends on; of its settings those that it reads."""
-    part, metric, settings = APPLICATIONS.get(run.config.application.name), run.config.metric, settings_of(run)
+    part, metric, settings = APPLICATIONS.get(run.config.application.name), run.config.metric, application_settings(run)
     if isinstance(settings, RectifySettings):
         settings = settings.as_read
     return ApplyInputs(
@@ -146,7 +146,7 @@ def check_application(run: Run) -> None:
             f"application={part.name} needs images, not {training_set(run).name}: choose one of {anywhere}."
         )
     part.resolve()
-    settings = settings_of(run)
+    settings = application_settings(run)
     if "witnesses" in configured:
         check_witnesses(run, configured)
     samples = configured.get("samples")

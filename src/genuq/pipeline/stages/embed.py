@@ -100,7 +100,7 @@ class Embed(Stage[EmbedInputs]):
             files.write_tensors(real, {"real": features})
 
         def make(indices: list[int], advance: Callable[[int], None]) -> dict[str, Tensor]:
-            tensors = one_shard(inputs, inputs.sample.path / shard_name(indices[0], indices[-1] + 1))
+            tensors = embed_shard(inputs, inputs.sample.path / shard_name(indices[0], indices[-1] + 1))
             advance(len(indices))
             return tensors
 
@@ -108,7 +108,7 @@ class Embed(Stage[EmbedInputs]):
         return {"likelihood": inputs.likelihood.build().name, "judge": inputs.judge.open().name}
 
 
-def one_shard(inputs: EmbedInputs, samples_path: Path) -> dict[str, Tensor]:
+def embed_shard(inputs: EmbedInputs, samples_path: Path) -> dict[str, Tensor]:
     """The embeddings of a shard of samples, and the judge's features of it under names of their own."""
     samples = with_deviations(files.read_tensors(samples_path)[0])
     likelihood, judge = inputs.likelihood.build(), inputs.judge.open()

@@ -107,7 +107,7 @@ class Evaluate(Stage[EvaluateInputs]):
             propagate=None if run.config.propagator is None else upstream(run, "propagate"),
             columns={name: column_of(run, name) for name in score_columns(run)},
             main=run.config.score.name,
-            metric=settings_of(run),
+            metric=evaluation_settings(run),
             judge=judge_inputs(run),
             likelihood=likelihood_inputs(run),
             allow_shared_extractor=run.config.metric.allow_shared_extractor,
@@ -165,7 +165,7 @@ def cost_of(inputs: EvaluateInputs, column: Column, samples: Mapping[str, Tensor
     return float(Shards(inputs.propagate.path).read("evaluations").mean())
 
 
-def settings_of(run: Run) -> EvaluationSettings:
+def evaluation_settings(run: Run) -> EvaluationSettings:
     """How the run's samples are evaluated."""
     settings = run.config.metric
     return EvaluationSettings(

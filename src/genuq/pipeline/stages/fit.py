@@ -17,10 +17,10 @@ from genuq.pipeline.configured import data_inputs, model_inputs
 from genuq.pipeline.inputs import DataInputs, ModelInputs, code_of
 from genuq.pipeline.posteriors import (
     FITTED,
+    fit_settings,
     in_order,
     of_members,
     posterior_path,
-    settings_of,
     size_from_exact,
     size_source,
     take_size,
@@ -137,7 +137,7 @@ def posterior_inputs(run: Run, name: str) -> StreamedInputs | MembersInputs | Si
         return SizedInputs(model, entry["name"], posterior_of(run, other), entry["match"])
     if of_members(entry):
         return members_inputs(run, entry, model)
-    settings, by_exact = settings_of(run, name), size_from_exact(entry)
+    settings, by_exact = fit_settings(run, name), size_from_exact(entry)
     if by_exact:
         settings = replace(settings, kind=ExactLastLayerLaplace.kind)
     precision, code = hardware_of(run).precision, code_of(posteriors.POSTERIORS.get(entry["name"]))

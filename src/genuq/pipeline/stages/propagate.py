@@ -96,7 +96,7 @@ class Propagate(Stage[PropagateInputs]):
         posterior = load_posterior(inputs.fit.path, model)
 
         def make(indices: list[int], advance: Callable[[int], None]) -> dict[str, Tensor]:
-            tensors = one_shard(inputs, model, posterior, sampler, indices)
+            tensors = propagate_shard(inputs, model, posterior, sampler, indices)
             advance(len(indices))
             return tensors
 
@@ -104,7 +104,7 @@ class Propagate(Stage[PropagateInputs]):
         return {"propagator": inputs.propagator.name}
 
 
-def one_shard(
+def propagate_shard(
     inputs: PropagateInputs, model: GenerativeModel, posterior: Posterior, sampler: Sampler, indices: list[int]
 ) -> dict[str, Tensor]:
     """Mean, variance, evaluations and map of the samples `indices`."""

@@ -89,7 +89,7 @@ class Sample(Stage[SampleInputs]):
         seconds = dict.fromkeys(("unperturbed", *drawn), 0.0)
 
         def make(indices: list[int], advance: Callable[[int], None]) -> dict[str, Tensor]:
-            return one_shard(inputs, drawn, indices, advance, seconds)
+            return sample_shard(inputs, drawn, indices, advance, seconds)
 
         made = deal(inputs.sampler, folder, make, display, "sampling", passes)
         of_all = collectives.totals(seconds)
@@ -106,7 +106,7 @@ def draws_of(run: Run, name: str) -> int:
     return settings.get(name, settings[MAIN_POSTERIOR])["draws"]
 
 
-def one_shard(
+def sample_shard(
     inputs: SampleInputs,
     drawn: Mapping[str, Posterior],
     indices: Sequence[int],

@@ -31,7 +31,8 @@ from genuq.posteriors.fitting.regression import regression_batches
 from genuq.randomness import HELD_OUT
 from genuq.store.artefact import StageFolder
 from genuq.store.upstream import FileContent
-from genuq.training.modules import AutoencoderTraining, ClassifierTraining, GenerativeTraining, Optimisation, Training
+from genuq.training.modules import AutoencoderTraining, ClassifierTraining, GenerativeTraining, Training
+from genuq.training.optimisation import Optimisation
 from genuq.training.trainer import complete
 
 Logger = Callable[[str, Display], Any]  # Lightning's logger of a part of a training; False for none

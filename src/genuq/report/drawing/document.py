@@ -63,7 +63,7 @@ def environment() -> jinja2.Environment:
         "by_kind": by_kind,
         "STATISTICS": vocabulary.STATISTICS,
         "TARGETS": vocabulary.TARGETS,
-        "KINDS": vocabulary.KINDS,
+        "KINDS": vocabulary.KIND_TITLES,
     }
     return made
 

@@ -39,7 +39,7 @@ OF_ALL_SAMPLES = {"sample_accuracy": Metric("Accuracy of the samples", False, SH
 TARGETS = {"confidence": "Confidence", "realism": "Realism", "membership": "Membership"}
 STATISTICS = {"spearman": "Spearman", "kendall": "Kendall", "partial_spearman": "Partial Spearman"}
 
-KINDS = {"score": "Scores", "baseline": "Baselines", "control": "Controls", "oracle": "Oracles"}
+KIND_TITLES = {"score": "Scores", "baseline": "Baselines", "control": "Controls", "oracle": "Oracles"}
 CRITERIA = {
     "evidence": "highest log marginal likelihood",
     "predictive": "highest held-out predictive density",

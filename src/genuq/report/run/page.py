@@ -142,7 +142,7 @@ def page_data(results: Results, shown: np.ndarray) -> dict[str, Any]:
     rows = [[short(value) for value in results.samples.rows[index]] for index in shown]
     curves = [{metric: _rounded(curve) for metric, curve in score.curves.items()} for score in results.scores]
     classes = [] if results.data is None else results.data.class_names
-    columns, kinds = results.samples.columns, vocabulary.KINDS
+    columns, kinds = results.samples.columns, vocabulary.KIND_TITLES
     return {"series": series, "kinds": kinds, "columns": columns, "rows": rows, "classes": classes, "curves": curves}
 
 

@@ -14,7 +14,7 @@ from genuq.report.drawing.document import short
 from genuq.report.drawing.pictures import Sprites, page_sprites
 from genuq.report.drawing.style import DASHES, SERIES, dasharray, series_of
 from genuq.report.drawing.values import titled
-from genuq.report.drawing.vocabulary import KINDS, direction, known_first, metric_label
+from genuq.report.drawing.vocabulary import KIND_TITLES, direction, known_first, metric_label
 from genuq.report.study.runs import StudyRun, StudyRuns
 from genuq.report.study.verdict import combinations, verdict_of
 
@@ -48,7 +48,7 @@ def embedded(study: StudyRuns) -> Embedded:
         "labels": [titled(key) for key in study.keys],
         "runs": shown,
         "scores": score_styles(scores),
-        "kinds": KINDS,
+        "kinds": KIND_TITLES,
         "metrics": [{"name": name, "label": metric_label(name), "direction": direction(name)} for name in metrics],
         "fractions": fractions,
         "hues": SERIES,
@@ -104,14 +104,14 @@ def run_data(
         "verdict": verdict_of(run),
         "seconds": short(run.seconds, DIGITS),
         "target": run.summary.spearman_target,
-        "numbers": [numbers_of(run, score.name) for score in scores],
+        "numbers": [score_numbers(run, score.name) for score in scores],
         "fractions": None if first is None else _place(fractions, list(first.fraction)),
         "curves": [curves_of(run, score.name, intervals) for score in scores],
         "random": random_of(run),
     }
 
 
-def numbers_of(run: StudyRun, score: str) -> list[Any] | None:
+def score_numbers(run: StudyRun, score: str) -> list[Any] | None:
     """AUROC, Spearman correlation and gain, each with its interval; and network evaluations."""
     row = run.summary.row(score)
     if row is None:

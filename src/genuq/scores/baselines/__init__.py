@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from genuq.scores.baselines.flow import Divergence, Likelihood, likelihood_nodes, negative_log_likelihood
+from genuq.scores.baselines.flow import Divergence, LogLikelihood, likelihood_nodes, negative_log_likelihood
 from genuq.scores.baselines.trajectory import AleatoricVariance, TrajectoryVariance
 from genuq.scores.baselines.watching import StepWatcher, Watched, Watcher, steps_in, watch
 
 __all__ = [
     "AleatoricVariance",
     "Divergence",
-    "Likelihood",
+    "LogLikelihood",
     "StepWatcher",
     "TrajectoryVariance",
     "Watched",

@@ -81,7 +81,7 @@ class Divergence(StepWatcher):
     keys={"steps": "likelihood_steps"},
     internal=frozenset({"noise_level"}),
 )
-class Likelihood(Watcher):
+class LogLikelihood(Watcher):
     """Minus the log-likelihood in nats of the finished sample, under the flow that the (guided) network defines.
 
     A negative control: likelihood tells mostly how simple an image is. For latent models it is that of the latent,
