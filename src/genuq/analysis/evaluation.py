@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from genuq.analysis.bins import most_bins, quantile_bins
 from genuq.analysis.correlation import STATISTICS, correlation
@@ -19,9 +19,11 @@ from genuq.analysis.subsets import SubsetJudge
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.metrics.checks import Features
 from genuq.metrics.reference import Gaussian
+from genuq.parts.bounds import Count, Items, Limits, Seed, Several, Share, check_fields
 
 KINDS = ("score", "baseline", "control", "oracle")  # in the order of the table
 Progress = Callable[[int, int, str], None]
+Replicates = Annotated[int, Limits(2, 1_000_000)]  # all are held at once
 
 
 @dataclass(frozen=True)
@@ -40,21 +42,18 @@ class EvaluationSettings:
         seed: of all resampling.
     """
 
-    k: int = 5
-    fractions: tuple[float, ...] = FRACTIONS
-    bins: int = 8
-    bootstrap: int = 1000
-    half_samples: int = 100
-    random_repeats: int = 50
+    k: Count = 5
+    fractions: Annotated[tuple[Share, ...], Items(2, distinct=True, holding=1.0)] = FRACTIONS
+    bins: Several = 8
+    bootstrap: Replicates = 1000
+    half_samples: Replicates = 100
+    random_repeats: Replicates = 50
     per_class: bool = True
     metrics: tuple[str, ...] = CURVES
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        for name in ("k", "bins", "bootstrap", "half_samples", "random_repeats"):
-            least = 1 if name == "k" else 2
-            if getattr(self, name) < least:
-                raise ConfigurationError(f"metric.{name} = {getattr(self, name)} must be at least {least}.")
+        check_fields(self, "metric")
 
 
 @dataclass(frozen=True)

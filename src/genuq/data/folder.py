@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from PIL import Image
@@ -19,6 +20,7 @@ from torchvision.transforms import functional as transforms
 from genuq.data.base import Dataset, Indices, check_split, to_signed
 from genuq.data.registry import DATASETS
 from genuq.errors import DataError
+from genuq.parts.bounds import Limits, OneOf
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff"}
 MODES = {1: "L", 3: "RGB"}  # PIL's names by number of channels
@@ -27,6 +29,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "PPM", "TIFF")  # not PostScript
 # Colour files that PIL reads as 8 bits: `RGB;16B`, `CMYK;16L`; a BMP's `BGR;16` has 16 bits for all three.
 DEEP_LAYOUTS = re.compile(r"(?!BGR;)\w+;(12|16|32)")
 SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val")}
+ImageSize = Annotated[int, Limits(1, 16_384)]  # pixels of a side
 NAMED_FILES = 5  # how many damaged files an error names
 NAMED_CLASSES = 8  # and how many classes
 
@@ -71,6 +74,7 @@ class ImageFolder(Dataset):
         require_known(found, self.class_names, self.root)
         files = [_image_files(self.root / name) if name in found else [] for name in self.class_names]
         self.files = [file for of_class in files for file in of_class]
+        _require_named(self.files)
         self.labels = torch.repeat_interleave(torch.tensor([len(of_class) for of_class in files]))
 
     def batch(self, indices: Indices) -> tuple[Tensor, Tensor]:
@@ -109,7 +113,9 @@ class ImageFolder(Dataset):
 
 
 @DATASETS.add(label="Image folder")
-def image_folder(root: str | Path, image_size: int, channels: int = 3, split: str | None = None) -> ImageFolder:
+def image_folder(
+    root: str | Path, image_size: ImageSize, channels: Annotated[int, OneOf(1, 3)] = 3, split: str | None = None
+) -> ImageFolder:
     """An ImageFolder, of one split where `root` has folders for them.
 
     Args:
@@ -183,6 +189,16 @@ def _visible_files(folder: Path) -> Iterator[Path]:
     for place, folders, files in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]  # os.walk goes on with what is left here
         yield from (Path(place) / name for name in files if not name.startswith("."))
+
+
+def _require_named(files: list[Path]) -> None:
+    """Raise DataError for names that are no text: reports and fingerprints are text."""
+    for file in files:
+        try:
+            str(file).encode()
+        except UnicodeEncodeError as error:
+            shown = os.fsencode(file).decode(errors="backslashreplace")
+            raise DataError(f"the name of image {shown} is not UTF-8. Rename it.") from error
 
 
 def _shrink_and_crop(image: Image.Image, size: int) -> Image.Image:

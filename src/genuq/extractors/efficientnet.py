@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
+from typing import Annotated, cast
 
 import torch
 from torch import Tensor
 
-from genuq.errors import ConfigurationError
 from genuq.extractors.base import Extractor, WeightsUnavailableError
 from genuq.extractors.images import Filter, resize, to_rgb
 from genuq.extractors.lite0 import FEATURES, Lite0, fold_batch_norms, load_published
 from genuq.extractors.register import EXTRACTORS
 from genuq.extractors.weights import read_weights
+from genuq.parts.bounds import Limits, check
+
+ImageSize = Annotated[int, Limits(32, 4096)]  # pixels of a side
 
 
 @EXTRACTORS.add(name="efficientnet", label="EfficientNet-Lite0")
@@ -28,9 +30,8 @@ class EfficientNetLite0(Extractor):
         CheckpointError: its file is damaged.
     """
 
-    def __init__(self, image_size: int = 128, filter: Filter = "bilinear") -> None:
-        if image_size < 32:
-            raise ConfigurationError(f"image_size of EfficientNet-Lite0 must be at least 32 pixels, not {image_size}.")
+    def __init__(self, image_size: ImageSize = 128, filter: Filter = "bilinear") -> None:
+        check("image_size of EfficientNet-Lite0", image_size, ImageSize)
         super().__init__(f"efficientnet-lite0-imagenet-{image_size}-{filter}", FEATURES)
         self.image_size, self.filter = image_size, filter
         network = fold_batch_norms(load_published(read_published()))

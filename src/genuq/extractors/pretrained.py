@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import huggingface_hub
 import timm
@@ -22,6 +22,7 @@ from genuq.extractors.base import Extractor, WeightsUnavailableError
 from genuq.extractors.encoders import ENCODERS, Encoder
 from genuq.extractors.images import Filter, resize, to_rgb
 from genuq.extractors.weights import read_weights
+from genuq.parts.bounds import Limits
 
 # Where timm's repositories on the Hugging Face hub keep their weights, in timm's order of preference.
 HUB_FILES = ("model.safetensors", "open_clip_model.safetensors", "pytorch_model.bin", "open_clip_pytorch_model.bin")
@@ -45,7 +46,7 @@ class Timm(Extractor):
     def __init__(
         self,
         name: str,
-        image_size: int | None = None,
+        image_size: Annotated[int, Limits(1, 4096)] | None = None,
         pretrained: bool = True,
         checkpoint: str | Path | None = None,
     ) -> None:

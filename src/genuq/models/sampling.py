@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Annotated, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -12,9 +12,11 @@ from torch import Tensor
 from genuq.errors import ConfigurationError, require_finite
 from genuq.models.autoencoder import Autoencoder
 from genuq.models.generative import GenerativeModel, evaluating
+from genuq.parts.bounds import Count, Items, OneOf, Seed, WholeNumber, check_fields
 from genuq.processes import conversion
 from genuq.randomness import ANCESTRAL, INITIAL, generators, normal
 from genuq.solvers import AffineStage, Euler, Solver, apply
+from genuq.solvers.affine import SPACINGS
 
 Progress = Callable[[int], None]
 
@@ -67,23 +69,22 @@ class Sampler:
     """
 
     solver: Solver = Euler()  # noqa: RUF009 - a solver is immutable
-    steps: int = 20
-    spacing: str = "uniform_time"
+    steps: Count = 20
+    spacing: Annotated[str, OneOf(*SPACINGS)] = "uniform_time"
     guidance_scale: float = 1.0
-    seed: int = 0
-    classes: Sequence[int] | None = None
-    batch_size: int = 64
+    seed: Seed = 0
+    classes: Annotated[Sequence[WholeNumber], Items()] | None = None
+    batch_size: Count = 64
     clip_x0: bool = False
 
+    def __post_init__(self) -> None:
+        check_fields(self, "sampler")
+
     def check(self, model: GenerativeModel) -> None:
-        """Raise ConfigurationError for a batch size below 1, unknown classes, guidance that the model cannot do, or
-        clipping of what has no range.
+        """Raise ConfigurationError for unknown classes, guidance that the model cannot do, or clipping of what has no
+        range.
         """
-        if self.batch_size < 1:
-            raise ConfigurationError(f"sampler.batch_size = {self.batch_size}; at least 1 is needed.")
         if self.classes is not None:
-            if not len(self.classes):
-                raise ConfigurationError("sampler.classes is empty; give at least one class, or null for all.")
             model.check_classes(self.classes)
         if self.guidance_scale != 1.0 and not model.num_classes:
             raise ConfigurationError(

@@ -327,10 +327,13 @@ class JudgeInputs:
 def available(name: str) -> torch.device:
     """The device called `name`; ConfigurationError where this machine has none."""
     try:
-        return torch.empty(0, device=name).device
+        found = torch.empty(0, device=name).device
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0].split(". ")[0]
         raise ConfigurationError(f"device = '{name}' cannot be used: {reason}. Use device=auto, or cpu.") from error
+    if found.type == "meta":
+        raise ConfigurationError("device = 'meta' cannot be used: nothing is computed there. Use device=auto, or cpu.")
+    return found
 
 
 def untrained(memory: Memory, description: Mapping[str, Any], device: torch.device, seed: int) -> GenerativeModel:

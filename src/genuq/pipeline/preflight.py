@@ -5,26 +5,44 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from genuq.analysis import EvaluationSettings, check_independence
+from genuq.analysis.metrics import METRICS
 from genuq.analysis.retention import descending_fractions, require_samples
+from genuq.config.values import check_values
 from genuq.data.folder import shortened
 from genuq.errors import ConfigurationError, DataError, did_you_mean
+from genuq.extractors import EXTRACTORS
 from genuq.metrics.reference import read_statistics, require_dimension
 from genuq.pipeline.columns import check_columns, check_watchers
-from genuq.pipeline.configured import architecture_of, build_sampler, is_image, open_judge, test_set, training_set
+from genuq.pipeline.configured import (
+    architecture_of,
+    build_sampler,
+    description_of,
+    is_image,
+    open_judge,
+    test_set,
+    training_set,
+)
+from genuq.pipeline.named_files import check_named_files
 from genuq.pipeline.objective import check_objective
 from genuq.pipeline.posteriors import check_posteriors, fit_settings, key_of, of_members
 from genuq.pipeline.run import Run, hardware_of
+from genuq.pipeline.sizes import check_size
 from genuq.pipeline.stage import STAGES
 from genuq.pipeline.stages import evaluate
 from genuq.pipeline.stages.apply import applied, check_application
 from genuq.pipeline.stages.evaluate import scoring_space
 from genuq.pipeline.stages.members import check_members
 from genuq.pipeline.stages.propagate import check_propagator
+from genuq.pipeline.stages.witnesses import SCORING
 from genuq.pipeline.tracker import check_logger
+from genuq.posteriors import POSTERIORS, FitSettings
+from genuq.posteriors.fitting.fitting import empty_posterior
+from genuq.propagators import PROPAGATORS
 from genuq.scores import SCORES
 from genuq.solvers import SOLVERS
-from genuq.solvers.affine import SPACINGS
 from genuq.training.trainer import check_trainer
+
+JUDGES = ("classifier", "points")  # that are no extractors
 
 
 def check(run: Run) -> None:
@@ -39,10 +57,13 @@ def check(run: Run) -> None:
 
 def check_settings(run: Run) -> None:
     """All but whether every image can be read, which takes a while where there are many."""
+    check_values(run.config)
     check_names(run)
-    check_numbers(run)
     check_logger(run)
     check_trainer(hardware_of(run, shards=True))
+    check_named_files(run)
+    check_extractors(run)
+    check_size(run)
     stages = set(run.config.stages)
     if reads_test_set(run):
         check_splits(run)
@@ -52,7 +73,7 @@ def check_settings(run: Run) -> None:
     if "fit" in stages:
         check_fit(run)
     if "sample" in stages:
-        check_draws(run)
+        check_columns(run)
     if stages & {"embed", "score", "evaluate"} or applied(run):
         check_evaluation(run)
     check_objective(run)
@@ -92,7 +113,29 @@ def check_fit(run: Run) -> None:
         if of_members(settings):
             check_members(run, settings, key_of(name))
         elif settings.get("match") is None:
-            fit_settings(run, name).check(training_set(run), key_of(name))
+            chosen = fit_settings(run, name)
+            chosen.check(training_set(run), key_of(name))
+            check_layers_of(run, chosen)
+
+
+def check_layers_of(run: Run, settings: FitSettings) -> None:
+    """Raise ConfigurationError for layers that the network has not, or that a posterior cannot cover."""
+    if POSTERIORS.get(settings.kind).scope == "head":
+        return
+    model, images = architecture_of(run), [0, 1]
+    tried = ["layers", description_of(run), settings.kind, settings.options, settings.time_bins]
+    run.memory(tried, lambda: empty_posterior(model, training_set(run), images, settings)())
+
+
+def check_extractors(run: Run) -> None:
+    """Raise ConfigurationError for an extractor that does not exist, or options that it has not or cannot have."""
+    for place in ("likelihood", "metric"):
+        settings = run.plain(place)[place]
+        name, options = settings.get("extractor"), settings.get("options") or {}
+        if name in JUDGES and options:
+            raise ConfigurationError(f"{place}.options = {options}, but '{name}' has none. Remove them.")
+        if name is not None and name not in JUDGES:
+            EXTRACTORS.get(name, f"{place}.extractor").check_options(options, f"{place}.options")
 
 
 def check_names(run: Run) -> None:
@@ -100,7 +143,6 @@ def check_names(run: Run) -> None:
     known: dict[str, tuple[Iterable[str], Collection[str]]] = {
         "stages": (run.config.stages, STAGES),
         "score.controls": (run.config.score.controls, SCORES.names(kind="control")),
-        "sampler.spacing": ([run.config.sampler.spacing], SPACINGS),
     }
     for key, (names, candidates) in known.items():
         for name in names:
@@ -109,30 +151,16 @@ def check_names(run: Run) -> None:
     SCORES.get(run.config.score.name)
     for name in run.config.score.also:
         SCORES.get(name, "score.also")
+    for name in run.config.metric.curves:
+        METRICS.get(name, "metric.curves")
+    application = run.plain("application")["application"] or {}
+    if (name := application.get("propagator")) is not None:
+        PROPAGATORS.get(name, "application.propagator")
+    for name in application.get("witnesses") or []:
+        if name != SCORING:
+            EXTRACTORS.get(name, "application.witnesses")
     SOLVERS.get(run.config.sampler.name)
     check_posteriors(run)
-
-
-def check_numbers(run: Run) -> None:
-    """Numbers that late stages use, which no other check looks at."""
-    if run.config.likelihood.batch_size < 1:
-        raise ConfigurationError(f"likelihood.batch_size = {run.config.likelihood.batch_size}; at least 1 is needed.")
-    for key in ("jitter_size", "noise_standard_deviation"):
-        if not 0 < run.config.score[key] < float("inf"):
-            raise ConfigurationError(f"score.{key} = {run.config.score[key]}; it must be finite and above 0.")
-
-
-def check_draws(run: Run) -> None:
-    for key, value, least in (
-        *((f"{key_of(name)}.draws", settings["draws"], 2) for name, settings in run.posteriors().items()),
-        ("sampler.samples", run.config.sampler.samples, 1),
-        ("sampler.batch_size", run.config.sampler.batch_size, 1),
-    ):
-        if value < least:
-            raise ConfigurationError(f"{key} = {value}; at least {least} needed.")
-    check_columns(run)
-    if run.config.sampler.steps < 1:
-        raise ConfigurationError(f"sampler.steps = {run.config.sampler.steps}; at least 1 is needed.")
 
 
 def check_evaluation(run: Run) -> None:

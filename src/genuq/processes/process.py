@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from genuq.errors import ConfigurationError, did_you_mean
+from genuq.parts.bounds import Limits, OneOf
 from genuq.processes.base import Process, Time, float64
 from genuq.processes.register import PROCESSES
 
+Timesteps = Annotated[int, Limits(2, 1_000_000)]
 _NEWTON_STEPS = 6  # from a linear guess; the cubics are nearly linear, and 4 reach rounding
 _ZERO_SNR = "_zero_snr"  # ends the name of a schedule that is rescaled to pure noise at t = 1
 SCHEDULES = tuple(f"{name}{end}" for name in ("linear", "scaled_linear", "cosine") for end in ("", _ZERO_SNR))
@@ -60,7 +63,9 @@ class VariancePreserving(Process):
 
     name = "variance_preserving"
 
-    def __init__(self, schedule: str = "linear", train_timesteps: int = 1000) -> None:
+    def __init__(
+        self, schedule: Annotated[str, OneOf(*SCHEDULES)] = "linear", train_timesteps: Timesteps = 1000
+    ) -> None:
         self.schedule, self.train_timesteps = schedule, train_timesteps
         if train_timesteps < 2:
             raise ConfigurationError(f"model.process.train_timesteps = {train_timesteps}; at least 2 are needed.")

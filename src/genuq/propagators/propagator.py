@@ -139,15 +139,3 @@ def head_deviation(model: GenerativeModel, posterior: Posterior, index: int, see
     drawn = {name.removeprefix(prefix): value for name, value in posterior.draw(index, seed).items()}
     head = head_of(model.head)
     return (head.flattened({**trained, **drawn}) - head.flattened(trained)).cpu()
-
-
-def require_at_least_one(key: str, value: int, least: int = 1) -> None:
-    """Raise ConfigurationError for a count below the least."""
-    if value < least:
-        raise ConfigurationError(f"propagator.{key} = {value}; at least {least} is needed.")
-
-
-def require_choice(key: str, value: str, choices: Sequence[str]) -> None:
-    """Raise ConfigurationError for an unknown word."""
-    if value not in choices:
-        raise ConfigurationError(f"propagator.{key} = '{value}'; choose {', '.join(choices)}.")

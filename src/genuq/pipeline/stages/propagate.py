@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,9 +30,7 @@ from genuq.pipeline.sharded import deal
 from genuq.pipeline.stage import Stage, upstream
 from genuq.posteriors import Posterior
 from genuq.propagators import Propagator, pixel_map, propagate
-from genuq.propagators.maps import check_map
 from genuq.propagators.propagator import require_affine
-from genuq.propagators.scores import check_reduction
 from genuq.scores import ScorePart
 from genuq.store.artefact import StageFolder
 from genuq.store.shards import read_shards
@@ -147,10 +144,6 @@ def propagator_of(run: Run) -> Propagator:
 def check_propagator(run: Run) -> None:
     """Raise ConfigurationError for a propagator that cannot treat the sampler or the posterior."""
     settings = run.config.propagator
-    with keys_begin("propagator."):
-        check_reduction(settings.reduce, settings.share)
-    with keys_begin("propagator.map_"):
-        check_map(settings.map_method, settings.map_draws)
     score_mask(run)
     require_variance(run, settings.name, "propagator")
     many, made = settings.get("draws"), run.config.posterior.draws
@@ -163,15 +156,6 @@ def check_propagator(run: Run) -> None:
     if kind.scope == "head":  # what the propagator asks of the stages, asked before there is a posterior
         stand_in = posteriors.IsotropicNoise(model.head).finalise(posteriors.Scale(1.0, 1.0, 1.0))
         propagator_of(run).check(model, stand_in, build_sampler(run).stages(model))
-
-
-@contextlib.contextmanager
-def keys_begin(prefix: str) -> Iterator[None]:
-    """The library's errors name an argument, the configuration's a key, which is the argument behind a prefix."""
-    try:
-        yield
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{prefix}{error}") from error
 
 
 def default_propagator(name: str, draws: int) -> Propagator:

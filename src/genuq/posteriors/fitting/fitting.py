@@ -18,6 +18,7 @@ from genuq.files import read_tensors
 from genuq.identity import neutral
 from genuq.models import GenerativeModel, evaluating
 from genuq.models.compiled import original, require_uncompiled
+from genuq.parts.bounds import Count, Seed, WholeNumber, check, check_fields
 from genuq.posteriors.base import CurvaturePosterior, Posterior
 from genuq.posteriors.control import IsotropicNoise
 from genuq.posteriors.curvature.capture import active_outputs, check_layers, unsuitable_layers
@@ -65,16 +66,19 @@ class FitSettings:
     """
 
     kind: str = "exact_laplace"
-    images: int = 4096
-    held_out: int = 512
-    repeats: int = 1
-    batch_size: int = neutral(64)
-    time_bins: int = 1
-    fisher_draws: int = 1
-    predictive_draws: int = 4
-    seed: int = 0
+    images: Count = 4096
+    held_out: WholeNumber = 512
+    repeats: Count = 1
+    batch_size: Count = neutral(64)
+    time_bins: Count = 1
+    fisher_draws: Count = 1
+    predictive_draws: Count = 4
+    seed: Seed = 0
     scale: ScaleOptions = field(default_factory=ScaleOptions)
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_fields(self, "posterior")
 
     @property
     def streams(self) -> bool:
@@ -97,14 +101,8 @@ class FitSettings:
 
     def check(self, dataset: Dataset, key: str = "posterior") -> None:
         """Raise ConfigurationError for counts that cannot work, naming the key (`key` is where the settings stand)."""
-        least = {
-            "images": (self.fitting_images, 1),
-            "held_out": (self.held_out, int(self.scale.needs_held_out)),
-            **{name: (getattr(self, name), 1) for name in ("batch_size", "repeats", "time_bins", "fisher_draws")},
-        }
-        for name, (value, lowest) in least.items():
-            if value < lowest:
-                raise ConfigurationError(f"{key}.{name} = {value}; it must be at least {lowest}.")
+        if self.scale.needs_held_out:
+            check(f"{key}.held_out", self.held_out, Count)
         if self.fitting_images + self.held_out > len(dataset):
             asked = f"{key}.images + {key}.held_out" if self.streams else f"{key}.held_out"
             raise ConfigurationError(

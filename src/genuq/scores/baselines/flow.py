@@ -24,7 +24,8 @@ from torch import Tensor
 
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, Sampler, StageRecord
-from genuq.scores.baselines.watching import StepWatcher, Watcher, Window
+from genuq.parts.bounds import Count, Window
+from genuq.scores.baselines.watching import StepWatcher, Watcher
 from genuq.scores.registry import SCORES
 from genuq.solvers import Euler
 from genuq.solvers.affine import Point, linear_in_hats, points
@@ -54,7 +55,7 @@ class Divergence(StepWatcher):
         model: GenerativeModel,
         sampler: Sampler,
         indices: Sequence[int],
-        probes: int = 1,
+        probes: Count = 1,
         window: Window = (0.0, 1.0),
     ) -> None:
         super().__init__(model, sampler, indices, window)
@@ -98,8 +99,8 @@ class LogLikelihood(Watcher):
         model: GenerativeModel,
         sampler: Sampler,
         indices: Sequence[int],
-        steps: int = 20,
-        probes: int = 1,
+        steps: Count = 20,
+        probes: Count = 1,
         noise_level: float = 0.01,
     ) -> None:
         super().__init__(model, sampler, indices)
