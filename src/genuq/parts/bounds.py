@@ -219,7 +219,7 @@ def _of_size(value: Any, kind: Any, bounds: Sequence[Bound]) -> str | None:
     if kind is int and isinstance(value, int):
         own = any(isinstance(bound, Limits) and bound.most is not None for bound in bounds)
         return None if own or abs(value) <= LARGEST_WHOLE else f"at most {LARGEST_WHOLE} is possible"
-    if kind is float and isinstance(value, numbers.Real) and not abs(value) <= LARGEST_NUMBER:
+    if kind is float and isinstance(value, numbers.Real) and not abs(value) <= LARGEST_NUMBER:  # type: ignore[operator]
         return "it must be finite" if not math.isfinite(value) else f"at most {LARGEST_NUMBER:g} is possible"
     return None
 
@@ -283,7 +283,8 @@ def check_fields(instance: Any, place: str) -> None:
     Args:
         place: where a configuration has the fields.
     """
-    hints = declared(type(instance))
+    kind: Any = type(instance)
+    hints = declared(kind)
     for field in dataclasses.fields(instance):
         value = getattr(instance, field.name)
         if not isinstance(value, Enum):

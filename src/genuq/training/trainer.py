@@ -51,7 +51,7 @@ def complete(
         devices=hardware.devices,
         num_nodes=hardware.num_nodes,
         strategy=fsdp.strategy() if hardware.strategy == fsdp.STRATEGY else hardware.strategy,
-        precision=hardware.precision,
+        precision=hardware.precision,  # type: ignore[arg-type]  # one of `hardware.PRECISIONS`
         gradient_clip_val=hardware.gradient_clip,
         logger=logger,
         callbacks=[*keep, *callbacks],
