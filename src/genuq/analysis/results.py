@@ -52,6 +52,26 @@ class Detection(IntervalRow):
 
 
 @dataclass(frozen=True)
+class Addition(IntervalRow):
+    """What a score adds to the controls: the cross-fitted AUROC of a model with the score less that of one without.
+
+    Attributes:
+        base, full: those two AUROCs.
+        statistic, freedom, p: of the likelihood-ratio test of no effect.
+        controls: names of the columns in the model without the score.
+        by_class: whether it has an intercept for each class.
+    """
+
+    base: Number
+    full: Number
+    statistic: Number
+    freedom: int
+    p: Number
+    controls: Sequence[str]
+    by_class: bool
+
+
+@dataclass(frozen=True)
 class Curve:
     """One metric against the fraction kept, with 95 % intervals; `random_*` are subsets of equal size at random: their
     mean, and the range that 95 % of them fall in."""
@@ -113,6 +133,8 @@ class ScoreEntry:
         evaluations_per_sample: network evaluations beside those of sampling.
         curves, gains, bins: by metric; `per_class_gains` filter within each class, None where there are none.
         notes: what could not be computed, and why.
+        within_classes: AUROC over the pairs of a bad and a good sample of one class.
+        adds: to class, complexity and controls.
     """
 
     name: str
@@ -127,6 +149,8 @@ class ScoreEntry:
     auroc: Detection | None
     ause: IntervalRow | None
     notes: Sequence[str]
+    within_classes: IntervalRow | None = None
+    adds: Addition | None = None
 
     def correlation(self, target: str, statistic: str) -> Correlation | None:
         """With a target, by a statistic."""
@@ -136,7 +160,7 @@ class ScoreEntry:
 
 @dataclass(frozen=True)
 class SummaryRow:
-    """A score in the summary's table; `spearman` is with the summary's `spearman_target`."""
+    """A score in the summary's table; `spearman` is with the summary's `spearman_target`, `adds` to the controls."""
 
     score: str
     label: str
@@ -150,9 +174,15 @@ class SummaryRow:
     fid_gain: Number
     fid_gain_low: Number
     fid_gain_high: Number
+    within_classes: Number = None
+    within_classes_low: Number = None
+    within_classes_high: Number = None
+    adds: Number = None
+    adds_low: Number = None
+    adds_high: Number = None
 
     def measured(self, measure: str) -> IntervalRow:
-        """`spearman`, `auroc` or `fid_gain` with its interval."""
+        """`spearman`, `auroc`, `fid_gain`, `within_classes` or `adds` with its interval."""
         return IntervalRow(*(getattr(self, f"{measure}{end}") for end in ("", "_low", "_high")))
 
 

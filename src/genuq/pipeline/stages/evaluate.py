@@ -97,7 +97,7 @@ class Evaluate(Stage[EvaluateInputs]):
     """
 
     name = "evaluate"
-    version = 3
+    version = 4
 
     def inputs(self, run: Run) -> EvaluateInputs:
         return EvaluateInputs(

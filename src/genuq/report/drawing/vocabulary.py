@@ -31,6 +31,8 @@ class Metric:
 
 MEASURES = {  # of a score, in the records of runs
     "auroc": Metric("AUROC", False, SHARE),
+    "within_classes": Metric("AUROC within classes", False, SHARE),
+    "adds": Metric("Adds to controls", False, (-1.0, 1.0)),
     "ause": Metric("AUSE", True),
     "evaluations": Metric("Evaluations", True),
     "spearman": Metric("Spearman", True, (-1.0, 1.0)),  # with what is good: realism, confidence, membership
@@ -167,6 +169,15 @@ GLOSSARY = {
     "auroc": (
         "AUROC",
         "The probability that a bad sample has a higher score than a good one; 0.5 is chance and 1 is perfect.",
+    ),
+    "within_classes": (
+        "AUROC within classes",
+        "AUROC over the pairs of a bad and a good sample of one class: what is left where the class tells nothing.",
+    ),
+    "adds": (
+        "Adds to controls",
+        "How much the AUROC rises when a model that knows the class, the complexity and the controls is given the "
+        "score as well, on samples that the model has not seen; above zero, the score knows something they do not.",
     ),
     "ause": (
         "AUSE",
