@@ -11,7 +11,9 @@ from genuq.errors import ConfigurationError, DataError
 
 SOURCE = np.random.default_rng(0)
 BAD = SOURCE.random(300) < 0.2
-VERDICTS = {name: np.where(SOURCE.random(300) < error, ~BAD, BAD) for name, error in (("a", 0.05), ("b", 0.1), ("c", 0.5))}
+VERDICTS = {
+    name: np.where(SOURCE.random(300) < error, ~BAD, BAD) for name, error in (("a", 0.05), ("b", 0.1), ("c", 0.5))
+}
 
 
 def test_every_pair_has_its_share_and_kappa():

@@ -17,9 +17,7 @@ JITTER, COMPLEXITY, SCORE = SOURCE.normal(size=(3, COUNT)) + np.array([[0.5], [0
 
 def models(controls=None, classes=CLASSES, complexity=COMPLEXITY, bad=BAD) -> ControlModels:
     controls = {"jitter": JITTER} if controls is None else controls
-    return ControlModels(
-        bad, controls, classes=classes, complexity=complexity, clusters=None, bootstrap=20, seed=0
-    )
+    return ControlModels(bad, controls, classes=classes, complexity=complexity, clusters=None, bootstrap=20, seed=0)
 
 
 def test_a_score_adds_to_class_complexity_and_all_controls():

@@ -79,7 +79,13 @@ def test_a_control_that_does_as_well_is_named(value: float, words: str, beats: b
     ("low", "p", "controls", "by_class", "words"),
     [
         (0.01, 0.0123, ["jitter"], True, "to what the class and the controls tell together it adds AUROC 0.030, 95%"),
-        (0.01, 1e-9, ["jitter"], False, "to what the controls tell together it adds AUROC 0.030, 95% interval 0.010 to"),
+        (
+            0.01,
+            1e-9,
+            ["jitter"],
+            False,
+            "to what the controls tell together it adds AUROC 0.030, 95% interval 0.010",
+        ),
         (-0.01, 0.2, [], True, "to what the class tells it adds nothing measurable (AUROC 0.030"),
     ],
 )

@@ -105,9 +105,7 @@ class ControlsModel:
         if min(bad, good) >= self.folds:
             return None
         what = "samples" if self.clusters is None else "clusters of samples"
-        return Undefined(
-            f"{bad} bad and {good} good {what} are too few for a model in {self.folds} folds"
-        )
+        return Undefined(f"{bad} bad and {good} good {what} are too few for a model in {self.folds} folds")
 
     def gain(self, added: Sequence[Column], *, bootstrap: int = 1000) -> NestedGain | Undefined:
         """What columns add, with 95 % intervals.

@@ -319,6 +319,16 @@ class ScaleEntry:
 
 
 @dataclass(frozen=True)
+class DominanceEntry:
+    """How much of a posterior is its prior (`posteriors.PriorDominance`); None where it has no curvature."""
+
+    parameters: Number
+    effective_parameters: Number
+    trace_ratio: Number
+    relative_move: Number
+
+
+@dataclass(frozen=True)
 class FitSummary:
     """What the stage `fit` notes of one posterior.
 
@@ -328,6 +338,7 @@ class FitSummary:
         noise_profile: s^2 of equal bins of time, where there is more than one.
         residual_variance: on held-out images, where there are any.
         fit_seconds, trunk_forward_seconds: of the fit, and of that the network's own forward pass.
+        dominance: of the prior; None in fits of earlier versions.
     """
 
     kind: str
@@ -338,6 +349,7 @@ class FitSummary:
     residual_variance: Number
     fit_seconds: Number
     trunk_forward_seconds: Number
+    dominance: DominanceEntry | None = None
 
 
 @dataclass(frozen=True)
@@ -359,7 +371,7 @@ class PosteriorEntry:
         name: its kind.
         label: what the run calls it.
         head: the layer of those that are over the last layer alone.
-        evidence, predictive, noise_profile: see `FitSummary`.
+        evidence, predictive, noise_profile, dominance: see `FitSummary`.
     """
 
     name: str
@@ -372,6 +384,7 @@ class PosteriorEntry:
     noise_profile: Numbers | None
     cost: CostEntry
     quality: DrawsQuality
+    dominance: DominanceEntry | None = None
 
 
 @dataclass(frozen=True)

@@ -200,6 +200,11 @@ GLOSSARY = {
         "Prior precision",
         "How strongly the prior holds each weight in place; the larger, the narrower the posterior.",
     ),
+    "effective_parameters": (
+        "Decided by data",
+        "How many directions of the weights the data decide, as the sum of l / (l + d) over curvatures l and the prior "
+        "precision d; near zero, the draws are noise of the prior's size.",
+    ),
     "temperature": ("Temperature", "Divides the weight of the data; 1 is Bayes' rule, and the lower, the narrower."),
     "relative_perturbation": (
         "Relative perturbation",
