@@ -70,6 +70,7 @@ def test_a_class_without_bad_samples_is_trusted_and_the_others_are_as_if_it_were
 def test_columns_that_separate_and_columns_twice_have_finite_coefficients():
     columns, _, classes = simulated(3)
     bad = columns[:, 0] > 0.3
+    columns[bad, 0] += 1.0  # a gap, so that a finite slope separates
     fit = fit_logistic(columns, bad, classes, CLASSES, 1e-6)
     assert np.isfinite(fit.slopes_F).all() and fit.log_likelihood == pytest.approx(0, abs=0.01)
     columns, bad, classes = simulated(4)

@@ -75,6 +75,12 @@ def test_a_control_that_does_as_well_is_named(value: float, words: str, beats: b
         ((0.5, -0.5, 1.5), None, "does not measurably change FID"),
     ],
 )
+def test_without_truth_the_fid_gain_decides(fid: Three, verdict: bool | None, words: str) -> None:
+    found = summarise([entry("entropy", "Generative uncertainty", fid=fid)], "entropy")
+    assert found.finds_bad is verdict and words in found.sentence
+    assert found.beats_controls is None and found.table[0].auroc is None
+
+
 @pytest.mark.parametrize(
     ("low", "p", "controls", "by_class", "words"),
     [
@@ -97,12 +103,6 @@ def test_what_a_score_adds_to_the_controls_is_said(low, p, controls, by_class, w
     line = found.table[0]
     assert (line.adds, line.adds_low, line.within_classes_high) == (0.03, low, 0.8)
     assert found.table[1].adds is None
-
-
-def test_without_truth_the_fid_gain_decides(fid: Three, verdict: bool | None, words: str) -> None:
-    found = summarise([entry("entropy", "Generative uncertainty", fid=fid)], "entropy")
-    assert found.finds_bad is verdict and words in found.sentence
-    assert found.beats_controls is None and found.table[0].auroc is None
 
 
 def test_an_unknown_score_is_answered_with_the_nearest() -> None:

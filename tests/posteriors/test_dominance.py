@@ -32,8 +32,7 @@ def test_of_a_last_layer_it_is_that_of_the_dense_precision():
     assert found.effective_parameters == pytest.approx(float((curvature @ covariance).trace()), rel=1e-9)
     assert found.trace_ratio == pytest.approx(float(covariance.trace()) / (10 / 40), rel=1e-9)
     assert found.trace_ratio == pytest.approx(1 - found.decided_by_data, rel=1e-9)
-    weights = torch.cat([posterior.head.matrix()[:2].flatten()])
-    moved = float(covariance.trace() / weights.square().sum()) ** 0.5
+    moved = float(covariance.trace() / posterior.head.matrix()[:2].square().sum()) ** 0.5
     assert found.relative_move == pytest.approx(moved, rel=1e-9)
 
 

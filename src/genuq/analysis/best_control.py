@@ -64,8 +64,9 @@ def over_best_control(
     chosen = tuple(_best(columns, bad_N, half_N != half) for half in range(HALVES))
     # Pairs lie within a half, where all values are of one control: units do not matter.
     rival_N = np.choose(half_N, [columns[name] for name in chosen])
-    options = {"clusters": clusters, "bootstrap": bootstrap, "seed": seed}
-    found = auroc_difference(score, rival_N, bad_N, classes=half_N, within=True, **options)
+    found = auroc_difference(
+        score, rival_N, bad_N, classes=half_N, within=True, clusters=clusters, bootstrap=bootstrap, seed=seed
+    )
     return found if isinstance(found, Undefined) else OverBestControl(found, chosen)
 
 

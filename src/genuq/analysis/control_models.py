@@ -62,15 +62,16 @@ class ControlModels:
             statistic=found.statistic,
             freedom=found.freedom,
             p=found.p,
-            controls=known,
+            controls=list(known),
             by_class=self.classes is not None,
         )
 
     def _model(self, known: tuple[str, ...]) -> ControlsModel:
         if known not in self._models:
             columns = [self.controls[name] for name in known]
-            options = {"classes": self.classes, "clusters": self.clusters, "seed": self.seed}
-            self._models[known] = ControlsModel(self.bad, columns, **options)  # type: ignore[arg-type]
+            self._models[known] = ControlsModel(
+                self.bad, columns, classes=self.classes, clusters=self.clusters, seed=self.seed
+            )
         return self._models[known]
 
 

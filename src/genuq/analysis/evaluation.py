@@ -257,8 +257,9 @@ class _Evaluator:
     def _within_classes(self, score: ScoredSamples, notes: _Notes) -> IntervalRow | None:
         if self.facts.bad is None or self.facts.classes is None:
             return None
-        options = {"clusters": self.facts.clusters, **self._replicates()}
-        found = auroc_within(score.values, self.facts.bad, self.facts.classes, **options)
+        found = auroc_within(
+            score.values, self.facts.bad, self.facts.classes, clusters=self.facts.clusters, **self._replicates()
+        )
         return notes.row_of(found, "AUROC within classes")
 
     def _adds(self, name: str, score: ScoredSamples, notes: _Notes) -> Addition | None:
