@@ -122,7 +122,9 @@ class ControlsModel:
         if bootstrap not in self._base:
             self._base[bootstrap] = self._replicates(self.logits_N, bootstrap)
         base_R, full_R = self._base[bootstrap], self._replicates(self._cross_fitted(columns_NF), bootstrap)
-        return NestedGain(*map(_interval, (base_R, full_R, full_R - base_R)), *self._likelihood_ratio(columns_NF))
+        base, full, gain = (_interval(replicates_R) for replicates_R in (base_R, full_R, full_R - base_R))
+        statistic, freedom, p = self._likelihood_ratio(columns_NF)
+        return NestedGain(base, full, gain, statistic, freedom, p)
 
     def _replicates(self, logits_N: Array, bootstrap: int) -> Array:
         """The AUROC of the samples, then that of each replicate."""
