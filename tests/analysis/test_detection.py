@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from genuq.analysis import Undefined, auroc, ause
+from genuq.analysis import Undefined, auroc, auroc_within, ause
+from genuq.analysis.detection import Concordance
 from genuq.errors import DataError
 
 COUNT = 80
@@ -51,6 +52,45 @@ def test_a_single_bad_sample_leaves_finite_intervals():
     score, _ = scored(3)
     found = auroc(score, np.arange(COUNT) == 5, bootstrap=200)
     assert np.isfinite([found.value, found.low, found.high]).all()
+
+
+def of_pairs(score, bad, classes, weights):
+    """Wins over the pairs of one class, every pair by itself."""
+    wins = pairs = 0.0
+    for i, j in itertools.product(np.flatnonzero(bad), np.flatnonzero(~bad)):
+        if classes[i] == classes[j]:
+            weight = weights[i] * weights[j]
+            wins += weight * ((score[i] > score[j]) + 0.5 * (score[i] == score[j]))
+            pairs += weight
+    return wins / pairs
+
+
+def test_within_classes_only_pairs_of_one_class_count_also_in_the_replicates():
+    score, bad = scored(8)
+    classes = np.random.default_rng(9).integers(0, 4, COUNT)
+    bad[classes == 2] = False
+    score[3] = np.inf
+    weights = np.random.default_rng(10).integers(0, 3, (5, COUNT)).astype(float)
+    wanted = [of_pairs(score, bad, classes, row) for row in weights]
+    np.testing.assert_allclose(Concordance(score, bad, classes)(weights), wanted, rtol=1e-12)
+    found = auroc_within(score, bad, classes, bootstrap=100)
+    assert found.value == pytest.approx(of_pairs(score, bad, classes, np.ones(COUNT)), rel=1e-12)
+
+
+def test_a_score_that_knows_the_class_alone_knows_nothing_within():
+    source = np.random.default_rng(11)
+    classes = source.integers(0, 5, 2000)
+    bad = source.random(2000) < 0.1 * (1 + classes)
+    assert auroc(classes, bad, bootstrap=100).low > 0.6
+    assert auroc_within(classes, bad, classes, bootstrap=100).value == 0.5
+    found = auroc_within(classes + 0.001 * source.normal(size=2000), bad, classes, bootstrap=200)
+    assert not found.excludes(0.5)
+
+
+def test_without_a_class_of_both_kinds_there_is_no_auroc_within():
+    score, bad = scored(12)
+    assert auroc_within(score, bad, bad) == Undefined("no class has both bad and good samples")
+    assert auroc_within(score, np.ones(COUNT), bad) == Undefined("all of the 80 samples are bad")
 
 
 def loop_area(score, error):

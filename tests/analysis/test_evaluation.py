@@ -65,6 +65,8 @@ def test_rows_are_plain_json_of_the_results_form():
     ]
     assert row["correlations"][0]["n"] == row["auroc"]["n"] == COUNT
     assert row["auroc"]["positives"] == BAD.sum()
+    assert set(row["within_classes"]) == {"value", "low", "high"}
+    assert row["adds"]["controls"] == ["complexity"] and row["adds"]["by_class"] is True
     assert row["notes"] == []
 
 
@@ -81,12 +83,29 @@ def test_the_planted_score_is_found_and_the_control_is_not():
     assert control.auroc.low < 0.5 < control.auroc.high
 
 
+def test_each_score_is_held_against_the_controls_but_chance_and_itself():
+    scores = {
+        **SCORES,
+        "random": ScoredSamples(NOISE, "Random", "control"),
+        "jitter": ScoredSamples(NOISE**2, "Jitter", "control"),
+        "lid": ScoredSamples(NOISE**3, "LID", "baseline"),
+        "variance": ScoredSamples(np.abs(NOISE), "Variance", "baseline"),
+    }
+    rows = {row.name: row for row in evaluate_scores(scores, FAKE, REAL, FACTS, SETTINGS)}
+    assert set(rows["entropy"].adds.controls) == set(rows["variance"].adds.controls) == {"complexity", "jitter", "lid"}
+    assert set(rows["lid"].adds.controls) == {"complexity", "jitter"}
+    assert set(rows["complexity"].adds.controls) == {"jitter", "lid"}
+    assert rows["entropy"].adds.low > 0.1 and rows["entropy"].adds.p < 1e-6
+    assert rows["entropy"].within_classes.value > 0.8
+
+
 def test_what_cannot_be_computed_is_none_and_noted():
     facts = SampleFacts(targets={"membership": np.ones(COUNT)}, bad=np.zeros(COUNT), complexity=COMPLEXITY)
     row = evaluate_scores({"complexity": SCORES["complexity"]}, FAKE, REAL, facts, SETTINGS)[0]
     assert row.auroc is None
     assert row.ause is None
     assert row.per_class_gains is None
+    assert row.within_classes is None and row.adds is None
     assert row.correlations == []
     assert "No AUROC: none of the 160 samples are bad." in row.notes
     assert any("partial_spearman with membership" in note for note in row.notes)

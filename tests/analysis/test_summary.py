@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from genuq.analysis import summarise
-from genuq.analysis.results import Correlation, Detection, IntervalRow, ScoreEntry
+from genuq.analysis.results import Addition, Correlation, Detection, IntervalRow, ScoreEntry
 from genuq.errors import ConfigurationError
 
 Three = tuple[float, float, float]
@@ -77,6 +79,30 @@ def test_without_truth_the_fid_gain_decides(fid: Three, verdict: bool | None, wo
     found = summarise([entry("entropy", "Generative uncertainty", fid=fid)], "entropy")
     assert found.finds_bad is verdict and words in found.sentence
     assert found.beats_controls is None and found.table[0].auroc is None
+
+
+@pytest.mark.parametrize(
+    ("low", "p", "controls", "by_class", "words"),
+    [
+        (0.01, 0.0123, ["jitter"], True, "to what the class and the controls tell together it adds AUROC 0.030, 95%"),
+        (
+            0.01,
+            1e-9,
+            ["jitter"],
+            False,
+            "to what the controls tell together it adds AUROC 0.030, 95% interval 0.010",
+        ),
+        (-0.01, 0.2, [], True, "to what the class tells it adds nothing measurable (AUROC 0.030"),
+    ],
+)
+def test_what_a_score_adds_to_the_controls_is_said(low, p, controls, by_class, words) -> None:
+    adds = Addition(0.03, low, 0.05, 0.7, 0.73, 6.0, 1, p, controls, by_class)
+    own, control = rows((0.8, 0.75, 0.85))
+    found = summarise([replace(own, adds=adds, within_classes=IntervalRow(0.7, 0.6, 0.8)), control], "entropy")
+    assert words in found.sentence and ("p < 0.001" if p < 0.001 else f"p = {p:.3f}") in found.sentence
+    line = found.table[0]
+    assert (line.adds, line.adds_low, line.within_classes_high) == (0.03, low, 0.8)
+    assert found.table[1].adds is None
 
 
 def test_an_unknown_score_is_answered_with_the_nearest() -> None:

@@ -137,6 +137,17 @@ def scored(
         "auroc": {**estimate(auroc, 0.03), "positives": int(worst.sum()), "n": len(bad)},
         "ause": estimate(0.3 * (1 - skill), 0.01),
         "notes": [],
+        "within_classes": estimate(auroc - 0.02, 0.04),
+        "adds": {
+            **estimate(0.06 * skill - 0.01, 0.02),
+            "base": 0.7,
+            "full": 0.69 + 0.06 * skill,
+            "statistic": 30 * skill,
+            "freedom": 1,
+            "p": float(0.01 ** (3 * skill)),
+            "controls": ["jitter", "complexity"],
+            "by_class": True,
+        },
     }
 
 
@@ -146,7 +157,9 @@ def summary(scores: list[dict]) -> dict[str, Any]:
         spearman = score["correlations"][0]
         row = {key: score[key] for key in ("name", "label", "kind")}
         row["score"] = row.pop("name")
-        for column, entry in (("spearman", spearman), ("auroc", score["auroc"]), ("fid_gain", score["gains"]["fid"])):
+        measures = {"spearman": spearman, "auroc": score["auroc"], "fid_gain": score["gains"]["fid"]}
+        measures |= {name: score[name] for name in ("within_classes", "adds")}
+        for column, entry in measures.items():
             row |= {column: entry["value"], f"{column}_low": entry["low"], f"{column}_high": entry["high"]}
         table.append(row)
     sentence = (

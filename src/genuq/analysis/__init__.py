@@ -1,37 +1,67 @@
 """Does a score find the bad samples? Filtering curves, bins, correlations and detection, all with 95 % intervals."""
 
+from genuq.analysis.agreement import Agreement, PairOfJudges, judges_agree
+from genuq.analysis.best_control import OverBestControl, over_best_control
 from genuq.analysis.bins import Bins, quantile_bins
 from genuq.analysis.correlation import correlation
-from genuq.analysis.detection import auroc, ause
+from genuq.analysis.detection import auroc, auroc_within, ause
 from genuq.analysis.evaluation import EvaluationSettings, SampleFacts, ScoredSamples, evaluate_scores
 from genuq.analysis.filtering import keep_lowest
+from genuq.analysis.hierarchy import TrainingSeed, hierarchical_interval
 from genuq.analysis.independence import check_independence, describe_judge
 from genuq.analysis.intervals import Interval, Undefined, wilson_interval
 from genuq.analysis.metrics import METRICS, MetricPart
+from genuq.analysis.multiplicity import benjamini_hochberg, holm
+from genuq.analysis.nested import ControlsModel, NestedGain, nested_gain
+from genuq.analysis.paired import DeLong, Difference, auroc_difference, delong, delong_difference
+from genuq.analysis.placebo import Placebo, observable_auroc, placebo
+from genuq.analysis.resampling import Resampling
 from genuq.analysis.retention import Curve, Retention, RetentionStudy, retention_curves
 from genuq.analysis.subsets import SubsetJudge
 from genuq.analysis.summary import summarise
 
 __all__ = [
     "METRICS",
+    "Agreement",
     "Bins",
+    "ControlsModel",
     "Curve",
+    "DeLong",
+    "Difference",
     "EvaluationSettings",
     "Interval",
     "MetricPart",
+    "NestedGain",
+    "OverBestControl",
+    "PairOfJudges",
+    "Placebo",
+    "Resampling",
     "Retention",
     "RetentionStudy",
     "SampleFacts",
     "ScoredSamples",
     "SubsetJudge",
+    "TrainingSeed",
     "Undefined",
     "auroc",
+    "auroc_difference",
+    "auroc_within",
     "ause",
+    "benjamini_hochberg",
     "check_independence",
     "correlation",
+    "delong",
+    "delong_difference",
     "describe_judge",
     "evaluate_scores",
+    "hierarchical_interval",
+    "holm",
+    "judges_agree",
     "keep_lowest",
+    "nested_gain",
+    "observable_auroc",
+    "over_best_control",
+    "placebo",
     "quantile_bins",
     "retention_curves",
     "summarise",

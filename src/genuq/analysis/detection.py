@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from genuq.analysis.inputs import Array, Column, column
-from genuq.analysis.intervals import Interval, Undefined, bootstrap_interval
+from genuq.analysis.inputs import Array, Column, class_column, column
+from genuq.analysis.intervals import Interval, Undefined, bootstrap_interval, weighted_interval
 from genuq.analysis.ranks import Groups
+from genuq.analysis.resampling import Resampling
 from genuq.errors import DataError
 
 
@@ -23,17 +24,76 @@ def auroc(score: Column, bad: Column, *, bootstrap: int = 1000, seed: int = 0) -
     """
     score_N = column(score, "score")
     bad_N = column(bad, "bad", len(score_N)) > 0
-    if bad_N.all() or not bad_N.any():
-        return Undefined(f"{'all' if len(bad_N) and bad_N.all() else 'none'} of the {len(bad_N)} samples are bad")
-    groups = Groups(score_N)
+    if (reason := one_sided(bad_N)) is not None:
+        return reason
+    return bootstrap_interval(Concordance(score_N, bad_N), len(score_N), bootstrap, seed)
 
-    def statistic(weights_BN: Array) -> Array:
-        bad_BN = weights_BN * bad_N
-        bad_B = bad_BN.sum(1)
-        pairs_B = bad_B * (weights_BN.sum(1) - bad_B)
-        return ((groups.midranks(weights_BN) * bad_BN).sum(1) - bad_B * (bad_B + 1) / 2) / pairs_B
 
-    return bootstrap_interval(statistic, len(score_N), bootstrap, seed)
+def auroc_within(
+    score: Column, bad: Column, classes: Column, *, clusters: Column | None = None, bootstrap: int = 1000, seed: int = 0
+) -> Interval | Undefined:
+    """`auroc` over the pairs of a bad and a good sample of one class: what a score knows beyond the class.
+
+    A class counts by its pairs, so that one without bad or without good samples does not count.
+
+    Args:
+        score: (N,) higher means less trusted.
+        bad: (N,) true for bad samples.
+        classes: (N,) labels; resampling keeps the size of each (see `Resampling`).
+        clusters: (N,) labels of samples that are drawn together, such as those of one noise seed.
+        bootstrap, seed: replicates and their seed.
+    Returns:
+        The interval, or Undefined when no class has both kinds.
+    """
+    score_N = column(score, "score")
+    bad_N = column(bad, "bad", len(score_N)) > 0
+    if (reason := one_sided(bad_N)) is not None:
+        return reason
+    statistic = Concordance(score_N, bad_N, class_column(classes, len(score_N)))
+    if not statistic.has_pairs:
+        return Undefined("no class has both bad and good samples")
+    drawn = Resampling(len(score_N), clusters, classes).weights(bootstrap, seed)
+    return weighted_interval(statistic, len(score_N), drawn)
+
+
+def one_sided(bad_N: Array) -> Undefined | None:
+    """Why there is no AUROC where all or none are bad."""
+    if len(bad_N) and not bad_N.all() and bad_N.any():
+        return None
+    return Undefined(f"{'all' if len(bad_N) and bad_N.all() else 'none'} of the {len(bad_N)} samples are bad")
+
+
+class Concordance:
+    """AUROC under integer weights, from the midranks; with strata, over the pairs that lie in one stratum.
+
+    Called with weights (B, N) it returns (B,); NaN in replicates without a pair.
+
+    Args:
+        score_N: higher means less trusted.
+        bad_N: bool, at least one true.
+        strata_N: labels; None: one stratum.
+    """
+
+    def __init__(self, score_N: Array, bad_N: Array, strata_N: Array | None = None) -> None:
+        stratum_N = Groups(np.zeros(len(score_N)) if strata_N is None else strata_N).group_N
+        ranked_N = Groups(score_N).group_N
+        self.ranking = Groups(stratum_N * (ranked_N.max() + 1) + ranked_N)  # ranks run on from stratum to stratum
+        self.bad_M = np.flatnonzero(bad_N)
+        self.strata = Groups(stratum_N[self.bad_M])  # those that hold bad samples
+        held_T = np.unique(stratum_N[self.bad_M])
+        stratum_G = stratum_N[self.ranking.order_N][self.ranking.starts_G]
+        self.first_T, self.last_T = np.searchsorted(stratum_G, held_T), np.searchsorted(stratum_G, held_T, "right") - 1
+        self.has_pairs = bool(np.isin(stratum_N[~bad_N], held_T).any())
+
+    def __call__(self, weights_BN: Array) -> Array:
+        sizes_BG = self.ranking.totals(weights_BN)
+        upper_BG, group_M = np.cumsum(sizes_BG, axis=1), self.ranking.group_N[self.bad_M]
+        bad_BM = weights_BN[:, self.bad_M]
+        ranks_BM = upper_BG[:, group_M] - (sizes_BG[:, group_M] - 1) / 2
+        below_BT = upper_BG[:, self.first_T] - sizes_BG[:, self.first_T]
+        size_BT, bad_BT = upper_BG[:, self.last_T] - below_BT, self.strata.totals(bad_BM)
+        wins_B = (ranks_BM * bad_BM).sum(1) - (below_BT * bad_BT + bad_BT * (bad_BT + 1) / 2).sum(1)
+        return np.asarray(wins_B / (bad_BT * (size_BT - bad_BT)).sum(1))
 
 
 def ause(score: Column, error: Column, *, bootstrap: int = 1000, seed: int = 0) -> Interval | Undefined:

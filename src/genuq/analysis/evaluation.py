@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from genuq.analysis.bins import most_bins, quantile_bins
+from genuq.analysis.control_models import ControlModels
 from genuq.analysis.correlation import STATISTICS, correlation
-from genuq.analysis.detection import auroc, ause
+from genuq.analysis.detection import auroc, auroc_within, ause
 from genuq.analysis.inputs import Column, column
 from genuq.analysis.intervals import Interval, Undefined
 from genuq.analysis.metrics import CURVES
-from genuq.analysis.results import NOTHING, BinnedMetric, Correlation, Detection, IntervalRow, ScoreEntry
+from genuq.analysis.results import NOTHING, Addition, BinnedMetric, Correlation, Detection, IntervalRow, ScoreEntry
 from genuq.analysis.retention import FRACTIONS, RetentionStudy, descending_fractions, require_samples
 from genuq.analysis.subsets import SubsetJudge
 from genuq.errors import ConfigurationError, did_you_mean
@@ -22,6 +23,8 @@ from genuq.metrics.reference import Gaussian
 from genuq.parts.bounds import Count, Items, Limits, Seed, Several, Share, check_fields
 
 KINDS = ("score", "baseline", "control", "oracle")  # in the order of the table
+HELD = ("lid", "guidance_gap")  # baselines that a posterior must add to as well: they know no posterior and cost little
+RANDOM = "random"  # the control that knows nothing
 Progress = Callable[[int, int, str], None]
 Replicates = Annotated[int, Limits(2, 1_000_000)]  # all are held at once
 
@@ -83,12 +86,14 @@ class SampleFacts:
         bad: true for samples off the manifold or of the wrong class.
         classes: labels, held constant in partial correlations and in filtering within classes.
         complexity: of the image, held constant in partial correlations.
+        clusters: labels of samples that belong together, such as those of one noise seed.
     """
 
     targets: Mapping[str, Column] = field(default_factory=dict)
     bad: Column | None = None
     classes: Column | None = None
     complexity: Column | None = None
+    clusters: Column | None = None
 
 
 def evaluate_scores(
@@ -100,7 +105,7 @@ def evaluate_scores(
     progress: Progress | None = None,
     reference: Gaussian | None = None,
 ) -> list[ScoreEntry]:
-    """Curves, gains, bins, correlations, AUROC and AUSE of every score.
+    """Curves, gains, bins, correlations, AUROC and AUSE of every score, and what it adds to the controls.
 
     Args:
         scores: by name; all of them are checked before any long work.
@@ -117,7 +122,7 @@ def evaluate_scores(
     settings, facts = settings or EvaluationSettings(), facts or SampleFacts()
     report = progress or (lambda done, total, what: None)
     _check_columns(scores, facts, len(fake_ND), settings)
-    evaluator = _Evaluator(fake_ND, real_RD, facts, settings, reference)
+    evaluator = _Evaluator(scores, fake_ND, real_RD, facts, settings, reference)
     entries = []
     for done, (name, score) in enumerate(scores.items(), start=1):
         report(done, len(scores) + 1, f"evaluating {score.label}")
@@ -126,14 +131,19 @@ def evaluate_scores(
     return entries
 
 
+def is_held(name: str, score: ScoredSamples) -> bool:
+    """Whether a score is one of those that the others must add to."""
+    return name != RANDOM and (score.kind == "control" or name in HELD)
+
+
 def _check_columns(scores: Mapping[str, ScoredSamples], facts: SampleFacts, count: int, settings: Any) -> None:
     require_samples(count, settings.k, descending_fractions(settings.fractions)[-1])
     for name, score in scores.items():
         column(score.values, f"score '{name}'", count)
         if score.kind not in KINDS:
             raise ConfigurationError(f"Score '{name}' has kind '{score.kind}'.{did_you_mean(score.kind, KINDS)}")
-    known = {"bad": facts.bad, "classes": facts.classes, "complexity": facts.complexity, **facts.targets}
-    for name, values in known.items():
+    known = {"bad": facts.bad, "classes": facts.classes, "complexity": facts.complexity, "clusters": facts.clusters}
+    for name, values in (known | dict(facts.targets)).items():
         if values is not None:
             column(values, name, count)
 
@@ -143,6 +153,7 @@ class _Evaluator:
 
     def __init__(
         self,
+        scores: Mapping[str, ScoredSamples],
         fake_ND: Features,
         real_RD: Features,
         facts: SampleFacts,
@@ -150,11 +161,25 @@ class _Evaluator:
         reference: Gaussian | None,
     ) -> None:
         self.facts, self.settings = facts, settings
+        self.controls = self._controls(scores)
         self.bins = min(settings.bins, most_bins(len(fake_ND), settings.k))
         smallest_share = 0.5 * min(descending_fractions(settings.fractions)[-1], 1 / self.bins)
         self.judge = SubsetJudge(fake_ND, real_RD, settings.k, smallest_share, settings.metrics, reference)
         self.study = self._study(None)
         self.study_per_class = self._study(facts.classes) if settings.per_class and facts.classes is not None else None
+
+    def _controls(self, scores: Mapping[str, ScoredSamples]) -> ControlModels | None:
+        """None where no truth is known."""
+        if self.facts.bad is None:
+            return None
+        return ControlModels(
+            self.facts.bad,
+            {name: score.values for name, score in scores.items() if is_held(name, score)},
+            classes=self.facts.classes,
+            complexity=self.facts.complexity,
+            clusters=self.facts.clusters,
+            **self._replicates(),
+        )
 
     def _study(self, classes: Column | None) -> RetentionStudy:
         return RetentionStudy(
@@ -168,6 +193,7 @@ class _Evaluator:
 
     def entry(self, name: str, score: ScoredSamples) -> ScoreEntry:
         notes = _Notes()
+        detection = self._auroc(score, notes)
         retention = self.study.evaluate(score.values)
         per_class = self.study_per_class.evaluate(score.values).gains if self.study_per_class else None
         return ScoreEntry(
@@ -180,8 +206,10 @@ class _Evaluator:
             per_class_gains=None if per_class is None else _rows(per_class),
             bins=self._bins(score, notes),
             correlations=self._correlations(score, notes),
-            auroc=self._auroc(score, notes),
+            auroc=detection,
             ause=self._ause(score, notes),
+            within_classes=self._within_classes(score, notes) if detection else None,
+            adds=self._adds(name, score, notes) if detection else None,
             notes=notes.sentences,
         )
 
@@ -228,6 +256,21 @@ class _Evaluator:
             return None
         error = (column(self.facts.bad, "bad") > 0).astype(float)
         return notes.row_of(ause(score.values, error, **self._replicates()), "AUSE")
+
+    def _within_classes(self, score: ScoredSamples, notes: _Notes) -> IntervalRow | None:
+        if self.facts.bad is None or self.facts.classes is None:
+            return None
+        found = auroc_within(
+            score.values, self.facts.bad, self.facts.classes, clusters=self.facts.clusters, **self._replicates()
+        )
+        return notes.row_of(found, "AUROC within classes")
+
+    def _adds(self, name: str, score: ScoredSamples, notes: _Notes) -> Addition | None:
+        found = None if self.controls is None else self.controls.adds(name, score.values)
+        if isinstance(found, Undefined):
+            notes.row_of(found, "gain over the controls")
+            return None
+        return found
 
     def _replicates(self) -> dict[str, int]:
         return {"bootstrap": self.settings.bootstrap, "seed": self.settings.seed}

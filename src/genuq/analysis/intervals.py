@@ -11,7 +11,7 @@ Two resamplings, one for each kind of statistic:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,9 +64,16 @@ def bootstrap_interval(
         replicates: of the bootstrap.
         seed: the same seed draws the same replicates for every statistic, so that they can be compared pairwise.
     """
+    return weighted_interval(statistic, count, bootstrap_weights(count, replicates, seed))
+
+
+def weighted_interval(
+    statistic: Callable[[Array], Array], count: int, batches: Iterable[Array]
+) -> Interval | Undefined:
+    """`bootstrap_interval` over replicates that are drawn elsewhere, such as whole clusters: (b, N) weights each."""
     with np.errstate(divide="ignore", invalid="ignore"):
         value = float(statistic(np.ones((1, count)))[0])
-        drawn = np.concatenate([statistic(weights) for weights in bootstrap_weights(count, replicates, seed)])
+        drawn = np.concatenate([statistic(weights) for weights in batches])
     drawn = drawn[np.isfinite(drawn)]
     if not np.isfinite(value) or len(drawn) == 0:
         return Undefined("one of the two is constant, or all of its variation is explained by the controls")

@@ -13,9 +13,10 @@ ENDS = {"value": "", "low": "_low", "high": "_high"}  # of a number's name, by t
 def numbers_of(evaluation: Evaluation) -> dict[str, float]:
     """Every number of an evaluation that a table may show, by name.
 
-    `entropy/auroc` with `_low` and `_high` for the measures of a score: `auroc`, `ause`, `spearman`, `fid_gain` and
-    the gains in the other metrics; `entropy/evaluations`, of the network for one sample; and `fid`, `precision` and
-    so on of all samples, with `sample_accuracy` where the judge knows classes.
+    `entropy/auroc` with `_low` and `_high` for the measures of a score: `auroc`, `within_classes`, `adds` (to the
+    controls), `ause`, `spearman`, `fid_gain` and the gains in the other metrics; `entropy/adds_p` of its test;
+    `entropy/evaluations`, of the network for one sample; and `fid`, `precision` and so on of all samples, with
+    `sample_accuracy` where the judge knows classes.
     """
     found: dict[str, Any] = {}
     for row in evaluation.summary.table:
@@ -25,6 +26,7 @@ def numbers_of(evaluation: Evaluation) -> dict[str, float]:
         for measure, interval in measures.items():
             for part, end in ENDS.items():
                 found.setdefault(f"{entry.name}/{measure}{end}", getattr(interval, part, None))
+        found[f"{entry.name}/adds_p"] = None if entry.adds is None else entry.adds.p
         found[f"{entry.name}/evaluations"] = entry.evaluations_per_sample
     curves = evaluation.scores[0].curves
     found |= {metric: curve.value[0] for metric, curve in curves.items() if curve.fraction[0] == 1.0}

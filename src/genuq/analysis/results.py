@@ -52,6 +52,26 @@ class Detection(IntervalRow):
 
 
 @dataclass(frozen=True)
+class Addition(IntervalRow):
+    """What a score adds to the controls: the cross-fitted AUROC of a model with the score less that of one without.
+
+    Attributes:
+        base, full: those two AUROCs.
+        statistic, freedom, p: of the likelihood-ratio test of no effect.
+        controls: names of the columns in the model without the score.
+        by_class: whether it has an intercept for each class.
+    """
+
+    base: Number
+    full: Number
+    statistic: Number
+    freedom: int
+    p: Number
+    controls: Sequence[str]
+    by_class: bool
+
+
+@dataclass(frozen=True)
 class Curve:
     """One metric against the fraction kept, with 95 % intervals; `random_*` are subsets of equal size at random: their
     mean, and the range that 95 % of them fall in."""
@@ -113,6 +133,8 @@ class ScoreEntry:
         evaluations_per_sample: network evaluations beside those of sampling.
         curves, gains, bins: by metric; `per_class_gains` filter within each class, None where there are none.
         notes: what could not be computed, and why.
+        within_classes: AUROC over the pairs of a bad and a good sample of one class.
+        adds: to class, complexity and controls.
     """
 
     name: str
@@ -127,6 +149,8 @@ class ScoreEntry:
     auroc: Detection | None
     ause: IntervalRow | None
     notes: Sequence[str]
+    within_classes: IntervalRow | None = None
+    adds: Addition | None = None
 
     def correlation(self, target: str, statistic: str) -> Correlation | None:
         """With a target, by a statistic."""
@@ -136,7 +160,7 @@ class ScoreEntry:
 
 @dataclass(frozen=True)
 class SummaryRow:
-    """A score in the summary's table; `spearman` is with the summary's `spearman_target`."""
+    """A score in the summary's table; `spearman` is with the summary's `spearman_target`, `adds` to the controls."""
 
     score: str
     label: str
@@ -150,9 +174,15 @@ class SummaryRow:
     fid_gain: Number
     fid_gain_low: Number
     fid_gain_high: Number
+    within_classes: Number = None
+    within_classes_low: Number = None
+    within_classes_high: Number = None
+    adds: Number = None
+    adds_low: Number = None
+    adds_high: Number = None
 
     def measured(self, measure: str) -> IntervalRow:
-        """`spearman`, `auroc` or `fid_gain` with its interval."""
+        """`spearman`, `auroc`, `fid_gain`, `within_classes` or `adds` with its interval."""
         return IntervalRow(*(getattr(self, f"{measure}{end}") for end in ("", "_low", "_high")))
 
 
@@ -289,6 +319,16 @@ class ScaleEntry:
 
 
 @dataclass(frozen=True)
+class DominanceEntry:
+    """How much of a posterior is its prior (`posteriors.PriorDominance`); None where it has no curvature."""
+
+    parameters: Number
+    effective_parameters: Number
+    trace_ratio: Number
+    relative_move: Number
+
+
+@dataclass(frozen=True)
 class FitSummary:
     """What the stage `fit` notes of one posterior.
 
@@ -298,6 +338,7 @@ class FitSummary:
         noise_profile: s^2 of equal bins of time, where there is more than one.
         residual_variance: on held-out images, where there are any.
         fit_seconds, trunk_forward_seconds: of the fit, and of that the network's own forward pass.
+        dominance: of the prior; None in fits of earlier versions.
     """
 
     kind: str
@@ -308,6 +349,7 @@ class FitSummary:
     residual_variance: Number
     fit_seconds: Number
     trunk_forward_seconds: Number
+    dominance: DominanceEntry | None = None
 
 
 @dataclass(frozen=True)
@@ -329,7 +371,7 @@ class PosteriorEntry:
         name: its kind.
         label: what the run calls it.
         head: the layer of those that are over the last layer alone.
-        evidence, predictive, noise_profile: see `FitSummary`.
+        evidence, predictive, noise_profile, dominance: see `FitSummary`.
     """
 
     name: str
@@ -342,6 +384,7 @@ class PosteriorEntry:
     noise_profile: Numbers | None
     cost: CostEntry
     quality: DrawsQuality
+    dominance: DominanceEntry | None = None
 
 
 @dataclass(frozen=True)

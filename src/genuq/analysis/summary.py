@@ -32,6 +32,7 @@ def summarise(evaluations: Sequence[ScoreEntry], primary: str) -> Summary:
         _detection_clause(row) if by_truth else "",
         _filtering_clause(row),
         _control_clause(row, controls, by_truth),
+        _addition_clause(row),
     ]
     clauses = "; ".join(part for part in parts if part)
     return Summary(
@@ -110,10 +111,28 @@ def _control_clause(row: ScoreEntry, controls: Sequence[ScoreEntry], by_truth: b
     return f"no control does as well (the best is '{label}', {name})"
 
 
+def _addition_clause(row: ScoreEntry) -> str:
+    """What the score adds to all that is known without it."""
+    if row.adds is None or (gain := row.adds.interval) is None or row.adds.p is None:
+        return ""
+    known = "the class and the controls tell together" if row.adds.by_class else "the controls tell together"
+    known = known if row.adds.controls else "the class tells"
+    added = f"AUROC {gain.value:.3f}, 95% interval {gain.low:.3f} to {gain.high:.3f}"
+    if gain.low > NO_GAIN:
+        return f"to what {known} it adds {added} (p {p_value(row.adds.p)})"
+    return f"to what {known} it adds nothing measurable ({added}; p {p_value(row.adds.p)})"
+
+
+def p_value(p: float) -> str:
+    """`= 0.012`, or `< 0.001`."""
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
 def _line(row: ScoreEntry) -> SummaryRow:
     """One row of the summary's table."""
-    spearman, auroc, gain = _spearman(row) or NOTHING, row.auroc or NOTHING, row.gains.get("fid") or NOTHING
-    ends = (end for measured in (spearman, auroc, gain) for end in (measured.value, measured.low, measured.high))
+    found = (_spearman(row), row.auroc, row.gains.get("fid"), row.within_classes, row.adds)
+    measures = [measured or NOTHING for measured in found]
+    ends = (end for measured in measures for end in (measured.value, measured.low, measured.high))
     return SummaryRow(row.name, row.label, row.kind, *ends)
 
 

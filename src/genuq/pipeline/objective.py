@@ -14,7 +14,8 @@ from genuq.errors import ArtefactError, ConfigurationError, did_you_mean
 from genuq.pipeline.columns import score_columns
 from genuq.pipeline.run import Run
 
-MEASURES = ("auroc", "ause", "spearman", "evaluations", *(f"{metric}_gain" for metric in CURVES))  # of a column
+OF_A_SCORE = ("auroc", "within_classes", "adds", "ause", "spearman", "evaluations")
+MEASURES = (*OF_A_SCORE, *(f"{metric}_gain" for metric in CURVES))  # of a column
 OF_ALL_SAMPLES = (*CURVES, "sample_accuracy")
 
 

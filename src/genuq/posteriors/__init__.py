@@ -5,6 +5,7 @@ from genuq.posteriors.control import IsotropicNoise
 from genuq.posteriors.curvature.layers import LayersPosterior
 from genuq.posteriors.dataless import MAP
 from genuq.posteriors.diagonal import DiagonalLaplace
+from genuq.posteriors.dominance import PriorDominance, prior_dominance
 from genuq.posteriors.dropout import MCDropout
 from genuq.posteriors.exact import ExactLastLayerLaplace
 from genuq.posteriors.fitting.fitting import FitResult, FitSettings, build, fit, fit_by, isotropic_like, load
@@ -40,6 +41,7 @@ __all__ = [
     "Posterior",
     "PosteriorPart",
     "PosthocEnsemble",
+    "PriorDominance",
     "Scale",
     "ScaleOptions",
     "SubnetworkLaplace",
@@ -49,5 +51,6 @@ __all__ = [
     "fit_by",
     "isotropic_like",
     "load",
+    "prior_dominance",
     "swapped",
 ]

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from genuq import files
+from genuq.analysis.results import FitSummary
+from genuq.entries import from_json
 from genuq.models import GenerativeModel
 from genuq.networks import MLP
 from genuq.pipeline.posteriors import posterior_path
 from genuq.pipeline.stages.fit import gather, same_file, summary_of
-from genuq.posteriors import fit
+from genuq.posteriors import fit, prior_dominance
 from support.posterior_oracles import point_data
 from support.small_runs import POINTS, run_of
 
@@ -52,6 +54,10 @@ def test_a_summary_is_plain_and_of_the_fit(tmp_path: Path) -> None:
     assert summary["kind"] == fitted.posterior.kind == "exact_laplace" and scale["n_seen"] == 16
     assert scale["prior_precision"] == fitted.chosen.scale.prior_precision
     assert scale["relative_perturbation"] == pytest.approx(fitted.posterior.relative_perturbation())
+    prior = prior_dominance(fitted.posterior)
+    assert summary["dominance"]["effective_parameters"] == prior.effective_parameters
+    assert from_json(FitSummary, files.read_json(tmp_path / "summary.json")).dominance.trace_ratio == prior.trace_ratio
+    assert from_json(FitSummary, {key: summary[key] for key in summary if key != "dominance"}).dominance is None
 
 
 def test_the_fits_file_is_that_of_the_posteriors_own_artefact(points_run: Path) -> None:

@@ -71,7 +71,7 @@ def test_the_markdown_holds_the_sentence_and_every_row(run):
     assert results["summary"]["sentence"] in text and results["command"] in text
     body = [line for line in text.splitlines() if line.startswith("|")][2:]
     assert [line.split("|")[1].strip() for line in body] == [row["label"] for row in results["summary"]["table"]]
-    assert all(line.count("|") == 6 for line in body)
+    assert all(line.count("|") == 7 for line in body)
 
 
 MARKERS = ("<b>x</b>", "a & b", "a_b", "100 %", "=1+1", "@x")

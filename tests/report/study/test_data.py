@@ -40,9 +40,13 @@ def test_the_script_gets_the_curves_and_numbers_of_every_score(study):
         for place, score in enumerate(data["scores"]):
             source = run["curves"][score["name"]]
             line = next(row for row in run["summary"]["table"] if row["score"] == score["name"])
-            ends = [line[f"{name}{end}"] for name in ("auroc", "spearman", "fid_gain") for end in ("", "_low", "_high")]
-            np.testing.assert_allclose(entry["numbers"][place][:9], ends, rtol=1e-3)
-            assert entry["numbers"][place][9] == run["evaluations"][score["name"]]
+            ends = [
+                line[f"{name}{end}"]
+                for name in ("auroc", "spearman", "fid_gain", "adds")
+                for end in ("", "_low", "_high")
+            ]
+            np.testing.assert_allclose(entry["numbers"][place][:12], ends, rtol=1e-3)
+            assert entry["numbers"][place][12] == run["evaluations"][score["name"]]
             if score["name"] == "random":
                 assert entry["curves"][place] is None  # its band is drawn instead
                 continue

@@ -120,7 +120,8 @@ def test_the_numbers_of_another_score(page, made):
     choose(page, "#score", "Random")
     row = next(row for row in made["runs"][0]["summary"]["table"] if row["score"] == "random")
     cells = find(page, '#table tr[data-run="0"] .number')
-    expected = [f"{row[name]:.2f}".replace("-", "−") for name in ("auroc", "spearman", "fid_gain")]
+    places = {"auroc": 2, "adds": 3, "spearman": 2, "fid_gain": 2}
+    expected = [f"{row[name]:.{digits}f}".replace("-", "−") for name, digits in places.items()]
     assert [cell.text for cell in cells] == expected
     assert len(find(page, "#table .whisker")) == 12
 

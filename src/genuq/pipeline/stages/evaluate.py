@@ -108,7 +108,7 @@ class Evaluate(Stage[EvaluateInputs]):
     """
 
     name = "evaluate"
-    version = 3
+    version = 4
 
     def inputs(self, run: Run) -> EvaluateInputs:
         return EvaluateInputs(

@@ -219,4 +219,5 @@ def summary_of(fitted: FitResult) -> dict[str, Any]:
         "residual_variance": fitted.held_out.residual_variance if fitted.held_out.images else None,
         "fit_seconds": fitted.seconds,
         "trunk_forward_seconds": fitted.forward_seconds,
+        "dominance": files.plain(posteriors.prior_dominance(fitted.posterior)),
     }

@@ -260,4 +260,5 @@ def posterior_entry(inputs: ReportInputs, name: str, notes: Mapping[str, Any], q
             evaluations=notes["sample"]["evaluations_per_sample"] * words.draws,
         ),
         quality=quality,
+        dominance=fitted.dominance,
     )

@@ -31,6 +31,8 @@ class Metric:
 
 MEASURES = {  # of a score, in the records of runs
     "auroc": Metric("AUROC", False, SHARE),
+    "within_classes": Metric("AUROC within classes", False, SHARE),
+    "adds": Metric("Adds to controls", False, (-1.0, 1.0)),
     "ause": Metric("AUSE", True),
     "evaluations": Metric("Evaluations", True),
     "spearman": Metric("Spearman", True, (-1.0, 1.0)),  # with what is good: realism, confidence, membership
@@ -168,6 +170,15 @@ GLOSSARY = {
         "AUROC",
         "The probability that a bad sample has a higher score than a good one; 0.5 is chance and 1 is perfect.",
     ),
+    "within_classes": (
+        "AUROC within classes",
+        "AUROC over the pairs of a bad and a good sample of one class: what is left where the class tells nothing.",
+    ),
+    "adds": (
+        "Adds to controls",
+        "How much the AUROC rises when a model that knows the class, the complexity and the controls is given the "
+        "score as well, on samples that the model has not seen; above zero, the score knows something they do not.",
+    ),
     "ause": (
         "AUSE",
         "Area between the error curve of removing samples by score and that of removing the truly worst first; "
@@ -188,6 +199,11 @@ GLOSSARY = {
     "prior_precision": (
         "Prior precision",
         "How strongly the prior holds each weight in place; the larger, the narrower the posterior.",
+    ),
+    "effective_parameters": (
+        "Decided by data",
+        "How many directions of the weights the data decide, as the sum of l / (l + d) over curvatures l and the prior "
+        "precision d; near zero, the draws are noise of the prior's size.",
     ),
     "temperature": ("Temperature", "Divides the weight of the data; 1 is Bayes' rule, and the lower, the narrower."),
     "relative_perturbation": (

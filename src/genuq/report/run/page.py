@@ -12,6 +12,7 @@ import yaml
 
 from genuq import files
 from genuq.analysis.results import Curve, JudgeEntry, Results
+from genuq.analysis.summary import p_value
 from genuq.report.drawing import document, values, vocabulary
 from genuq.report.drawing.document import headline, short
 from genuq.report.drawing.heat import HeatScale, gradient, heat_unit, page_heat, reduction_words
@@ -46,6 +47,7 @@ HELPERS = {
     "reduction_words": reduction_words,
     "metric_label": vocabulary.metric_label,
     "metrics_in": vocabulary.metrics_in,
+    "p_value": p_value,
     "targets_in": plots.targets_in,
     "OVER_HEAD": vocabulary.OVER_HEAD,
 }

@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from genuq.analysis.results import IntervalRow, Results
+from genuq.analysis.results import IntervalRow, Results, SummaryRow
 from genuq.files import plain
 from genuq.report.drawing.markdown import code, prose, table_lines
 from genuq.report.drawing.spreadsheet import csv_table
@@ -59,12 +59,21 @@ def _cell(measured: IntervalRow) -> Text:
     return Text.assemble(decimals(measured.value), (f" {known}".rstrip().replace(", ", ","), "not bold dim"))
 
 
+def _adds(row: SummaryRow) -> str:
+    """What the score adds to the AUROC of the controls: small, and so with a digit more."""
+    measured = row.measured("adds")
+    return f"{decimals(measured.value, 3)} {interval(measured.low, measured.high, 3)}".strip()
+
+
 def summary_markdown(results: Results) -> str:
     """The sentence and the small table as Markdown, for a study's folder."""
     summary = results.summary
     target = f" with {summary.spearman_target}" if summary.spearman_target else ""
-    rows = [[row.label, row.kind, *(_cell(row.measured(column)).plain for column in COLUMNS)] for row in summary.table]
-    table = table_lines(["score", "kind", f"Spearman{target}", "AUROC", "FID gain"], rows)
+    rows = [
+        [row.label, row.kind, *(_cell(row.measured(column)).plain for column in COLUMNS), _adds(row)]
+        for row in summary.table
+    ]
+    table = table_lines(["score", "kind", f"Spearman{target}", "AUROC", "FID gain", "adds to controls"], rows)
     foot = f"95 % intervals in brackets. {prose(provenance(results))}."
     opening = [code(results.command or DASH), "", prose(summary.sentence or DASH), ""]
     return "\n".join([*opening, *table, "", foot, "", *outcome_markdown(results.application)])

@@ -21,7 +21,7 @@ from genuq.report.study.verdict import combinations, verdict_of
 CURVE_NUMBERS = 400_000  # of all curves with their intervals; a study with more leaves the intervals out
 IMAGE_BYTES = 4_000_000  # of encoded images of the whole page; base64 adds a third
 DIGITS = 4
-MEASURES = ("auroc", "spearman", "fid_gain")
+MEASURES = ("auroc", "spearman", "fid_gain", "adds")
 FACTS = ("index", "class", "predicted", "confidence", "realism", "member", "complexity", "bad")
 
 
@@ -112,7 +112,7 @@ def run_data(
 
 
 def score_numbers(run: StudyRun, score: str) -> list[Any] | None:
-    """AUROC, Spearman correlation and gain, each with its interval; and network evaluations."""
+    """`MEASURES`, each with its interval; and network evaluations."""
     row = run.summary.row(score)
     if row is None:
         return None

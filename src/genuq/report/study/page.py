@@ -8,8 +8,7 @@ from typing import Any
 from genuq.analysis.results import NOTHING, IntervalRow
 from genuq.report.drawing import document, vocabulary
 from genuq.report.drawing.values import present, words
-from genuq.report.run.tables import COLUMNS as MEASURES
-from genuq.report.study.data import embedded
+from genuq.report.study.data import MEASURES, embedded
 from genuq.report.study.runs import StudyRun, StudyRuns
 from genuq.report.study.verdict import COLOURS, VERDICTS, study_headline, study_warnings, verdict_lines, verdict_of
 
@@ -76,6 +75,7 @@ WORDS = (
     "membership",
     "spearman",
     "auroc",
+    "adds",
     "interval",
     "judge",
     "evaluations",

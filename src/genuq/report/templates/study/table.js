@@ -1,8 +1,8 @@
 // The table of runs: sorting, filters that must all be passed, and the selection that drives the plots.
 const RUNS = DATA.runs;
 const OWN = ""; // each run's own score
-const NUMBERS = { auroc: 0, spearman: 3, fid_gain: 6, evaluations: 9 }; // where the numbers of a score begin
-const HIGHEST_FIRST = ["auroc", "fid_gain"];
+const NUMBERS = { auroc: 0, spearman: 3, fid_gain: 6, adds: 9, evaluations: 12 }; // where the numbers of a score begin
+const HIGHEST_FIRST = ["auroc", "fid_gain", "adds"];
 const table = { score: OWN, sort: "number", descending: false, passing: RUNS.map((_, run) => run), selected: new Set(), last: null };
 const rowOf = RUNS.map((_, run) => document.querySelector(`#table tr[data-run="${run}"]`));
 const listeners = [];
@@ -88,11 +88,12 @@ function mark(run) {
 function showScore() {
   RUNS.forEach((_, run) => {
     const numbers = numbersOf(run);
-    ["auroc", "spearman", "fid_gain"].forEach((column) => {
+    ["auroc", "spearman", "fid_gain", "adds"].forEach((column) => {
+      const places = column === "adds" ? 3 : 2;
       const [value, low, high] = numbers.slice(NUMBERS[column], NUMBERS[column] + 3);
       const cell = rowOf[run].querySelector(`.${column}`);
-      const parts = [element("span", { className: "number", textContent: fixed(value) })];
-      if (isNumber(value) && isNumber(low) && isNumber(high)) parts.push(" ", element("span", { className: "interval", textContent: `[${fixed(low)}, ${fixed(high)}]` }));
+      const parts = [element("span", { className: "number", textContent: fixed(value, places) })];
+      if (isNumber(value) && isNumber(low) && isNumber(high)) parts.push(" ", element("span", { className: "interval", textContent: `[${fixed(low, places)}, ${fixed(high, places)}]` }));
       if (column === "auroc" && isNumber(value)) parts.push(whisker(value, low ?? value, high ?? value));
       cell.replaceChildren(...parts);
     });
@@ -101,7 +102,7 @@ function showScore() {
   if (table.sort in NUMBERS) sortBy(table.sort, table.descending);
 }
 
-const fixed = (value) => (isNumber(value) ? value.toFixed(2).replace(/^-(?=[0.]*$)/, "").replace("-", "−") : DASH);
+const fixed = (value, places = 2) => (isNumber(value) ? value.toFixed(places).replace(/^-(?=[0.]*$)/, "").replace("-", "−") : DASH);
 
 function whisker(value, low, high) {
   const place = (number) => (100 * (number - DATA.scale[0])) / (DATA.scale[1] - DATA.scale[0]);
