@@ -13,7 +13,6 @@ from torch import Tensor
 
 from genuq import files, models
 from genuq.errors import ConfigurationError
-from genuq.parallel import fsdp
 from genuq.pipeline.configured import description_of
 from genuq.pipeline.run import Run, hardware_of
 from genuq.training.trainer import check_trainer
@@ -111,9 +110,3 @@ def test_only_the_generative_model_is_divided(tmp_path: Path) -> None:
 def test_what_the_trainer_cannot_do_is_refused(overrides: list[str], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         check_trainer(composed(*TRAINING, *overrides).trainer)
-
-
-def test_a_torch_that_cannot_divide_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torch.distributed.fsdp", None)
-    with pytest.raises(ConfigurationError, match=r"trainer\.strategy = 'fsdp' needs torch 2\.6"):
-        fsdp.sharder()

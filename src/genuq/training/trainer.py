@@ -105,7 +105,6 @@ def require_whole(checkpoint: Path) -> None:
 def check_trainer(settings: Hardware) -> None:
     """Raise ConfigurationError for a precision that the strategy does not have, or hardware that is not here."""
     if settings.strategy == fsdp.STRATEGY:
-        fsdp.sharder()
         if settings.precision not in fsdp.PRECISIONS:
             raise ConfigurationError(
                 f"trainer.precision = '{settings.precision}' cannot be had with trainer.strategy = "
