@@ -193,6 +193,12 @@ def test_a_glob_is_the_options_that_match() -> None:
         ("posterior.temperature=range(0.3,0,-0.1)", "posterior.temperature=0.3,0.2,0.1"),
         ("posterior.temperature=range(0,2,0.5)", "posterior.temperature=0.0,0.5,1.0,1.5"),
         ("posterior.temperature=range(0,100,0.5)", "9.5,..."),
+        (
+            "posterior.temperature=range(0.5,0.95,0.1)",
+            "posterior.temperature=0.5,0.6,0.7,0.8,0.9",
+        ),  # ends within a step
+        ("posterior.temperature=range(0.3,-0.05,-0.1)", "posterior.temperature=0.3,0.2,0.1,0.0"),
+        ("seed=range(0,5,2.0)", "seed=0,2,4"),  # a key of whole numbers takes no 2.0
     ],
 )
 def test_a_range_of_decimals_is_refused_with_the_list_to_type(text: str, listed: str) -> None:

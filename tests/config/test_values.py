@@ -24,6 +24,9 @@ def registered() -> None:
         (f"study='{'ä' * 150}'", r"study = .* has 300 bytes"),
         (f"+posterior@beside.{'b' * 201}=kfac", r"posterior@beside.NAME = .* has 201 bytes"),
         ("name=''", "name is empty"),
+        ("name='caf\udce9'", r"name = 'caf\\xe9' is not UTF-8"),  # as the shell passes the byte e9
+        ("study='caf\udce9'", r"study = 'caf\\xe9' is not UTF-8"),
+        ("name=münchen", "letters beyond ASCII"),
         ("seed=-1", r"seed = -1; it must lie in \[0, 4294967295\]"),
         ("seed=4294967296", "seed = 4294967296; it must lie"),
         ("model.checkpoint=a=[1,2]", "two pairs of quotes"),

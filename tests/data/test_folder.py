@@ -208,6 +208,13 @@ def test_folders_that_cannot_work(tmp_path, make, options, message):
         image_folder(tmp_path / "root", **{"image_size": 8, **options})
 
 
+@pytest.mark.parametrize("place", ["n01/caf\udce9.png", "caf\udce9/z.png"])
+def test_a_name_that_is_not_utf_8_is_refused_at_once(folder, place):
+    save(folder / place)
+    with pytest.raises(DataError, match=r"the name of image .*caf\\xe9.* is not UTF-8\. Rename it"):
+        image_folder(folder, 8)
+
+
 def test_hidden_folders_inside_a_class_are_passed_over(folder):
     """Jupyter's and a file manager's copies are no further images."""
     for place in ("n01/.ipynb_checkpoints/z-checkpoint.png", "n10/deep/.thumbnails/large/er.png"):

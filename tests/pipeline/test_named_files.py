@@ -38,6 +38,7 @@ def test_files_of_others_are_called_what_they_are(tmp_path: Path) -> None:
     torch.save(weights, tmp_path / "plain.pt")
     torch.save(weights, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     (tmp_path / "cut.ckpt").write_bytes((tmp_path / "last.ckpt").read_bytes()[:300])
+    (tmp_path / "empty.safetensors").touch()
     (tmp_path / "folder").mkdir()
     (tmp_path / "pipeline").mkdir()
     (tmp_path / "pipeline" / "model_index.json").write_text("{}")
@@ -46,6 +47,7 @@ def test_files_of_others_are_called_what_they_are(tmp_path: Path) -> None:
         "plain.pt": r"is an archive of torch\.save",
         "old.pth": "is a pickle",
         "cut.ckpt": "is a zip archive, which is truncated",
+        "empty.safetensors": "is no safetensors file",
         "folder": "is a folder, not a file of weights",
         "pipeline": "is a folder of diffusers",
     }.items():
@@ -67,6 +69,9 @@ def test_a_store_that_cannot_be_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     for wrong in (run(tmp_path), run(tmp_path / "store" / "below")):
         with pytest.raises(ConfigurationError, match=r"^store = .*: .*store is no folder\. Choose another place"):
             check_store(wrong)
+    long = tmp_path / ("s" * 300)  # the file system's own limit, of which os.access knows nothing
+    with pytest.raises(ConfigurationError, match=r"^store = .* cannot be written"):
+        check_store(run(long))
     monkeypatch.setattr("os.access", lambda *_: False)
     with pytest.raises(ConfigurationError, match=r"^store = .* cannot be written"):
         check_store(run(tmp_path / "elsewhere"))

@@ -17,18 +17,10 @@ def run(name: str = "wandb", mode: str = "offline", samples: int = 8) -> Any:
     return SimpleNamespace(config=SimpleNamespace(logger=logger))
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"name": "wandbb"}, r"logger\.name = 'wandbb' is no logger\..*Did you mean 'wandb'"),
-        ({"mode": "sometimes"}, r"logger\.mode = 'sometimes'; choose offline or online"),
-        ({"samples": 1}, r"logger\.samples = 1; .*at least 2"),
-    ],
-)
-def test_what_no_logger_can_do_is_named(changes: dict[str, Any], said: str) -> None:
+def test_a_logger_that_is_none_is_named() -> None:
     check_logger(run())
-    with pytest.raises(ConfigurationError, match=said):
-        check_logger(run(**changes))
+    with pytest.raises(ConfigurationError, match=r"logger\.name = 'wandbb' is no logger\..*Did you mean 'wandb'"):
+        check_logger(run(name="wandbb"))
 
 
 def test_nobody_looks_on() -> None:

@@ -100,15 +100,17 @@ def test_a_disk_that_is_too_small(
 
 
 def test_a_job_that_would_stop_is_named_and_counts_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fixed = [text for text in POINTS if not text.startswith("posterior.draws")]
-    arguments = ["-m", *fixed, f"store={tmp_path}/store", "posterior.draws=1,3"]
+    fixed = [text for text in POINTS if not text.startswith("sampler.samples")]
+    arguments = ["-m", *fixed, f"store={tmp_path}/store", "sampler.samples=3,40"]
     plan = planned(capsys, *arguments, status=1)
     errors = {job["name"]: job["error"] for job in plan["jobs"]}
-    assert errors == {"posterior.draws=1": "posterior.draws = 1; at least 2 needed.", "posterior.draws=3": None}
+    assert errors["sampler.samples=3"].startswith("3 samples are too few") and errors["sampler.samples=40"] is None
     assert to_make(plan)["sample"] == 1
     plan_command.main(["--no-calibration", *arguments])
     said = " ".join(capsys.readouterr().out.split())
-    assert said.startswith("1 of 2 jobs") and "would stop before it starts: posterior.draws=1: posterior.draws" in said
+    assert (
+        said.startswith("1 of 2 jobs") and "would stop before it starts: sampler.samples=3: 3 samples are too" in said
+    )
 
 
 def test_a_missing_input_is_an_error_unless_an_earlier_job_makes_it(

@@ -39,7 +39,7 @@ def test_refusals():
         image_score(VARIANCE, mask=torch.ones(10, 10))
     with pytest.raises(ConfigurationError, match=r"^mask of shape \(9, 10\) does not fit"):
         image_score(VARIANCE, mask=torch.ones(9, 10, dtype=torch.bool))
-    with pytest.raises(ConfigurationError, match=r"^reduce = 'max'; choose sum, mean, top"):
+    with pytest.raises(ConfigurationError, match=r"^reduce = 'max'; choose sum, mean or top"):
         image_score(VARIANCE, "max")
     with pytest.raises(ConfigurationError, match=r"^share = 0"):
         image_score(VARIANCE, "top", share=0)

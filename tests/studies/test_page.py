@@ -43,7 +43,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
             name=",".join(overrides), overrides=("study=mix", *overrides), choices={"posterior": pairs["posterior"]}
         )
         config = composed(f"store={folder}/store", *POINTS, "study=mix", *overrides)
-        run_command.execute(
+        run_command.run_job(
             config, folder / job.name, "genuq -m posterior=exact_laplace,diagonal_laplace seed=3,4", job
         )
     return folder / "store"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
@@ -142,7 +143,7 @@ def _parsed(texts: Sequence[str]) -> list[Override]:
     except HydraException as error:
         raise ConfigurationError(
             f"{str(error).splitlines()[0]} Overrides look like group=option or group.key=value; a value with any of "
-            "=,()[]{} in it stands in two pairs of quotes, 'group.key=\"value\"'."
+            "=,()[]{} or letters beyond ASCII in it stands in two pairs of quotes, 'group.key=\"value\"'."
         ) from error
 
 
@@ -183,13 +184,18 @@ def _require_whole(override: Override, swept: RangeSweep) -> None:
         raise ConfigurationError(f"{override.input_line}: a range needs a step other than 0. List the values instead.")
     if all(isinstance(number, int) for number in (swept.start, swept.stop, swept.step)):
         return
-    count = max(0, -int((start - stop) // step))
-    listed = [str(start + number * step) for number in range(min(count, LISTED))]
+    count = max(0, math.ceil((stop - start) / step))
+    listed = [_written(start + number * step, numbers) for number in range(min(count, LISTED))]
     more = ",..." if count > LISTED else ""
     raise ConfigurationError(
         f"{override.input_line}: a range of decimals ends where rounding lets it. Write the list: "
         f"{key}={','.join(listed)}{more}"
     )
+
+
+def _written(value: Decimal, numbers: Sequence[Decimal]) -> str:
+    """A value of a range as it is typed: without a decimal where start, stop and step are whole."""
+    return str(value if any(number % 1 for number in numbers) else int(value))
 
 
 def _require_values(config: DictConfig) -> None:

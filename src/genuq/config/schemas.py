@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -79,9 +80,11 @@ class Config:
 def folder_name(overrides: str, longest: int = 150) -> str:
     """The overrides of a sweep's job as the name of its folder: no slashes, and as short as file systems want it."""
     plain = overrides.replace("/", "_")
-    if len(plain) <= longest:
+    written = os.fsencode(plain)  # file systems count bytes, not letters
+    if len(written) <= longest:
         return plain
-    return f"{plain[:longest]}-{hashlib.sha256(overrides.encode()).hexdigest()[:12]}"
+    whole_letters = written[:longest].decode(errors="ignore")
+    return f"{whole_letters}-{hashlib.sha256(os.fsencode(overrides)).hexdigest()[:12]}"
 
 
 def register() -> None:

@@ -4,6 +4,7 @@ become files.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,7 +28,7 @@ def check_values(config: DictConfig) -> None:
     """Check every value of a settled configuration against what its option was declared with.
 
     Raises:
-        ConfigurationError: a value outside the bounds of its option; a name that is empty or too long.
+        ConfigurationError: a value outside the bounds of its option; a name that is empty, too long or not UTF-8.
     """
     _check_name("name", config.name)
     if config.study is not None:
@@ -72,6 +73,11 @@ def _check_name(key: str, name: str) -> None:
     """Each part between slashes becomes a file's name."""
     if not name:
         raise ConfigurationError(f"{key} is empty, and a folder is named by it. Give it at least a letter.")
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:  # bytes that the shell passed on as they were
+        shown = os.fsencode(name).decode(errors="backslashreplace")
+        raise ConfigurationError(f"{key} = '{shown}' is not UTF-8. Write it in UTF-8, or choose another.") from error
     for part in name.split("/"):
         if (size := len(part.encode())) > LONGEST:
             raise ConfigurationError(

@@ -123,7 +123,7 @@ ARCHIVE, PICKLE, LIGHTNING = b"PK\x03\x04", b"\x80", b"pytorch-lightning_version
 BRING_IN = (
     "genuq reads safetensors alone, since other files can hold code. Write a function that builds your model with "
     "these weights, torch.load(path, weights_only=True), and name it: model._target_=my_lab.my_model "
-    "model.checkpoint=PATH (README, `A model of one's own`)."
+    "model.checkpoint=PATH (README, `Your own model`)."
 )
 
 
@@ -145,6 +145,11 @@ def require_checkpoint(path: str | Path, key: str) -> None:
         raise ConfigurationError(f"{key}: {path} does not exist. Correct the path.")
     if (other := foreign_format(path)) is not None:
         raise CheckpointError(f"{key} = {path} is {other}. {BRING_IN}")
+    try:
+        with files.opened(path):
+            pass
+    except ArtefactError as error:
+        raise CheckpointError(f"{key} = {path} is no safetensors file, or is truncated. {BRING_IN}") from error
 
 
 def _bring_in(folder: Path) -> str:

@@ -13,7 +13,8 @@ MOST = 4096  # processes on a machine, and machines
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true")  # the last with `DIVIDING` alone
 TOLERANT = "ddp_find_unused_parameters_true"  # Lightning's name of ddp where a step may not use all weights
 DIVIDING = "fsdp"  # the strategy that divides a network among the processes while it is trained
-STRATEGIES = ("auto", "ddp", TOLERANT, DIVIDING)
+STRATEGIES = ("auto", "ddp", TOLERANT, DIVIDING)  # of the command, which starts the processes itself
+FORKING = ("ddp_fork", "ddp_spawn", "ddp_notebook")  # Lightning starts them, from within a program or a notebook
 
 
 class Processes:
@@ -36,7 +37,7 @@ class Hardware:
 
     accelerator: Annotated[str, OneOf(*ACCELERATORS)] = neutral("auto")
     devices: Annotated[int, Processes()] = neutral(1)
-    strategy: Annotated[str, OneOf(*STRATEGIES)] = neutral("auto")
+    strategy: Annotated[str, OneOf(*STRATEGIES, *FORKING)] = neutral("auto")
     precision: Annotated[str, OneOf(*PRECISIONS)] = "32-true"
     gradient_clip: Positive = 1.0
     checkpoint_every: Count = neutral(100)

@@ -111,7 +111,7 @@ class Items:
         if len(entries) < self.least or (self.most is not None and len(entries) > self.most):
             exactly = self.least == self.most
             return f"{'exactly' if exactly else 'at least' if len(entries) < self.least else 'at most'} " + (
-                f"{self.least if len(entries) < self.least else self.most} entries are needed"
+                f"{_entries(self.least if len(entries) < self.least else self.most)} needed"
             )
         if self.distinct and len(set(entries)) < len(entries):
             return "each entry may stand there once"
@@ -120,6 +120,10 @@ class Items:
         if self.holding is not None and self.holding not in entries:
             return f"{self.holding} must be among them"
         return None
+
+
+def _entries(count: int | None) -> str:
+    return "1 entry is" if count == 1 else f"{count} entries are"
 
 
 Count = Annotated[int, at_least(1)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from genuq.errors import ConfigurationError
 from genuq.models.checkpoints import require_checkpoint
@@ -38,5 +39,22 @@ def check_store(run: Run) -> None:
     said = f"store = {run.config.store}: "
     if not existing.is_dir():
         raise ConfigurationError(f"{said}{existing} is no folder. Choose another place.")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise ConfigurationError(f"{said}{existing} cannot be written. Choose another place, or change its rights.")
+    if not os.access(existing, os.W_OK | os.X_OK) or not _can_be_made(run.store, existing):
+        raise ConfigurationError(
+            f"{said}{existing} cannot be written, or takes no such name. Choose another place, or change its rights."
+        )
+
+
+def _can_be_made(store: Path, existing: Path) -> bool:
+    """Whether the file system takes the folders that a store still lacks: tried beside it, as others may make it now.
+
+    Rights do not tell: a name may be too long, and some file systems refuse the superuser as well.
+    """
+    if store == existing:
+        return True
+    try:
+        with TemporaryDirectory(dir=existing) as trial:
+            (Path(trial) / store.relative_to(existing)).mkdir(parents=True)
+    except OSError:
+        return False
+    return True

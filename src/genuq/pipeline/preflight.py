@@ -40,7 +40,7 @@ from genuq.posteriors.fitting.fitting import empty_posterior
 from genuq.propagators import PROPAGATORS
 from genuq.scores import SCORES
 from genuq.solvers import SOLVERS
-from genuq.training.trainer import check_trainer
+from genuq.training.trainer import check_trainer, require_hardware
 
 JUDGES = ("classifier", "points")  # that are no extractors
 
@@ -52,11 +52,14 @@ def check(run: Run) -> None:
         GenuqError: whatever is wrong, with the key to change.
     """
     check_settings(run)
+    require_hardware(hardware_of(run))
     check_data(run)
 
 
 def check_settings(run: Run) -> None:
-    """All but whether every image can be read, which takes a while where there are many."""
+    """All that a plan needs too, which may be made on another machine: not whether the hardware is here, nor whether
+    every image can be read, which takes a while where there are many.
+    """
     check_values(run.config)
     check_names(run)
     check_logger(run)

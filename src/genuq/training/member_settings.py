@@ -25,6 +25,7 @@ from genuq.parts.bounds import (
     check,
     check_fields,
 )
+from genuq.posteriors import PosthocEnsemble
 from genuq.training.optimisation import Optimisation
 
 MEMBER_KINDS = ("deep_ensemble", "posthoc_ensemble", "swag")
@@ -77,7 +78,7 @@ class MemberSettings:
     perturb_targets: bool = True
     n_effective: Positive | None = None
     observation_noise: Positive | None = None
-    bits: Annotated[int, OneOf(4, 8, 16)] = 16
+    bits: Annotated[int, OneOf(*PosthocEnsemble.bits_allowed)] = 16
     gaussian: bool = False
     temperature: Positive = 1.0
     seed: Seed = 0

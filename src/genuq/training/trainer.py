@@ -18,7 +18,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from genuq import files, machine
 from genuq.errors import CheckpointError, ConfigurationError
 from genuq.parallel import fsdp
-from genuq.parallel.hardware import Hardware
+from genuq.parallel.hardware import FORKING, Hardware
 from genuq.training.modules import Training
 
 
@@ -103,9 +103,13 @@ def require_whole(checkpoint: Path) -> None:
 
 
 def check_trainer(settings: Hardware) -> None:
-    """Raise ConfigurationError for a precision that the strategy does not have, or hardware that is not here."""
+    """Raise ConfigurationError for a strategy that the command has not, or a precision that the strategy has not."""
+    if settings.strategy in FORKING:
+        raise ConfigurationError(
+            f"trainer.strategy = '{settings.strategy}' lets Lightning start the processes, which the command does "
+            "itself. Choose ddp."
+        )
     if settings.strategy == fsdp.STRATEGY:
-        fsdp.sharder()
         if settings.precision not in fsdp.PRECISIONS:
             raise ConfigurationError(
                 f"trainer.precision = '{settings.precision}' cannot be had with trainer.strategy = "
@@ -116,7 +120,6 @@ def check_trainer(settings: Hardware) -> None:
             f"trainer.precision = 'bf16-true' keeps the weights themselves in 8 bits of precision, which is for "
             f"trainer.strategy = '{fsdp.STRATEGY}' alone. Choose bf16-mixed or 32-true."
         )
-    require_hardware(settings)
 
 
 def require_hardware(settings: Hardware) -> None:

@@ -103,7 +103,10 @@ def test_without_a_propagator_nothing_is_left(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["propagator=corrected", "posterior=mc_dropout"], "propagator = 'corrected' needs a closed-form variance"),
+        (
+            ["propagator=corrected", "posterior=mc_dropout", "network.dropout=0.1"],
+            "propagator = 'corrected' needs a closed-form variance",
+        ),
         (["propagator=trajectory", "posterior=kfac", "posterior.images=20"], "needs a closed-form variance"),
         (["propagator=paper", "sampler=dpm_solver_pp_2m"], "propagator 'paper' knows one state"),
         (["propagator=trajectory", "propagator.reduce=most"], "propagator.reduce = 'most'"),

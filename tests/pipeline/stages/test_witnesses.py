@@ -28,8 +28,6 @@ def check(folder: Path, *overrides: str) -> None:
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["application.rise=0"], r"application\.rise = 0\.0; it must be above 0"),
-        (["application.sure=1.0"], r"application\.sure = 1\.0; it must lie in \[0\.5, 1\)"),
         (["application.witnesses=[]"], r"application\.witnesses names 0; at least 1 needed"),
         (
             ["application.witnesses=[pixels]", "application.rise=null"],
