@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from genuq.analysis.bins import most_bins, quantile_bins
 from genuq.analysis.correlation import STATISTICS, correlation
 from genuq.analysis.detection import auroc, ause
-from genuq.analysis.inputs import Column, column
+from genuq.analysis.inputs import Array, Column, column
 from genuq.analysis.intervals import Interval, Undefined
 from genuq.analysis.metrics import CURVES
 from genuq.analysis.results import NOTHING, BinnedMetric, Correlation, Detection, IntervalRow, ScoreEntry
@@ -81,12 +83,16 @@ class SampleFacts:
     Args:
         targets: by name, what the score should follow: the judge's confidence, realism, membership.
         bad: true for samples off the manifold or of the wrong class.
+        left_out: true for samples that count neither as bad nor as good in AUROC and AUSE.
+        faults: by name, true for samples that are wrong in this way; each is told from those without any fault.
         classes: labels, held constant in partial correlations and in filtering within classes.
         complexity: of the image, held constant in partial correlations.
     """
 
     targets: Mapping[str, Column] = field(default_factory=dict)
     bad: Column | None = None
+    left_out: Column | None = None
+    faults: Mapping[str, Column] = field(default_factory=dict)
     classes: Column | None = None
     complexity: Column | None = None
 
@@ -130,7 +136,8 @@ def _check_columns(scores: Mapping[str, ScoredSamples], facts: SampleFacts, coun
         column(score.values, f"score '{name}'", count)
         if score.kind not in KINDS:
             raise ConfigurationError(f"Score '{name}' has kind '{score.kind}'.{did_you_mean(score.kind, KINDS)}")
-    known = {"bad": facts.bad, "classes": facts.classes, "complexity": facts.complexity, **facts.targets}
+    known = {"bad": facts.bad, "left_out": facts.left_out, "classes": facts.classes, "complexity": facts.complexity}
+    known |= facts.targets | facts.faults
     for name, values in known.items():
         if values is not None:
             column(values, name, count)
@@ -174,6 +181,7 @@ class _Evaluator:
             auroc=self._auroc(score, notes),
             ause=self._ause(score, notes),
             notes=notes.sentences,
+            detections=self._detections(score, notes),
         )
 
     def _bins(self, score: ScoredSamples, notes: _Notes) -> dict[str, BinnedMetric]:
@@ -210,15 +218,35 @@ class _Evaluator:
     def _auroc(self, score: ScoredSamples, notes: _Notes) -> Detection | None:
         if self.facts.bad is None:
             return None
-        row = notes.row_of(auroc(score.values, self.facts.bad, **self._replicates()), "AUROC")
-        positives = int((column(self.facts.bad, "bad") > 0).sum())
-        return None if row is None else Detection(row.value, row.low, row.high, positives, self.judge.count)
+        return self._detection(score, column(self.facts.bad, "bad") > 0, self._kept(), "AUROC", notes)
+
+    def _detections(self, score: ScoredSamples, notes: _Notes) -> dict[str, Detection]:
+        """Of each fault against the samples without any."""
+        faults = {name: column(values, name) > 0 for name, values in self.facts.faults.items()}
+        faulty = np.any(list(faults.values()), axis=0) if faults else None
+        found = {
+            name: self._detection(score, fault, fault | ~faulty, f"AUROC of {name}", notes)
+            for name, fault in faults.items()
+        }
+        return {name: detection for name, detection in found.items() if detection is not None}
+
+    def _detection(self, score: ScoredSamples, bad: Array, kept: Array, what: str, notes: _Notes) -> Detection | None:
+        values = column(score.values, "score")[kept]
+        row = notes.row_of(auroc(values, bad[kept], **self._replicates()), what)
+        return None if row is None else Detection(row.value, row.low, row.high, int(bad[kept].sum()), int(kept.sum()))
+
+    def _kept(self) -> Array:
+        """Which samples count as bad or as good."""
+        if self.facts.left_out is None:
+            return np.ones(self.judge.count, dtype=bool)
+        return column(self.facts.left_out, "left_out") == 0
 
     def _ause(self, score: ScoredSamples, notes: _Notes) -> IntervalRow | None:
         if self.facts.bad is None:
             return None
-        error = (column(self.facts.bad, "bad") > 0).astype(float)
-        return notes.row_of(ause(score.values, error, **self._replicates()), "AUSE")
+        error, kept = (column(self.facts.bad, "bad") > 0).astype(float), self._kept()
+        values = column(score.values, "score")[kept]
+        return notes.row_of(ause(values, error[kept], **self._replicates()), "AUSE")
 
     def _replicates(self) -> dict[str, int]:
         return {"bootstrap": self.settings.bootstrap, "seed": self.settings.seed}

@@ -7,7 +7,7 @@ it. A number is None where it could not be computed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,7 @@ class ScoreEntry:
         evaluations_per_sample: network evaluations beside those of sampling.
         curves, gains, bins: by metric; `per_class_gains` filter within each class, None where there are none.
         notes: what could not be computed, and why.
+        detections: by fault, of the samples that have it among these and those without any; empty without an oracle.
     """
 
     name: str
@@ -127,6 +128,7 @@ class ScoreEntry:
     auroc: Detection | None
     ause: IntervalRow | None
     notes: Sequence[str]
+    detections: Mapping[str, Detection] = field(default_factory=dict)
 
     def correlation(self, target: str, statistic: str) -> Correlation | None:
         """With a target, by a statistic."""
@@ -199,6 +201,24 @@ class JudgeEntry:
 
 
 @dataclass(frozen=True)
+class TruthEntry:
+    """What the data's oracle found.
+
+    Attributes:
+        bad: faults that count as bad; samples with others are left out of AUROC and AUSE.
+        counts: samples with each fault.
+        valid: samples without any, of `samples`.
+        tolerance: the largest defect of a valid sample, in wrong pixels of an image, or standard deviations of a point.
+    """
+
+    bad: Sequence[str]
+    counts: Mapping[str, int]
+    valid: int
+    samples: int
+    tolerance: float
+
+
+@dataclass(frozen=True)
 class DrawsQuality:
     """FID of the unperturbed samples, and of those of each draw."""
 
@@ -231,6 +251,7 @@ class Evaluation:
     scores: Sequence[ScoreEntry]
     quality: Mapping[str, DrawsQuality]
     samples: SampleTable
+    truth: TruthEntry | None = None
 
     def score(self, name: str) -> ScoreEntry:
         return next(entry for entry in self.scores if entry.name == name)
@@ -477,3 +498,4 @@ class Results:
     maps: MapsEntry | None = None
     application: Application | None = None
     warnings: Sequence[str] = ()
+    truth: TruthEntry | None = None

@@ -71,9 +71,13 @@ class Subset:
 
     Attributes:
         subset: train on a seeded uniform subset of this many; None: all.
+        starve: by name of a class, the share of its images that the training set keeps; 0 leaves the class out.
+        permute: the label of a class that is left out goes to random images of the others; else nothing has it.
     """
 
     subset: int | None = None
+    starve: dict[str, float] = field(default_factory=dict)
+    permute: bool = True
 
 
 @dataclass
@@ -126,6 +130,8 @@ class Judged:
         options: of the extractor.
         reference_images: real test images.
         allow_shared_extractor: mark, do not refuse, a judge that is also the scoring encoder.
+        truth: what says which samples are bad: `judge`, or `oracle`, the rules that the data were drawn by.
+        bad: of an oracle, the faults that count as bad; none: all. Samples with other faults are then left out.
         curves: the metrics of curves and bins, names of `genuq.analysis.METRICS` or class paths.
     """
 
@@ -133,6 +139,8 @@ class Judged:
     options: dict[str, Any] = field(default_factory=dict)
     reference_images: int = 5000
     allow_shared_extractor: bool = False
+    truth: str = "judge"
+    bad: list[str] = field(default_factory=list)
     curves: list[str] = field(default_factory=lambda: list(library(CURVES)))
 
 

@@ -45,6 +45,7 @@ HELPERS = {
     "heat_gradient": gradient,
     "reduction_words": reduction_words,
     "metric_label": vocabulary.metric_label,
+    "fault_words": vocabulary.fault_words,
     "metrics_in": vocabulary.metrics_in,
     "targets_in": plots.targets_in,
     "OVER_HEAD": vocabulary.OVER_HEAD,
