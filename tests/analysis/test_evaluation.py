@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
 from genuq import files
 from genuq.analysis import (
@@ -79,6 +80,22 @@ def test_the_planted_score_is_found_and_the_control_is_not():
     assert planted.gains["fid"].low > 0
     assert planted.ause.value < control.ause.value
     assert control.auroc.low < 0.5 < control.auroc.high
+
+
+def test_each_fault_is_told_from_the_samples_without_any():
+    """By scikit-learn on those two alone; what is left out counts neither as bad nor as good."""
+    broken, rule, score = np.arange(COUNT) % 4 == 0, np.arange(COUNT) % 4 == 1, BAD + 0.4 * NOISE
+    facts = SampleFacts(bad=broken, left_out=rule, faults={"broken": broken, "rule_broken": rule, "torn": 0 * rule})
+    row = evaluate_scores({"entropy": SCORES["entropy"]}, FAKE, REAL, facts, SETTINGS)[0]
+    valid = ~(broken | rule)
+    for name, fault in (("broken", broken), ("rule_broken", rule)):
+        kept = fault | valid
+        found = row.detections[name]
+        assert found.value == pytest.approx(roc_auc_score(fault[kept], score[kept]), abs=1e-12)
+        assert (found.positives, found.n) == (40, 120)
+    assert row.auroc == row.detections["broken"] and set(row.detections) == {"broken", "rule_broken"}
+    assert row.notes == ["No AUROC of torn: none of the 80 samples are bad."]
+    assert ROWS[0].detections == {}
 
 
 def test_what_cannot_be_computed_is_none_and_noted():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import permutations
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,6 +21,7 @@ from genuq.randomness import generator
 COMBINATIONS, CHOICE, OFFSETS = "glyph combinations", "glyph choice", "glyph offsets"
 QUADRANTS, SIDE, ROOM = 4, 12, 16  # a glyph's side and that of its quadrant, in pixels of a 32 x 32 image
 STEPS = ROOM - SIDE + 1  # offsets in each direction
+AT_ONCE = 512  # images
 NAMES = ("square", "disc", "ring", "cross", "plus", "triangle up", "triangle down", "frame")
 
 
@@ -84,7 +87,7 @@ class GlyphsOracle(Oracle):
 
     scale: int = 1
 
-    kinds = {VALID: VALID, **dict.fromkeys(GRADES, BROKEN), RULE_BROKEN: RULE_BROKEN}
+    kinds: ClassVar[Mapping[str, str]] = {VALID: VALID, **dict.fromkeys(GRADES, BROKEN), RULE_BROKEN: RULE_BROKEN}
 
     @property
     def tolerance(self) -> float:
@@ -92,6 +95,10 @@ class GlyphsOracle(Oracle):
 
     def truth(self, samples: Tensor, classes: Tensor | None = None) -> Truth:
         images_NHW = checked(samples, 2 * ROOM * self.scale, 2 * ROOM * self.scale)
+        found = [self._some(batch) for batch in images_NHW.split(AT_ONCE)]
+        return self.judged(*map(torch.cat, zip(*found)))
+
+    def _some(self, images_NHW: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         quadrants_N4RR = quadrants_of(images_NHW)
         expected_N4RR, glyph_N4 = self._nearest(quadrants_N4RR)
         size_N4 = wrong(quadrants_N4RR, expected_N4RR).sum((2, 3))
@@ -103,7 +110,7 @@ class GlyphsOracle(Oracle):
         twice_N4 &= ~any_broken_N[:, None]  # the nearest glyph of a broken quadrant says nothing of the rule
         off_N4RR = ((quadrants_N4RR - expected_N4RR).abs() > 1) & broken_N4[..., None, None]
         mask_NHW = assembled(off_N4RR | ((expected_N4RR > 0) & twice_N4[..., None, None]))
-        return self.judged(torch.where(any_broken_N, grades_N, rule_N), size_N, broken_N4 | twice_N4, mask_NHW)
+        return torch.where(any_broken_N, grades_N, rule_N), size_N, broken_N4 | twice_N4, mask_NHW
 
     def _nearest(self, quadrants_N4RR: Tensor) -> tuple[Tensor, Tensor]:
         """The nearest template of each quadrant, in [-1, 1], and the number of its glyph (N, 4)."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from scipy.stats import chi2
@@ -40,7 +41,7 @@ class MixtureOracle(Oracle):
     standard_deviation: float
     deviations: float = 5.0
 
-    kinds = {VALID: VALID, INTERPOLATED: BROKEN, INVALID: BROKEN}
+    kinds: ClassVar[Mapping[str, str]] = {VALID: VALID, INTERPOLATED: BROKEN, INVALID: BROKEN}
 
     @property
     def tolerance(self) -> float:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -87,7 +89,11 @@ class ShapesOracle(Oracle):
 
     image_size: int = 64
 
-    kinds = {VALID: VALID, **dict.fromkeys(GRADES, BROKEN), **dict.fromkeys((FOREIGN, CROWDED, EMPTY), RULE_BROKEN)}
+    kinds: ClassVar[Mapping[str, str]] = {
+        VALID: VALID,
+        **dict.fromkeys(GRADES, BROKEN),
+        **dict.fromkeys((FOREIGN, CROWDED, EMPTY), RULE_BROKEN),
+    }
 
     @property
     def geometry(self) -> Geometry:

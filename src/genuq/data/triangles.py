@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -46,7 +48,7 @@ class TrianglesOracle(Oracle):
 
     image_size: int = 64
 
-    kinds = {VALID: VALID, **dict.fromkeys(GRADES, BROKEN), RULE_BROKEN: RULE_BROKEN}
+    kinds: ClassVar[Mapping[str, str]] = {VALID: VALID, **dict.fromkeys(GRADES, BROKEN), RULE_BROKEN: RULE_BROKEN}
 
     @property
     def tolerance(self) -> float:

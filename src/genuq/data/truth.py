@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -66,7 +67,7 @@ class Oracle(ABC):
         kinds: the label of each kind of sample; the first is `valid`.
     """
 
-    kinds: Mapping[str, str]
+    kinds: ClassVar[Mapping[str, str]]
 
     @property
     @abstractmethod

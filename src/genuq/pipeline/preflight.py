@@ -24,7 +24,6 @@ from genuq.solvers import SOLVERS
 from genuq.solvers.affine import SPACINGS
 from genuq.training.trainer import check_trainer
 
-
 TRUTHS = ("judge", "oracle")
 
 

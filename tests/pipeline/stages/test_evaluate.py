@@ -41,3 +41,9 @@ def test_rows_hold_what_the_columns_hold_under_the_same_names():
 def test_a_model_without_classes_has_none():
     columns = sample_columns(SAMPLES | {"class": torch.full((3,), -1)}, SCORES, {"membership": torch.zeros(3)})
     assert [row[:3] for row in sample_table(columns, []).rows] == [[0, None, None], [1, None, None], [2, None, None]]
+
+
+def test_a_fault_stands_by_its_name_among_the_samples():
+    facts = FACTS | {"fault": torch.tensor([0, 2, 1]), "defect_size": torch.tensor([0.0, 9.5, 5.0])}
+    table = sample_table(sample_columns(SAMPLES, SCORES, facts), ["bag", "shirt"], ("valid", "torn", "bent"))
+    assert table.column("fault") == ["valid", "bent", "torn"] and table.column("defect_size") == [0.0, 9.5, 5.0]

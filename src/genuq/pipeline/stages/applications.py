@@ -85,7 +85,7 @@ class ApplyInputs:
     shown_settings: Mapping[str, Any] = neutral()
     command: str = neutral()
     code: Mapping[str, Any] = where_given(default_factory=dict)
-    truth: TruthInputs | None = where_given(None)
+    truth: TruthInputs | None = where_given(default=None)
 
     @property
     def settings(self) -> Any:

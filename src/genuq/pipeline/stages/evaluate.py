@@ -94,7 +94,7 @@ class EvaluateInputs:
     class_names: tuple[str, ...]
     posteriors: tuple[str, ...]
     code: Mapping[str, Any] = where_given(default_factory=dict)
-    truth: TruthInputs | None = where_given(None)
+    truth: TruthInputs | None = where_given(default=None)
 
     @property
     def are_images(self) -> bool:
