@@ -75,7 +75,7 @@ def test_deformed_shapes_are_broken(image_size):
     width = GEOMETRIES[image_size].panel[0]
     for cut, grow, bright in ((0.3, 0, 1.0), (0.0, 3, 1.0), (0.0, 0, -0.1)):
         kept = pixels[int(cut * len(pixels)) :]
-        lit = torch.cat([kept, kept + torch.tensor([grow * 2, grow])])
+        lit = torch.cat([kept, kept + grow])
         images = -torch.ones(1, 1, image_size, image_size)
         images[0, 0, lit[:, 0] + 5, lit[:, 1] + width + 1] = bright
         truth = oracle.truth(images)

@@ -32,7 +32,7 @@ def glyph_masks() -> Tensor:
     largest, radius = torch.maximum(x.abs(), y.abs()), (x.square() + y.square()).sqrt()
     up = x.abs() <= (y + SIDE / 2) / 2
     signs = (
-        largest < 5,
+        largest < 4,
         radius < 6,
         (radius < 6) & (radius > 3),
         (x - y).abs().minimum((x + y).abs()) < 2,

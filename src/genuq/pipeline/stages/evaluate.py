@@ -270,7 +270,7 @@ def judge_entry(inputs: EvaluateInputs, judged: Mapping[str, Tensor], facts: Map
         encoder_name(inputs.likelihood.build()),
         allow_shared=inputs.allow_shared_extractor,
         real_test_accuracy=judge.real_test_accuracy,
-        sample_accuracy=float((facts["predicted"] == facts["class"]).double().mean()) if classified else None,
+        sample_accuracy=1 - float((facts["predicted"] != facts["class"]).double().mean()) if classified else None,
     )
 
 
