@@ -48,10 +48,10 @@ def test_an_error_counts_from_the_gate_on_as_a_share_of_a_pixel():
 def test_images_are_checked():
     images = torch.full((2, 1, 4, 4), 3.0)
     images[0, 0, 0, 0] = math.nan
-    found = checked(images, 4, 4)
+    (found,) = checked(images, 4, 4)
     assert found[0, 0, 0] == 0 and found.amax() == 1 and found.shape == (2, 4, 4)
     with pytest.raises(DataError, match=r"knows images \(N, 1, 8, 8\), not \(2, 1, 4, 4\)"):
-        checked(images, 8, 8)
+        next(checked(images, 8, 8))
 
 
 def test_an_unknown_fault_is_said_with_the_nearest():

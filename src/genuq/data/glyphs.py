@@ -21,7 +21,6 @@ from genuq.randomness import generator
 COMBINATIONS, CHOICE, OFFSETS = "glyph combinations", "glyph choice", "glyph offsets"
 QUADRANTS, SIDE, ROOM = 4, 12, 16  # a glyph's side and that of its quadrant, in pixels of a 32 x 32 image
 STEPS = ROOM - SIDE + 1  # offsets in each direction
-AT_ONCE = 512  # images
 NAMES = ("square", "disc", "ring", "cross", "plus", "triangle up", "triangle down", "frame")
 
 
@@ -94,8 +93,7 @@ class GlyphsOracle(Oracle):
         return 4.0 * self.scale**2
 
     def truth(self, samples: Tensor, classes: Tensor | None = None) -> Truth:
-        images_NHW = checked(samples, 2 * ROOM * self.scale, 2 * ROOM * self.scale)
-        found = [self._some(batch) for batch in images_NHW.split(AT_ONCE)]
+        found = [self._some(batch) for batch in checked(samples, 2 * ROOM * self.scale, 2 * ROOM * self.scale)]
         return self.judged(*map(torch.cat, zip(*found)))
 
     def _some(self, images_NHW: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

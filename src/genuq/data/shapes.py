@@ -20,7 +20,6 @@ from genuq.randomness import generator
 
 PRESENT, PLACES = "shapes present", "shapes places"
 PANELS = 3  # triangle | square | pentagon
-AT_ONCE = 512  # images
 FOREIGN, CROWDED, EMPTY = "foreign", "crowded", "empty"
 
 
@@ -104,8 +103,7 @@ class ShapesOracle(Oracle):
         return self.geometry.tolerance
 
     def truth(self, samples: Tensor, classes: Tensor | None = None) -> Truth:
-        images_NHW = checked(samples, self.image_size, self.image_size)
-        found = [self._some(batch) for batch in images_NHW.split(AT_ONCE)]
+        found = [self._some(batch) for batch in checked(samples, self.image_size, self.image_size)]
         return self.judged(*map(torch.cat, zip(*found)))
 
     def _some(self, images_NHW: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -20,7 +20,6 @@ from genuq.randomness import generator
 PLACES = "triangle places"
 COUNT, GAP = 3, 2  # triangles on an image; pixels between their boxes
 INK = 0.5  # a pixel above it is lit (the source's)
-AT_ONCE = 512  # images
 
 
 def side_of(image_size: int) -> int:
@@ -55,8 +54,7 @@ class TrianglesOracle(Oracle):
         return self.image_size / 16
 
     def truth(self, samples: Tensor, classes: Tensor | None = None) -> Truth:
-        images_NHW = checked(samples, self.image_size, self.image_size)
-        found = [self._some(batch) for batch in images_NHW.split(AT_ONCE)]
+        found = [self._some(batch) for batch in checked(samples, self.image_size, self.image_size)]
         return self.judged(*map(torch.cat, zip(*found)))
 
     def _some(self, images_NHW: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

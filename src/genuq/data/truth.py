@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,6 +15,8 @@ from genuq.errors import ConfigurationError, DataError, did_you_mean
 VALID, BROKEN, RULE_BROKEN = LABELS = ("valid", "broken", "rule_broken")
 GRADES = ("broken_small", "broken_middle", "broken_large")  # kinds of an oracle that tells defects apart by their size
 GATE = 0.25  # in [-1, 1]: a pixel that is off by no more is grain, not a defect
+
+AT_ONCE = 512  # images
 
 
 @dataclass(frozen=True)
@@ -123,15 +125,18 @@ def grade(defect_size_N: Tensor, bounds: Sequence[float]) -> Tensor:
     return torch.bucketize(defect_size_N, torch.tensor(bounds, dtype=torch.float64))
 
 
-def checked(images: Tensor, height: int, width: int) -> Tensor:
-    """Grey images (N, 1, H, W) as float64 (N, H, W) within [-1, 1]; NaN is mid-grey, which no real image has.
+def checked(images: Tensor, height: int, width: int) -> Iterator[Tensor]:
+    """Grey images (N, 1, H, W) as float64 (B, H, W) within [-1, 1], some at a time.
+
+    NaN is mid-grey, which no real image has.
 
     Raises:
         DataError: another shape.
     """
     if images.ndim != 4 or tuple(images.shape[1:]) != (1, height, width):
         raise DataError(f"the oracle of these data knows images (N, 1, {height}, {width}), not {tuple(images.shape)}.")
-    return images[:, 0].double().cpu().nan_to_num(nan=0.0).clamp(-1, 1)
+    for some in images.split(AT_ONCE):
+        yield some[:, 0].cpu().double().nan_to_num(nan=0.0).clamp(-1, 1)
 
 
 def wrong(images: Tensor, expected: Tensor) -> Tensor:
