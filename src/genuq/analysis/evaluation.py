@@ -223,7 +223,7 @@ class _Evaluator:
     def _detections(self, score: ScoredSamples, notes: _Notes) -> dict[str, Detection]:
         """Of each fault against the samples without any."""
         faults = {name: column(values, name) > 0 for name, values in self.facts.faults.items()}
-        faulty = np.any(list(faults.values()), axis=0) if faults else None
+        faulty = np.any([np.zeros(self.judge.count, dtype=bool), *faults.values()], axis=0)
         found = {
             name: self._detection(score, fault, fault | ~faulty, f"AUROC of {name}", notes)
             for name, fault in faults.items()
