@@ -66,5 +66,5 @@ def _code(dataset: Dataset, name: str, share: float) -> int:
             f"data.starve: {dataset.name} has no class '{name}'.{did_you_mean(name, dataset.class_names)}"
         )
     if not 0 <= share <= 1:
-        raise ConfigurationError(f"data.starve.{name} = {share}; a share of its items lies between 0 and 1.")
+        raise ConfigurationError(f"data.starve: the share of '{name}' is {share}; it must lie between 0 and 1.")
     return dataset.class_names.index(name)
