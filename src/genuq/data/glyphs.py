@@ -112,7 +112,7 @@ class GlyphsOracle(Oracle):
 
     def _nearest(self, quadrants_N4RR: Tensor) -> tuple[Tensor, Tensor]:
         """The nearest template of each quadrant, in [-1, 1], and the number of its glyph (N, 4)."""
-        # All templates have the same norm, so that the nearest is the one with the largest product; and each is constant
+        # All templates have the same norm, so that the nearest has the largest product; and each is constant
         # on squares of `scale` pixels, so that their means are enough for it.
         means_N4RR = torch.nn.functional.avg_pool2d(quadrants_N4RR, self.scale)
         small_ARR = 2.0 * templates(1).flatten(0, 1).double() - 1
