@@ -55,7 +55,7 @@ def test_the_fingerprint_covers_items_and_labels(dataset):
     ("shares", "message"),
     [
         ({"coats": 0.1}, r"data\.starve: made has no class 'coats'\. Did you mean 'coat'"),
-        ({"coat": 1.5}, r"data\.starve: the share of 'coat' is 1\.5"),
+        ({"coat": 1.5}, r"data\.starve, the share of 'coat' = 1\.5; it must lie in \[0, 1\]"),
         ({name: 0 for name in NAMES}, "leaves no item"),
     ],
 )

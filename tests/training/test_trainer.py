@@ -7,9 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from genuq.data import gaussian_mixture
 from genuq.errors import CheckpointError, ConfigurationError
+from genuq.models import GenerativeModel
+from genuq.networks import MLP
 from genuq.parallel.hardware import Hardware
-from genuq.training.trainer import WholeCheckpoints, check_trainer, require_whole
+from genuq.training.modules import GenerativeTraining, Optimisation
+from genuq.training.trainer import WholeCheckpoints, check_trainer, complete, require_whole
+from support.asking import RAN, Asking
 
 
 @pytest.mark.parametrize(
@@ -59,3 +64,12 @@ def test_a_save_that_fails_leaves_the_old_checkpoint(checkpoint: Path):
     with pytest.raises(Exception, match="pickle"):
         WholeCheckpoints().save_checkpoint({"weights": lambda: None}, checkpoint)
     assert checkpoint.read_bytes() == before and len(list(checkpoint.parent.iterdir())) == 1
+
+
+def test_a_checkpoint_that_asks_for_more_than_tensors_is_refused_and_nothing_is_called(tmp_path: Path):
+    torch.save({"state_dict": {}, "more": Asking()}, tmp_path / "last.ckpt")
+    model = GenerativeModel(MLP((2,), width=4, depth=1), shape=(2,))
+    training = GenerativeTraining(model, gaussian_mixture(8, 64), Optimisation(steps=1, batch_size=8))
+    with pytest.raises(CheckpointError, match=r"last\.ckpt holds more than tensors and plain values"):
+        complete(training, Hardware(), tmp_path)
+    assert not RAN

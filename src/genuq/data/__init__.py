@@ -1,6 +1,6 @@
 """Data: named sets found or fetched and verified, image folders, sets drawn by rules with their oracles, subsets."""
 
-from genuq.data.base import ArrayDataset, Dataset, Subset, as_dataset, subset
+from genuq.data.base import ArrayDataset, Dataset, Subset, as_dataset, check_first_item, subset
 from genuq.data.folder import ImageFolder, image_folder
 from genuq.data.glyphs import glyphs
 from genuq.data.lattice import lattice_mixture
@@ -23,6 +23,7 @@ __all__ = [
     "Subset",
     "Truth",
     "as_dataset",
+    "check_first_item",
     "cifar10",
     "fashion_mnist",
     "gaussian_mixture",

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import permutations
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from genuq.data.drawing import WHITE
 from genuq.data.registry import DATASETS
 from genuq.data.truth import BROKEN, GRADES, RULE_BROKEN, VALID, Oracle, Truth, checked, grade, wrong
 from genuq.errors import DataError
+from genuq.parts.bounds import Limits, Seed
 from genuq.randomness import generator
 
 COMBINATIONS, CHOICE, OFFSETS = "glyph combinations", "glyph choice", "glyph offsets"
@@ -122,7 +123,12 @@ class GlyphsOracle(Oracle):
 
 
 @DATASETS.add(label="Glyphs")
-def glyphs(image_size: int = 32, size: int = 50_000, seed: int = 0, split: str = "train") -> ArrayDataset:
+def glyphs(
+    image_size: Annotated[int, Limits(32, 1024)] = 32,
+    size: Annotated[int, Limits(1, 10_000_000)] = 50_000,
+    seed: Seed = 0,
+    split: str = "train",
+) -> ArrayDataset:
     """Grey images of four different glyphs, one in each quadrant, at one of 25 offsets.
 
     Training images have one half of the 1,680 ordered combinations of four glyphs; test images, which samples are

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from genuq.data.base import SPLITS, check_split
 from genuq.data.mixtures import MODES, NOISE, GaussianMixture
 from genuq.data.registry import DATASETS
 from genuq.errors import DataError
+from genuq.parts.bounds import Limits, Positive, Seed
 from genuq.randomness import generator
 
 LEVELS = 5  # lattice values of each coordinate
@@ -56,12 +58,12 @@ def _candidates(dimension: int) -> Tensor:
 
 @DATASETS.add(label="Mixture on a lattice")
 def lattice_mixture(
-    dimension: int = 2,
-    modes: int = 25,
-    spacing: float = 2.0,
-    standard_deviation: float = 0.02,
-    size: int = 50_000,
-    seed: int = 0,
+    dimension: Annotated[int, Limits(1, 4096)] = 2,
+    modes: Annotated[int, Limits(2, 20_000)] = 25,
+    spacing: Positive = 2.0,
+    standard_deviation: Positive = 0.02,
+    size: Annotated[int, Limits(1, 100_000_000)] = 50_000,
+    seed: Seed = 0,
     split: str = "train",
 ) -> GaussianMixture:
     """An equal-weight mixture of narrow modes far from each other on a lattice, in any dimension.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from genuq.data.figures import NOTHING, Figures, figures_in
 from genuq.data.registry import DATASETS
 from genuq.data.truth import BROKEN, GRADES, RULE_BROKEN, VALID, Oracle, Truth, checked, grade, wrong
 from genuq.errors import DataError
+from genuq.parts.bounds import Limits, OneOf, Seed
 from genuq.randomness import generator
 
 PRESENT, PLACES = "shapes present", "shapes places"
@@ -158,7 +159,12 @@ class ShapesOracle(Oracle):
 
 
 @DATASETS.add(label="Shapes")
-def shapes(image_size: int = 64, size: int = 5_000, seed: int = 0, split: str = "train") -> ArrayDataset:
+def shapes(
+    image_size: Annotated[int, OneOf(32, 64, 128)] = 64,
+    size: Annotated[int, Limits(1, 10_000_000)] = 5_000,
+    seed: Seed = 0,
+    split: str = "train",
+) -> ArrayDataset:
     """Grey images of a triangle, a square and a pentagon on black, each with probability 1/2 and in a panel of its own.
 
     Args:

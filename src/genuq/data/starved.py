@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genuq.data.base import Dataset, Indices, Subset
 from genuq.errors import ConfigurationError, did_you_mean
+from genuq.parts.bounds import Probability, check
 from genuq.randomness import generator
 
 STARVED, PERMUTED = "starved class", "permuted labels"
@@ -65,6 +66,5 @@ def _code(dataset: Dataset, name: str, share: float) -> int:
         raise ConfigurationError(
             f"data.starve: {dataset.name} has no class '{name}'.{did_you_mean(name, dataset.class_names)}"
         )
-    if not 0 <= share <= 1:
-        raise ConfigurationError(f"data.starve: the share of '{name}' is {share}; it must lie between 0 and 1.")
+    check(f"data.starve, the share of '{name}'", share, Probability)
     return dataset.class_names.index(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from genuq.data.figures import NOTHING, figures_in
 from genuq.data.registry import DATASETS
 from genuq.data.truth import BROKEN, GRADES, RULE_BROKEN, VALID, Oracle, Truth, checked, grade, wrong
 from genuq.errors import DataError
+from genuq.parts.bounds import Limits, Seed
 from genuq.randomness import generator
 
 PLACES = "triangle places"
@@ -73,7 +74,12 @@ class TrianglesOracle(Oracle):
 
 
 @DATASETS.add(label="Triangles")
-def triangles(image_size: int = 64, size: int = 10_000, seed: int = 0, split: str = "train") -> ArrayDataset:
+def triangles(
+    image_size: Annotated[int, Limits(48, 1024)] = 64,
+    size: Annotated[int, Limits(1, 10_000_000)] = 10_000,
+    seed: Seed = 0,
+    split: str = "train",
+) -> ArrayDataset:
     """Grey images with exactly three equal triangles that do not touch, on black.
 
     Args:

@@ -10,6 +10,7 @@ from torch import Tensor
 from genuq.errors import ConfigurationError
 from genuq.extractors.base import Extractor
 from genuq.extractors.register import EXTRACTORS
+from genuq.parts.bounds import Count
 
 
 @EXTRACTORS.add(name="pixels", label="Pixels")
@@ -24,7 +25,7 @@ class Pixels(Extractor):
         ConfigurationError: squares that do not divide the image.
     """
 
-    def __init__(self, image_shape: Sequence[int], pool: int = 1) -> None:
+    def __init__(self, image_shape: Sequence[int], pool: Count = 1) -> None:
         channels, height, width = image_shape
         if pool < 1 or height % pool or width % pool:
             raise ConfigurationError(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor, nn
 
 from genuq.data.lattice import lattice_centres
 from genuq.models.generative import GenerativeModel
 from genuq.models.register import MODELS
+from genuq.parts.bounds import Limits, OneOf, Positive
 from genuq.processes import Process
 from genuq.processes import build as build_process
 
@@ -50,11 +53,11 @@ class ExactMixture(nn.Module):
 
 @MODELS.add(label="Exact score of a mixture")
 def exact_mixture(
-    dimension: int = 2,
-    modes: int = 25,
-    spacing: float = 2.0,
-    standard_deviation: float = 0.02,
-    process: str = "flow_matching",
+    dimension: Annotated[int, Limits(1, 4096)] = 2,
+    modes: Annotated[int, Limits(2, 20_000)] = 25,
+    spacing: Positive = 2.0,
+    standard_deviation: Positive = 0.02,
+    process: Annotated[str, OneOf("flow_matching", "variance_preserving")] = "flow_matching",
 ) -> GenerativeModel:
     """The exact score of `lattice_mixture` as a model: it makes no error but the sampler's.
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from genuq.pipeline.stages.evaluate import sample_columns, sample_table
+from genuq.metrics import frechet_distance
+from genuq.metrics.frechet import gaussian_of
+from genuq.pipeline.stages.evaluate import quality_of_draws, sample_columns, sample_table
 
 SAMPLES = {"index": torch.tensor([0, 1, 2]), "class": torch.tensor([1, 0, 1]), "image": torch.zeros(3, 1, 2, 2)}
 SCORES = {
@@ -47,3 +50,13 @@ def test_a_fault_stands_by_its_name_among_the_samples():
     facts = FACTS | {"fault": torch.tensor([0, 2, 1]), "defect_size": torch.tensor([0.0, 9.5, 5.0])}
     table = sample_table(sample_columns(SAMPLES, SCORES, facts), ["bag", "shirt"], ("valid", "torn", "bent"))
     assert table.column("fault") == ["valid", "bent", "torn"] and table.column("defect_size") == [0.0, 9.5, 5.0]
+
+
+def test_the_quality_of_draws_may_compare_with_statistics_of_others():
+    """Oracle: the features that the statistics were taken of."""
+    numbers = torch.Generator().manual_seed(0)
+    others, real, images = (torch.randn(30, 3, generator=numbers) for _ in range(3))
+    draws = torch.randn(30, 2, 3, generator=numbers)
+    found = quality_of_draws({"real": real, "image": images, "draws": draws}, "draws", gaussian_of(others))
+    wanted = [frechet_distance(others, features) for features in (images, draws[:, 0], draws[:, 1])]
+    assert [found.fid_map, *found.fid_draws] == pytest.approx(wanted, rel=1e-12)
