@@ -101,7 +101,7 @@ def test_points_between_two_modes_are_those_near_their_segment():
     along = (second - first) / (second - first).norm()
     across = torch.stack([-along[1], along[0]])
     middle = (first + second) / 2
-    points = torch.stack([middle, middle + 0.24 * across, middle + 0.26 * across, first - 0.3 * along, first])
+    points = torch.stack([middle, middle + 0.24 * across, middle + 0.26 * across, first - 0.5 * along, first])
     truth = dataset.oracle.truth(points)
     assert [truth.names[kind] for kind in truth.kinds] == [
         *("interpolated", "interpolated", "invalid", "invalid", "valid")

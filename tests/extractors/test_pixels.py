@@ -17,10 +17,10 @@ def test_pixels_are_the_identity():
 
 
 def test_squares_of_pixels_may_be_one_feature():
-    images = torch.rand(5, 2, 4, 8)
-    extractor = extractors.build("pixels", image_shape=(2, 4, 8), pool=4)
-    assert extractor.dimension == 4 and extractor.name == "pixels-2x1x2"
+    images = torch.rand(5, 3, 4, 8)
+    extractor = extractors.build("pixels", image_shape=(3, 4, 8), pool=4)
+    assert extractor.dimension == 6 and extractor.name == "pixels-3x1x2"
     expected = torch.stack([images[..., :4].mean((2, 3)), images[..., 4:].mean((2, 3))], 2).flatten(1)
     torch.testing.assert_close(extractor.extract(images), expected)
     with pytest.raises(ConfigurationError, match="pool = 3 does not divide 4 x 8"):
-        extractors.build("pixels", image_shape=(2, 4, 8), pool=3)
+        extractors.build("pixels", image_shape=(3, 4, 8), pool=3)
