@@ -33,7 +33,7 @@ def test_it_is_the_posterior_mean_of_an_integral():
     ("dimension", "process"), [(2, "flow_matching"), (8, "flow_matching"), (2, "variance_preserving")]
 )
 def test_its_samples_are_valid(dimension, process):
-    model = MODELS.make("exact_mixture", dimension=dimension, process=process)
+    model = MODELS.make("exact_mixture", dimension=dimension, interpolant=process)
     sampler = Sampler(solver=solvers.build("euler"), steps=60, seed=0, batch_size=128)
     truth = lattice_mixture(dimension, size=10).oracle.truth(models.sample(model, sampler, range(128)))
     assert truth.valid.double().mean() > 0.97

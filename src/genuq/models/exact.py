@@ -57,14 +57,14 @@ def exact_mixture(
     modes: Annotated[int, Limits(2, 20_000)] = 25,
     spacing: Positive = 2.0,
     standard_deviation: Positive = 0.02,
-    process: Annotated[str, OneOf("flow_matching", "variance_preserving")] = "flow_matching",
+    interpolant: Annotated[str, OneOf("flow_matching", "variance_preserving")] = "flow_matching",
 ) -> GenerativeModel:
     """The exact score of `lattice_mixture` as a model: it makes no error but the sampler's.
 
     Args:
         dimension, modes, spacing, standard_deviation: of the data, which must agree.
-        process: flow_matching or variance_preserving.
+        interpolant: the process, flow_matching or variance_preserving.
     """
-    path = build_process(process)
+    path = build_process(interpolant)
     network = ExactMixture(lattice_centres(dimension, modes, spacing), standard_deviation, path)
     return GenerativeModel(network, (dimension,), path, prediction="sample", head="head")
