@@ -75,7 +75,7 @@ def test_points_of_the_exact_score_are_told_apart(exact_run: Path) -> None:
     assert {f"entropy/auroc_of_{name}" for name in present} <= set(numbers_of(evaluation))
 
 
-def test_what_counts_as_bad_changes_the_evaluation_alone(exact_run: Path) -> None:
+def test_what_counts_as_bad_changes_the_evaluation_and_its_report_alone(exact_run: Path) -> None:
     whole = run_of(exact_run, *EXACT)
     some = run_of(exact_run, *EXACT, "metric.bad=[invalid]")
     changed = {
