@@ -111,8 +111,8 @@ def test_a_baseline_can_be_what_a_run_is_about(images_run: Path, image_root: Pat
         (["score=aleatoric", "score.renoisings=1"], r"score\.renoisings = 1"),
         (["score=divergence", "score.probes=0"], r"score\.probes = 0"),
         (["score=likelihood", "score.likelihood_steps=0"], r"score\.likelihood_steps = 0"),
-        (["score=divergence", "score.window=[0.5,0.2]"], r"score\.window = \(0\.5, 0\.2\)"),
-        (["score=divergence", "score.window=[0.5]"], r"score\.window = \(0\.5,\)"),
+        (["score=divergence", "score.window=[0.5,0.2]"], r"score\.window = \[0\.5, 0\.2\]; each entry must be above"),
+        (["score=divergence", "score.window=[0.5]"], r"score\.window = \[0\.5\]; exactly 2 entries"),
     ],
 )
 def test_what_cannot_work_is_said_before_the_training(overrides: list[str], message: str, tmp_path: Path) -> None:

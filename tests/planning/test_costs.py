@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from genuq.models import GenerativeModel
+from genuq.pipeline import preflight
 from genuq.pipeline.columns import SPENT
 from genuq.pipeline.execute import STAGES
 from genuq.pipeline.stages import train
@@ -78,8 +79,9 @@ def assert_as_large(work: Work, folder: Path, few: int = 700) -> None:
 
 @pytest.mark.parametrize("kind", POSTERIORS)
 def test_a_fit_evaluates_as_planned_and_takes_its_bytes(
-    kind: str, points_run: Path, tmp_path: Path, rows: Rows
+    kind: str, points_run: Path, tmp_path: Path, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(preflight, "check_layers_of", lambda run, settings: None)  # before any stage: no work of one
     copied(points_run, tmp_path)
     overrides = [*POINTS, f"posterior={kind}", *FIT, *POSTERIORS[kind]]
     run = planned(tmp_path, *overrides)

@@ -373,7 +373,7 @@ def test_a_layer_that_no_gradient_reaches_keeps_its_prior():
 def test_broken_sums_and_precisions_are_refused_by_name():
     posterior = fitted()
     with pytest.raises(ConfigurationError, match="precision of layer '0'"):
-        posterior.finalise(Scale(1e308, 1e-300, 1.0))
+        posterior.finalise(Scale(3e38, 1e-300, 1.0))
     sums = posterior.sums()
     sums["inputs/3"] = sums["inputs/3"] * float("nan")
     posterior.restore(sums, 6)

@@ -79,7 +79,7 @@ def test_standardised_ensembles(centred):
 @pytest.mark.parametrize(
     "options,match",
     [
-        ({"covariance": "montecarlo"}, "propagator.covariance = 'montecarlo'; choose jvp, antithetic, monte_carlo"),
+        ({"covariance": "montecarlo"}, "propagator.covariance = 'montecarlo'; choose jvp, antithetic or monte_carlo"),
         ({"covariance": "monte_carlo", "probes": 1}, "propagator.probes = 1; at least 2"),
         ({"skip": 0}, "propagator.skip = 0; at least 1"),
         ({"states": "joint"}, "propagator.states = 'joint'"),

@@ -100,7 +100,7 @@ def test_the_last_stage_has_no_noise_and_gives_x0_hat(path):
 
 @pytest.mark.parametrize("eta", [-0.1, 1.5, math.nan])
 def test_eta_outside_its_range_is_refused(eta):
-    with pytest.raises(ConfigurationError, match=r"sampler.eta = .* outside \[0, 1\]"):
+    with pytest.raises(ConfigurationError, match=r"solver .ddim.: eta = .*; it must lie in \[0, 1\]"):
         build("ddim", eta=eta)
 
 

@@ -13,15 +13,13 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from genuq.config.options import GROUPS, model_node, names_of, node_of
 from genuq.parts import Part, register_of
 from genuq.parts.bounds import Count, Items, OneOf, Seed
-from genuq.processes.process import SCHEDULES, Timesteps
 
 
 @dataclass
 class ProcessConfig:
     name: str = MISSING  # flow_matching or variance_preserving
-    # variance_preserving: each also with _zero_snr behind it
-    schedule: Annotated[str, OneOf(*SCHEDULES)] = "linear"
-    train_timesteps: Timesteps = 1000  # variance_preserving: entries of the table
+    schedule: str = "linear"  # variance_preserving; linear, scaled_linear, cosine, each also with _zero_snr behind it
+    train_timesteps: int = 1000  # variance_preserving: entries of the table
 
 
 @dataclass

@@ -36,12 +36,20 @@ def check_values(config: DictConfig) -> None:
         _check_name("posterior@beside.NAME", str(name))
     for place, schema in SCHEMAS.items():
         if not place.startswith("model") or "process" in config.model:
-            _check_all(config, place, declared(schema))
+            _check_all(config, place, bounds_of_schema(config, place, schema))
     for place, group in places(config):
         keys = keys_of(group, schema_name(group, place, OmegaConf.select(config, place)))
         _check_all(config, place, bounds_in(keys))
     if "process" not in config.model:
         _check_all(config, "model", bounds_in(own(register_of("model")[config.model.name])))
+
+
+def bounds_of_schema(config: DictConfig, place: str, schema: type) -> Mapping[str, Any]:
+    """The bounds of genuq's own schema at a place; options of a process are declared with the process."""
+    known = register_of("process")
+    if place != "model.process" or config.model.process.name not in known:
+        return declared(schema)
+    return {**declared(schema), **bounds_in(own(known[config.model.process.name]))}
 
 
 def bounds_in(keys: Keys) -> dict[str, Any]:

@@ -143,8 +143,8 @@ def require_checkpoint(path: str | Path, key: str) -> None:
         raise ConfigurationError(f"{key} = {path} is {what}, not a file of weights. {_bring_in(path)}")
     if not path.is_file():
         raise ConfigurationError(f"{key}: {path} does not exist. Correct the path.")
-    if (what := foreign_format(path)) is not None:
-        raise CheckpointError(f"{key} = {path} is {what}. {BRING_IN}")
+    if (other := foreign_format(path)) is not None:
+        raise CheckpointError(f"{key} = {path} is {other}. {BRING_IN}")
 
 
 def _bring_in(folder: Path) -> str:

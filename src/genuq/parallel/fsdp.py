@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from genuq.errors import ConfigurationError
 from genuq.parallel.hardware import DIVIDING
 
 STRATEGY = DIVIDING
@@ -25,27 +24,13 @@ def strategy() -> Any:
 
 def divide(network: nn.Module, mesh: Any) -> None:
     """Divide the weights in place; the members of the network's lists of layers are whole only one at a time."""
-    fully_shard = sharder()
+    from torch.distributed.fsdp import fully_shard  # slow to import, and of divided trainings alone
+
     for part in list(network.modules()):
         for layer in part if isinstance(part, nn.ModuleList) else ():
             if next(layer.parameters(), None) is not None and not isinstance(layer, nn.ModuleList):
                 fully_shard(layer, mesh=mesh)
     fully_shard(network, mesh=mesh)
-
-
-def sharder() -> Any:
-    """torch's function that divides a module.
-
-    Raises:
-        ConfigurationError: this torch is too old.
-    """
-    try:
-        from torch.distributed.fsdp import fully_shard
-    except ImportError as error:
-        raise ConfigurationError(
-            f"trainer.strategy = '{STRATEGY}' needs torch 2.6. Install it, or use trainer=ddp."
-        ) from error
-    return fully_shard
 
 
 def parts(tensors: Sequence[Tensor]) -> list[Tensor]:

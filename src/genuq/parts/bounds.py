@@ -111,7 +111,7 @@ class Items:
         if len(entries) < self.least or (self.most is not None and len(entries) > self.most):
             exactly = self.least == self.most
             return f"{'exactly' if exactly else 'at least' if len(entries) < self.least else 'at most'} " + (
-                f"{self.least if len(entries) < self.least else self.most} entries are needed"
+                f"{_entries(self.least if len(entries) < self.least else self.most)} needed"
             )
         if self.distinct and len(set(entries)) < len(entries):
             return "each entry may stand there once"
@@ -120,6 +120,10 @@ class Items:
         if self.holding is not None and self.holding not in entries:
             return f"{self.holding} must be among them"
         return None
+
+
+def _entries(count: int | None) -> str:
+    return "1 entry is" if count == 1 else f"{count} entries are"
 
 
 Count = Annotated[int, at_least(1)]
@@ -219,7 +223,7 @@ def _of_size(value: Any, kind: Any, bounds: Sequence[Bound]) -> str | None:
     if kind is int and isinstance(value, int):
         own = any(isinstance(bound, Limits) and bound.most is not None for bound in bounds)
         return None if own or abs(value) <= LARGEST_WHOLE else f"at most {LARGEST_WHOLE} is possible"
-    if kind is float and isinstance(value, numbers.Real) and not abs(value) <= LARGEST_NUMBER:
+    if kind is float and isinstance(value, numbers.Real) and not abs(value) <= LARGEST_NUMBER:  # type: ignore[operator]
         return "it must be finite" if not math.isfinite(value) else f"at most {LARGEST_NUMBER:g} is possible"
     return None
 
@@ -283,7 +287,8 @@ def check_fields(instance: Any, place: str) -> None:
     Args:
         place: where a configuration has the fields.
     """
-    hints = declared(type(instance))
+    kind: Any = type(instance)
+    hints = declared(kind)
     for field in dataclasses.fields(instance):
         value = getattr(instance, field.name)
         if not isinstance(value, Enum):

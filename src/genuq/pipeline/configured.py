@@ -302,7 +302,7 @@ def likelihood_inputs(run: Run) -> LikelihoodInputs:
 
 def build_likelihood(run: Run) -> Likelihood | PointLikelihood:
     """The run's likelihood."""
-    return likelihood_inputs(run).build(run.config.likelihood.observation_variance)
+    return likelihood_inputs(run).build(run.config.likelihood.get("observation_variance"))
 
 
 def judge_inputs(run: Run) -> JudgeInputs:

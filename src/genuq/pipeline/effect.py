@@ -7,12 +7,15 @@ from collections.abc import Iterator, Mapping
 from genuq.pipeline.posteriors import of_members
 from genuq.pipeline.run import Run
 
+PROCESSES = ("devices", "num_nodes", "strategy")  # of the trainer: on which all stages may run
 # Stages that read a group, or one of its keys; what is not here every run reads, or is refused where it does not.
 READ_BY: Mapping[str, tuple[str, ...]] = {
     "trainer.start_from": ("train",),
     "trainer.steps": ("train",),
     "trainer.autoencoder_steps": ("train",),
     "trainer.judge_steps": ("judge",),
+    "trainer.precision": ("train", "judge", "fit"),
+    **{f"trainer.{key}": ("train", "judge", "fit", "sample", "propagate", "embed", "report") for key in PROCESSES},
     "trainer": ("train", "judge"),
     "posterior": ("fit", "sample", "propagate", "embed", "score", "evaluate", "apply"),
     "sampler": ("sample", "propagate", "embed", "score", "evaluate", "apply"),

@@ -154,8 +154,8 @@ def check_names(run: Run) -> None:
     for name in run.config.metric.curves:
         METRICS.get(name, "metric.curves")
     application = run.plain("application")["application"] or {}
-    if (name := application.get("propagator")) is not None:
-        PROPAGATORS.get(name, "application.propagator")
+    if (propagator := application.get("propagator")) is not None:
+        PROPAGATORS.get(propagator, "application.propagator")
     for name in application.get("witnesses") or []:
         if name != SCORING:
             EXTRACTORS.get(name, "application.witnesses")

@@ -27,7 +27,7 @@ from genuq.posteriors.fitting.held_out import DRAWN_FACTORS, FACTORS
 RESIDUAL_IMAGES = 1024  # of `members.residual_variance`
 TEST_IMAGES = 2048  # of `train.test_loss`
 BOOTSTRAP = 8e-7  # seconds of a replicate of a sample's correlations, by a rule
-PROBED = 2  # rows of the forward pass that `fitting.empty_posterior` tries
+PROBED = 2  # rows of the forward passes that `fitting.empty_posterior` tries
 
 Evaluations = dict[str, tuple[float, float]]  # by purpose: rows through the network, forwards and backwards
 
@@ -170,8 +170,8 @@ def fit_evaluations(settings: FitSettings, kind: str, by_exact: bool = False) ->
     known, total = posteriors.POSTERIORS[ExactLastLayerLaplace.kind if by_exact else kind], _Sum()
     layers = known.scope == "network" and known.source == "images"
     finds_dropout = kind == "mc_dropout" and not settings.options
-    if known.scope == "head" or layers or finds_dropout:
-        total.add("probe", min(PROBED, settings.fitting_images))
+    tried = 1 + (known.scope == "head") + finds_dropout + 3 * layers
+    total.add("probe", tried * min(PROBED, settings.fitting_images))
     if issubclass(known.resolve(), CurvaturePosterior):
         rows = settings.images * settings.repeats
         total.add("curvature", rows, rows * settings.fisher_draws * layers)

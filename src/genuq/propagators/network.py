@@ -15,7 +15,7 @@ from genuq.models import GenerativeModel, StageRecord
 from genuq.posteriors import Posterior, swapped
 from genuq.posteriors.curvature.arrangement import Arrangement
 from genuq.posteriors.curvature.head import head_of
-from genuq.propagators.derivatives import METHODS, along, difference_step, forward_mode
+from genuq.propagators.derivatives import METHODS, Derivative, along, difference_step, forward_mode
 
 
 class FollowedNetwork:
@@ -100,12 +100,12 @@ class FollowedNetwork:
         t = torch.full((len(x),), self.record.stage.t, device=x.device, dtype=x.dtype)
         return self.model.guided(x, t, y, self.guidance)
 
-    def along(self, direction: Tensor, method: str) -> Tensor:
+    def along(self, direction: Tensor, method: Derivative) -> Tensor:
         """J u: the derivative of f at the sampler's state in the direction u, float64."""
         self.evaluations += METHODS[method] * self.branches
         return along(self._predict, self.record.states[0], self.record.predictions[0], direction, method)
 
-    def along_with_weights(self, direction: Tensor, weights: Mapping[str, Tensor], method: str) -> Tensor:
+    def along_with_weights(self, direction: Tensor, weights: Mapping[str, Tensor], method: Derivative) -> Tensor:
         """J u + (df/dw) v, float64, for deviations v of the posterior's parameters by name."""
         self.evaluations += METHODS[method] * self.branches
         x, module = self.record.states[0], self.posterior.module

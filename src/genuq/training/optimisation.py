@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from genuq.parts.bounds import Count, NonNegative, Positive, Probability, Rate, Seed, WholeNumber, check_fields
+from genuq.parts.bounds import Count, Limits, NonNegative, Positive, Probability, Rate, WholeNumber, check_fields
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Optimisation:
     weight_decay: NonNegative = 0.0
     ema_decay: Rate = 0.999
     class_dropout: Probability = 0.1
-    seed: Seed = 0
+    seed: Annotated[int, Limits(0, 2**63 - 1)] = 0  # also keys, such as those of members
 
     def __post_init__(self) -> None:
         check_fields(self, "trainer")

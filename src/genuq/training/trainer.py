@@ -51,7 +51,7 @@ def complete(
         devices=hardware.devices,
         num_nodes=hardware.num_nodes,
         strategy=fsdp.strategy() if hardware.strategy == fsdp.STRATEGY else hardware.strategy,
-        precision=hardware.precision,
+        precision=hardware.precision,  # type: ignore[arg-type]  # one of `hardware.PRECISIONS`
         gradient_clip_val=hardware.gradient_clip,
         logger=logger,
         callbacks=[*keep, *callbacks],
@@ -105,7 +105,6 @@ def require_whole(checkpoint: Path) -> None:
 def check_trainer(settings: Hardware) -> None:
     """Raise ConfigurationError for a precision that the strategy does not have, or hardware that is not here."""
     if settings.strategy == fsdp.STRATEGY:
-        fsdp.sharder()
         if settings.precision not in fsdp.PRECISIONS:
             raise ConfigurationError(
                 f"trainer.precision = '{settings.precision}' cannot be had with trainer.strategy = "

@@ -112,6 +112,10 @@ def test_windows():
     assert list(steps_in((0.0, 0.1), 4)) == [0]
     with pytest.raises(ConfigurationError, match="at least 2 steps"):
         steps_in((0.0, 1.0), 1, least=2)
-    for window in ((0.5, 0.5), (-0.1, 1.0), (0.0, 1.1)):
-        with pytest.raises(ConfigurationError, match="fractions"):
+    for window, said in (
+        ((0.5, 0.5), "above the one before it"),
+        ((-0.1, 1.0), "must lie in"),
+        ((0.0, 1.1), "must lie in"),
+    ):
+        with pytest.raises(ConfigurationError, match=rf"score\.window = .*{said}"):
             steps_in(window, 10)
