@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
 from genuq import files
 from genuq.analysis import (
@@ -97,6 +98,22 @@ def test_each_score_is_held_against_the_controls_but_chance_and_itself():
     assert set(rows["complexity"].adds.controls) == {"jitter", "lid"}
     assert rows["entropy"].adds.low > 0.1 and rows["entropy"].adds.p < 1e-6
     assert rows["entropy"].within_classes.value > 0.8
+
+
+def test_each_fault_is_told_from_the_samples_without_any():
+    """By scikit-learn on those two alone; what is left out counts neither as bad nor as good."""
+    broken, rule, score = np.arange(COUNT) % 4 == 0, np.arange(COUNT) % 4 == 1, BAD + 0.4 * NOISE
+    facts = SampleFacts(bad=broken, left_out=rule, faults={"broken": broken, "rule_broken": rule, "torn": 0 * rule})
+    row = evaluate_scores({"entropy": SCORES["entropy"]}, FAKE, REAL, facts, SETTINGS)[0]
+    valid = ~(broken | rule)
+    for name, fault in (("broken", broken), ("rule_broken", rule)):
+        kept = fault | valid
+        found = row.detections[name]
+        assert found.value == pytest.approx(roc_auc_score(fault[kept], score[kept]), abs=1e-12)
+        assert (found.positives, found.n) == (40, 120)
+    assert row.auroc == row.detections["broken"] and set(row.detections) == {"broken", "rule_broken"}
+    assert row.notes == ["No AUROC of torn: none of the 80 samples are bad."]
+    assert ROWS[0].detections == {}
 
 
 def test_what_cannot_be_computed_is_none_and_noted():

@@ -24,11 +24,15 @@ from genuq.parts import register_of
 # What each shipped option composed to before its schema was made of the library; of the first entry what all share.
 KNOWN: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("composed.json").read_text())
 SHARED = KNOWN.pop("")
-OF_NO_RUN = {
+OF_NO_RUN = {  # came later
     "parts": {},
     "sampler.clip_x0": False,
     "metric.curves": ["fid", "precision", "recall", "density", "coverage"],
-}  # came later
+    "metric.truth": "judge",
+    "metric.bad": [],
+    "data.starve": {},
+    "data.permute": True,
+}
 GROUPS_OF_OPTIONS = (*GROUPS, "beside")
 
 
@@ -71,7 +75,7 @@ def test_an_option_has_the_options_of_its_part_and_no_other_kinds() -> None:
     assert owners("posterior", "rank") == ["posthoc_ensemble", "swag"]
     assert owners("posterior", "match") == ["isotropic", "isotropic_network"]
     assert owners("posterior", "time_bins") == ["isotropic", "diagonal_laplace", "exact_laplace"]
-    assert owners("sampler", "eta") == ["ddim"] and owners("data", "modes") == ["gaussian_mixture"]
+    assert owners("sampler", "eta") == ["ddim"] and owners("data", "modes") == ["lattice_mixture", "gaussian_mixture"]
     assert owners("likelihood", "extractor") == ["semantic"] and owners("logger", "mode") == ["wandb"]
 
 

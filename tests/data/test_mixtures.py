@@ -84,3 +84,27 @@ def test_a_point_that_is_not_a_number_is_off_every_mode():
 def test_mixtures_that_do_not_exist(options, message):
     with pytest.raises(DataError, match=message):
         gaussian_mixture(**options)
+
+
+@pytest.mark.parametrize("modes", [8, 25])
+def test_its_oracle_is_that_of_the_distance_and_flags_no_true_point(modes):
+    dataset = gaussian_mixture(modes, 5_000, seed=6)
+    truth = dataset.oracle.truth(dataset.items)
+    assert truth.valid.all() and dataset.oracle.tolerance == pytest.approx(5)
+    points = 2 * torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(dataset.oracle.truth(points).valid, ~off_mode(points, dataset, threshold=5.0))
+
+
+def test_points_between_two_modes_are_those_near_their_segment():
+    dataset = gaussian_mixture(8, 10)
+    first, second = dataset.centres[:2]
+    along = (second - first) / (second - first).norm()
+    across = torch.stack([-along[1], along[0]])
+    middle = (first + second) / 2
+    points = torch.stack([middle, middle + 0.24 * across, middle + 0.26 * across, first - 0.5 * along, first])
+    truth = dataset.oracle.truth(points)
+    assert [truth.names[kind] for kind in truth.kinds] == [
+        *("interpolated", "interpolated", "invalid", "invalid", "valid")
+    ]
+    with pytest.raises(DataError, match=r"knows points \(N, 2\), not \(4, 3\)"):
+        dataset.oracle.truth(torch.zeros(4, 3))

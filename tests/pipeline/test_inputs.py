@@ -7,7 +7,16 @@ import torch
 
 from genuq.errors import ConfigurationError
 from genuq.identity import identity_of
-from genuq.pipeline.inputs import DataInputs, PartInputs, SamplerInputs, available, code_of, load_split, part_inputs
+from genuq.pipeline.inputs import (
+    DataInputs,
+    PartInputs,
+    SamplerInputs,
+    TruthInputs,
+    available,
+    code_of,
+    load_split,
+    part_inputs,
+)
 from genuq.pipeline.memory import Memory
 from genuq.posteriors import POSTERIORS, PosteriorPart
 from genuq.solvers import Heun
@@ -31,6 +40,34 @@ def test_splits_are_loaded_once_and_a_subset_is_of_the_training_set_alone() -> N
     assert len(some) == 20 and len(load_split(memory, MIXTURE, "test", subset=20, seed=3)) > 20
     known = {tuple(point) for point in whole.batch(range(50))[0].tolist()}
     assert {tuple(point) for point in some.batch(range(20))[0].tolist()} <= known
+
+
+def test_a_starved_class_is_of_the_training_set_alone() -> None:
+    memory, options = Memory(), MIXTURE | {"size": 400, "starve": {"mode 3": 0.1, "mode 5": 0}, "permute": False}
+    whole, fed = load_split(memory, options, "train", seed=3), load_split(memory, MIXTURE | {"size": 400}, "train")
+    counts = fed.labels.bincount()
+    expected = [
+        round(0.1 * int(count)) if mode == 3 else 0 if mode == 5 else int(count) for mode, count in enumerate(counts)
+    ]
+    assert whole.labels.bincount(minlength=8).tolist() == expected
+    assert len(load_split(memory, options, "test", seed=3)) == 400
+    assert len(load_split(memory, options, "train", subset=20, seed=3)) == 20
+
+
+def test_an_oracle_says_what_is_bad() -> None:
+    options = {"name": "glyphs", "size": 30}
+    data = DataInputs({"test": "abc"}, options, memory=Memory(), subset=None, seed=0)
+    part = PartInputs("glyphs", {"size": 30}, None)
+    images, _ = data.test.batch(range(4))
+    images[0, 0, :16, :16] = -1  # no glyph
+    images[1, 0, :16] = images[1, 0, 16:]  # two glyphs, both twice
+    images[2] = 0
+    every, broken, rule = (TruthInputs(part, bad, data) for bad in ((), ("broken",), ("rule_broken", "broken_small")))
+    truth = every.of(images, None)
+    assert every.bad_in(truth).tolist() == [True, True, True, False]
+    assert broken.bad_in(truth).tolist() == [True, False, True, False]
+    assert rule.bad_in(truth).tolist() == [False, True, False, False]
+    assert identity_of(broken) == {"data": {"name": "glyphs", "options": {"size": 30}, "code": None}, "bad": ["broken"]}
 
 
 def test_data_are_known_by_content_and_only_declared_splits_may_be_read() -> None:

@@ -28,6 +28,13 @@ def test_objectives_that_no_evaluation_has_are_refused_before_the_work(
         check_objective(Run(composed(*POINTS, f"objective={objective}"), tmp_path, "genuq"))
 
 
+def test_an_oracle_has_an_objective_for_each_fault(tmp_path: Path) -> None:
+    by_fault = [*POINTS, "objective=entropy/auroc_of_interpolated"]
+    check_objective(Run(composed(*by_fault, "metric.truth=oracle"), tmp_path, "genuq"))
+    with pytest.raises(ConfigurationError, match="is no number of this run's evaluation"):
+        check_objective(Run(composed(*by_fault), tmp_path, "genuq"))
+
+
 def test_an_objective_needs_the_evaluation(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="add the stage evaluate"):
         check_objective(Run(composed(*POINTS, "objective=fid", "stages=[train,fit]"), tmp_path, "genuq"))

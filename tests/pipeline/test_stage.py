@@ -45,6 +45,8 @@ READ: dict[str, tuple[Any, tuple[str, ...]]] = {
     "data.image_size": (15, ALL),
     "data.channels": (3, ALL),
     "data.subset": (20, ("train", "judge", OWN, OTHER)),
+    "data.starve": ({"top": 0.5}, ("train", "judge", OWN, OTHER)),
+    "data.permute": (False, ()),  # no class is left out
     "model.name": ("another", ()),
     "model.process.name": ("variance_preserving", ("train",)),
     "model.process.schedule": ("cosine", ("train",)),
@@ -90,6 +92,8 @@ READ: dict[str, tuple[Any, tuple[str, ...]]] = {
     "metric.curves": (["fid"], ("evaluate",)),
     "metric.per_class": (False, ("evaluate",)),
     "metric.allow_shared_extractor": (True, ("evaluate",)),
+    "metric.truth": ("oracle", ("evaluate", "apply")),
+    "metric.bad": (["broken"], ()),  # of an oracle
     "propagator.reduce": ("mean", ("score",)),
     "propagator.share": (0.1, ()),
     "propagator.mask": ("FILE", ("score",)),

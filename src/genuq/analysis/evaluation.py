@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+import numpy as np
+
 from genuq.analysis.bins import most_bins, quantile_bins
 from genuq.analysis.control_models import ControlModels
 from genuq.analysis.correlation import STATISTICS, correlation
 from genuq.analysis.detection import auroc, auroc_within, ause
-from genuq.analysis.inputs import Column, column
+from genuq.analysis.inputs import Array, Column, column
 from genuq.analysis.intervals import Interval, Undefined
 from genuq.analysis.metrics import CURVES
 from genuq.analysis.results import NOTHING, Addition, BinnedMetric, Correlation, Detection, IntervalRow, ScoreEntry
@@ -84,6 +86,8 @@ class SampleFacts:
     Args:
         targets: by name, what the score should follow: the judge's confidence, realism, membership.
         bad: true for samples off the manifold or of the wrong class.
+        left_out: true for samples that count neither as bad nor as good in AUROC and AUSE.
+        faults: by name, true for samples that are wrong in this way; each is told from those without any fault.
         classes: labels, held constant in partial correlations and in filtering within classes.
         complexity: of the image, held constant in partial correlations.
         clusters: labels of samples that belong together, such as those of one noise seed.
@@ -91,6 +95,8 @@ class SampleFacts:
 
     targets: Mapping[str, Column] = field(default_factory=dict)
     bad: Column | None = None
+    left_out: Column | None = None
+    faults: Mapping[str, Column] = field(default_factory=dict)
     classes: Column | None = None
     complexity: Column | None = None
     clusters: Column | None = None
@@ -142,8 +148,9 @@ def _check_columns(scores: Mapping[str, ScoredSamples], facts: SampleFacts, coun
         column(score.values, f"score '{name}'", count)
         if score.kind not in KINDS:
             raise ConfigurationError(f"Score '{name}' has kind '{score.kind}'.{did_you_mean(score.kind, KINDS)}")
-    known = {"bad": facts.bad, "classes": facts.classes, "complexity": facts.complexity, "clusters": facts.clusters}
-    for name, values in (known | dict(facts.targets)).items():
+    known = {"bad": facts.bad, "left_out": facts.left_out, "classes": facts.classes, "complexity": facts.complexity}
+    known |= {"clusters": facts.clusters, **facts.targets, **facts.faults}
+    for name, values in known.items():
         if values is not None:
             column(values, name, count)
 
@@ -161,23 +168,24 @@ class _Evaluator:
         reference: Gaussian | None,
     ) -> None:
         self.facts, self.settings = facts, settings
-        self.controls = self._controls(scores)
         self.bins = min(settings.bins, most_bins(len(fake_ND), settings.k))
         smallest_share = 0.5 * min(descending_fractions(settings.fractions)[-1], 1 / self.bins)
         self.judge = SubsetJudge(fake_ND, real_RD, settings.k, smallest_share, settings.metrics, reference)
+        self.controls = self._controls(scores)
         self.study = self._study(None)
         self.study_per_class = self._study(facts.classes) if settings.per_class and facts.classes is not None else None
 
     def _controls(self, scores: Mapping[str, ScoredSamples]) -> ControlModels | None:
         """None where no truth is known."""
-        if self.facts.bad is None:
+        facts = self.facts
+        if facts.bad is None:
             return None
         return ControlModels(
-            self.facts.bad,
-            {name: score.values for name, score in scores.items() if is_held(name, score)},
-            classes=self.facts.classes,
-            complexity=self.facts.complexity,
-            clusters=self.facts.clusters,
+            self._of_kept(facts.bad),
+            {name: self._of_kept(score.values) for name, score in scores.items() if is_held(name, score)},
+            classes=None if facts.classes is None else self._of_kept(facts.classes),
+            complexity=None if facts.complexity is None else self._of_kept(facts.complexity),
+            clusters=None if facts.clusters is None else self._of_kept(facts.clusters),
             **self._replicates(),
         )
 
@@ -211,6 +219,7 @@ class _Evaluator:
             within_classes=self._within_classes(score, notes) if detection else None,
             adds=self._adds(name, score, notes) if detection else None,
             notes=notes.sentences,
+            detections=self._detections(score, notes),
         )
 
     def _bins(self, score: ScoredSamples, notes: _Notes) -> dict[str, BinnedMetric]:
@@ -247,26 +256,48 @@ class _Evaluator:
     def _auroc(self, score: ScoredSamples, notes: _Notes) -> Detection | None:
         if self.facts.bad is None:
             return None
-        row = notes.row_of(auroc(score.values, self.facts.bad, **self._replicates()), "AUROC")
-        positives = int((column(self.facts.bad, "bad") > 0).sum())
-        return None if row is None else Detection(row.value, row.low, row.high, positives, self.judge.count)
+        return self._detection(score, column(self.facts.bad, "bad") > 0, self._kept(), "AUROC", notes)
+
+    def _detections(self, score: ScoredSamples, notes: _Notes) -> dict[str, Detection]:
+        """Of each fault against the samples without any."""
+        faults = {name: column(values, name) > 0 for name, values in self.facts.faults.items()}
+        faulty = np.any([np.zeros(self.judge.count, dtype=bool), *faults.values()], axis=0)
+        found = {
+            name: self._detection(score, fault, fault | ~faulty, f"AUROC of {name}", notes)
+            for name, fault in faults.items()
+        }
+        return {name: detection for name, detection in found.items() if detection is not None}
+
+    def _detection(self, score: ScoredSamples, bad: Array, kept: Array, what: str, notes: _Notes) -> Detection | None:
+        values = column(score.values, "score")[kept]
+        row = notes.row_of(auroc(values, bad[kept], **self._replicates()), what)
+        return None if row is None else Detection(row.value, row.low, row.high, int(bad[kept].sum()), int(kept.sum()))
+
+    def _kept(self) -> Array:
+        """Which samples count as bad or as good."""
+        if self.facts.left_out is None:
+            return np.ones(self.judge.count, dtype=bool)
+        return column(self.facts.left_out, "left_out") == 0
+
+    def _of_kept(self, values: Column) -> Array:
+        return column(values, "values")[self._kept()]
 
     def _ause(self, score: ScoredSamples, notes: _Notes) -> IntervalRow | None:
         if self.facts.bad is None:
             return None
-        error = (column(self.facts.bad, "bad") > 0).astype(float)
-        return notes.row_of(ause(score.values, error, **self._replicates()), "AUSE")
+        error = (self._of_kept(self.facts.bad) > 0).astype(float)
+        return notes.row_of(ause(self._of_kept(score.values), error, **self._replicates()), "AUSE")
 
     def _within_classes(self, score: ScoredSamples, notes: _Notes) -> IntervalRow | None:
         if self.facts.bad is None or self.facts.classes is None:
             return None
-        found = auroc_within(
-            score.values, self.facts.bad, self.facts.classes, clusters=self.facts.clusters, **self._replicates()
-        )
+        values, bad, classes = (self._of_kept(each) for each in (score.values, self.facts.bad, self.facts.classes))
+        clusters = None if self.facts.clusters is None else self._of_kept(self.facts.clusters)
+        found = auroc_within(values, bad, classes, clusters=clusters, **self._replicates())
         return notes.row_of(found, "AUROC within classes")
 
     def _adds(self, name: str, score: ScoredSamples, notes: _Notes) -> Addition | None:
-        found = None if self.controls is None else self.controls.adds(name, score.values)
+        found = None if self.controls is None else self.controls.adds(name, self._of_kept(score.values))
         if isinstance(found, Undefined):
             notes.row_of(found, "gain over the controls")
             return None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from genuq.analysis.results import Evaluation
+from genuq.analysis.results import Evaluation, IntervalRow
 from genuq.files import plain
 
+AUROC_OF, SHARE_OF = "auroc_of_", "share_of_"  # begin the names of a fault's numbers
 ENDS = {"value": "", "low": "_low", "high": "_high"}  # of a number's name, by the part of its interval
 
 
@@ -16,13 +17,16 @@ def numbers_of(evaluation: Evaluation) -> dict[str, float]:
     `entropy/auroc` with `_low` and `_high` for the measures of a score: `auroc`, `within_classes`, `adds` (to the
     controls), `ause`, `spearman`, `fid_gain` and the gains in the other metrics; `entropy/adds_p` of its test;
     `entropy/evaluations`, of the network for one sample; and `fid`, `precision` and so on of all samples, with
-    `sample_accuracy` where the judge knows classes.
+    `sample_accuracy` where the judge knows classes. Where an oracle knows the truth, also `entropy/auroc_of_broken`
+    and so on for every fault, and `share_of_broken` among the samples.
     """
     found: dict[str, Any] = {}
     for row in evaluation.summary.table:
         found |= {f"{row.score}/{key}": value for key, value in plain(row).items()}
     for entry in evaluation.scores:
-        measures = {"ause": entry.ause, **{f"{metric}_gain": gain for metric, gain in entry.gains.items()}}
+        measures: dict[str, IntervalRow | None] = {"ause": entry.ause}
+        measures |= {f"{metric}_gain": gain for metric, gain in entry.gains.items()}
+        measures |= {f"{AUROC_OF}{fault}": detection for fault, detection in entry.detections.items()}
         for measure, interval in measures.items():
             for part, end in ENDS.items():
                 found.setdefault(f"{entry.name}/{measure}{end}", getattr(interval, part, None))
@@ -31,4 +35,6 @@ def numbers_of(evaluation: Evaluation) -> dict[str, float]:
     curves = evaluation.scores[0].curves
     found |= {metric: curve.value[0] for metric, curve in curves.items() if curve.fraction[0] == 1.0}
     found["sample_accuracy"] = evaluation.judge.sample_accuracy
+    if (truth := evaluation.truth) is not None:
+        found |= {f"{SHARE_OF}{fault}": count / truth.samples for fault, count in truth.counts.items()}
     return {key: float(value) for key, value in found.items() if isinstance(value, int | float)}

@@ -7,7 +7,7 @@ it. A number is None where it could not be computed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +135,7 @@ class ScoreEntry:
         notes: what could not be computed, and why.
         within_classes: AUROC over the pairs of a bad and a good sample of one class.
         adds: to class, complexity and controls.
+        detections: by fault, of the samples that have it among these and those without any; empty without an oracle.
     """
 
     name: str
@@ -151,6 +152,7 @@ class ScoreEntry:
     notes: Sequence[str]
     within_classes: IntervalRow | None = None
     adds: Addition | None = None
+    detections: Mapping[str, Detection] = field(default_factory=dict)
 
     def correlation(self, target: str, statistic: str) -> Correlation | None:
         """With a target, by a statistic."""
@@ -229,6 +231,24 @@ class JudgeEntry:
 
 
 @dataclass(frozen=True)
+class TruthEntry:
+    """What the data's oracle found.
+
+    Attributes:
+        bad: faults that count as bad; samples with others are left out of AUROC and AUSE.
+        counts: samples with each fault.
+        valid: samples without any, of `samples`.
+        tolerance: the largest defect of a valid sample, in wrong pixels of an image, or standard deviations of a point.
+    """
+
+    bad: Sequence[str]
+    counts: Mapping[str, int]
+    valid: int
+    samples: int
+    tolerance: float
+
+
+@dataclass(frozen=True)
 class DrawsQuality:
     """FID of the unperturbed samples, and of those of each draw."""
 
@@ -261,6 +281,7 @@ class Evaluation:
     scores: Sequence[ScoreEntry]
     quality: Mapping[str, DrawsQuality]
     samples: SampleTable
+    truth: TruthEntry | None = None
 
     def score(self, name: str) -> ScoreEntry:
         return next(entry for entry in self.scores if entry.name == name)
@@ -520,3 +541,4 @@ class Results:
     maps: MapsEntry | None = None
     application: Application | None = None
     warnings: Sequence[str] = ()
+    truth: TruthEntry | None = None

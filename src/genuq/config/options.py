@@ -73,9 +73,13 @@ class Subset:
 
     Attributes:
         subset: train on a seeded uniform subset of this many; None: all.
+        starve: by name of a class, the share of its images that the training set keeps; 0 leaves the class out.
+        permute: the label of a class that is left out goes to random images of the others; else nothing has it.
     """
 
     subset: Count | None = None
+    starve: dict[str, float] = field(default_factory=dict)
+    permute: bool = True
 
 
 @dataclass
@@ -132,6 +136,8 @@ class Judged:
         statistics: .npz of others with `mu` and `sigma` of the judge's features, which the FIDs of the evaluation
             compare with in place of these images.
         allow_shared_extractor: mark, do not refuse, a judge that is also the scoring encoder.
+        truth: what says which samples are bad: `judge`, or `oracle`, the rules that the data were drawn by.
+        bad: of an oracle, the faults that count as bad; none: all. Samples with other faults are then left out.
         curves: the metrics of curves and bins, names of `genuq.analysis.METRICS` or class paths.
     """
 
@@ -140,6 +146,8 @@ class Judged:
     reference_images: Several = 5000
     statistics: str | None = None
     allow_shared_extractor: bool = False
+    truth: Annotated[str, OneOf("judge", "oracle")] = "judge"
+    bad: Annotated[list[str], Items(0, distinct=True)] = field(default_factory=list)
     curves: Annotated[list[str], Items(1, distinct=True)] = field(default_factory=lambda: list(library(CURVES)))
 
 

@@ -102,8 +102,8 @@ def register() -> None:
     for group, part in installed_options():
         store.store(group=group, name=part.name, node=node_of(group, part.name))
     for part in register_of("model").values():
-        if part.distribution is not None:
-            store.store(group="model", name=part.name, node=model_node(part))
+        if part.builtin or part.distribution is not None:
+            store.store(group="model", name=f"schema_{part.name}" if part.builtin else part.name, node=model_node(part))
 
 
 def accept_plugins() -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from genuq.data.checks import checked_items, checked_labels, require_range
+from genuq.data.truth import Oracle
 from genuq.errors import DataError
 from genuq.randomness import SUBSET, generator
 
@@ -29,9 +30,11 @@ class Dataset(torch.utils.data.Dataset, ABC):
         class_names: one name per class; labels index this list.
         labels: int64 (N,).
         folder: that the items are read from whenever they are asked for; None for sets in memory.
+        oracle: knows the truth of any sample, where the set was drawn by rules; None for data from the world.
     """
 
     folder: Path | None = None
+    oracle: Oracle | None = None
     name: str
     split: str
     shape: tuple[int, ...]
@@ -167,7 +170,7 @@ class Subset(Dataset):
     def __init__(self, dataset: Dataset, indices: Indices) -> None:
         self.dataset, self.indices = dataset, torch.as_tensor(indices, dtype=torch.long)
         self.name, self.split, self.folder = dataset.name, dataset.split, dataset.folder
-        self.shape, self.class_names = dataset.shape, dataset.class_names
+        self.shape, self.class_names, self.oracle = dataset.shape, dataset.class_names, dataset.oracle
         self.labels = dataset.labels[self.indices]
 
     def batch(self, indices: Indices) -> tuple[Tensor, Tensor]:

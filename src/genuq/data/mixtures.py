@@ -1,16 +1,19 @@
-"""Gaussian mixtures in the plane, where truth is known: a point far from every mode is a hallucination."""
+"""Gaussian mixtures, where truth is known: a point far from every mode is a hallucination."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 import torch
+from scipy.stats import chi2
 from torch import Tensor
 
 from genuq.data.base import SPLITS, ArrayDataset, check_split
 from genuq.data.registry import DATASETS
+from genuq.data.truth import BROKEN, VALID, Oracle, Truth
 from genuq.errors import DataError
 from genuq.parts.bounds import Limits, OneOf, Positive, Seed
 from genuq.randomness import generator
@@ -18,18 +21,70 @@ from genuq.randomness import generator
 MODES, NOISE = "mixture modes", "mixture noise"
 
 
-class GaussianMixture(ArrayDataset):
-    """Points (2,) labelled by the mode that made them.
+INTERPOLATED, INVALID = "interpolated", "invalid"
+
+
+@dataclass(frozen=True, eq=False)
+class MixtureOracle(Oracle):
+    """Tells points of a mode from those between two modes, and from all others.
+
+    `valid`: within the tolerance of the nearest centre; `interpolated`: of the segment between the two nearest;
+    `invalid`: neither, or not a number.
 
     Attributes:
-        centres: float32 (K, 2).
-        standard_deviation: of each mode, the same in both directions.
+        centres: (K, D).
+        standard_deviation: of each mode, the same in all directions.
+        deviations: in the plane, the standard deviations from a centre that a valid point may have; in D dimensions the
+            distance that a true point exceeds as rarely, with probability exp(-deviations^2 / 2).
     """
 
-    def __init__(self, points: Tensor, labels: Tensor, centres: Tensor, standard_deviation: float, split: str) -> None:
+    centres: Tensor
+    standard_deviation: float
+    deviations: float = 5.0
+
+    kinds: ClassVar[Mapping[str, str]] = {VALID: VALID, INTERPOLATED: BROKEN, INVALID: BROKEN}
+
+    @property
+    def tolerance(self) -> float:
+        return math.sqrt(chi2.isf(math.exp(-(self.deviations**2) / 2), self.centres.shape[1]))
+
+    def truth(self, samples: Tensor, classes: Tensor | None = None) -> Truth:
+        centres_KD, points_ND = self.centres.double(), samples.double().cpu()
+        if points_ND.ndim != 2 or points_ND.shape[1] != centres_KD.shape[1]:
+            raise DataError(
+                f"the oracle of this mixture knows points (N, {centres_KD.shape[1]}), not {tuple(points_ND.shape)}."
+            )
+        distance_N2, nearest_N2 = torch.cdist(points_ND, centres_KD).topk(2, largest=False)
+        first_ND, second_ND = centres_KD[nearest_N2].unbind(1)
+        reach = self.tolerance * self.standard_deviation
+        kinds_N = torch.full((len(points_ND),), self.kind(INVALID))
+        kinds_N[_from_segment(points_ND, first_ND, second_ND) <= reach] = self.kind(INTERPOLATED)
+        kinds_N[distance_N2[:, 0] <= reach] = self.kind(VALID)
+        sizes_N = distance_N2[:, 0] / self.standard_deviation
+        return self.judged(kinds_N, sizes_N, torch.zeros(len(points_ND), 0, dtype=torch.bool))
+
+
+class GaussianMixture(ArrayDataset):
+    """Points (D,) labelled by the mode that made them.
+
+    Attributes:
+        centres: float32 (K, D).
+        standard_deviation: of each mode, the same in all directions.
+    """
+
+    def __init__(
+        self,
+        points: Tensor,
+        labels: Tensor,
+        centres: Tensor,
+        standard_deviation: float,
+        split: str,
+        name: str = "gaussian_mixture",
+    ) -> None:
         names = [f"mode {mode}" for mode in range(len(centres))]
-        super().__init__(points, labels, names, f"gaussian_mixture_{len(centres)}", split)
+        super().__init__(points, labels, names, f"{name}_{len(centres)}", split)
         self.centres, self.standard_deviation = centres, standard_deviation
+        self.oracle = MixtureOracle(centres, standard_deviation)
 
 
 @DATASETS.add(label="Gaussian mixture")
@@ -70,6 +125,13 @@ def off_mode(points_N2: Tensor, dataset: GaussianMixture, threshold: float = 4.0
     offsets_NK2 = points_N2.double().cpu()[:, None] - dataset.centres.double()
     nearest_N = offsets_NK2.norm(dim=-1).amin(dim=1)
     return ~(nearest_N <= threshold * dataset.standard_deviation)
+
+
+def _from_segment(points_ND: Tensor, start_ND: Tensor, end_ND: Tensor) -> Tensor:
+    """(N,), the distance of each point to its own segment."""
+    along_ND = end_ND - start_ND
+    share_N = ((points_ND - start_ND) * along_ND).sum(1) / along_ND.square().sum(1)
+    return (points_ND - start_ND - share_N.clamp(0, 1)[:, None] * along_ND).norm(dim=1)
 
 
 def _circle() -> Tensor:

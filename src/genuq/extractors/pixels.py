@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch.nn.functional as F
 from torch import Tensor
 
+from genuq.errors import ConfigurationError
 from genuq.extractors.base import Extractor
 from genuq.extractors.register import EXTRACTORS
+from genuq.parts.bounds import Count
 
 
 @EXTRACTORS.add(name="pixels", label="Pixels")
@@ -16,11 +19,21 @@ class Pixels(Extractor):
 
     Args:
         image_shape: (C, H, W).
+        pool: side of the squares of pixels whose mean is one feature.
+
+    Raises:
+        ConfigurationError: squares that do not divide the image.
     """
 
-    def __init__(self, image_shape: Sequence[int]) -> None:
+    def __init__(self, image_shape: Sequence[int], pool: Count = 1) -> None:
         channels, height, width = image_shape
+        if pool < 1 or height % pool or width % pool:
+            raise ConfigurationError(
+                f"extractor 'pixels': pool = {pool} does not divide {height} x {width} pixels. Choose a divisor."
+            )
+        height, width = height // pool, width // pool
         super().__init__(f"pixels-{channels}x{height}x{width}", channels * height * width)
+        self.pool = pool
 
     def embed(self, images_BCHW: Tensor) -> Tensor:
-        return images_BCHW.flatten(1)
+        return F.avg_pool2d(images_BCHW, self.pool).flatten(1) if self.pool > 1 else images_BCHW.flatten(1)

@@ -1,4 +1,4 @@
-"""The register of whole models: functions of a user's own that bring a network with its own call signature."""
+"""The register of whole models: functions, most of them a user's own, that bring a network with its call signature."""
 
 from __future__ import annotations
 
@@ -105,4 +105,4 @@ def require_usable(network: nn.Module, name: str) -> None:
             )
 
 
-MODELS = Register(ModelPart, "genuq.models.register", "model._target_")
+MODELS = Register(ModelPart, "genuq.models", "model._target_")

@@ -26,9 +26,11 @@ from genuq.pipeline.inputs import (
     PluggedModel,
     PluggedModelInputs,
     SamplerInputs,
+    TruthInputs,
     built,
     foreign_code,
     load_split,
+    own_options,
     part_inputs,
     untrained,
     weights_built,
@@ -315,6 +317,15 @@ def judge_inputs(run: Run) -> JudgeInputs:
         return JudgeInputs(classifier=upstream(run, "judge"), memory=run.memory)
     path = reference_path(f"classifier_{run.config.data.name}", "Add the stage judge: stages=[judge,...].")
     return JudgeInputs(classifier=FileContent(run.sha256(path), path), memory=run.memory)
+
+
+def truth_inputs(run: Run) -> TruthInputs | None:
+    """The oracle of the run's data, where it says which samples are bad; None: the judge does."""
+    if run.config.metric.truth != "oracle":
+        return None
+    options = run.plain("data")["data"]
+    part = part_inputs(DATASETS.get(options["name"]), own_options(options))
+    return TruthInputs(part, tuple(run.config.metric.bad), data_inputs(run, "test"))
 
 
 def open_judge(run: Run) -> Judge:

@@ -16,9 +16,10 @@ import lightning
 import torch
 from lightning.pytorch.utilities.seed import isolate_rng
 from omegaconf import MISSING
+from torch import Tensor
 
 from genuq import data, extractors, likelihoods, models, solvers
-from genuq.data import Dataset
+from genuq.data import Dataset, Oracle, Truth
 from genuq.errors import ConfigurationError
 from genuq.extractors import Extractor
 from genuq.extractors.judge import Judge, classifier_judge, extractor_judge, points_judge
@@ -107,12 +108,23 @@ def load_split(
         subset: of the training set, a seeded one of this many.
         seed: of the subset.
     """
-    absent = (None, MISSING)
-    given = {key: value for key, value in options.items() if value not in absent and key not in ("subset", "name")}
-    whole: Dataset = memory(["data", split, options], lambda: data.load(options["name"], split, **given))
-    if subset is None or split != "train":
+    given = own_options(options)
+    whole: Dataset = memory(["data", split, given, options["name"]], lambda: data.load(options["name"], split, **given))
+    if split != "train":
+        return whole
+    shares, permute = options.get("starve") or {}, options.get("permute", True)
+    if shares:
+        fed = whole
+        whole = memory(["starved", options, seed], lambda: data.starved(fed, shares, seed, permute))
+    if subset is None:
         return whole
     return memory(["subset", split, options, subset, seed], lambda: data.subset(whole, subset, seed))
+
+
+def own_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What a data set itself takes of its options, without what is left to its defaults."""
+    absent, shared = (None, MISSING), ("name", "subset", "starve", "permute")
+    return {key: value for key, value in options.items() if value not in absent and key not in shared}
 
 
 @dataclass(frozen=True)
@@ -322,6 +334,37 @@ class JudgeInputs:
             return classifier_judge(self.classifier.path / "judge.safetensors" if own else self.classifier.path)
         assert self.extractor is not None
         return extractor_judge(self.extractor.open())
+
+
+@dataclass(frozen=True)
+class TruthInputs:
+    """The rules that the data were drawn by, as what says which samples are bad.
+
+    Attributes:
+        data: the set that has the oracle.
+        bad: faults that count as bad; none: all.
+        test: the same set, opened.
+    """
+
+    data: PartInputs
+    bad: tuple[str, ...]
+    test: DataInputs = neutral()
+
+    @property
+    def oracle(self) -> Oracle:
+        """The oracle itself; `pipeline.preflight` has made sure that there is one."""
+        oracle = self.test.test.oracle
+        assert oracle is not None
+        return oracle
+
+    def of(self, samples: Tensor, classes: Tensor | None) -> Truth:
+        """The truth of samples."""
+        return self.oracle.truth(samples, classes)
+
+    def bad_in(self, truth: Truth) -> Tensor:
+        """bool (N,), the samples that count as bad."""
+        chosen = [truth.of(name) for name in self.bad]
+        return torch.stack(chosen).any(0) if chosen else ~truth.valid
 
 
 def available(name: str) -> torch.device:

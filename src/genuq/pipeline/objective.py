@@ -8,10 +8,11 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from genuq.analysis.metrics import CURVES
-from genuq.analysis.numbers import numbers_of
+from genuq.analysis.numbers import AUROC_OF, numbers_of
 from genuq.analysis.results import read_evaluation
 from genuq.errors import ArtefactError, ConfigurationError, did_you_mean
 from genuq.pipeline.columns import score_columns
+from genuq.pipeline.configured import test_set
 from genuq.pipeline.run import Run
 
 OF_A_SCORE = ("auroc", "within_classes", "adds", "ause", "spearman", "evaluations")
@@ -26,14 +27,20 @@ def check_objective(run: Run) -> None:
         return
     if "evaluate" not in run.config.stages:
         raise ConfigurationError(f"objective = '{name}' is a number of the evaluation: add the stage evaluate.")
-    columns = score_columns(run)
-    known = [*OF_ALL_SAMPLES, *(f"{column}/{measure}" for column in columns for measure in MEASURES)]
+    columns, measures = score_columns(run), [*MEASURES, *(f"{AUROC_OF}{fault}" for fault in known_faults(run))]
+    known = [*OF_ALL_SAMPLES, *(f"{column}/{measure}" for column in columns for measure in measures)]
     if name not in known:
         near = did_you_mean(name, known).split(" Known:")[0]
         raise ConfigurationError(
             f"objective = '{name}' is no number of this run's evaluation.{near} Known: {', '.join(OF_ALL_SAMPLES)}, "
-            f"and COLUMN/MEASURE of the columns {', '.join(columns)} and the measures {', '.join(MEASURES)}."
+            f"and COLUMN/MEASURE of the columns {', '.join(columns)} and the measures {', '.join(measures)}."
         )
+
+
+def known_faults(run: Run) -> list[str]:
+    """What an oracle, where it says which samples are bad, tells apart."""
+    oracle = test_set(run).oracle
+    return [] if run.config.metric.truth != "oracle" or oracle is None else oracle.faults
 
 
 def value_of(config: DictConfig, folder: Path) -> float | None:

@@ -166,6 +166,24 @@ def check_names(run: Run) -> None:
     check_posteriors(run)
 
 
+def check_truth(run: Run) -> None:
+    """What says which samples are bad exists, and knows the faults that are asked for."""
+    settings, oracle = run.config.metric, test_set(run).oracle
+    if settings.truth == "judge":
+        if settings.bad:
+            raise ConfigurationError(
+                f"metric.bad = {list(settings.bad)} names faults that only an oracle tells apart: set "
+                "metric.truth=oracle, or leave metric.bad out."
+            )
+        return
+    if oracle is None:
+        raise ConfigurationError(
+            f"metric.truth = 'oracle', but {test_set(run).name} was not drawn by rules: set metric.truth=judge, or "
+            "choose data with an oracle, data=glyphs for instance."
+        )
+    oracle.require(settings.bad, "metric.bad")
+
+
 def check_evaluation(run: Run) -> None:
     """The likelihood and the judge exist and differ; enough samples for k."""
     settings: EvaluationSettings = evaluate.evaluation_settings(run)
@@ -174,6 +192,7 @@ def check_evaluation(run: Run) -> None:
             f"metric.extractor = '{run.config.metric.extractor}' cannot judge {training_set(run).name}: "
             f"choose {'an extractor of images' if is_image(run) else 'metric=points'}."
         )
+    check_truth(run)
     space = scoring_space(run)
     if not ("judge" in run.config.stages and run.config.metric.extractor == "classifier"):
         check_independence(space, open_judge(run).name, run.config.metric.allow_shared_extractor)

@@ -46,6 +46,12 @@ def test_a_model_without_classes_has_none():
     assert [row[:3] for row in sample_table(columns, []).rows] == [[0, None, None], [1, None, None], [2, None, None]]
 
 
+def test_a_fault_stands_by_its_name_among_the_samples():
+    facts = FACTS | {"fault": torch.tensor([0, 2, 1]), "defect_size": torch.tensor([0.0, 9.5, 5.0])}
+    table = sample_table(sample_columns(SAMPLES, SCORES, facts), ["bag", "shirt"], ("valid", "torn", "bent"))
+    assert table.column("fault") == ["valid", "bent", "torn"] and table.column("defect_size") == [0.0, 9.5, 5.0]
+
+
 def test_the_quality_of_draws_may_compare_with_statistics_of_others():
     """Oracle: the features that the statistics were taken of."""
     numbers = torch.Generator().manual_seed(0)

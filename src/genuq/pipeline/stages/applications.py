@@ -20,7 +20,7 @@ from genuq.display import Display
 from genuq.identity import neutral, where_given
 from genuq.likelihoods import Likelihood
 from genuq.metrics import realism
-from genuq.pipeline.inputs import DataInputs, JudgeInputs, ModelInputs, PartInputs, SamplerInputs
+from genuq.pipeline.inputs import DataInputs, JudgeInputs, ModelInputs, PartInputs, SamplerInputs, TruthInputs
 from genuq.pipeline.posteriors import load_posterior
 from genuq.pipeline.run import Run
 from genuq.pipeline.stages.embed import read_judged
@@ -61,6 +61,7 @@ class ApplyInputs:
         shown_settings: its settings as configured, for the reader.
         command: that the reader may repeat.
         code: of the propagator that it names, if that is not genuq's own.
+        truth: the oracle that says which samples are good, where it is not the judge.
     """
 
     seed: int
@@ -84,6 +85,7 @@ class ApplyInputs:
     shown_settings: Mapping[str, Any] = neutral()
     command: str = neutral()
     code: Mapping[str, Any] = where_given(default_factory=dict)
+    truth: TruthInputs | None = where_given(default=None)
 
     @property
     def settings(self) -> Any:
@@ -169,13 +171,15 @@ class StoredRun:
 
     def measures(self, samples: Tensor, features: Tensor, classes: Tensor | None) -> dict[str, Tensor]:
         """What the judge can say, the most telling first: confidence and class, the truth, realism."""
-        judge = self.inputs.judge.open()
+        judge, truth = self.inputs.judge.open(), self.inputs.truth
         measures = {}
+        if truth is not None:
+            measures["good"] = 1 - truth.bad_in(truth.of(samples, classes)).double()
         if judge.probabilities is not None and classes is not None:
             probabilities = judge.probabilities(features)
             measures["confidence"] = probabilities.gather(1, classes[:, None])[:, 0]
             measures["accuracy"] = (probabilities.argmax(1) == classes).double()
-        if judge.truth is not None:
+        if judge.truth is not None and truth is None:
             measures["good"] = 1 - judge.truth(samples).double()
         measures["realism"] = realism(self.judged["real"], features, self.k)
         return measures

@@ -27,6 +27,7 @@ from genuq.pipeline.configured import (
     model_inputs,
     sampler_inputs,
     training_set,
+    truth_inputs,
 )
 from genuq.pipeline.inputs import foreign_code, part_inputs
 from genuq.pipeline.run import Run
@@ -105,6 +106,7 @@ def apply_inputs(run: Run) -> ApplyInputs:
         shown_settings=run.plain("application")["application"],
         command=run.command,
         code=foreign_code(propagators_of(settings)),
+        truth=truth_inputs(run),
     )
 
 

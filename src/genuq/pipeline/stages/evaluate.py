@@ -19,7 +19,16 @@ from genuq.analysis import (
     summarise,
 )
 from genuq.analysis.metrics import METRICS
-from genuq.analysis.results import SCORE_COLUMN, DrawsQuality, Evaluation, JudgeEntry, SampleTable, write_evaluation
+from genuq.analysis.results import (
+    SCORE_COLUMN,
+    DrawsQuality,
+    Evaluation,
+    JudgeEntry,
+    SampleTable,
+    TruthEntry,
+    write_evaluation,
+)
+from genuq.data import Truth
 from genuq.display import Display
 from genuq.extractors.judge import Judge
 from genuq.identity import where_given
@@ -33,8 +42,8 @@ from genuq.metrics import (
     realism,
 )
 from genuq.pipeline.columns import cost, draws_scored, entry_of, score_columns
-from genuq.pipeline.configured import build_likelihood, judge_inputs, likelihood_inputs, training_set
-from genuq.pipeline.inputs import JudgeInputs, LikelihoodInputs, foreign_code
+from genuq.pipeline.configured import build_likelihood, judge_inputs, likelihood_inputs, training_set, truth_inputs
+from genuq.pipeline.inputs import JudgeInputs, LikelihoodInputs, TruthInputs, foreign_code
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import Stage, upstream
 from genuq.pipeline.stages.embed import read_judged
@@ -46,8 +55,8 @@ from genuq.store.shards import Shards
 from genuq.store.upstream import FileContent, Upstream
 
 SAMPLES = "samples.safetensors"
-JUDGED = ("confidence", "predicted", "realism", "membership", "complexity", "bad")
-WHOLE = ("index", "class", "predicted", "member", "bad")  # columns of whole numbers
+JUDGED = ("confidence", "predicted", "realism", "membership", "complexity", "bad", "fault", "defect_size")
+WHOLE = ("index", "class", "predicted", "member", "bad", "fault")  # columns of whole numbers
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,7 @@ class EvaluateInputs:
         posteriors: names of the draws whose quality is told.
         code: of the metrics that are not genuq's own.
         statistics: file of the reference of the FIDs, where not the real images are.
+        truth: the oracle that says which samples are bad, where it is not the judge.
     """
 
     sample: Upstream
@@ -95,6 +105,7 @@ class EvaluateInputs:
     posteriors: tuple[str, ...]
     code: Mapping[str, Any] = where_given(default_factory=dict)
     statistics: FileContent | None = where_given(None)
+    truth: TruthInputs | None = where_given(default=None)
 
     @property
     def are_images(self) -> bool:
@@ -126,13 +137,16 @@ class Evaluate(Stage[EvaluateInputs]):
             posteriors=tuple(run.posteriors()),
             code=foreign_code(METRICS.get(name) for name in run.config.metric.curves),
             statistics=statistics_inputs(run),
+            truth=truth_inputs(run),
         )
 
     def work(self, inputs: EvaluateInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         samples, judged = read_samples(inputs.sample.path), read_judged(inputs.embed.path)
         columns = read_scores(inputs.score.path)
         reference = None if inputs.statistics is None else read_statistics(inputs.statistics.path)
-        facts = sample_facts(inputs, samples, judged)
+        facts, truth = sample_facts(inputs, samples, judged), truth_of(inputs, samples)
+        if inputs.truth is not None and truth is not None:
+            facts |= true_facts(inputs.truth, truth)
         scores = {
             name: ScoredSamples(columns[name], column.label, column.kind, cost_of(inputs, column, samples))
             for name, column in inputs.columns.items()
@@ -145,6 +159,8 @@ class Evaluate(Stage[EvaluateInputs]):
                 SampleFacts(
                     targets={name: facts[name] for name in ("confidence", "realism", "membership") if name in facts},
                     bad=facts.get("bad"),
+                    left_out=facts.get("left_out"),
+                    faults={} if truth is None else truth.faults,
                     classes=facts.get("class"),
                     complexity=facts.get("complexity"),
                 ),
@@ -159,7 +175,8 @@ class Evaluate(Stage[EvaluateInputs]):
             judge=judge_entry(inputs, judged, facts),
             scores=rows,
             quality={name: quality_of_draws(judged, name, reference) for name in inputs.posteriors},
-            samples=sample_table(table, inputs.class_names),
+            samples=sample_table(table, inputs.class_names, () if truth is None else truth.names),
+            truth=None if truth is None else truth_entry(inputs, truth),
         )
         write_evaluation(folder.path, evaluation)
         return {"sentence": evaluation.summary.sentence}
@@ -225,17 +242,49 @@ def sample_facts(
     return facts
 
 
+def truth_of(inputs: EvaluateInputs, samples: Mapping[str, Tensor]) -> Truth | None:
+    """What the data's oracle knows of the samples; None where the judge says which are bad."""
+    if inputs.truth is None:
+        return None
+    conditional = bool((samples["class"] >= 0).all())
+    return inputs.truth.of(samples["image"], samples["class"] if conditional else None)
+
+
+def true_facts(inputs: TruthInputs, truth: Truth) -> dict[str, Tensor]:
+    """What the oracle tells of each sample, by name; `left_out` are faulty in a way that is not asked about."""
+    bad = inputs.bad_in(truth)
+    return {
+        "bad": bad.double(),
+        "left_out": (~truth.valid & ~bad).double(),
+        "fault": truth.kinds,
+        "defect_size": truth.defect_size,
+    }
+
+
+def truth_entry(inputs: EvaluateInputs, truth: Truth) -> TruthEntry:
+    """How many samples have each fault."""
+    assert inputs.truth is not None
+    counts = {name: int(chosen.sum()) for name, chosen in truth.faults.items()}
+    return TruthEntry(
+        bad=list(inputs.truth.bad) or list(counts),
+        counts=counts,
+        valid=int(truth.valid.sum()),
+        samples=len(truth.kinds),
+        tolerance=inputs.truth.oracle.tolerance,
+    )
+
+
 def judge_entry(inputs: EvaluateInputs, judged: Mapping[str, Tensor], facts: Mapping[str, Tensor]) -> JudgeEntry:
     """Who judged, in how many dimensions and with how many neighbours, and how far that can be trusted."""
     judge: Judge = inputs.judge.open()
     label = MetricLabel(judge.name, judged["real"].shape[1], inputs.metric.k, len(judged["image"]), len(judged["real"]))
-    classified = "predicted" in facts and "bad" in facts
+    classified = "predicted" in facts and "class" in facts
     entry = describe_judge(
         label,
         encoder_name(inputs.likelihood.build()),
         allow_shared=inputs.allow_shared_extractor,
         real_test_accuracy=judge.real_test_accuracy,
-        sample_accuracy=1 - float(facts["bad"].mean()) if classified else None,
+        sample_accuracy=1 - float((facts["predicted"] != facts["class"]).double().mean()) if classified else None,
     )
     if inputs.statistics is None:
         return entry
@@ -289,8 +338,10 @@ def sample_columns(
     return {name: values.long() if name in WHOLE else values.double() for name, values in columns.items()}
 
 
-def sample_table(columns: Mapping[str, Tensor], class_names: Sequence[str]) -> SampleTable:
-    """The same, one row a sample, with the class by its name beside its number."""
+def sample_table(
+    columns: Mapping[str, Tensor], class_names: Sequence[str], fault_names: Sequence[str] = ()
+) -> SampleTable:
+    """The same, one row a sample, with the class and the fault by their names."""
     classes = [code if code >= 0 else None for code in columns["class"].tolist()]
     listed = {
         "index": columns["index"].tolist(),
@@ -298,4 +349,6 @@ def sample_table(columns: Mapping[str, Tensor], class_names: Sequence[str]) -> S
         "class_name": [None if code is None else class_names[code] for code in classes],
     }
     listed |= {name: values.tolist() for name, values in columns.items() if name not in listed}
+    if "fault" in listed:
+        listed["fault"] = [fault_names[code] for code in listed["fault"]]
     return SampleTable(list(listed), [list(row) for row in zip(*listed.values())])

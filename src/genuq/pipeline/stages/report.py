@@ -194,6 +194,7 @@ def collect(inputs: ReportInputs) -> Results:
             how=notes["score"]["how"],
         ),
         judge=evaluation.judge,
+        truth=evaluation.truth,
         scores=evaluation.scores,
         samples=evaluation.samples,
         maps=maps_entry(inputs),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from genuq import analysis, posteriors
+from genuq.analysis.numbers import AUROC_OF, SHARE_OF
 from genuq.analysis.results import Results, ScoreEntry
 from genuq.analysis.seeds import UNBOUNDED
 from genuq.parts import Register
@@ -279,4 +280,13 @@ def measure_of(name: str) -> Metric | None:
         return Metric(f"Seconds of {last}", True, POSITIVE)
     if last.endswith("_gain") and last.removesuffix("_gain") in METRICS:
         return Metric(f"{METRICS[last.removesuffix('_gain')].label} gain", False)
+    if last.startswith(AUROC_OF):
+        return Metric(f"AUROC of {fault_words(last.removeprefix(AUROC_OF))}", False, SHARE)
+    if not of and last.startswith(SHARE_OF):
+        return Metric(f"Share of {fault_words(last.removeprefix(SHARE_OF))}", True, SHARE)
     return METRICS.get(last) or (MEASURES | OF_ALL_SAMPLES).get(last)
+
+
+def fault_words(fault: str) -> str:
+    """A fault that an oracle knows, in words."""
+    return fault.replace("_", " ")

@@ -46,6 +46,7 @@ HELPERS = {
     "heat_gradient": gradient,
     "reduction_words": reduction_words,
     "metric_label": vocabulary.metric_label,
+    "fault_words": vocabulary.fault_words,
     "metrics_in": vocabulary.metrics_in,
     "p_value": p_value,
     "targets_in": plots.targets_in,

@@ -8,7 +8,7 @@ const at = (sample, name) => {
 // Everything by which samples can be sorted: the scores first, then what the judge sees.
 const SORTS = [
   ...DATA.series.map((score) => ({ column: `score_${score.name}`, label: score.label, group: DATA.kinds[score.kind] ?? score.kind, score: true })),
-  ...["confidence", "realism", "complexity"].map((name) => ({ column: name, label: name[0].toUpperCase() + name.slice(1), group: "What the judge sees", score: false })),
+  ...["confidence", "realism", "complexity", "defect_size"].map((name) => ({ column: name, label: (name[0].toUpperCase() + name.slice(1)).replace("_", " "), group: "What the judge sees", score: false })),
 ].filter((sort) => columnOf(sort.column) >= 0 && DATA.rows.some((row) => isNumber(row[columnOf(sort.column)])));
 if (!SORTS.length) SORTS.push({ column: "index", label: "Index", group: "Samples", score: false });
 

@@ -62,6 +62,7 @@ function facts(sample) {
     ["Realism", at(sample, "realism")],
     ["Inside the manifold", at(sample, "member") === null ? null : !isOutside(sample)],
     ["Complexity", at(sample, "complexity")],
+    ...(columnOf("fault") < 0 ? [] : [["Truth", at(sample, "fault").replace("_", " ")], ["Size of the defect", at(sample, "defect_size")]]),
   ];
   return entries.map(([name, value]) => element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: written(value) })));
 }
