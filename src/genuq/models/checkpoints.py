@@ -149,7 +149,9 @@ def require_checkpoint(path: str | Path, key: str) -> None:
         with files.opened(path):
             pass
     except ArtefactError as error:
-        raise CheckpointError(f"{key} = {path} is no safetensors file, or is truncated. {BRING_IN}") from error
+        raise CheckpointError(
+            f"{key} = {path} is truncated, or no safetensors file. Copy it again; {BRING_IN}"
+        ) from error
 
 
 def _bring_in(folder: Path) -> str:
