@@ -47,7 +47,7 @@ def test_files_of_others_are_called_what_they_are(tmp_path: Path) -> None:
         "plain.pt": r"is an archive of torch\.save",
         "old.pth": "is a pickle",
         "cut.ckpt": "is a zip archive, which is truncated",
-        "empty.safetensors": "is no safetensors file",
+        "empty.safetensors": "is truncated, or no safetensors file",
         "folder": "is a folder, not a file of weights",
         "pipeline": "is a folder of diffusers",
     }.items():

@@ -24,7 +24,8 @@ from genuq.errors import ConfigurationError, GenuqError
 from genuq.parts.bounds import check, declared
 from genuq.pipeline.memory import Memory
 from genuq.pipeline.preflight import check_settings
-from genuq.pipeline.run import Run
+from genuq.pipeline.run import Run, hardware_of
+from genuq.training.trainer import require_hardware
 from support.small_runs import IMAGES, POINTS, composed
 
 NOWHERE = "nowhere"
@@ -157,7 +158,9 @@ def before_the_first_stage(trial: Trial, image_root: Path, folder: Path) -> tupl
         OmegaConf.update(config, trial.full_key, trial.value, merge=not isinstance(trial.value, dict))
         settle(config)
         check_values(config)
-        check_settings(Run(config, folder, "genuq", memory=memory(trial.chosen)))
+        run = Run(config, folder, "genuq", memory=memory(trial.chosen))
+        check_settings(run)
+        require_hardware(hardware_of(run))
     except GenuqError as error:
         return (Outcome.NAMED if names(str(error), trial) else Outcome.UNNAMED), str(error)
     except Exception as error:

@@ -149,7 +149,8 @@ def require_checkpoint(path: str | Path, key: str) -> None:
         with files.opened(path):
             pass
     except ArtefactError as error:
-        raise CheckpointError(f"{key} = {path} is no safetensors file, or is truncated. {BRING_IN}") from error
+        broken = "truncated, or no safetensors file. Copy it again, or bring in another"
+        raise CheckpointError(f"{key} = {path} is {broken}: {BRING_IN}") from error
 
 
 def _bring_in(folder: Path) -> str:
