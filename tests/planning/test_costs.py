@@ -100,8 +100,9 @@ def test_a_training_and_its_checkpoints(tmp_path: Path, rows: Rows, monkeypatch:
     run, passing, remove = planned(tmp_path, *overrides), [], train.shutil.rmtree
     work = work_of(run, "train")
 
-    def measured(folder: Path, **options: bool) -> None:
-        passing.append(2 * size(folder))
+    def measured(folder: Path | str, **options: object) -> None:
+        if list(Path(folder).rglob("*.ckpt")):  # not what the check of the store's place made
+            passing.append(2 * size(Path(folder)))
         remove(folder, **options)
 
     monkeypatch.setattr(train.shutil, "rmtree", measured)

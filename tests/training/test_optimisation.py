@@ -22,7 +22,7 @@ NAN, INFINITY = float("nan"), float("inf")
         ("weight_decay", [-1.0, NAN, INFINITY]),
         ("ema_decay", [-1.0, 1.0, 1.5, NAN]),
         ("class_dropout", [-1.0, 1.5, 2, NAN]),
-        ("seed", [-1, 2**32]),
+        ("seed", [-1, 2**63]),
     ],
 )
 def test_settings_that_cannot_be_are_refused(name: str, wrong: list[Any]) -> None:
@@ -32,4 +32,4 @@ def test_settings_that_cannot_be_are_refused(name: str, wrong: list[Any]) -> Non
 
 
 def test_the_ends_of_what_can_be_pass() -> None:
-    Optimisation(warmup_steps=0, weight_decay=0.0, ema_decay=0.0, class_dropout=1.0, seed=2**32 - 1)
+    Optimisation(warmup_steps=0, weight_decay=0.0, ema_decay=0.0, class_dropout=1.0, seed=2**63 - 1)
