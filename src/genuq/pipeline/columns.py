@@ -13,11 +13,11 @@ from torch import Tensor
 from genuq.analysis.evaluation import KINDS
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, Sampler
-from genuq.pipeline.configured import build_sampler, is_image
+from genuq.pipeline.configured import build_sampler, is_image, untrained_model
 from genuq.pipeline.inputs import PartInputs, part_inputs
 from genuq.pipeline.posteriors import is_control
 from genuq.pipeline.run import MAIN_POSTERIOR, Run
-from genuq.scores import SCORES, ScorePart, Watcher, watch
+from genuq.scores import SCORES, Resources, ScorePart, Watched, Watcher, watch
 
 WATCHED, SPENT = "score.", "evaluations."  # prefixes of a sample's columns: a score of its trajectory; what was spent
 
@@ -85,6 +85,10 @@ def check_columns(run: Run) -> None:
                 raise ConfigurationError(
                     f"{key}: '{name}' needs a propagator: add propagator=trajectory, for instance."
                 )
+            if (known.source == "class" or "classes" in known.needs) and not untrained_model(run).num_classes:
+                raise ConfigurationError(f"{key}: '{name}' needs a model that knows classes; remove it for this one.")
+            if known.source == "class" and key == "score.name":
+                raise ConfigurationError(f"{key}: '{name}' is made of the run's own score; put it into score.also.")
             known.resolve()
 
 
@@ -110,17 +114,21 @@ def watched(
     indices: Sequence[int],
     baselines: Mapping[str, PartInputs],
     progress: Callable[[int], None],
-) -> dict[str, Tensor]:
-    """The unperturbed samples as `image`, with the columns of what watched them and of what it cost.
+    path_scores: Mapping[str, Callable[[Any], Tensor]] | None = None,
+    resources: Resources | None = None,
+) -> tuple[dict[str, Tensor], Watched]:
+    """The unperturbed samples as `image`, with the columns of what watched them and of what it cost; and the record.
 
     Args:
         indices: of the samples.
         baselines: that watch.
         progress: called with the passes done.
+        path_scores: of the path, by name.
+        resources: that these may ask for.
     """
-    record = watch(model, sampler, indices, watchers(baselines), progress)
+    record = watch(model, sampler, indices, watchers(baselines), progress, path_scores, resources)
     scores = {f"{WATCHED}{name}": values for name, values in record.scores.items()}
-    return {"image": record.samples, **scores, **evaluation_counts(record.evaluations, len(indices))}
+    return {"image": record.samples, **scores, **evaluation_counts(record.evaluations, len(indices))}, record
 
 
 def evaluation_counts(evaluations: Mapping[str, float], samples: int) -> dict[str, Tensor]:

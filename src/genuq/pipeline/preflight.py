@@ -12,6 +12,7 @@ from genuq.pipeline.configured import architecture_of, build_sampler, is_image, 
 from genuq.pipeline.objective import check_objective
 from genuq.pipeline.posteriors import check_posteriors, fit_settings, key_of, of_members
 from genuq.pipeline.run import Run, hardware_of
+from genuq.pipeline.shared_scores import check_shared_scores
 from genuq.pipeline.stage import STAGES
 from genuq.pipeline.stages import evaluate
 from genuq.pipeline.stages.apply import applied, check_application
@@ -49,6 +50,9 @@ def check_settings(run: Run) -> None:
         check_fit(run)
     if "sample" in stages:
         check_draws(run)
+    if stages & {"sample", "probe"}:
+        check_columns(run)
+        check_shared_scores(run, architecture_of(run))
     if stages & {"embed", "score", "evaluate"} or applied(run):
         check_evaluation(run)
     check_objective(run)
@@ -97,7 +101,7 @@ def check_numbers(run: Run) -> None:
     """Numbers that late stages use, which no other check looks at."""
     if run.config.likelihood.batch_size < 1:
         raise ConfigurationError(f"likelihood.batch_size = {run.config.likelihood.batch_size}; at least 1 is needed.")
-    for key in ("jitter_size", "noise_standard_deviation"):
+    for key in ("jitter_size", "lmi_size", "noise_standard_deviation"):
         if not 0 < run.config.score[key] < float("inf"):
             raise ConfigurationError(f"score.{key} = {run.config.score[key]}; it must be finite and above 0.")
 
@@ -110,7 +114,6 @@ def check_draws(run: Run) -> None:
     ):
         if value < least:
             raise ConfigurationError(f"{key} = {value}; at least {least} needed.")
-    check_columns(run)
     if run.config.sampler.steps < 1:
         raise ConfigurationError(f"sampler.steps = {run.config.sampler.steps}; at least 1 is needed.")
 

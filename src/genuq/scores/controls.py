@@ -142,6 +142,21 @@ def jitter_initial_noise(
     return moved * size / _norm(moved)
 
 
+@SCORES.add(label="Class prior", kind="control", source="class")
+def class_prior(scores_N: Tensor, classes_N: Tensor) -> Tensor:
+    """The mean score of the class asked for: what a score tells by the class alone.
+
+    Args:
+        scores_N: of all samples.
+        classes_N: that were asked for.
+    Returns:
+        (N,) float64.
+    """
+    _, number_N = classes_N.unique(return_inverse=True)
+    counts = torch.bincount(number_N)
+    return (torch.bincount(number_N, weights=scores_N.double()) / counts)[number_N]
+
+
 def _keyed_normal(like: Tensor, seed: int, indices: Indices, purpose: str, draw: int) -> Tensor:
     """Standard normal of the shape, type and device of `like`, keyed by sample and draw."""
     if len(like) == 0:
@@ -160,6 +175,17 @@ def _require_same_length(tensor: Tensor, indices: Indices) -> None:
         raise DataError(f"{len(tensor)} samples with {len(indices)} indices: each sample needs its own.")
 
 
+SCORES.register(
+    ScorePart(
+        name="lmi",
+        target=jitter_initial_noise,
+        label="Initial-noise perturbation (LMI)",
+        description="The jitter of the initial noise under its published name and with a size of its own.",
+        kind="control",
+        source="initial_noise",
+        keys={"relative_size": "lmi_size"},
+    )
+)
 SCORES.register(
     ScorePart(
         name="isotropic",

@@ -24,6 +24,9 @@ SOURCES = {
     "draws": Given(2),
     "propagation": Given(1, frozenset({"mask"})),
     "trajectory": Given(3),
+    "path": Given(1),
+    "probe": Given(1),
+    "class": Given(2),
     "image": Given(1),
     "real": Given(2, frozenset({"k"})),
     "nothing": Given(0, frozenset({"indices", "seed"})),
@@ -31,6 +34,7 @@ SOURCES = {
     "initial_noise": Given(1, frozenset({"seed", "indices", "draw"})),
     "noised_image": Given(1, frozenset({"draws", "seed", "indices"})),
 }
+NEEDS = ("members", "isotropic", "encoder", "classes", "weak")
 MAKES_DRAWS = ("weights", "initial_noise", "noised_image")
 
 
@@ -46,6 +50,9 @@ class ScorePart(Part):
             `draws`: f(embeddings_NMD, observation_variance), the samples under M draws of the weights;
             `propagation`: f(variance_NX, mask), of the pixels, the mask a boolean tensor or None;
             `trajectory`: a `Watcher` class, called with (model, sampler, indices of a batch);
+            `path`: f(path), a `genuq.scores.shared.SamplerPath`, predictions at points of the sampler's one path;
+            `probe`: f(probe), a `genuq.scores.shared.Probe`, predictions at finished samples that are noised again;
+            `class`: f(scores, classes), the run's own score of all samples and the classes that were asked for;
             `image`: f(images), finished ones, uint8 (N, C, H, W), or points;
             `real`: f(real_RD, fake_ND, k), features of the judge;
             `nothing`: f(indices, seed).
@@ -55,6 +62,9 @@ class ScorePart(Part):
             `noised_image`: f(images_NCHW in [0, 1], draws, seed, indices), (N, M, C, H, W) in [0, 1].
             The first arguments are given by position, seed, indices, draws, draw, mask and k by name, and only to
             targets that have them.
+        needs: of a score of a path or a probe, what it asks for beside the trained network: `members`, the posterior's
+            draws; `isotropic`, those of weight noise of its size; `encoder`, the likelihood's; `classes`; `weak`, an
+            earlier checkpoint.
         keys: what the configuration calls an option, where not by its own name: `score.KEY`.
     """
 
@@ -62,12 +72,15 @@ class ScorePart(Part):
     kind: str = "score"
     source: str = "draws"
     lower_is_better: bool | None = True
+    needs: frozenset[str] = frozenset()
     keys: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.source not in SOURCES:
             raise ConfigurationError(f"score '{self.name}': source '{self.source}' is none of {', '.join(SOURCES)}.")
+        if unknown := sorted(self.needs - set(NEEDS)):
+            raise ConfigurationError(f"score '{self.name}': needs '{unknown[0]}', which is none of {', '.join(NEEDS)}.")
 
     @property
     def supplied(self) -> frozenset[str]:

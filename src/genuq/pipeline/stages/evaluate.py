@@ -29,6 +29,7 @@ from genuq.pipeline.inputs import JudgeInputs, LikelihoodInputs, foreign_code
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import Stage, upstream
 from genuq.pipeline.stages.embed import read_judged
+from genuq.pipeline.stages.probe import probe_upstream, read_probed
 from genuq.pipeline.stages.sample import read_samples, shown
 from genuq.pipeline.stages.score import read_scores
 from genuq.scores import png_bytes
@@ -69,6 +70,7 @@ class EvaluateInputs:
         class_names: of the training images.
         posteriors: names of the draws whose quality is told.
         code: of the metrics that are not genuq's own.
+        probe: whose evaluations are the cost of the scores of the probe, where the run has any.
     """
 
     sample: Upstream
@@ -84,6 +86,7 @@ class EvaluateInputs:
     class_names: tuple[str, ...]
     posteriors: tuple[str, ...]
     code: Mapping[str, Any] = where_given(default_factory=dict)
+    probe: Upstream | None = where_given(None)
 
     @property
     def are_images(self) -> bool:
@@ -114,14 +117,15 @@ class Evaluate(Stage[EvaluateInputs]):
             class_names=tuple(training_set(run).class_names),
             posteriors=tuple(run.posteriors()),
             code=foreign_code(METRICS.get(name) for name in run.config.metric.curves),
+            probe=probe_upstream(run),
         )
 
     def work(self, inputs: EvaluateInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         samples, judged = read_samples(inputs.sample.path), read_judged(inputs.embed.path)
         columns = read_scores(inputs.score.path)
-        facts = sample_facts(inputs, samples, judged)
+        facts, spent = sample_facts(inputs, samples, judged), samples | read_probed(inputs.probe)
         scores = {
-            name: ScoredSamples(columns[name], column.label, column.kind, cost_of(inputs, column, samples))
+            name: ScoredSamples(columns[name], column.label, column.kind, cost_of(inputs, column, spent))
             for name, column in inputs.columns.items()
         }
         with display.bar("evaluating", len(scores) + 1) as advance:
