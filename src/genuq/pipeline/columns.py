@@ -19,15 +19,24 @@ from genuq.pipeline.posteriors import is_control
 from genuq.pipeline.run import MAIN_POSTERIOR, Run
 from genuq.scores import SCORES, Resources, ScorePart, Watched, Watcher, watch
 
+PRIOR = "class_prior"
 WATCHED, SPENT = "score.", "evaluations."  # prefixes of a sample's columns: a score of its trajectory; what was spent
 
 
 def score_columns(run: Run) -> list[str]:
-    """Names of all columns: the run's own score first, then by kind."""
+    """Names of all columns: the run's own score first, then by kind. Where the model knows classes and there are
+    controls, the class prior is one of them.
+    """
     score = run.config.score
     pixels = [] if run.config.propagator is None else ["pixel_variance"]
-    names = dict.fromkeys([score.name, *score.also, *pixels, *other_posteriors(run), *score.controls, "realism"])
+    controls = [*score.controls, *([PRIOR] if score.controls and knows_classes(run) else [])]
+    names = dict.fromkeys([score.name, *score.also, *pixels, *other_posteriors(run), *controls, "realism"])
     return sorted(names, key=lambda name: -1 if name == score.name else KINDS.index(entry_of(run, name).kind))
+
+
+def knows_classes(run: Run) -> bool:
+    """Whether the run's model knows classes."""
+    return untrained_model(run).num_classes > 0
 
 
 def other_posteriors(run: Run) -> list[str]:
@@ -85,10 +94,8 @@ def check_columns(run: Run) -> None:
                 raise ConfigurationError(
                     f"{key}: '{name}' needs a propagator: add propagator=trajectory, for instance."
                 )
-            if (known.source == "class" or "classes" in known.needs) and not untrained_model(run).num_classes:
+            if (known.source == "class" or "classes" in known.needs) and not knows_classes(run):
                 raise ConfigurationError(f"{key}: '{name}' needs a model that knows classes; remove it for this one.")
-            if known.source == "class" and key == "score.name":
-                raise ConfigurationError(f"{key}: '{name}' is made of the run's own score; put it into score.also.")
             known.resolve()
 
 

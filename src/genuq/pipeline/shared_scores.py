@@ -14,7 +14,7 @@ from genuq.errors import CheckpointError, ConfigurationError, require_finite
 from genuq.identity import where_given
 from genuq.models import GenerativeModel, to_unit
 from genuq.pipeline.columns import inputs_of_source, of_source, options_of
-from genuq.pipeline.configured import likelihood_inputs, untrained_model
+from genuq.pipeline.configured import likelihood_inputs
 from genuq.pipeline.inputs import LikelihoodInputs, PartInputs
 from genuq.pipeline.run import MAIN_POSTERIOR, Run
 from genuq.posteriors import Posterior, isotropic_like
@@ -161,8 +161,3 @@ def check_options(part: ScorePart, options: Mapping[str, Any], draws: int) -> No
     members = options.get("members")
     if "members" in part.needs and members is not None and not 1 <= members <= draws:
         raise ConfigurationError(f"score.{part.key_of('members')} = {members}; posterior.draws = {draws} is the most.")
-
-
-def has_classes(run: Run) -> bool:
-    """Whether the run's model knows classes."""
-    return untrained_model(run).num_classes > 0

@@ -99,9 +99,7 @@ def probe_shard(
     return {
         "index": torch.tensor(indices),
         **{f"{WATCHED}{name}": values for name, values in found.values.items()},
-        **{
-            f"{SPENT}{name}": torch.full((count,), rows / count, dtype=torch.float64) for name, rows in spent.items()
-        },
+        **{f"{SPENT}{name}": torch.full((count,), rows / count, dtype=torch.float64) for name, rows in spent.items()},
     }
 
 

@@ -169,7 +169,7 @@ class Made:
         given: dict[str, Callable[[], tuple[tuple[Any, ...], dict[str, Any]]]] = {
             "draws": lambda: (self._draws(column.draws), {}),
             "propagation": lambda: ((self._variances(),), {"mask": self._mask()}),
-            "class": lambda: ((self.column(next(iter(self.inputs.columns))), self.samples["class"]), {}),
+            "class": lambda: ((self._first(), self.samples["class"]), {}),
             "image": lambda: ((shown(self.samples["image"], self.inputs.are_images),), {}),
             "real": lambda: ((self.judged["real"], self.judged["image"]), {"k": self.inputs.neighbours}),
             "nothing": lambda: ((), {"indices": self.samples["index"].tolist(), "seed": self.inputs.seed}),
@@ -181,6 +181,11 @@ class Made:
         assert name is not None
         draws_NMD = self.inputs.drawn.of(self.embeddings, name)
         return draws_NMD, self.inputs.drawn.open().observation_variance(draws_NMD).value
+
+    def _first(self) -> Tensor:
+        """The run's own score; where that is of the classes itself, the next one."""
+        columns = self.inputs.columns.items()
+        return self.column(next(name for name, column in columns if column.source != "class"))
 
     def _variances(self) -> Tensor:
         assert self.inputs.propagate is not None
