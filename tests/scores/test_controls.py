@@ -122,6 +122,8 @@ def test_the_class_prior_is_the_mean_of_the_class():
 
 
 def test_lmi_is_the_jitter_with_a_size_of_its_own():
-    lmi, jitter = scores.SCORES["lmi"], scores.SCORES["jitter"]
-    assert lmi.resolve() is jitter.resolve() and lmi.source == jitter.source
-    assert lmi.chosen({"lmi_size": 0.1, "jitter_size": 0.02}) == {"relative_size": 0.1}
+    noise, key = torch.randn(3, 1, 4, 4), {"seed": 1, "indices": [0, 1, 2], "draw": 1}
+    for size in (0.02, 0.3):
+        found = scores.SCORES["lmi"].make(noise, **key, relative_size=size)
+        assert torch.equal(found, scores.jitter_initial_noise(noise, **key, relative_size=size))
+    assert scores.SCORES["lmi"].chosen({"lmi_size": 0.1, "jitter_size": 0.02}) == {"relative_size": 0.1}

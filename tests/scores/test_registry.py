@@ -1,7 +1,8 @@
 import pytest
+import torch
 
 from genuq.errors import ConfigurationError
-from genuq.scores import SCORES, ScorePart
+from genuq.scores import SCORES, Probe, SamplerPath, ScorePart
 
 
 def test_every_score_has_one_entry_and_a_label_of_its_own():
@@ -28,3 +29,17 @@ def test_an_unknown_name_is_answered_with_the_nearest():
 def test_a_score_may_need_only_what_there_is():
     with pytest.raises(ConfigurationError, match="needs 'members_of_it', which is none of"):
         ScorePart(name="mine", target=len, source="probe", needs=frozenset({"members_of_it"}))
+
+
+def test_a_function_of_ones_own_says_by_its_argument_what_it_is_of():
+    def novelty(probe: Probe, times: tuple[float, ...] = (0.2,)) -> torch.Tensor:
+        """How odd it is."""
+
+    def turn(path: SamplerPath) -> torch.Tensor:
+        """How sharply it turns."""
+
+    novelty.needs = {"members", "encoder"}
+    part = ScorePart.of(novelty)
+    assert (part.source, part.needs, part.option_names) == ("probe", {"members", "encoder"}, ["times"])
+    assert (ScorePart.of(turn).source, ScorePart.of(turn).needs) == ("path", frozenset())
+    assert ScorePart.of(lambda embeddings, variance: None, name="mine").source == "draws"

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from genuq.errors import ConfigurationError
 from genuq.parts import Part, Register
+from genuq.parts.options import hints_of, parameters_of
+from genuq.scores.shared import Probe, SamplerPath
 
 
 class Given(NamedTuple):
@@ -97,7 +99,10 @@ class ScorePart(Part):
 
     @classmethod
     def of(cls, target: Any, **facts: Any) -> Self:
-        """A class with a method `score` watches the trajectory; a function scores draws unless told otherwise."""
+        """A class with a method `score` watches the trajectory; a function scores what its first argument is declared to
+        be, a `Probe` or a `SamplerPath`, else draws, unless told otherwise. An attribute `needs` says what it asks for.
+        """
+        facts = _read_off(target) | facts
         if isinstance(target, type) and callable(getattr(target, "score", None)):
             facts = {"source": "trajectory", "kind": "baseline"} | facts
         return super().of(target, **facts)
@@ -123,6 +128,15 @@ class ScorePart(Part):
                 f"score '{self.name}' returned shape {tuple(found.shape)}, not one number for each of {count} samples."
             )
         return found.double().cpu()
+
+
+def _read_off(target: Any) -> dict[str, Any]:
+    """What a function of a path or a probe says of itself."""
+    first = next(iter(parameters_of(target)), "") if callable(target) and not isinstance(target, type) else ""
+    source = {SamplerPath: "path", Probe: "probe"}.get(hints_of(target).get(first)) if first else None
+    if source is None:
+        return {}
+    return {"source": source, "needs": frozenset(getattr(target, "needs", ()))}
 
 
 SCORES = Register(ScorePart, "genuq.scores", "score.name")

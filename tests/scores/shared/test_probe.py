@@ -46,5 +46,5 @@ def test_latents_are_encoded() -> None:
 
 @pytest.mark.parametrize(("times", "noisings"), [((), 4), ((0.0,), 4), ((0.3, 1.0), 4), ((0.3,), 3), ((0.3,), 0)])
 def test_levels_that_cannot_be_are_refused(times, noisings) -> None:
-    with pytest.raises(ConfigurationError, match="between 0 and 1|come in pairs"):
+    with pytest.raises(ConfigurationError, match=r"between 0 and 1|come in pairs"):
         probe_of([0]).at(times, noisings)
