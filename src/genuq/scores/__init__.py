@@ -7,6 +7,7 @@ from genuq.scores.controls import (
     direct_noise,
     high_frequency_energy,
     jitter_initial_noise,
+    lmi,
     png_bytes,
     random_score,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "high_frequency_energy",
     "jitter_initial_noise",
     "lid",
+    "lmi",
     "null_gap",
     "paide",
     "paide_variance",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -54,11 +55,15 @@ class Probe(Predictions):
         resources: Resources | None = None,
     ) -> None:
         super().__init__(model, classes_B, resources)
-        with torch.no_grad():
-            self.latents = model.autoencoder.encode(samples.to(model.device))
-        self.indices = indices
+        self.samples, self.indices = samples, indices
         self._sources = randomness.generators(seed, indices, STREAM)
         self._noises: list[Tensor] = []
+
+    @cached_property
+    @torch.no_grad()
+    def latents(self) -> Tensor:
+        """The samples in the space of the process, (B, *latent_shape)."""
+        return self.model.autoencoder.encode(self.samples.to(self.model.device))
 
     def at(self, times: Sequence[float], noisings: int = 4) -> list[Level]:
         """These noise levels.
