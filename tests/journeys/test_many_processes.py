@@ -87,7 +87,7 @@ def test_a_process_that_is_killed_ends_the_job_and_the_same_command_goes_on(
     folder = copied(alone / "seed=0", tmp_path / "run")
     without_samples(folder)
     others: list[subprocess.Popen[str]] = []
-    start, one_shard = workers.start, sampling.one_shard
+    start, one_shard = workers.start, sampling.sample_shard
 
     def remembered(rank: int, task: str) -> subprocess.Popen[str]:
         others.append(start(rank, task))
@@ -128,7 +128,7 @@ def start(rank, task, start=t.workers.start):
     return other
 
 t.workers.start = start
-t.sampling.one_shard = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
+t.sampling.sample_shard = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
 t.launch(Path(sys.argv[1]), *t.POINTS, *t.SMALL_BATCHES, t.STAGES, *t.TWO, "seed=0")
 """
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from genuq.planning.counting import Count, OneLayer, propagated_count, stand_in, stand_in_posterior, watched_counts
+from genuq.applications import APPLICATIONS, Sampling
+from genuq.models import sample
+from genuq.planning.counting import (
+    Count,
+    OneLayer,
+    application_count,
+    propagated_count,
+    stand_in,
+    stand_in_posterior,
+    watched_counts,
+)
 from genuq.planning.planned import PlannedRun
 from support.small_runs import POINTS, composed
 
@@ -53,3 +64,20 @@ def test_the_noise_covers_the_part_that_the_runs_posterior_covers(tmp_path: Path
         run = planned(tmp_path, f"posterior={posterior}")
         noise = stand_in_posterior(run, stand_in(run))
         assert set(noise.covered()) == moved
+
+
+def test_an_application_from_outside_says_what_it_makes_and_that_is_counted(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Two further trajectories for each sample, whatever is done with them."""
+
+    def make(settings: object, known: Sampling, indices: list[int]) -> None:
+        for _ in range(2):
+            sample(known.model, known.sampler, indices)
+
+    part = replace(APPLICATIONS.get("best_of_n"), name="twice_more", make_samples=make)
+    APPLICATIONS.register(part)
+    request.addfinalizer(lambda: APPLICATIONS.remove("twice_more"))
+    run = planned(tmp_path, "application=best_of_n", "application.name=twice_more", "sampler=euler", "sampler.steps=5")
+    assert application_count(run) == (Count(forward=10.0), 0.0)
+    assert application_count(planned(tmp_path, "application=best_of_n")) == (Count(), 0.0)

@@ -19,7 +19,7 @@ from genuq.applications.cuts import (
     renewed_states,
 )
 from genuq.applications.filtering import Filter, filter_outcome
-from genuq.applications.finished_run import FinishedRun, Made
+from genuq.applications.finished_run import FinishedRun, Made, Sampling
 from genuq.applications.guide import Guidance, Guided, guidance_outcome, guide, plain_sampler
 from genuq.applications.outcome import Comparison, Judge, Judgement, Outcome, Replicates
 from genuq.applications.rectify import (
@@ -63,6 +63,7 @@ __all__ = [
     "Rectification",
     "Replicates",
     "RiseCalibration",
+    "Sampling",
     "Space",
     "Statements",
     "Witness",

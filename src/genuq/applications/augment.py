@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from genuq.applications.cuts import Cut, cut_samples, drawn_states, finish, isotropic_states
-from genuq.applications.finished_run import FinishedRun, Made
+from genuq.applications.finished_run import FinishedRun, Made, Sampling
 from genuq.applications.outcome import Judge, Judgement, Outcome, Replicates, Rows, clause
 from genuq.applications.register import APPLICATIONS
 from genuq.errors import ConfigurationError
@@ -173,18 +174,26 @@ class AugmentSettings(Augmentation):
     propagator: str = "trajectory"
 
 
-@APPLICATIONS.add(name="augment", label="Augment", settings=AugmentSettings, control=CONTROL, resamples=())
+def make_augmented(how: AugmentSettings, known: Sampling, indices: list[int]) -> Augmented:
+    """`augment` with what is known of the run."""
+    propagator = known.propagator(how.propagator)
+    return augment(known.model, known.posterior, known.sampler, indices, how, propagator, known.seed)
+
+
+@APPLICATIONS.add(
+    name="augment",
+    label="Augment",
+    settings=AugmentSettings,
+    control=CONTROL,
+    make_samples=make_augmented,
+    resamples=(),
+)
 def run_augment(known: FinishedRun, how: AugmentSettings) -> Made:
     """Further samples near one, from states drawn around its own at a cut.
 
     Examples: a sample, its first new one, and the control's.
     """
-    posterior, propagator = known.posterior, known.propagator(how.propagator)
-
-    def make(indices: list[int]) -> Augmented:
-        return augment(known.model, posterior, known.sampler, indices, how, propagator, known.seed)
-
-    made = known.in_batches(range(how.samples), Augmented, make)
+    made = known.in_batches(range(how.samples), Augmented, partial(make_augmented, how, known))
     outcome = augmentation_outcome(made, known.judge, known.classes_at(made.index), known.replicates)
     images = {"before": made.before, "after": made.ours[:, 0], "control": made.control[:, 0]}
     return outcome, known.examples(made.index, images)

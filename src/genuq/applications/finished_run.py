@@ -19,22 +19,12 @@ Made = tuple[Outcome, dict[str, Tensor]]
 EXAMPLES = 24  # that a report shows
 
 
-class FinishedRun(Protocol):
-    """A run whose samples are made, scored and judged.
+class Sampling(Protocol):
+    """What new samples are made with: of a `FinishedRun`, and of a plan, which counts what the making evaluates.
 
     Attributes:
-        model, sampler, posterior, likelihood: the run's own; the posterior is fitted.
-        training_set: what the model was trained on.
-        samples: `image` (N, ...) float, `class`, and the draws by the names of their posteriors.
-        scores: every column of the run's table, (N,).
-        score: that of the run's own score.
-        classes: (N,) asked for; None where the model knows none.
-        real: the judge's features of real samples (R, D).
-        judge: says of any samples what it thinks of them.
-        judgement: what it thinks of the run's own.
-        replicates: of the bootstrap.
-        seed, draws, k, half_samples, random_repeats: as configured.
-        functional: name of the score of draws.
+        model, sampler, posterior, likelihood: the run's own.
+        seed, draws: as configured.
     """
 
     @property
@@ -45,6 +35,32 @@ class FinishedRun(Protocol):
     def posterior(self) -> Posterior: ...
     @property
     def likelihood(self) -> Likelihood: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def draws(self) -> int: ...
+
+    def propagator(self, name: str) -> Propagator:
+        """A propagator with its defaults; one that follows draws follows the run's."""
+
+
+class FinishedRun(Sampling, Protocol):
+    """A run whose samples are made, scored and judged; its posterior is fitted.
+
+    Attributes:
+        training_set: what the model was trained on.
+        samples: `image` (N, ...) float, `class`, and the draws by the names of their posteriors.
+        scores: every column of the run's table, (N,).
+        score: that of the run's own score.
+        classes: (N,) asked for; None where the model knows none.
+        real: the judge's features of real samples (R, D).
+        judge: says of any samples what it thinks of them.
+        judgement: what it thinks of the run's own.
+        replicates: of the bootstrap.
+        k, half_samples, random_repeats: as configured.
+        functional: name of the score of draws.
+    """
+
     @property
     def training_set(self) -> Dataset: ...
     @property
@@ -64,10 +80,6 @@ class FinishedRun(Protocol):
     @property
     def replicates(self) -> Replicates: ...
     @property
-    def seed(self) -> int: ...
-    @property
-    def draws(self) -> int: ...
-    @property
     def k(self) -> int: ...
     @property
     def half_samples(self) -> int: ...
@@ -75,9 +87,6 @@ class FinishedRun(Protocol):
     def random_repeats(self) -> int: ...
     @property
     def functional(self) -> str: ...
-
-    def propagator(self, name: str) -> Propagator:
-        """A propagator with its defaults; one that follows draws follows the run's."""
 
     def space(self, name: str) -> tuple[str, Callable[[Tensor], Tensor]]:
         """(a space's own name, images in [-1, 1] to features): `scoring`, or the name of an extractor."""

@@ -17,12 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from genuq.applications.augment import require_at_least
-from genuq.applications.finished_run import FinishedRun, Made
+from genuq.applications.finished_run import FinishedRun, Made, Sampling
 from genuq.applications.outcome import SET_METRICS, Judge, Outcome, Replicates, Rows, clause
 from genuq.applications.regions import on_images, uncertain_region
 from genuq.applications.register import APPLICATIONS
@@ -232,19 +233,26 @@ class GuideSettings(Guidance):
     samples: int = 64
 
 
+def make_guided(how: GuideSettings, known: Sampling, indices: list[int]) -> Guided:
+    """`guide` with what is known of the run."""
+    return guide(known.model, known.sampler, indices, how)
+
+
 @APPLICATIONS.add(
-    name="guide", label="Guide", settings=GuideSettings, control=CONTROL, needs_images=True, resamples=("half_samples",)
+    name="guide",
+    label="Guide",
+    settings=GuideSettings,
+    control=CONTROL,
+    make_samples=make_guided,
+    needs_images=True,
+    resamples=("half_samples",),
 )
 def run_guide(known: FinishedRun, how: GuideSettings) -> Made:
     """Move the pixels whose predicted noise is uncertain while sampling.
 
     Examples: the plain sample, the guided one, the control, and the pixels that were moved at any step.
     """
-
-    def make(indices: list[int]) -> Guided:
-        return guide(known.model, known.sampler, indices, how)
-
-    made = known.in_batches(range(how.samples), Guided, make)
+    made = known.in_batches(range(how.samples), Guided, partial(make_guided, how, known))
     classes, real = known.classes_at(made.index), known.real
     outcome = guidance_outcome(made, known.judge, classes, real, known.k, known.replicates, known.half_samples)
     images = {"before": made.before, "after": made.ours, "control": made.control}

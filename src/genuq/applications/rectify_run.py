@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from genuq.applications.finished_run import EXAMPLES, FinishedRun, Made
+from genuq.applications.finished_run import EXAMPLES, FinishedRun, Made, Sampling
 from genuq.applications.rectify import (
     CONTROL,
     Attempts,
@@ -68,30 +69,36 @@ class RectifySettings(Rectification):
         return self.failed_by == "witnesses" or self.asks
 
 
+def make_attempts(how: RectifySettings, known: Sampling, indices: list[int]) -> Attempts:
+    """`attempt` with what is known of the run."""
+    given = (known.model, known.posterior, known.likelihood, known.sampler, indices, how)
+    return attempt(*given, known.draws, known.propagator(how.propagator), known.seed)
+
+
 @APPLICATIONS.add(
-    name="rectify", label="Rectify", settings=RectifySettings, control=CONTROL, needs_images=True, resamples=()
+    name="rectify",
+    label="Rectify",
+    settings=RectifySettings,
+    control=CONTROL,
+    make_samples=make_attempts,
+    needs_images=True,
+    resamples=(),
 )
 def run_rectify(known: FinishedRun, how: RectifySettings) -> Made:
     """Mend failed samples where they are uncertain, and keep an attempt only if it is surely better.
 
     Examples: failed samples, the best attempt at each, and the control's best; the accepted ones first.
     """
-    likelihood, posterior, propagator = known.likelihood, known.posterior, known.propagator(how.propagator)
     panel = None
     if how.asks_witnesses:
         assert known.classes is not None
         panel = witness_panel(known, asdict(how), known.classes)
     failed = failed_samples(known, how, panel)
-
-    def make(indices: list[int]) -> Attempts:
-        given = (known.model, posterior, likelihood, known.sampler, indices, how)
-        return attempt(*given, known.draws, propagator, known.seed)
-
-    made = known.in_batches(failed, Attempts, make)
+    made = known.in_batches(failed, Attempts, partial(make_attempts, how, known))
     verdict = panel.verdict(made) if panel and how.asks else None
     evidence = [verdict.evidence] if verdict else []
     if how.scores:
-        evidence.append(score_evidence(made, likelihood, known.functional, how.margin))
+        evidence.append(score_evidence(made, known.likelihood, known.functional, how.margin))
     decisions = decide(evidence)
     outcome = rectification_outcome(made, decisions, known.judge, known.classes_at(made.index), known.replicates)
     facts, notes = facts_of(panel, verdict)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from genuq.applications.finished_run import FinishedRun, Made, UnsampledRun
+from genuq.applications.finished_run import FinishedRun, Made, Sampling, UnsampledRun
 from genuq.errors import ConfigurationError
 from genuq.parts import Part, Register, options_of
 
@@ -21,6 +21,8 @@ class ApplicationPart(Part):
     Attributes:
         settings: a dataclass whose fields are the application's options; it refuses values that cannot work.
         control: what it is compared with, in words.
+        make_samples: called with (settings, a `Sampling`, indices of samples), makes the new samples: all that the
+            application evaluates of the network is evaluated here, so that a plan counts it. None: it evaluates none.
         check: called with (settings, a `UnsampledRun`) before any long work; refuses what cannot work.
         resamples: which of the curves' settings it reads of a `FinishedRun`: `half_samples`, `random_repeats`.
     """
@@ -28,6 +30,7 @@ class ApplicationPart(Part):
     group: str = "application"
     settings: Any
     control: str
+    make_samples: Callable[[Any, Sampling, list[int]], Any] | None = None
     check: Callable[[Any, UnsampledRun], None] | None = None
     resamples: tuple[str, ...] = ("half_samples", "random_repeats")
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from genuq import posteriors, propagators
-from genuq.applications import attempt, augment, guide
+from genuq.applications import APPLICATIONS
 from genuq.extractors import FromCallable
 from genuq.identity import identity_of
 from genuq.likelihoods import Likelihood
@@ -201,10 +201,25 @@ def stand_in_posterior(run: PlannedRun, model: GenerativeModel) -> Posterior:
     return noise.finalise(Scale(1.0, 1.0, 1.0))
 
 
+@dataclass(frozen=True)
+class StandInSampling:
+    """What an application makes new samples with, of the small network."""
+
+    model: GenerativeModel
+    posterior: Posterior
+    likelihood: Likelihood
+    sampler: Sampler
+    draws: int
+    seed: int = 0
+
+    def propagator(self, name: str) -> propagators.Propagator:
+        return default_propagator(name, self.draws)
+
+
 def application_count(run: PlannedRun) -> tuple[Count, float]:
     """(of the configured application, for each sample that it works on; images that the encoder sees for each)."""
     settings = run.plain("application")["application"]
-    if settings["name"] not in COUNTERS:
+    if APPLICATIONS.get(settings["name"]).make_samples is None:
         return Count(), 0.0
     kept = [settings, _posterior_like(run), run.config.posterior.draws]
     return remembered(run, "application", kept, lambda: _application_count(run))
@@ -224,40 +239,10 @@ def _applied(run: PlannedRun, samples: int) -> tuple[float, float]:
         seen += len(images)
         return torch.zeros(len(images), 1)
 
-    likelihood = Likelihood(FromCallable(look, "counting", 1))
+    likelihood, part = Likelihood(FromCallable(look, "counting", 1)), APPLICATIONS.get(run.config.application.name)
+    assert part.make_samples is not None
+    draws, posterior = run.config.posterior.draws, stand_in_posterior(run, model)
     with metered(model) as meter:
-        COUNTERS[run.config.application.name](run, model, likelihood, list(range(samples)))
+        known = StandInSampling(model, posterior, likelihood, sampler_of(run), draws)
+        part.make_samples(application_settings(run), known, list(range(samples)))
     return float(sum(meter.evaluations.values())), seen / samples
-
-
-def propagator_at_cut(run: PlannedRun) -> propagators.Propagator:
-    """That of the run's application."""
-    return default_propagator(run.config.application.propagator, run.config.posterior.draws)
-
-
-def _augment(run: PlannedRun, model: GenerativeModel, likelihood: Likelihood, indices: list[int]) -> None:
-    how, propagator = (
-        application_settings(run),
-        default_propagator(run.config.application.propagator, run.config.posterior.draws),
-    )
-    augment(model, stand_in_posterior(run, model), sampler_of(run), indices, how, propagator)
-
-
-def _rectify(run: PlannedRun, model: GenerativeModel, likelihood: Likelihood, indices: list[int]) -> None:
-    how, propagator = (
-        application_settings(run),
-        default_propagator(run.config.application.propagator, run.config.posterior.draws),
-    )
-    posterior, draws = stand_in_posterior(run, model), run.config.posterior.draws
-    attempt(model, posterior, likelihood, sampler_of(run), indices, how, draws, propagator)
-
-
-def _guide(run: PlannedRun, model: GenerativeModel, likelihood: Likelihood, indices: list[int]) -> None:
-    guide(model, sampler_of(run), indices, application_settings(run))
-
-
-COUNTERS: dict[str, Callable[[PlannedRun, GenerativeModel, Likelihood, list[int]], None]] = {
-    "augment": _augment,
-    "rectify": _rectify,
-    "guide": _guide,
-}

@@ -11,7 +11,7 @@ import torch
 from genuq.errors import ConfigurationError
 from genuq.models import Sampler, StageRecord, evaluating, sample_latents
 from genuq.randomness import generator, generators
-from genuq.scores.baselines import Divergence, Likelihood, likelihood_nodes, negative_log_likelihood, watch
+from genuq.scores.baselines import Divergence, LogLikelihood, likelihood_nodes, negative_log_likelihood, watch
 from genuq.solvers import DDIM, DDPM, DPMSolver2, Euler, Heun
 from support.gaussian_toy import DEVIATION, MEAN, PATHS
 from support.watched_models import exact_model, random_model
@@ -59,7 +59,7 @@ def test_likelihood_converges_at_second_order_to_the_density_at_its_noise_level(
 @pytest.mark.parametrize("solver", [Euler(), DDPM(), Heun()])
 def test_the_likelihood_watched_is_that_of_the_finished_samples(solver):
     model, sampler = exact_model("linear", "v_prediction"), Sampler(solver, steps=20)
-    found = watch(model, sampler, range(4), {"it": partial(Likelihood, steps=100)})
+    found = watch(model, sampler, range(4), {"it": partial(LogLikelihood, steps=100)})
     torch.testing.assert_close(found.scores["it"], closed_form(found.samples.double(), 0.01), rtol=0, atol=0.05)
 
 
@@ -118,9 +118,9 @@ def test_many_probes_find_the_trace():
     "build,match",
     [
         (partial(Divergence, probes=0), "probes = 0"),
-        (partial(Likelihood, probes=0), "probes = 0"),
-        (partial(Likelihood, steps=0), "at least 1 step"),
-        (partial(Likelihood, noise_level=0.0), "noise_level"),
+        (partial(LogLikelihood, probes=0), "probes = 0"),
+        (partial(LogLikelihood, steps=0), "at least 1 step"),
+        (partial(LogLikelihood, noise_level=0.0), "noise_level"),
     ],
 )
 def test_impossible_options_are_refused(build, match):

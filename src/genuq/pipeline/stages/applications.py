@@ -125,7 +125,7 @@ class StoredRun:
         """What the model was trained on."""
         return self.inputs.data.train
 
-    @property
+    @cached_property
     def likelihood(self) -> Likelihood:
         """The run's."""
         likelihood = self.inputs.drawn.open()
