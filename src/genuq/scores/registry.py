@@ -99,8 +99,8 @@ class ScorePart(Part):
 
     @classmethod
     def of(cls, target: Any, **facts: Any) -> Self:
-        """A class with a method `score` watches the trajectory. A function scores what its first argument is declared to
-        be, a `Probe` or a `SamplerPath`, and its attribute `needs` says what it asks for; any other scores draws.
+        """A class with a method `score` watches the trajectory. A function scores what its first argument is declared
+        to be, a `Probe` or a `SamplerPath`, and its attribute `needs` says what it asks for; any other scores draws.
         """
         facts = _read_off(target) | facts
         if isinstance(target, type) and callable(getattr(target, "score", None)):
