@@ -76,7 +76,7 @@ def resource_inputs(run: Run, source: str) -> ResourceInputs:
 
 def needs_of(parts: Iterable[ScorePart]) -> frozenset[str]:
     """What any of these scores asks for."""
-    return frozenset().union(*(part.needs for part in parts))
+    return frozenset[str]().union(*(part.needs for part in parts))
 
 
 def functions_of(parts: Mapping[str, PartInputs]) -> dict[str, Callable[[Predictions], Tensor]]:
