@@ -20,6 +20,16 @@ def test_lines_are_said_as_they_are():
     assert text.getvalue() == "train: 3 of 7 steps\n"
 
 
+def test_brackets_are_no_markup_of_the_terminal():
+    display, text = shown()
+    for what in ("score.also=[trace]", "a folder [/data]", "[red]x[/red]"):
+        display.say(what)
+        with display.bar(what, 1) as done:
+            done(1)
+        assert text.getvalue().count(what) >= 2
+        text.truncate(0)
+
+
 def test_a_bar_counts_what_is_done():
     display, text = shown()
     with display.bar("samples", 5) as done:

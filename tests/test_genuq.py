@@ -31,7 +31,7 @@ def test_ten_lines_on_a_network_that_genuq_has_never_seen(network: TheirNetwork,
     model = genuq.GenerativeModel(
         network, shape=(1, 8, 8), num_classes=3, call=their_call, head="decoder.to_pixels", process="flow_matching"
     )
-    fitted = genuq.fit(model, training_images, images=64, held_out=32)
+    fitted = genuq.fit(model, training_images, labels=torch.arange(96) % 3, images=64, held_out=32)
     halves = FromCallable(lambda images: nn.functional.avg_pool2d(images, 4).flatten(1), "blocks", dimension=4)
     result = genuq.generative_uncertainty(
         model, fitted.posterior, genuq.SemanticLikelihood(halves), genuq.Sampler(steps=3), range(12), draws=4

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
@@ -16,11 +17,11 @@ class Display:
         self.console = console or Console()
 
     def say(self, text: str) -> None:
-        self.console.print(text, highlight=False)
+        self.console.print(text, highlight=False, markup=False)
 
     def busy(self, what: str) -> contextlib.AbstractContextManager[object]:
         """A turning wheel while something of unknown length runs."""
-        return self.console.status(what)
+        return self.console.status(escape(what))
 
     @contextlib.contextmanager
     def bar(self, what: str, total: int) -> Iterator[Callable[[float], None]]:
@@ -34,5 +35,5 @@ class Display:
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=self.console) as progress:
-            task = progress.add_task(what, total=total)
+            task = progress.add_task(escape(what), total=total)
             yield lambda done: progress.update(task, advance=done)

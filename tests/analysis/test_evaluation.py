@@ -93,7 +93,7 @@ def test_what_cannot_be_computed_is_none_and_noted():
 
 
 def test_few_samples_get_fewer_bins_and_nothing_known_is_no_obstacle():
-    settings = EvaluationSettings(k=3, fractions=(0.5,), bins=8, bootstrap=10, half_samples=3, random_repeats=3)
+    settings = EvaluationSettings(k=3, fractions=(1.0, 0.5), bins=8, bootstrap=10, half_samples=3, random_repeats=3)
     row = evaluate_scores({"entropy": ScoredSamples(NOISE[:40], "Entropy")}, FAKE[:40], REAL, settings=settings)[0]
     assert len(row.bins["fid"].value) == 4
     assert row.notes == ["4 bins, not 8: too few samples for more."]

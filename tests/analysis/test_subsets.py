@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from genuq.analysis import SubsetJudge
 from genuq.errors import ConfigurationError, DataError
-from genuq.metrics import frechet_distance, precision_recall
+from genuq.metrics import Gaussian, frechet_distance, precision_recall
 
 REAL = np.random.default_rng(0).normal(size=(300, 6))
 FAKE = np.random.default_rng(1).normal(size=(160, 6)) * 1.3
@@ -54,6 +55,16 @@ def test_computes_what_is_asked_for_in_that_order():
     some = SubsetJudge(FAKE, REAL, k=3, metrics=("coverage", "fid"))
     members = np.arange(100)
     np.testing.assert_array_equal(some(members), whole(members)[[4, 0]])
+
+
+def test_the_fid_may_compare_with_statistics_of_others():
+    """Oracle: the features that the statistics were taken of."""
+    others = np.random.default_rng(5).normal(size=(400, 6)) + 0.3
+    members = np.arange(0, 160, 2)
+    reference = Gaussian(torch.tensor(others.mean(0)), torch.tensor(np.cov(others.T)))
+    found = SubsetJudge(FAKE, REAL, k=3, reference=reference)(members)
+    assert found[0] == pytest.approx(frechet_distance(others, FAKE[members]), rel=1e-9)
+    np.testing.assert_array_equal(found[1:], SubsetJudge(FAKE, REAL, k=3)(members)[1:])
 
 
 def test_bad_requests():

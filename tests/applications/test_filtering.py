@@ -97,8 +97,8 @@ def test_too_few_samples_for_set_metrics_are_a_note() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, r"none of fraction, count and threshold given; give exactly one"),
-        ({"fraction": 0.5, "count": 3}, r"fraction, count of"),
+        ({}, r"none given: give exactly one of fraction"),
+        ({"fraction": 0.5, "count": 3}, r"application.fraction = .*, application.count = 3: give exactly one"),
         ({"fraction": 1.0}, r"application\.fraction = 1\.0"),
         ({"count": 120}, r"application\.count = 120; it must lie between 1 and 119 of 120 samples"),
         ({"threshold": 99.0}, r"application\.threshold keeps 120 of 120 samples, whose scores go from"),

@@ -253,8 +253,8 @@ def test_where_nothing_is_accepted_no_success_is_claimed() -> None:
         ({"margin": -0.5}, r"application\.margin = -0\.5"),
         ({"spread": -1.0}, r"application\.spread = -1\.0"),
         ({"dilate": -1}, r"application\.dilate = -1"),
-        ({"rule": "witness"}, r"application\.rule = 'witness' does not exist.*'witnesses'"),
-        ({"noise": "new"}, r"application\.noise = 'new' does not exist.*'renewed'"),
+        ({"rule": "witness"}, r"application\.rule = 'witness'; choose .*'witnesses'"),
+        ({"noise": "new"}, r"application\.noise = 'new'; choose .*'renewed'"),
     ],
 )
 def test_refusals(options: dict, message: str) -> None:

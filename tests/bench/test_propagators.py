@@ -30,6 +30,7 @@ def records(tmp_path_factory):
     return json.loads(path.read_text())
 
 
+@pytest.mark.slow
 def test_exact_propagators_meet_the_acceptance(records):
     exact = [r for r in records if r["propagator"] in ("corrected", "coherent, every direction") and r["sum_ratio"]]
     assert {record["solver"] for record in exact} == {setting.solver.name for setting in benchmark.SETTINGS}
@@ -39,6 +40,7 @@ def test_exact_propagators_meet_the_acceptance(records):
         assert record["negative_share"] == 0, record
 
 
+@pytest.mark.slow
 def test_the_papers_faults_are_there(records):
     once, skipped = (
         next(r for r in records if (r["propagator"], r["solver"], r["skip"]) == ("paper", "ddim", skip))
@@ -49,6 +51,7 @@ def test_the_papers_faults_are_there(records):
     assert skipped["sum_ratio"] > 10 * once["sum_ratio"]
 
 
+@pytest.mark.slow
 def test_every_record_has_the_keys_and_a_row(records):
     assert all(record.keys() >= KEYS for record in records)
     costs = [record for record in records if record["case"].startswith("flow_matching")]
@@ -59,6 +62,7 @@ def test_every_record_has_the_keys_and_a_row(records):
     assert len(rows) == len(records) + len(headings)
 
 
+@pytest.mark.slow
 def test_trajectory_costs_a_few_evaluations_of_one_sample_and_corrected_less_than_twice(records):
     costs = {record["propagator"]: record for record in records if record["case"].startswith("flow_matching")}
     assert costs["trajectory"]["evaluations_ratio"] < 1.15

@@ -43,3 +43,19 @@ def test_list_and_show_say_what_there_is(points_run: Path, capsys: pytest.Captur
         store_command.main(["show", "nothing", *store])
     with pytest.raises(ConfigurationError, match=r"--store .*nowhere: there is no such folder"):
         store_command.main(["list", "--store", str(points_run / "nowhere")])
+
+
+def test_prune_keeps_what_belongs_to_a_renamed_sweep(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its records say the old folder; its links still lead into the store. A run beside it that is gone stays gone."""
+    for job in ("a", "b"):
+        overrides = [f"store={tmp_path}/store", f"posterior.temperature={'1.0' if job == 'a' else '2.0'}"]
+        launch(tmp_path / "sweeps" / "old" / job, *POINTS, *overrides, "stages=[train,fit]")
+    before = names(tmp_path / "store")
+    (tmp_path / "sweeps" / "old").rename(tmp_path / "sweeps" / "new")
+    assert store_command.main(["prune", "--yes", "--store", str(tmp_path / "store")]) == 0
+    said = capsys.readouterr().out
+    assert names(tmp_path / "store") == before and said.count("kept: its run lies in") == 2 and "new/a" in said
+    shutil.rmtree(tmp_path / "sweeps" / "new" / "b")  # shares its training with `a`, which is not it
+    store_command.main(["prune", "--yes", "--store", str(tmp_path / "store")])
+    lost = {name.split("/")[0] for name in before - names(tmp_path / "store")}
+    assert lost == {"fit", "posterior"} and len(list(Store(tmp_path / "store").records())) == 1

@@ -26,6 +26,7 @@ KNOWN: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("composed
 SHARED = KNOWN.pop("")
 OF_NO_RUN = {  # came later
     "parts": {},
+    "sampler.clip_x0": False,
     "metric.curves": ["fid", "precision", "recall", "density", "coverage"],
     "score.lmi_size": 0.02,
     "score.members": None,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from hydra.core.config_store import ConfigStore
 
@@ -19,6 +20,9 @@ from genuq.config.compose import configurations, prepared
 from genuq.config.plugged import as_options, chosen_parts, in_words, is_path, places, plug, readers_of, settle, unread
 from genuq.errors import ConfigurationError
 from genuq.parts import register_of
+from genuq.pipeline.configured import build_likelihood
+from genuq.pipeline.run import Run
+from genuq.pipeline.stages.score import draws_inputs
 from support import my_lab_parts
 from support.small_runs import POINTS, composed
 
@@ -29,7 +33,9 @@ LAB = "support.my_lab_parts"
 def registered() -> Iterator[None]:
     """Takes the parts out after each test."""
     schemas.register()
-    before = {group: set(register_of(group)) for group in ("posterior", "score", "data", "metric", "extractor")}
+    before = {
+        group: set(register_of(group)) for group in ("posterior", "score", "data", "metric", "extractor", "likelihood")
+    }
     yield
     for group, names in before.items():
         for name in set(register_of(group)) - names:
@@ -55,6 +61,13 @@ def test_a_sweep_over_class_paths_and_posteriors_beside() -> None:
     assert [config.posterior.name for _, config in configurations(texts)] == ["narrow", "narrow", "kfac", "kfac"]
     config = configured(f"beside.mine._target_={LAB}.Narrow", "beside.mine.rank=2")
     assert config.beside.mine.name == "narrow" and config.beside.mine.rank == 2
+
+
+def test_a_likelihood_need_not_have_the_variance_of_its_observations(tmp_path: Path) -> None:
+    config = configured("experiment=mixture", f"likelihood._target_={LAB}.Scaled", "likelihood.factor=3")
+    run = Run(config, tmp_path, "genuq")
+    assert build_likelihood(run).embed(torch.ones(1, 2)).tolist() == [[3.0, 3.0]]
+    assert draws_inputs(run).observation_variance is None
 
 
 def test_values_that_name_parts_take_class_paths() -> None:
@@ -110,9 +123,10 @@ def test_a_run_with_parts_of_ones_own_and_after_a_change_of_their_source(tmp_pat
     overrides = [
         *(text for text in POINTS if not text.startswith("network.depth")),
         *(f"{group}._target_={lab}.{name}" for group, name in (("posterior", "Narrow"), ("network", "OneLayer"))),
+        *(f"likelihood._target_={lab}.Scaled", "likelihood.factor=3", f"propagator._target_={lab}.OtherTrajectory"),
         *(f"data._target_={lab}.two_dots", f"sampler._target_={lab}.OtherEuler", f"application._target_={lab}.COUNT"),
         *("posterior.rank=3", f"score.also=[{lab}.spread,{lab}.LastNorm,{lab}.DARKNESS]", "name=lab"),
-        *(f"metric.curves=[fid,{lab}.SHIFT]", "stages=[train,fit,sample,embed,score,evaluate,apply,report]"),
+        *(f"metric.curves=[fid,{lab}.SHIFT]", "stages=[train,fit,sample,propagate,embed,score,evaluate,apply,report]"),
     ]
 
     def said(*more: str) -> str:
@@ -133,8 +147,9 @@ def test_a_run_with_parts_of_ones_own_and_after_a_change_of_their_source(tmp_pat
     assert "reused" not in first
     config = yaml.safe_load((tmp_path / "outputs" / "lab" / "config.yaml").read_text())
     assert config["parts"]["posterior"] == {"narrow": f"{lab}.Narrow"}
+    assert (config["likelihood"]["name"], config["propagator"]["name"]) == ("scaled", "other_trajectory")
     results = json.loads((tmp_path / "outputs" / "lab" / "report" / "results.json").read_text())
-    assert {"spread", "last_norm", "darkness"} <= {score["name"] for score in results["scores"]}
+    assert {"spread", "last_norm", "darkness", "pixel_variance"} <= {score["name"] for score in results["scores"]}
     assert said().count("reused") >= 6
     (package / "parts.py").write_text(source + "\n# changed\n")
     again = said()

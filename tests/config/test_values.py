@@ -24,8 +24,8 @@ def registered() -> None:
         (f"study='{'ä' * 150}'", r"study = .* has 300 bytes"),
         (f"+posterior@beside.{'b' * 201}=kfac", r"posterior@beside.NAME = .* has 201 bytes"),
         ("name=''", "name is empty"),
-        ("seed=-1", "seed = -1; choose one from 0 to 4294967295"),
-        ("seed=4294967296", "seed = 4294967296; choose"),
+        ("seed=-1", r"seed = -1; it must lie in \[0, 4294967295\]"),
+        ("seed=4294967296", "seed = 4294967296; it must lie"),
         ("model.checkpoint=a=[1,2]", "two pairs of quotes"),
     ],
 )

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from genuq.data import ArrayDataset, subset
+from genuq.data import ArrayDataset, as_dataset, check_first_item, subset
 from genuq.errors import DataError
 
 
@@ -98,3 +98,47 @@ def test_the_fingerprint_changes_with_content_labels_split_and_selection_only():
     assert subset(reference, 20, seed=0).fingerprint == reference.fingerprint, "all of the items are the set itself"
     nested = subset(subset(reference, 10, seed=0), 10, seed=1)
     assert nested.fingerprint == subset(reference, 10, seed=0).fingerprint
+
+
+def test_a_tensor_becomes_a_data_set_with_the_labels_given() -> None:
+    images = make_images(6).items
+    found = as_dataset(images, labels=[0, 2, 1, 0, 2, 1])
+    assert found.labels.tolist() == [0, 2, 1, 0, 2, 1] and found.num_classes == 3
+    assert as_dataset(images, labels=[0] * 6, num_classes=4).num_classes == 4, "a class may be absent from the items"
+    assert as_dataset(images).labels.tolist() == [0] * 6 and as_dataset(images, num_classes=1).num_classes == 1
+    assert as_dataset(found) is found
+
+
+def test_a_tensor_without_labels_is_refused_where_the_model_knows_classes() -> None:
+    """Not taken as class 0 throughout: a tensor says nothing of classes."""
+    with pytest.raises(DataError, match="knows 5 classes, and a tensor says nothing of them: give labels"):
+        as_dataset(make_images(6).items, num_classes=5)
+    with pytest.raises(DataError, match="labels are given beside images, which has its own"):
+        as_dataset(make_images(6), labels=[0] * 6)
+
+
+class TheirData(ArrayDataset):
+    """Somebody's own, whose batches are what a test wants."""
+
+    def __init__(self, **changes: torch.Tensor) -> None:
+        super().__init__(make_images(4).items, torch.zeros(4), ["only"], "theirs")
+        self.changes = changes
+
+    def batch(self, indices):
+        items, labels = super().batch(indices)
+        return self.changes.get("items", items), self.changes.get("labels", labels)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"items": torch.zeros(1, 3, 4, 4, dtype=torch.uint8)}, r"gives items of \(1, 3, 4, 4\) uint8 .*float32"),
+        ({"items": torch.zeros(1, 4, 4, 3)}, r"gives items of \(1, 4, 4, 3\) float32 for one of shape \(3, 4, 4\)"),
+        ({"items": torch.full((1, 3, 4, 4), 200.0)}, r"those of theirs lie in \[200, 200\]"),
+        ({"labels": torch.tensor([3])}, "gives the label 3, but has 1 class names"),
+    ],
+)
+def test_the_first_item_of_a_set_of_ones_own_is_looked_at(changes, message) -> None:
+    check_first_item(TheirData())
+    with pytest.raises(DataError, match=message):
+        check_first_item(TheirData(**changes))

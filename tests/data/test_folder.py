@@ -1,11 +1,14 @@
 """Image folders in ImageNet's layout, made with PIL."""
 
 import shutil
+import struct
+import zlib
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import EpsImagePlugin, Image
+from torchvision.datasets import ImageFolder as TorchvisionFolder
 
 from genuq.data import image_folder, subset
 from genuq.errors import DataError
@@ -28,6 +31,15 @@ def folder(tmp_path):
     (root / ".thumbnails").mkdir()
     (root / "labels.csv").write_text("beside the classes")
     return root
+
+
+def test_a_file_of_another_kind_under_an_images_name_reaches_no_other_program(folder, monkeypatch):
+    """PIL hands PostScript to Ghostscript, whatever the file is called."""
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("another program was asked"))
+    page = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
+    (folder / "n01" / "z.png").write_text(page)
+    with pytest.raises(DataError, match=r"z\.png is damaged or no image"):
+        image_folder(folder, 8).batch([0])
 
 
 def test_classes_and_files_come_in_sorted_order(folder):
@@ -194,3 +206,82 @@ def test_folders_that_cannot_work(tmp_path, make, options, message):
         make(tmp_path / "root")
     with pytest.raises(DataError, match=message):
         image_folder(tmp_path / "root", **{"image_size": 8, **options})
+
+
+def test_hidden_folders_inside_a_class_are_passed_over(folder):
+    """Jupyter's and a file manager's copies are no further images."""
+    for place in ("n01/.ipynb_checkpoints/z-checkpoint.png", "n10/deep/.thumbnails/large/er.png"):
+        save(folder / place)
+    assert image_folder(folder, 8).labels.tolist() == [0, 1, 1, 2, 2]
+
+
+def sixteen_bits(path, name: str) -> None:
+    """A colour image of 16 bits a channel, written byte by byte: PIL can read such, but not write them."""
+    pixels = np.full((9, 9, 3), 40_001, dtype=">u2")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if name == "ppm":
+        path.write_bytes(b"P6 9 9 65535\n" + pixels.tobytes())
+    else:
+        path.write_bytes(png_of(pixels))
+
+
+def png_of(pixels: np.ndarray) -> bytes:
+    """A PNG by its specification (W3C, PNG third edition, sections 5 and 11): bit depth 16, colour type 2."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    height, width, _ = pixels.shape
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("name", ["png", "ppm"])
+def test_colour_images_of_16_bits_are_refused_rather_than_cut_to_8(tmp_path, name):
+    sixteen_bits(tmp_path / "class" / f"deep.{name}", name)
+    with Image.open(tmp_path / "class" / f"deep.{name}") as image:
+        assert image.mode == "RGB", "PIL's mode does not tell"
+    dataset = image_folder(tmp_path, 8)
+    for action in (dataset.verify, lambda: dataset[0]):
+        with pytest.raises(DataError, match=rf"deep\.{name} has more than 8 bits per channel \(RGB"):
+            action()
+
+
+def test_an_exif_orientation_turns_nothing(tmp_path):
+    """The decision: pixels as they are stored, as torchvision's ImageFolder reads them."""
+    pixels = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
+    orientation = Image.Exif()
+    orientation[0x0112] = 6  # to be shown a quarter turn further
+    (tmp_path / "class").mkdir()
+    Image.fromarray(pixels).save(tmp_path / "class" / "turned.png", exif=orientation)
+    theirs, _ = TorchvisionFolder(tmp_path)[0]
+    found, _ = image_folder(tmp_path, 8, 1)[0]
+    np.testing.assert_array_equal(np.asarray(theirs)[:, :, 0], pixels)
+    np.testing.assert_allclose(found[0].numpy(), pixels / 127.5 - 1, atol=1e-6)
+
+
+def divided(root, **classes) -> None:
+    for split, names in classes.items():
+        for seed, name in enumerate(names):
+            save(root / split / name / "image.png", seed=seed)
+
+
+def test_labels_of_the_test_set_are_those_of_the_training_folders(tmp_path):
+    """A test set that lacks the class `b` has `c` as class 2 all the same."""
+    divided(tmp_path, train="abc", test="ac")
+    training, test = (image_folder(tmp_path, 8, split=split) for split in ("train", "test"))
+    assert test.class_names == training.class_names == ["a", "b", "c"]
+    assert test.labels.tolist() == [0, 2]
+    assert [file.parent.name for file in test.files] == ["a", "c"]
+
+
+def test_test_folders_of_other_names_are_refused(tmp_path):
+    divided(tmp_path, train="abc", val=["a", "b", "sea"])
+    with pytest.raises(DataError, match=r"val has class folders that the training set lacks: sea; it has a, b, c"):
+        image_folder(tmp_path, 8, split="test")
+
+
+def test_a_test_set_alone_keeps_its_own_names(tmp_path):
+    divided(tmp_path, test="ac")
+    assert image_folder(tmp_path, 8, split="test").class_names == ["a", "c"]

@@ -6,7 +6,7 @@ from cleanfid.inception_torchscript import InceptionV3W
 from cleanfid.resize import build_resizer
 from torch import Tensor, nn
 
-from genuq import extractors
+from genuq import extractors, files
 from genuq.errors import CheckpointError
 from genuq.extractors import inception
 
@@ -39,7 +39,13 @@ def weights(tmp_path_factory):
     return path
 
 
-def test_same_numbers_as_clean_fid_around_the_same_network(weights):
+@pytest.fixture
+def published(monkeypatch, weights):
+    """The stand-in counts as what was published."""
+    monkeypatch.setattr(inception, "SHA256", files.sha256(weights))
+
+
+def test_same_numbers_as_clean_fid_around_the_same_network(weights, published):
     images = torch.randint(0, 256, (2, 3, 40, 40), dtype=torch.uint8)
     clean = build_resizer("clean")
     resized = torch.stack(
@@ -62,15 +68,19 @@ def test_no_file_and_no_network_say_where_to_put_it(monkeypatch, tmp_path):
         extractors.build("inception")
 
 
-def test_hub_folder_is_used_when_it_has_the_file(monkeypatch, tmp_path, weights):
+def test_hub_folder_is_used_when_it_has_the_file(monkeypatch, tmp_path, weights, published):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / inception.FILE).write_bytes(weights.read_bytes())
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     assert extractors.CleanFidInception()(torch.rand(1, 1, 28, 28)).shape == (1, 2048)
 
 
-def test_another_file_is_refused(tmp_path):
+def test_another_file_is_refused_and_no_program_from_elsewhere_is_run(monkeypatch, tmp_path, weights):
+    monkeypatch.setattr(torch.jit, "load", lambda *_, **__: pytest.fail("another program was opened"))
     wrong = tmp_path / "wrong.pt"
     wrong.write_bytes(b"not a network")
-    with pytest.raises(CheckpointError, match=r"wrong\.pt is not the TorchScript Inception"):
-        extractors.build("inception", checkpoint=wrong)
+    for path in (wrong, weights):
+        with pytest.raises(CheckpointError, match=r"is not the published Inception .* from elsewhere is not run"):
+            extractors.build("inception", checkpoint=path)
+    with pytest.raises(CheckpointError, match=r"absent\.pt .* does not exist"):
+        extractors.build("inception", checkpoint=tmp_path / "absent.pt")

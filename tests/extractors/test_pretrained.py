@@ -2,6 +2,7 @@ import huggingface_hub
 import pytest
 import timm
 import torch
+from huggingface_hub.utils import EntryNotFoundError
 from safetensors.torch import save_file
 
 from genuq import extractors
@@ -40,6 +41,35 @@ def test_another_size_resamples_positions(checkpoint):
     extractor = Timm(SMALL, image_size=96, checkpoint=checkpoint)
     assert extractor.extract(torch.rand(2, 1, 28, 28)).shape == (2, extractor.dimension)
     assert "-96-" in extractor.name
+
+
+def test_a_state_dict_of_torch_gives_the_same_features(model, checkpoint, tmp_path):
+    torch.save({"state_dict": {f"module.{key}": value for key, value in model.state_dict().items()}}, tmp_path / "t.pt")
+    images = torch.rand(2, 3, 160, 160)
+    found = Timm(SMALL, checkpoint=tmp_path / "t.pt")(images)
+    assert torch.equal(found, Timm(SMALL, checkpoint=checkpoint)(images))
+
+
+def test_no_loader_of_timms_opens_a_file(monkeypatch, model, checkpoint, tmp_path):
+    """Some versions of timm open pickles with all their code: whatever is installed, it is not asked."""
+
+    def refuse(*arguments, **options):
+        pytest.fail("timm opened a file")
+
+    monkeypatch.setattr(timm.models, "load_state_dict", refuse)
+    monkeypatch.setattr(timm.models._builder, "load_pretrained", refuse)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *arguments: None)
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda *arguments, **options: None)
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+
+    def download(repository, name):
+        if not (tmp_path / name).exists() or name == "model.safetensors":
+            raise EntryNotFoundError(name)
+        return str(tmp_path / name)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    images = torch.rand(1, 3, 160, 160)
+    assert torch.equal(Timm(SMALL)(images), Timm(SMALL, checkpoint=checkpoint)(images))
 
 
 def test_names_without_a_tag_are_completed():

@@ -187,3 +187,31 @@ def test_stages_upstream_are_those_that_are_declared(tmp_path: Path) -> None:
     assert set(STAGES["sample"].needs(run)) == {"train", "fit"}
     assert {one.stage for one in upstream_of(run.inputs["score"])} == {"sample", "probe", "embed", "propagate"}
     assert set(STAGES["probe"].needs(run)) == {"train", "fit", "sample"}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "change"),
+    [
+        (["propagator=trajectory"], "propagator.map_draws=3"),  # the model has no decoder
+        (["propagator=trajectory"], "propagator.map_method=linear"),
+        (["propagator=trajectory"], "propagator.share=0.5"),  # of the highest pixels, where a sum counts all
+        (["score.also=[]"], "score.window=[0.5,1.0]"),
+        (["score.also=[]"], "score.renoisings=9"),
+        (["score.also=[]"], "score.probes=3"),
+        (["score.also=[]"], "score.likelihood_steps=3"),
+        (["score.controls=[random]"], "score.jitter_size=0.5"),
+        (["score.controls=[random]"], "score.noise_standard_deviation=0.5"),
+        (["stages=[fit,sample]", "model.checkpoint={checkpoint}"], "trainer.warmup_steps=7"),
+        (["stages=[fit,sample]", "model.checkpoint={checkpoint}"], "trainer.precision=bf16-mixed"),
+        (["trainer.devices=1"], "trainer.devices=2"),
+        (["likelihood.batch_size=64"], "likelihood.batch_size=3"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_nothing_reads_makes_nothing_anew(
+    chosen: list[str], change: str, points_run: Path, tmp_path: Path
+) -> None:
+    checkpoint = points_run / "train" / "model.safetensors"
+    base = [*POINTS, *(text.format(checkpoint=checkpoint) for text in chosen)]
+    one, other = (run_of(tmp_path, *base, *more).artefacts for more in ([], [change]))
+    assert {name: folder.path for name, folder in one.items()} == {name: folder.path for name, folder in other.items()}

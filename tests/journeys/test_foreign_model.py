@@ -204,6 +204,7 @@ def command(place: Path, folder: Path, *arguments: str) -> subprocess.CompletedP
     return subprocess.run(line, cwd=folder, capture_output=True, text=True, timeout=1800, env=variables)
 
 
+@pytest.mark.slow
 def test_a_sweep_in_two_processes_leaves_what_one_process_leaves(
     place: Path, image_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,6 +63,7 @@ def test_jobs_elsewhere_know_what_was_typed(swept: tuple[Path, subprocess.Comple
         assert "-m" in record.command.split() and "posterior.draws=1,2,3" in record.command
 
 
+@pytest.mark.slow
 def test_submitit_runs_jobs_in_processes_of_their_own(tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     finished = command(tmp_path, "-m", *POINTS, "seed=0", "hydra/launcher=submitit_local")

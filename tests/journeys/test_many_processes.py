@@ -87,7 +87,7 @@ def test_a_process_that_is_killed_ends_the_job_and_the_same_command_goes_on(
     folder = copied(alone / "seed=0", tmp_path / "run")
     without_samples(folder)
     others: list[subprocess.Popen[str]] = []
-    start, one_shard = workers.start, sampling.sample_shard
+    start, sample_shard = workers.start, sampling.sample_shard
 
     def remembered(rank: int, task: str) -> subprocess.Popen[str]:
         others.append(start(rank, task))
@@ -95,12 +95,12 @@ def test_a_process_that_is_killed_ends_the_job_and_the_same_command_goes_on(
 
     def killing(*arguments: object) -> object:
         others[0].kill()
-        return one_shard(*arguments)  # type: ignore[arg-type]
+        return sample_shard(*arguments)  # type: ignore[arg-type]
 
     before = dict(os.environ)
     with monkeypatch.context() as patched:
         patched.setattr(workers, "start", remembered)
-        patched.setattr(sampling, "one_shard", killing)
+        patched.setattr(sampling, "sample_shard", killing)
         with pytest.raises(ProcessError, match=r"process 1 of 2 was killed by signal 9\. Run the same command again"):
             launch(folder, *POINTS, *SMALL_BATCHES, STAGES, *TWO, "seed=0")
     made = {path: path.stat().st_mtime_ns for path in (folder / "store" / "sample").rglob("shard-*.safetensors")}

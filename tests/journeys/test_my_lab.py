@@ -59,8 +59,8 @@ SMALL = [
     *("metric.half_samples=4", "metric.random_repeats=3", "application.budget=0.9"),
 ]
 STAGES = "train,judge,fit,sample,embed,score,evaluate,apply"
-TWO = ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu"]
-SWEEP = ["-m", *OPTIONS, *SMALL, f"stages=[{STAGES}]", "study=lab", "posterior=spectral,exact_laplace", *TWO]
+TWO_PROCESSES = ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu"]
+SWEEP = ["-m", *OPTIONS, *SMALL, f"stages=[{STAGES}]", "study=lab", "posterior=spectral,exact_laplace"]
 
 
 def succeeded(site: Path, folder: Path, *arguments: str) -> str:
@@ -78,13 +78,16 @@ def alone(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(scope="module")
-def swept(site: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """A study of the lab's posterior and one of genuq's, in two processes a job; and what the plan said of it."""
+@pytest.fixture(scope="module", params=[1, pytest.param(2, marks=pytest.mark.slow)], ids="{}-process".format)
+def swept(
+    request: pytest.FixtureRequest, site: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
+    """A study of the lab's posterior and one of genuq's, in one process a job or two; and the plan of it."""
     root = tmp_path_factory.mktemp("swept")
-    plan = json.loads(succeeded(site, root, "plan", "--no-calibration", "--json", *SWEEP))
+    sweep = [*SWEEP, *(TWO_PROCESSES if request.param == 2 else [])]
+    plan = json.loads(succeeded(site, root, "plan", "--no-calibration", "--json", *sweep))
     assert not (root / "outputs" / "store").exists()
-    succeeded(site, root, *SWEEP)
+    succeeded(site, root, *sweep)
     return root, plan
 
 
@@ -98,7 +101,7 @@ def test_a_run_of_the_labs_own_parts_and_its_page(alone: Path) -> None:
     assert outcome["name"] == "abstain" and outcome["control"] == "any of the other half's samples"
 
 
-def test_two_processes_leave_what_one_leaves(alone: Path, swept: tuple[Path, dict[str, Any]]) -> None:
+def test_a_sweep_fits_what_a_run_in_one_process_fits(alone: Path, swept: tuple[Path, dict[str, Any]]) -> None:
     folder = swept[0] / "outputs" / "sweeps" / "lab" / "posterior=spectral"
     one, two = (
         files.read_tensors(place / "fit" / "posterior.safetensors")[0] for place in (alone / "outputs" / "one", folder)

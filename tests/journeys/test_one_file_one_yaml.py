@@ -13,10 +13,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
-import yaml
 
 import genuq
 from genuq.parts import GROUPS, Part, register_of
@@ -27,11 +26,13 @@ PACKAGE = Path(genuq.__file__).parent
 NAMED = {"data set": "data", "baseline": "score", "control": "score"}  # kinds that a group does not bear the name of
 
 BUILD = """
-import json, sys
+import io, json, sys
 import torch
+from omegaconf import OmegaConf
 from genuq import data, extractors, likelihoods, networks, posteriors, processes, propagators, solvers
 from genuq.analysis import SubsetJudge
 from genuq.applications import APPLICATIONS
+from genuq.cli import parts
 from genuq.config import schemas
 from genuq.config.compose import configurations
 from genuq.models import GenerativeModel
@@ -54,11 +55,16 @@ made = {
     "application": lambda name: APPLICATIONS[name].settings_of({}),
 }
 schemas.register()
-found = []
+found = {"built": []}
 for kind, (name, choice) in json.loads(sys.argv[1]).items():
     assert len(list(configurations([choice]))) == 1
     assert made[kind](name) is not None
-    found.append(kind)
+    found["built"].append(kind)
+((_, together),) = configurations(json.loads(sys.argv[2]))
+found["together"] = OmegaConf.to_container(together, resolve=True)
+sys.stdout = told = io.StringIO()
+assert parts.main(["--json"]) == 0
+sys.stdout, found["listed"] = sys.__stdout__, json.loads(told.getvalue())
 print(json.dumps(found))
 """
 
@@ -187,8 +193,12 @@ def python(copy: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def command(copy: Path, *arguments: str) -> str:
-    return python(copy, "-c", "from genuq.cli.main import main; main()", *arguments)
+@pytest.fixture(scope="module")
+def found(copy: Path) -> dict[str, Any]:
+    """What genuq with the new parts builds, composes and lists, all in one process, which loads everything once."""
+    asked = {row.kind: (row.name, choice(row)) for row in ROWS}
+    together = [choice(row) for row in ROWS if row.option is not None]
+    return json.loads(python(copy, "-c", BUILD, json.dumps(asked), json.dumps(together)))
 
 
 def test_every_group_has_a_row() -> None:
@@ -209,23 +219,21 @@ def test_what_the_table_names_is_there() -> None:
         assert hasattr(importlib.import_module(row.module), row.part().path.split(":")[1])
 
 
-def test_each_new_part_composes_and_builds(copy: Path) -> None:
-    asked = {row.kind: (row.name, choice(row)) for row in ROWS}
-    assert json.loads(python(copy, "-c", BUILD, json.dumps(asked))) == list(asked)
+def test_each_new_part_composes_and_builds(found: dict[str, Any]) -> None:
+    assert found["built"] == [row.kind for row in ROWS]
 
 
-def test_they_compose_together(copy: Path) -> None:
-    chosen = {Path(row.option).parent.name: row for row in ROWS if row.option is not None}
-    config = yaml.safe_load(command(copy, "--cfg", "job", *(choice(row) for row in chosen.values())))
+def test_they_compose_together(found: dict[str, Any]) -> None:
+    chosen, config = {Path(row.option).parent.name: row for row in ROWS if row.option is not None}, found["together"]
     for group, row in chosen.items():
         if group != "model":
             assert config[group]["name"] == row.name
     assert config["model"]["process"]["name"] == "own_process"
 
 
-def test_genuq_parts_lists_them(copy: Path) -> None:
-    found = json.loads(command(copy, "parts", "--json"))
-    assert not found["broken"]
+def test_genuq_parts_lists_them(found: dict[str, Any]) -> None:
+    listed = found["listed"]
+    assert not listed["broken"]
     for row in ROWS:
-        (part,) = [part for part in found["parts"][row.group] if part["name"] == row.name]
+        (part,) = [part for part in listed["parts"][row.group] if part["name"] == row.name]
         assert part["from"] == "genuq" and part["target"].split(":")[0].endswith(f".{row.name}")

@@ -55,6 +55,28 @@ def test_is_symmetric_and_zero_only_between_equal_sets():
     assert frechet_distance(real, fake) > 1.0
 
 
+@pytest.mark.parametrize("rows, dimension", [(40, 200), (150, 200), (300, 100)])
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+def test_equal_sets_are_at_distance_zero_and_never_below(rows: int, dimension: int, scale: float) -> None:
+    """d(x, x) = 0, whatever N and D: no rounding of half the digits in the directions without variance."""
+    same = scale * features(rows, dimension, seed=12)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SmallSampleWarning)
+        found = frechet_distance(same, same)
+    assert 0 <= found < 1e-12 * float(torch.cov(same.T).trace())
+
+
+def test_a_singular_covariance_is_as_exact_as_the_samples() -> None:
+    """tr (S1 S2)^1/2 is the sum of the singular values of X1 X2^T, of centred rows over sqrt(n - 1)."""
+    one, two = (features(count, 120, seed=seed, shift=seed) for count, seed in ((30, 1), (25, 2)))
+    rows = [(part - part.mean(0)) / (len(part) - 1) ** 0.5 for part in (one, two)]
+    cross = torch.linalg.svdvals(rows[0] @ rows[1].T).sum()
+    expected = (one.mean(0) - two.mean(0)).square().sum() + sum(part.square().sum() for part in rows) - 2 * cross
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SmallSampleWarning)
+        assert frechet_distance(one, two) == pytest.approx(float(expected), rel=1e-12)
+
+
 def test_few_samples_warn_and_still_give_the_exact_value():
     """Singular covariances: the symmetric root stays exact, checked by the rank-deficient closed form on axes."""
     real = torch.tensor([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]])

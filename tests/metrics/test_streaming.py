@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 import torch
 import torch.distributed
@@ -31,6 +33,28 @@ def test_two_processes_give_the_values_of_one(tmp_path):
     torch.multiprocessing.spawn(join_group, args=(str(tmp_path),), nprocs=2)
     for rank in range(2):
         assert torch.load(tmp_path / f"{rank}.pt") == pytest.approx(expected_values(), abs=1e-9)
+
+
+@pytest.mark.parametrize("pickled", [False, True])
+def test_a_variance_that_is_small_beside_the_mean_is_kept(pickled: bool) -> None:
+    """Deviation 1e-3 at a mean of 1e3: sums of x x^T in float64 keep ten digits of 1e6, and lose 0.2 % of 1e-6."""
+    source = torch.Generator().manual_seed(0)
+    real, fake = (1e3 + 1e-3 * (n * torch.randn(60, 5, generator=source, dtype=torch.float64)) for n in (1, 3))
+    metric = FrechetDistance(5)
+    for whole, is_real in ((real, True), (fake, False)):
+        for batch in whole.split(8):
+            metric.update(batch, real=is_real)
+    if pickled:
+        metric = pickle.loads(pickle.dumps(metric))
+    assert float(metric.compute()) == pytest.approx(frechet_distance(real, fake), rel=1e-7)
+
+
+def test_states_of_two_metrics_merge() -> None:
+    halves = [FrechetDistance(5), FrechetDistance(5)]
+    for rank, metric in enumerate(halves):
+        fed(metric, rank, processes=2)
+    halves[0].merge_state(halves[1])
+    assert float(halves[0].compute()) == pytest.approx(frechet_distance(REAL, FAKE), rel=1e-9)
 
 
 def test_reset_forgets():

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from genuq.data import ArrayDataset
 from genuq.errors import CheckpointError, ConfigurationError, NonFiniteError
 from genuq.models import GenerativeModel, Sampler, evaluating, find_head, head_candidates, load_weights, sample
 from genuq.networks import MLP, UNet
@@ -166,3 +167,49 @@ def test_evaluation_mode_is_restored_part_by_part_also_after_an_error():
     assert [part.training for part in model.modules()] == before
     sample(model, Sampler(steps=1), range(1))
     assert [part.training for part in model.modules()] == before
+
+
+class Constant(nn.Module):
+    """Predicts zeros with as many channels as it is told."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels, self.unused = channels, nn.Linear(1, 1)
+
+    def forward(self, x, t, y=None):
+        return x.new_zeros(len(x), self.channels, *x.shape[2:])
+
+
+class TestPredictions:
+    @pytest.mark.parametrize("shape, channels", [((1, 4, 4), 3), ((3, 4, 4), 1), ((3, 4, 4), 6)])
+    def test_of_other_channels_than_the_states_are_refused(self, shape, channels):
+        """Broadcasting would make one channel three, or one state three predictions, without a word."""
+        model = GenerativeModel(Constant(channels), shape)
+        with pytest.raises(ConfigurationError, match=rf"predicts \(2, {channels}, 4, 4\) for states of .*`call` drop"):
+            sample(model, Sampler(steps=1), range(2))
+
+    def test_that_are_no_tensors_are_refused(self):
+        model = GenerativeModel(Constant(1), (1, 4, 4), call=lambda network, x, t, y: {"sample": network(x, t)})
+        with pytest.raises(ConfigurationError, match="gives a dict, not a tensor"):
+            model.guided(torch.zeros(2, 1, 4, 4), torch.zeros(2), None, 1.0)
+
+
+def images(shape=(3, 4, 4), classes: int = 2) -> ArrayDataset:
+    names = [f"class {number}" for number in range(classes)]
+    return ArrayDataset(torch.zeros(4, *shape, dtype=torch.uint8), torch.arange(4) % classes, names, "theirs")
+
+
+class TestData:
+    @pytest.mark.parametrize("shape", [(1, 4, 4), (3, 4, 5), (4, 4, 3)])
+    def test_of_another_shape_is_refused(self, shape):
+        model = GenerativeModel(Constant(3), (3, 4, 4))
+        model.check_data(images())
+        with pytest.raises(ConfigurationError, match=r"samples of shape \(3, 4, 4\), but theirs has"):
+            model.check_data(images(shape))
+
+    @pytest.mark.parametrize("classes", [1, 3])
+    def test_with_other_classes_is_refused(self, classes):
+        model = GenerativeModel(Constant(3), (3, 4, 4), num_classes=2)
+        model.check_data(images())
+        with pytest.raises(ConfigurationError, match=f"knows 2 classes, but theirs has {classes}"):
+            model.check_data(images(classes=classes))

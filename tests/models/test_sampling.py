@@ -226,6 +226,86 @@ class TestForeignModules:
         torch.testing.assert_close(found, x, rtol=2e-3, atol=2e-3 * float(x.abs().amax()))
 
 
+class Wild(nn.Module):
+    """Predictions whose x0_hat leaves the range of images at most pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(self, x, t, y=None):
+        return 3 * torch.tanh(self.layer(x))
+
+
+def wild_model(prediction: str) -> GenerativeModel:
+    return GenerativeModel(Wild().eval(), SHAPE, "variance_preserving", prediction)
+
+
+class TestClipping:
+    @pytest.mark.parametrize("prediction", ["epsilon", "sample", "v_prediction"])
+    def test_is_diffusers_with_its_clipped_output_used(self, prediction):
+        """DDIM with eta = 0, x0_hat clipped to [-1, 1] and eps_hat made of it (`use_clipped_model_output`)."""
+        model = wild_model(prediction)
+        found = sample_latents(model, Sampler(DDIM(), steps=10, clip_x0=True), range(2))
+        scheduler = DDIMScheduler(
+            1000,
+            beta_start=1e-4,
+            beta_end=0.02,
+            prediction_type=prediction,
+            clip_sample=True,
+            timestep_spacing="trailing",
+            set_alpha_to_one=True,
+        )
+        scheduler.set_timesteps(10)
+        x = Sampler().initial_noise(model, range(2)) * float(model.process.sigma(1.0))
+        with torch.no_grad():
+            for timestep in scheduler.timesteps:
+                x = scheduler.step(model.network(x, timestep), timestep, x, use_clipped_model_output=True).prev_sample
+        torch.testing.assert_close(found, x, rtol=2e-3, atol=2e-3)
+        plain = sample_latents(model, Sampler(DDIM(), steps=10), range(2))
+        assert float(found.abs().max()) <= 1 + 1e-5 < float(plain.abs().max())
+
+    @pytest.mark.parametrize("solver", [Euler(), Heun(), DDPM(), DPMSolver2(), DPMSolverPlusPlus2M()])
+    def test_every_solver_sees_x0_within_the_range(self, solver):
+        model, seen = wild_model("epsilon"), []
+
+        def see(record: StageRecord) -> None:
+            on_x, on_f = (float(number) for number in conversion("epsilon", model.process, record.stage.t)[:2])
+            seen.append(float((on_x * record.states[0] + on_f * record.predictions[0]).abs().max()))
+
+        sample_latents(model, Sampler(solver, steps=4, clip_x0=True), range(2), observers=[see])
+        assert max(seen) <= 1 + 1e-3  # float32 where alpha is small
+
+    def test_changes_nothing_where_x0_lies_within(self):
+        model = GenerativeModel(Wild().eval(), SHAPE, "flow_matching", "sample", call=lambda f, x, t, y: 0.3 * f(x, t))
+        plain, clipped = (sample(model, Sampler(steps=4, clip_x0=clip), range(3)) for clip in (False, True))
+        assert torch.equal(plain, clipped)
+
+    def test_needs_a_range(self):
+        points = GenerativeModel(nn.Linear(2, 2), (2,), call=lambda f, x, t, y: f(x))
+        latent = GenerativeModel(nn.Conv2d(1, 1, 1), SHAPE, autoencoder=Doubling(), call=lambda f, x, t, y: f(x))
+        for model in (points, latent):
+            with pytest.raises(ConfigurationError, match="clip_x0 = true clips to the range of images"):
+                sample(model, Sampler(clip_x0=True), [0])
+
+
+class Doubling(Autoencoder):
+    """Latents twice as large."""
+
+    def encode(self, images):
+        return 2 * images
+
+    def decode(self, latents):
+        return latents / 2
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (1, 8, 9), (1, 8)])
+def test_initial_noise_of_another_shape_is_refused(shape):
+    with pytest.raises(ConfigurationError, match=r"states of shape .* for 2 samples: give one of \(1, 8, 8\) for each"):
+        sample(random_model(), Sampler(steps=1), range(2), initial_noise=torch.zeros(2, *shape))
+
+
 def test_latent_models_run_in_the_latents_and_decode_once_a_batch():
     class Halving(Autoencoder):
         """Latents are every second pixel, doubled."""
@@ -239,7 +319,7 @@ def test_latent_models_run_in_the_latents_and_decode_once_a_batch():
 
     torch.manual_seed(0)
     model = GenerativeModel(UNet((1, 8, 8), channels=(8,)), (1, 16, 16), autoencoder=Halving())
-    sampler = Sampler(steps=3, batch_size=2)
+    model.autoencoder.decoded, sampler = 0, Sampler(steps=3, batch_size=2)
     latents = sample_latents(model, sampler, range(4))
     assert latents.shape == (4, 1, 8, 8)
     images = sample(model, sampler, range(4))

@@ -9,6 +9,7 @@ import pytest
 from genuq import files
 from genuq.errors import ConfigurationError
 from genuq.pipeline.configured import (
+    autoencoder_content,
     build_sampler,
     checkpoint_path,
     description_of,
@@ -52,10 +53,24 @@ def test_weights_are_the_runs_own_or_those_of_a_file_by_its_content(tmp_path: Pa
     assert checkpoint_path(run(tmp_path, "stages=[fit]")) == tmp_path / "train" / "model.safetensors"
 
 
+def test_an_autoencoder_that_is_read_otherwise_than_before_has_another_identity(tmp_path: Path) -> None:
+    """Latents by channel were once not normalised: what was made so is made anew, and nothing else is."""
+    place = tmp_path / "autoencoder"
+    place.mkdir()
+    chosen = ("model=latent_diffusion", "model.autoencoder.name=diffusers", f"model.autoencoder.path={place}")
+    found = []
+    for config in ({"scaling_factor": 0.5}, {"scaling_factor": 0.5, "latents_mean": [0.1, 0.2]}, []):
+        files.write_json(place / "config.json", config)
+        found.append((autoencoder_content(run(tmp_path, *chosen)), run(tmp_path).sha256_of_folder(place)))
+    assert [content for content, _ in found] == [found[0][1], f"{found[1][1]}, by channel", found[2][1]]
+    assert autoencoder_content(run(tmp_path)) is None
+
+
 def test_a_sampler_has_its_solvers_options(tmp_path: Path) -> None:
     sampler = build_sampler(run(tmp_path, "sampler=ddim", "sampler.eta=0.5", "sampler.steps=7"))
     assert isinstance(sampler.solver, DDIM) and sampler.solver.eta == 0.5
-    assert (sampler.steps, sampler.seed) == (7, 3)
+    assert (sampler.steps, sampler.seed, sampler.clip_x0) == (7, 3, False)
+    assert build_sampler(run(tmp_path, "sampler.clip_x0=true")).clip_x0
 
 
 def test_points_are_judged_and_compared_as_points(tmp_path: Path) -> None:

@@ -47,6 +47,15 @@ def test_a_sampler_is_built_of_what_was_declared() -> None:
     assert (sampler.spacing, sampler.classes, sampler.seed, sampler.batch_size) == ("uniform_time", (0, 1), 3, 16)
 
 
+def test_a_sampler_that_does_not_clip_keeps_the_identity_that_it_had_before_there_was_clipping() -> None:
+    plain, clipping = (
+        SamplerInputs(PartInputs("heun", {}, None), 7, "uniform_time", 1.5, (0, 1), 3, 40, 16, clip_x0=clip)
+        for clip in (False, True)
+    )
+    assert "clip_x0" not in identity_of(plain) and identity_of(clipping) == identity_of(plain) | {"clip_x0": True}
+    assert clipping.build().clip_x0 and not plain.build().clip_x0
+
+
 def test_a_device_that_is_not_there_is_refused_by_its_key() -> None:
     assert available("cpu") == torch.device("cpu")
     with pytest.raises(ConfigurationError, match=r"device = 'nowhere' cannot be used: .*Use device=auto, or cpu"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -12,10 +13,11 @@ from omegaconf import OmegaConf
 from genuq import files, models
 from genuq.config import schemas
 from genuq.config.compose import configurations
+from genuq.data import ArrayDataset
 from genuq.errors import CheckpointError, ConfigurationError, DataError, GenuqError, NonFiniteError
 from genuq.models.checkpoints import save_model
 from genuq.pipeline import preflight
-from genuq.pipeline.configured import description_of
+from genuq.pipeline.configured import description_of, training_set
 from genuq.pipeline.preflight import check_settings
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import Stage
@@ -71,7 +73,7 @@ def from_checkpoint(checkpoint: str, image_root: Path) -> list[str]:
         ("likelihood.name=pixle", r"likelihood\.name: 'pixle' does not exist\. Did you mean 'pixel'"),
         ("logger.name=tensorbord", r"logger\.name = 'tensorbord'"),
         ("device=quantum", r"device = 'quantum' cannot be used"),
-        ("data.channels=2", r"channels is 2"),
+        ("data.channels=2", r"data\.channels = 2; choose 1 or 3"),
     ],
     ids=lambda value: value.split("=")[0] if "=" in value else "",
 )
@@ -97,6 +99,19 @@ def test_what_only_later_stages_need_is_checked_before_the_training(
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):
         launch(tmp_path, *POINTS, override)
+
+
+def test_statistics_of_others_are_checked_before_any_work(from_checkpoint: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "reference.npz"
+    given = [*from_checkpoint, f"metric.statistics={path}"]
+    with pytest.raises(ConfigurationError, match=r"metric\.extractor = 'classifier' is a space that nobody else"):
+        launch(tmp_path, *given)
+    given += ["metric.extractor=efficientnet"]
+    with pytest.raises(GenuqError, match=r"reference\.npz.* does not exist"):
+        launch(tmp_path, *given)
+    np.savez(path, mu=np.zeros(3), sigma=np.eye(3))
+    with pytest.raises(DataError, match=r"have dimension 3, but the judge 'efficientnet-lite0.*' gives 1280"):
+        launch(tmp_path, *given)
 
 
 def harmed(checkpoint: str, path: Path, name: str, change) -> str:
@@ -146,6 +161,32 @@ def test_a_checkpoint_that_does_not_exist_is_named(from_checkpoint: list[str], t
 def test_no_reference_checkpoint_for_this_data(from_checkpoint: list[str], tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"flow_matching_image_folder.*stages=\[train,\.\.\.\]"):
         launch(tmp_path, *from_checkpoint, "model.checkpoint=reference")
+
+
+def test_test_folders_of_other_classes_are_refused(image_root: Path, tmp_path: Path) -> None:
+    """Their labels would be those of other classes: a perfect judge was reported with 0 %."""
+    root = Path(shutil.copytree(image_root, tmp_path / "images"))
+    (root / "test" / "top").rename(root / "test" / "above")
+    with pytest.raises(DataError, match="class folders that the training set lacks: above; it has bottom, top"):
+        launch(tmp_path / "run", *IMAGES, f"data.root={root}")
+
+
+def test_both_splits_mean_the_same_by_a_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(composed(*POINTS), tmp_path, "genuq")
+    preflight.check_splits(run)
+    names = training_set(run).class_names[::-1]
+    turned = ArrayDataset(torch.zeros(2, 2), torch.zeros(2), names, "turned round", "test")
+    monkeypatch.setattr(preflight, "test_set", lambda _: turned)
+    with pytest.raises(DataError, match=r"has the classes mode 24, mode 23, .* its training set mode 0, mode 1"):
+        preflight.check_splits(run)
+
+
+@pytest.mark.parametrize("override", ["propagator=trajectory", "score=divergence"])
+def test_a_sampler_that_clips_is_refused_where_affine_steps_are_needed(
+    override: str, from_checkpoint: list[str], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"'(trajectory|divergence)'.*sampler\.clip_x0 = true"):
+        launch(tmp_path, *from_checkpoint, "sampler.clip_x0=true", override)
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -206,12 +247,28 @@ def check(folder: Path, *overrides: str) -> None:
             "propagator.map_method = 'draw'; choose draws",
         ),
         (["propagator=trajectory", "propagator.map_draws=1"], "propagator.map_draws = 1; at least 2"),
-        (["propagator=trajectory", "propagator.reduce=max"], "propagator.reduce = 'max'; choose sum, mean, top"),
+        (["propagator=trajectory", "propagator.reduce=max"], "propagator.reduce = 'max'; choose sum, mean or top"),
         (["propagator=trajectory", "propagator.share=0"], r"propagator.share = 0.0; it must lie in \(0, 1\]"),
-        (["sampler.spacing=uniform"], "sampler.spacing: 'uniform' does not exist. Did you mean 'uniform_time'"),
+        (["sampler.spacing=uniform"], "sampler.spacing = 'uniform'; choose uniform_time or uniform_log_snr"),
         (["likelihood.batch_size=-1"], "likelihood.batch_size = -1; at least 1"),
         (["score.jitter_size=-1"], "score.jitter_size = -1.0; it must be finite and above 0"),
         (["score.jitter_size=nan"], "score.jitter_size = nan"),
+        (["device=meta"], "device = 'meta' cannot be used"),
+        (["posterior=map"], "score.name = 'entropy' scores how draws differ, but posterior = 'map'"),
+        (["+posterior@beside.judge=kfac"], "beside.judge: this name means something else"),
+        (["+posterior@beside.evaluations=kfac"], "beside.evaluations: this name means something else"),
+        (["posterior=kfac", "posterior.layers=[nowhere]"], "posterior.layers = 'nowhere'"),
+        (["posterior=mc_dropout"], "MLP has no nn.Dropout"),
+        (["metric.curves=[fdi]"], "metric.curves: 'fdi' does not exist. Did you mean 'fid'"),
+        (
+            ["posterior=swag", "posterior.members=5", "posterior.steps=3"],
+            "posterior.members = 5 snapshots need as many",
+        ),
+        (["posterior=deep_ensemble", "posterior.members=2"], "posterior.draws = 5, but the ensemble has 2 members"),
+        (["posterior.time_bins=3", "posterior.held_out=0"], "posterior.held_out = 0; at least 1"),
+        (["network.width=7"], "network.width = 7 is not divisible by 2"),
+        (["score.name=pixel_variance"], "score.name: 'pixel_variance' needs a propagator"),
+        (["model.process.name=nowhere"], "model.process.name: 'nowhere' does not exist|process"),
     ],
 )
 def test_a_number_that_a_later_stage_uses_is_refused_with_its_key(

@@ -94,6 +94,7 @@ READ: dict[str, tuple[Any, tuple[str, ...]]] = {
     "metric.extractor": ("efficientnet", ("embed",)),
     "metric.k": (4, ("score", "evaluate", "apply")),
     "metric.reference_images": (30, ("embed",)),
+    "metric.statistics": ("FILE", ("evaluate",)),
     "metric.fractions": ([1.0, 0.5], ("evaluate",)),
     "metric.bins": (5, ("evaluate",)),
     "metric.bootstrap": (30, ("evaluate", "apply")),

@@ -13,8 +13,9 @@ from genuq.processes import FlowMatching, VariancePreserving
 
 SCHEDULES = {"linear": "linear", "scaled_linear": "scaled_linear", "cosine": "squaredcos_cap_v2"}
 PUBLISHED_BETAS = {"linear": (1e-4, 0.02), "scaled_linear": (0.00085, 0.012), "cosine": (1e-4, 0.02)}
-PATHS = [FlowMatching(), *(VariancePreserving(schedule) for schedule in SCHEDULES)]
-IDS = ["flow_matching", *SCHEDULES]
+ZERO_SNR = [f"{schedule}_zero_snr" for schedule in SCHEDULES]
+PATHS = [FlowMatching(), *(VariancePreserving(schedule) for schedule in (*SCHEDULES, *ZERO_SNR))]
+IDS = ["flow_matching", *SCHEDULES, *ZERO_SNR]
 
 
 def random_times(count: int = 500, low: float = 0.0, high: float = 1.0) -> torch.Tensor:
@@ -29,6 +30,18 @@ def test_every_discrete_timestep_is_diffusers_table(schedule):
     path, times = VariancePreserving(schedule), (torch.arange(1000, dtype=torch.float64) + 1) / 1000
     torch.testing.assert_close(path.alpha(times).square(), table.double(), rtol=5e-5, atol=1e-9)  # theirs is float32
     torch.testing.assert_close(path.sigma(times).square(), 1 - table.double(), rtol=5e-5, atol=2e-7)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_zero_terminal_snr_is_diffusers_rescaled_table(schedule):
+    """Lin et al. 2024, algorithm 1: sqrt(abar) shifted to 0 at the end, scaled so that its first entry stays."""
+    first, last = PUBLISHED_BETAS[schedule]
+    options = {"beta_start": first, "beta_end": last, "beta_schedule": SCHEDULES[schedule]}
+    table = DDPMScheduler(1000, **options, rescale_betas_zero_snr=True).alphas_cumprod.double()
+    path, times = VariancePreserving(f"{schedule}_zero_snr"), (torch.arange(1000, dtype=torch.float64) + 1) / 1000
+    torch.testing.assert_close(path.alpha(times).square(), table, rtol=2e-4, atol=1e-7)  # theirs is float32
+    assert float(path.alpha(1.0)) == 0.0 and float(path.sigma(1.0)) == 1.0
+    assert float(path.alpha(1e-3)) == pytest.approx(float(VariancePreserving(schedule).alpha(1e-3)), rel=1e-14)
 
 
 def test_linear_table_is_the_product_in_exact_arithmetic():

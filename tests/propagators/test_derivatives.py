@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from genuq.errors import ConfigurationError
-from genuq.propagators.derivatives import METHODS, along, difference_step, require_method
+from genuq.propagators.derivatives import METHODS, along, difference_step
 
 TOLERANCE = {"difference": 1e-5, "forward": 1e-12}
 
@@ -66,8 +66,3 @@ def test_the_step_moves_the_weights_by_the_root_of_float32s_precision():
     values, deviations = [torch.full((5,), 2.0)], [torch.full((5,), 0.1)]
     assert difference_step(values, deviations) * 0.1 / 2.0 == pytest.approx(2.0**-11.5)
     assert difference_step(values, [torch.zeros(5)]) == 1.0
-
-
-def test_another_method_is_refused():
-    with pytest.raises(ConfigurationError, match="'reverse'; choose difference or forward"):
-        require_method("reverse")

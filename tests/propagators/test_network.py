@@ -130,6 +130,25 @@ def test_a_head_that_does_not_run_once_is_refused(times: int, said: str) -> None
         watched(network, lambda record: network.features)
 
 
+def test_the_heads_input_is_remembered_as_it_was() -> None:
+    """The network may go on in what it gave to the head."""
+
+    class Adding(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(2, 2).double()
+
+        def forward(self, x: torch.Tensor, t: torch.Tensor, y: torch.Tensor | None = None) -> torch.Tensor:
+            h = torch.tanh(x)
+            h += self.head(h)
+            return h
+
+    torch.manual_seed(0)
+    model = GenerativeModel(Adding(), (2,), call=in_double)
+    network = FollowedNetwork(model, IsotropicNoise(model.head).finalise(Scale(1.0, 1.0, 1.0)), 1.0, None)
+    watched(network, lambda record: torch.testing.assert_close(network.features, torch.tanh(record.states[0])))
+
+
 def test_nothing_is_watched_afterwards() -> None:
     model = tiny_model()
     network = FollowedNetwork(model, IsotropicNoise(model.head).finalise(Scale(1.0, 1.0, 1.0)), 1.0, None)

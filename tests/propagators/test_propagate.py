@@ -74,7 +74,8 @@ def test_kfac_of_the_head_alone_propagates_as_well():
     model = random_model("dit")
     images = 2 * torch.rand((96, 1, 8, 8), generator=torch.Generator().manual_seed(0)) - 1
     scale = ScaleOptions(observation_noise=1e-4, prior_precision=1e4, temperature=1.0)
-    posterior = fit(model, images, "kfac", images=64, held_out=32, layers="head", scale=scale).posterior
+    labels = torch.arange(96) % 3
+    posterior = fit(model, images, "kfac", labels=labels, images=64, held_out=32, layers="head", scale=scale).posterior
     sampler, versions = Sampler(steps=1), []
     for draw in range(400):
         with swapped(model.network, posterior.draw(draw)):
@@ -162,3 +163,11 @@ class TestRefusals:
         posterior.finalise(Scale(1, 1.0, 1.0))
         with pytest.raises(ConfigurationError, match=r"runs more than once"):
             propagate(model, posterior, Sampler(steps=2), range(2))
+
+
+@pytest.mark.parametrize("propagator", [*PROPAGATORS, Paper(2)], ids=lambda how: how.name)
+def test_a_sampler_that_clips_is_refused_by_name(propagator):
+    """A clipped step is not affine in the prediction: the variance would be that of another sampler."""
+    model = random_model()
+    with pytest.raises(ConfigurationError, match=rf"propagator '{propagator.name}'.*sampler\.clip_x0 = true"):
+        propagate(model, fitted(model), Sampler(steps=2, clip_x0=True), range(2), propagator)

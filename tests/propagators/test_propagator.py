@@ -10,8 +10,6 @@ from genuq.posteriors import MAP, IsotropicNoise, Scale
 from genuq.propagators.propagator import (
     head_deviation,
     moves_head_alone,
-    require_at_least_one,
-    require_choice,
     require_closed_form,
 )
 from support.posterior_oracles import tiny_model
@@ -50,12 +48,3 @@ def test_what_has_no_closed_form_here_is_refused_with_what_has():
     ):
         with pytest.raises(ConfigurationError, match=said):
             require_closed_form("corrected", model, posterior)
-
-
-def test_counts_and_words_are_refused_by_their_key():
-    require_at_least_one("states", 1)
-    require_choice("covariance", "probes", ["probes", "antithetic"])
-    with pytest.raises(ConfigurationError, match=r"propagator\.states = 1; at least 2"):
-        require_at_least_one("states", 1, least=2)
-    with pytest.raises(ConfigurationError, match=r"propagator\.covariance = 'x'; choose probes, antithetic"):
-        require_choice("covariance", "x", ["probes", "antithetic"])

@@ -26,7 +26,7 @@ def test_the_score_is_the_entropy_of_the_regenerations(network: TheirNetwork, tr
     from scipy.stats import multivariate_normal
 
     model = genuq.GenerativeModel(network, (1, 8, 8), num_classes=3, call=their_call, head="decoder.to_pixels")
-    posterior = genuq.fit(model, training_images, images=64, held_out=32).posterior
+    posterior = genuq.fit(model, training_images, labels=torch.arange(96) % 3, images=64, held_out=32).posterior
     sampler, likelihood = genuq.Sampler(steps=2), genuq.PixelLikelihood((1, 8, 8), observation_variance=0.01)
     result = genuq.generative_uncertainty(model, posterior, likelihood, sampler, [5, 2], draws=3, seed=7)
     layer, versions = network.decoder["to_pixels"], [genuq.sample(model, sampler, [5, 2])]

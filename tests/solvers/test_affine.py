@@ -9,9 +9,26 @@ import pytest
 import torch
 
 from genuq.errors import ConfigurationError
-from genuq.processes import PREDICTIONS, FlowMatching, VariancePreserving, conversion
+from genuq.processes import PREDICTIONS, FlowMatching, Process, VariancePreserving, conversion
 from genuq.solvers import DDIM, SOLVERS, AffineStage, DPMSolver2, DPMSolverPlusPlus2M, Euler, Heun, apply, build, grid
-from support.gaussian_toy import PATHS
+from support.gaussian_toy import PATHS, run
+
+
+class VarianceExploding(Process):
+    """Somebody's own: alpha = 1, sigma = 80 t."""
+
+    def alpha(self, t):
+        return torch.ones_like(torch.as_tensor(t, dtype=torch.float64))
+
+    def sigma(self, t):
+        return 80 * torch.as_tensor(t, dtype=torch.float64)
+
+    def derivatives(self, t):
+        return torch.zeros_like(self.alpha(t)), 80 * self.alpha(t)
+
+    def time_at(self, half_log_snr):
+        return (-torch.as_tensor(half_log_snr, dtype=torch.float64)).exp() / 80
+
 
 CASES = list(itertools.product(SOLVERS, PATHS, PREDICTIONS))
 
@@ -76,7 +93,7 @@ def test_a_weight_of_zero_ignores_what_it_multiplies():
 
 
 def test_start_is_pure_noise_unless_the_snr_would_vanish():
-    flow, linear, cosine = PATHS.values()
+    flow, linear, cosine = (PATHS[name] for name in ("flow_matching", "linear", "cosine"))
     assert Euler().start(flow, "flow") == 1.0
     assert DDIM().start(flow, "epsilon") == pytest.approx(0.999, abs=1e-12)
     assert DPMSolverPlusPlus2M().start(flow, "flow") == pytest.approx(0.999, abs=1e-12)
@@ -84,6 +101,16 @@ def test_start_is_pure_noise_unless_the_snr_would_vanish():
     assert DDIM().start(cosine, "v_prediction") == 1.0
     start = DDIM().start(cosine, "epsilon")
     assert float(cosine.alpha(start)) == pytest.approx(1e-3, rel=2e-3)
+
+
+@pytest.mark.parametrize("solver", [DPMSolver2(), DPMSolverPlusPlus2M(), DDIM(), Euler(), Heun()])
+def test_no_run_starts_beyond_the_end_of_a_process(solver):
+    """alpha = 1, sigma = 80 t has at t = 1 a higher SNR than flow matching at 0.999; 12.49 is no time of it."""
+    stages = solver.sampling_stages(VarianceExploding(), "epsilon", 400)
+    assert stages[0].t == 1.0
+    x = 80 * torch.tensor([[-1.5], [0.5], [1.0]], dtype=torch.float64)
+    found = run(stages, lambda x, t: 80 * t / (1 + (80 * t) ** 2) * x, x)  # data N(0, 1)
+    torch.testing.assert_close(found, x / math.sqrt(1 + 80**2), rtol=0, atol=0.15)
 
 
 def test_grids_begin_at_the_start_and_end_at_zero():

@@ -41,6 +41,25 @@ def test_a_folder_in_the_links_place_is_not_lost(copy: Path) -> None:
         launch(copy, *POINTS)
 
 
+def test_a_glance_promises_size_and_time_and_a_reading_every_byte(tmp_path: Path) -> None:
+    """A reused artefact gets the glance; whatever is made from it, and `genuq store verify`, the reading."""
+    folder = StageFolder.in_store(tmp_path, {"stage": "sample"})
+    folder.path.mkdir(parents=True)
+    shard = folder.path / "shard"
+    shard.write_bytes(bytes(100))
+    folder.complete(1.0, {})
+    changed = shard.stat().st_mtime_ns
+    shard.write_bytes(bytes(99) + b"1")
+    os.utime(shard, ns=(changed, changed))
+    folder.verify(thoroughly=False)
+    with pytest.raises(ArtefactError, match="shard is truncated or was altered"):
+        folder.verify()
+    assert len(Store(tmp_path).broken()) == 1
+    os.utime(shard, ns=(changed, changed + 10**9))
+    with pytest.raises(ArtefactError, match="shard is truncated or was altered"):
+        folder.verify(thoroughly=False)
+
+
 TOGETHER = """
 import sys; from pathlib import Path
 from support.small_runs import POINTS, launch

@@ -21,6 +21,7 @@ PATHS: dict[str, Process] = {
     "flow_matching": FlowMatching(),
     "linear": VariancePreserving("linear"),
     "cosine": VariancePreserving("cosine"),
+    "zero_snr": VariancePreserving("linear_zero_snr"),
 }
 
 

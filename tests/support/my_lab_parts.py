@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from genuq.applications import ApplicationPart, FinishedRun, Made, Outcome
 from genuq.data import ArrayDataset
 from genuq.extractors import Extractor
 from genuq.likelihoods import SemanticLikelihood
+from genuq.likelihoods.points import PointLikelihood
 from genuq.models import GenerativeModel, StageRecord
 from genuq.posteriors import ExactLastLayerLaplace
 from genuq.processes import FlowMatching
@@ -89,6 +91,19 @@ class Sharp(SemanticLikelihood):
     """A likelihood of one's own."""
 
     kind = "sharp"
+
+
+class Scaled(PointLikelihood):
+    """Points a few times as far from each other; the variance of its observations is no option of it."""
+
+    name = "scaled"
+
+    def __init__(self, shape: Sequence[int], factor: float = 2.0) -> None:
+        super().__init__(shape[0])
+        self.factor = factor
+
+    def embed(self, points: Tensor, progress: Any = None, **_: Any) -> Tensor:
+        return self.factor * super().embed(points, progress)
 
 
 def spread(embeddings_NMD: Tensor, observation_variance: float, power: float = 2.0) -> Tensor:

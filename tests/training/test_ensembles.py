@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from genuq import files
 from genuq.data import as_dataset, gaussian_mixture
-from genuq.errors import ArtefactError, CheckpointError, ConfigurationError, NonFiniteError
+from genuq.errors import ArtefactError, CheckpointError, ConfigurationError, DataError, NonFiniteError
 from genuq.models import GenerativeModel, VAEAutoencoder
 from genuq.models.checkpoints import load_model, save_model
 from genuq.networks import MLP, VAE
@@ -170,6 +170,19 @@ def test_the_same_seed_makes_the_same_members_and_another_seed_others() -> None:
     assert_same(one, two)
     other = finetune_ensemble(trained_model(), points(), **SMALL, seed=1)
     assert not torch.equal(one.draw(0)["head.weight"], other.draw(0)["head.weight"])
+
+
+def test_a_tensor_needs_labels_for_a_model_that_knows_classes() -> None:
+    """Refused, not fine-tuned as class 0 throughout; with labels the same as a data set with them."""
+    torch.manual_seed(0)
+    model, data = GenerativeModel(MLP((2,), width=8, depth=1, num_classes=8), (2,), num_classes=8), points()
+    with pytest.raises(DataError, match="knows 8 classes, and a tensor says nothing of them: give labels"):
+        finetune_ensemble(model, data.items, **SMALL)
+    assert_same(
+        finetune_ensemble(model, data.items, labels=data.labels, **SMALL), finetune_ensemble(model, data, **SMALL)
+    )
+    with pytest.raises(ConfigurationError, match="knows 8 classes, but gaussian_mixture_25 has 25"):
+        finetune_ensemble(model, gaussian_mixture(25, 64), **SMALL)
 
 
 # Deep ensembles

@@ -107,7 +107,8 @@ def test_a_lower_rank_is_wider_everywhere() -> None:
 
 def test_it_is_fitted_merged_saved_and_loaded(tmp_path) -> None:
     model, _ = toy()
-    fitted = genuq.fit(model, torch.rand(60, 1, 8, 8) * 2 - 1, "spectral", images=40, held_out=20, rank=5).posterior
+    images, labels = torch.rand(60, 1, 8, 8) * 2 - 1, torch.arange(60) % 2
+    fitted = genuq.fit(model, images, "spectral", labels=labels, images=40, held_out=20, rank=5).posterior
     fitted.save(tmp_path / "posterior.safetensors")
     again = load(tmp_path / "posterior.safetensors", model)
     assert isinstance(again, Spectral) and again.rank == 5 and again.draw(3).keys() == fitted.draw(3).keys()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from genuq.analysis.bins import most_bins, quantile_bins
 from genuq.analysis.correlation import STATISTICS, correlation
@@ -18,9 +18,12 @@ from genuq.analysis.retention import FRACTIONS, RetentionStudy, descending_fract
 from genuq.analysis.subsets import SubsetJudge
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.metrics.checks import Features
+from genuq.metrics.reference import Gaussian
+from genuq.parts.bounds import Count, Items, Limits, Seed, Several, Share, check_fields
 
 KINDS = ("score", "baseline", "control", "oracle")  # in the order of the table
 Progress = Callable[[int, int, str], None]
+Replicates = Annotated[int, Limits(2, 1_000_000)]  # all are held at once
 
 
 @dataclass(frozen=True)
@@ -39,21 +42,18 @@ class EvaluationSettings:
         seed: of all resampling.
     """
 
-    k: int = 5
-    fractions: tuple[float, ...] = FRACTIONS
-    bins: int = 8
-    bootstrap: int = 1000
-    half_samples: int = 100
-    random_repeats: int = 50
+    k: Count = 5
+    fractions: Annotated[tuple[Share, ...], Items(2, distinct=True, holding=1.0)] = FRACTIONS
+    bins: Several = 8
+    bootstrap: Replicates = 1000
+    half_samples: Replicates = 100
+    random_repeats: Replicates = 50
     per_class: bool = True
     metrics: tuple[str, ...] = CURVES
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        for name in ("k", "bins", "bootstrap", "half_samples", "random_repeats"):
-            least = 1 if name == "k" else 2
-            if getattr(self, name) < least:
-                raise ConfigurationError(f"metric.{name} = {getattr(self, name)} must be at least {least}.")
+        check_fields(self, "metric")
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,7 @@ def evaluate_scores(
     facts: SampleFacts | None = None,
     settings: EvaluationSettings | None = None,
     progress: Progress | None = None,
+    reference: Gaussian | None = None,
 ) -> list[ScoreEntry]:
     """Curves, gains, bins, correlations, AUROC and AUSE of every score.
 
@@ -109,13 +110,14 @@ def evaluate_scores(
         facts: what else is known of the samples.
         settings: how to evaluate.
         progress: called with (steps done, steps in all, what was done).
+        reference: of the FIDs, in place of the mean and covariance of real_RD.
     Returns:
         One entry for each score. `notes` says what could not be computed and why; such numbers are None.
     """
     settings, facts = settings or EvaluationSettings(), facts or SampleFacts()
     report = progress or (lambda done, total, what: None)
     _check_columns(scores, facts, len(fake_ND), settings)
-    evaluator = _Evaluator(fake_ND, real_RD, facts, settings)
+    evaluator = _Evaluator(fake_ND, real_RD, facts, settings, reference)
     entries = []
     for done, (name, score) in enumerate(scores.items(), start=1):
         report(done, len(scores) + 1, f"evaluating {score.label}")
@@ -139,11 +141,18 @@ def _check_columns(scores: Mapping[str, ScoredSamples], facts: SampleFacts, coun
 class _Evaluator:
     """What the scores share, prepared once."""
 
-    def __init__(self, fake_ND: Features, real_RD: Features, facts: SampleFacts, settings: EvaluationSettings) -> None:
+    def __init__(
+        self,
+        fake_ND: Features,
+        real_RD: Features,
+        facts: SampleFacts,
+        settings: EvaluationSettings,
+        reference: Gaussian | None,
+    ) -> None:
         self.facts, self.settings = facts, settings
         self.bins = min(settings.bins, most_bins(len(fake_ND), settings.k))
         smallest_share = 0.5 * min(descending_fractions(settings.fractions)[-1], 1 / self.bins)
-        self.judge = SubsetJudge(fake_ND, real_RD, settings.k, smallest_share, settings.metrics)
+        self.judge = SubsetJudge(fake_ND, real_RD, settings.k, smallest_share, settings.metrics, reference)
         self.study = self._study(None)
         self.study_per_class = self._study(facts.classes) if settings.per_class and facts.classes is not None else None
 

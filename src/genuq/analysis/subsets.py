@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,8 @@ from genuq.analysis.inputs import Array
 from genuq.analysis.metrics import CURVES, METRICS, MetricPart
 from genuq.metrics.checks import Features, feature_pair, require_neighbours
 from genuq.metrics.distances import MEMORY_BYTES, nearest_squared, open_ball, row_slices, squared_distances, tiles
-from genuq.metrics.frechet import GaussianStatistics, symmetric_root
+from genuq.metrics.frechet import gaussian_of, symmetric_root
+from genuq.metrics.reference import Gaussian
 
 POSITIVE = (0.0, math.inf)
 SEARCH = 4  # times k / share neighbours usually hold k members of a subset with that share of the samples
@@ -38,6 +40,7 @@ class SubsetJudge:
         smallest_share: of the samples in the smallest subset that will be asked for. It only sets how many neighbours
             are remembered; subsets that need more are computed from the features.
         metrics: names of `METRICS`; rows of results follow this order.
+        reference: of the FID, in place of the mean and covariance of real_RD.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class SubsetJudge:
         k: int,
         smallest_share: float = 0.25,
         metrics: Sequence[str] = CURVES,
+        reference: Gaussian | None = None,
     ) -> None:
         real, fake = feature_pair(real_RD, fake_ND)
         real, fake = real.cpu(), fake.cpu()
@@ -56,8 +60,9 @@ class SubsetJudge:
         self.metrics, self.count, self.k = tuple(metrics), len(fake), k
         self.bounds = np.array([part.bounds for part in known]).T
         self.better = np.array([-1.0 if part.lower_is_better else 1.0 for part in known])
+        supplied: dict[str, Any] = {"k": k, "smallest_share": smallest_share, "reference": reference}
         makers = {part.path: part for part in known}.values()
-        self._made = [part.make(fake, real, k=k, smallest_share=smallest_share) for part in makers]
+        self._made = [part.make(fake, real, **supplied) for part in makers]
 
     def __call__(self, members: Array) -> Array:
         """(metrics,) values of the samples with these indices, which must be distinct."""
@@ -71,8 +76,8 @@ class SubsetJudge:
 class SubsetFrechet:
     """Frechet distance of a subset, from rows already centred on the real mean and multiplied by the real root."""
 
-    def __init__(self, fake_ND: Tensor, real_RD: Tensor) -> None:
-        real = GaussianStatistics.of(real_RD)
+    def __init__(self, fake_ND: Tensor, real_RD: Tensor, reference: Gaussian | None = None) -> None:
+        real = gaussian_of(real_RD) if reference is None else reference
         root_DD = symmetric_root(real.covariance_DD)
         centred_ND = fake_ND.to(torch.float64) - real.mean_D
         self.real_trace = float(real.covariance_DD.trace())

@@ -17,8 +17,8 @@ from genuq.applications.cuts import Cut, cut_samples, drawn_states, finish, isot
 from genuq.applications.finished_run import FinishedRun, Made, Sampling
 from genuq.applications.outcome import Judge, Judgement, Outcome, Replicates, Rows, clause
 from genuq.applications.register import APPLICATIONS
-from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, Sampler
+from genuq.parts.bounds import Count, Positive, Several, Time, check_fields
 from genuq.posteriors import Posterior
 from genuq.propagators import Propagator
 
@@ -35,13 +35,12 @@ class Augmentation:
         spread: factor on the standard deviation; 1 is the posterior's own.
     """
 
-    cut: float = 0.8
-    candidates: int = 4
-    spread: float = 1.0
+    cut: Time = 0.8
+    candidates: Several = 4
+    spread: Positive = 1.0
 
     def __post_init__(self) -> None:
-        require_at_least("candidates", self.candidates, 2)
-        require_positive("spread", self.spread)
+        check_fields(self, "application")
 
 
 @dataclass(frozen=True)
@@ -151,16 +150,6 @@ def diversity(features: Tensor, candidates: int) -> Tensor:
     return torch.cdist(features_NKD, features_NKD).sum((1, 2)) / (candidates * (candidates - 1))
 
 
-def require_at_least(key: str, value: int, least: int) -> None:
-    if value < least:
-        raise ConfigurationError(f"application.{key} = {value}; at least {least} is needed.")
-
-
-def require_positive(key: str, value: float) -> None:
-    if not 0 < value < float("inf"):
-        raise ConfigurationError(f"application.{key} = {value}; it must be positive and finite.")
-
-
 @dataclass(frozen=True)
 class AugmentSettings(Augmentation):
     """How to augment the samples of a run.
@@ -170,7 +159,7 @@ class AugmentSettings(Augmentation):
         propagator: of weight uncertainty to the states at the cut.
     """
 
-    samples: int = 64
+    samples: Count = 64
     propagator: str = "trajectory"
 
 

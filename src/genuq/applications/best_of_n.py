@@ -12,6 +12,7 @@ from genuq.applications.finished_run import EXAMPLES, FinishedRun, Made, Unsampl
 from genuq.applications.outcome import Judgement, Outcome, Replicates, Rows, clause
 from genuq.applications.register import APPLICATIONS
 from genuq.errors import ConfigurationError
+from genuq.parts.bounds import Several, check, check_fields
 
 CONTROL = "any of the candidates"
 
@@ -22,8 +23,7 @@ def candidate_groups(count: int, n: int, classes: Column | None = None) -> Array
     Raises:
         ConfigurationError: n below 2, or more than any class has.
     """
-    if n < 2:
-        raise ConfigurationError(f"application.n = {n}; a choice needs at least 2.")
+    check("application.n", n, Several)
     codes_N = np.zeros(count, dtype=int) if classes is None else class_column(classes, count)
     groups = []
     for code in np.unique(codes_N):
@@ -79,7 +79,10 @@ class BestOfN:
         n: candidates for one condition.
     """
 
-    n: int = 4
+    n: Several = 4
+
+    def __post_init__(self) -> None:
+        check_fields(self, "application")
 
 
 def check_best_of_n(how: BestOfN, planned: UnsampledRun) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from genuq.applications.outcome import (
 from genuq.applications.register import APPLICATIONS
 from genuq.errors import ConfigurationError, DataError
 from genuq.metrics.checks import Features
+from genuq.parts.bounds import Count, Limits, check_fields
 
 CONTROL = "as many samples chosen at random"
 
@@ -43,20 +45,19 @@ class Filter:
         per_class: keep that fraction of each class; a score that is low on simple classes keeps mainly those otherwise.
     """
 
-    fraction: float | None = None
-    count: int | None = None
+    fraction: Annotated[float, Limits(above=0, below=1)] | None = None
+    count: Count | None = None
     threshold: float | None = None
     per_class: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self, "application")
         rules = {"fraction": self.fraction, "count": self.count, "threshold": self.threshold}
-        given = [name for name, value in rules.items() if value is not None]
+        given = [f"application.{name} = {value}" for name, value in rules.items() if value is not None]
         if len(given) != 1:
             raise ConfigurationError(
-                f"application: {', '.join(given) or 'none'} of fraction, count and threshold given; give exactly one."
+                f"{', '.join(given) or 'application: none given'}: give exactly one of fraction, count and threshold."
             )
-        if self.fraction is not None and not 0 < self.fraction < 1:
-            raise ConfigurationError(f"application.fraction = {self.fraction}; it must lie between 0 and 1.")
         if self.threshold is not None and self.per_class:
             raise ConfigurationError("application.per_class needs a fraction or a count: a threshold is one for all.")
 

@@ -18,11 +18,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from genuq.applications.augment import require_at_least
 from genuq.applications.finished_run import FinishedRun, Made, Sampling
 from genuq.applications.outcome import SET_METRICS, Judge, Outcome, Replicates, Rows, clause
 from genuq.applications.regions import on_images, uncertain_region
@@ -30,6 +30,7 @@ from genuq.applications.register import APPLICATIONS
 from genuq.errors import ConfigurationError, DataError
 from genuq.metrics.checks import Features
 from genuq.models import GenerativeModel, Sampler, Steering, evaluating, finished, metered, sample, sample_latents
+from genuq.parts.bounds import Count, OneOf, Several, Share, Window, check_fields
 from genuq.processes import conversion
 from genuq.randomness import generators, normal, uniform
 from genuq.scores.baselines import steps_in
@@ -51,24 +52,14 @@ class Guidance:
         pixels: which ones move, the `uncertain`, or as many at `random`: does it matter where they are?
     """
 
-    window: tuple[float, float] = (0.4, 0.8)
-    renoisings: int = 4
-    region: float = 0.2
-    strength: float = 1.0
-    pixels: str = "uncertain"
+    window: Window = (0.4, 0.8)
+    renoisings: Several = 4
+    region: Share = 0.2
+    strength: Share = 1.0
+    pixels: Annotated[str, OneOf(*PIXELS)] = "uncertain"
 
     def __post_init__(self) -> None:
-        require_at_least("renoisings", self.renoisings, 2)
-        if len(self.window) != 2 or not 0 <= self.window[0] < self.window[1] <= 1:
-            raise ConfigurationError(
-                f"application.window = {list(self.window)}; give fractions 0 <= first < last <= 1."
-            )
-        if not 0 < self.strength <= 1:
-            raise ConfigurationError(f"application.strength = {self.strength}; it must lie in (0, 1].")
-        if self.pixels not in PIXELS:
-            raise ConfigurationError(f"application.pixels = '{self.pixels}'; choose {' or '.join(PIXELS)}.")
-        if not 0 < self.region <= 1:
-            raise ConfigurationError(f"application.region = {self.region}; it must lie in (0, 1].")
+        check_fields(self, "application")
 
 
 class UncertaintyGuidance(Steering):
@@ -230,7 +221,7 @@ class GuideSettings(Guidance):
         samples: how many of them, the first ones.
     """
 
-    samples: int = 64
+    samples: Count = 64
 
 
 def make_guided(how: GuideSettings, known: Sampling, indices: list[int]) -> Guided:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -22,8 +22,6 @@ from genuq.applications.augment import (
     diversity,
     judged_candidates,
     relative_moves,
-    require_at_least,
-    require_positive,
 )
 from genuq.applications.cuts import (
     Cut,
@@ -37,9 +35,9 @@ from genuq.applications.cuts import (
 from genuq.applications.outcome import Judge, Outcome, Replicates, Rows, clause
 from genuq.applications.regions import on_images, require_region, uncertain_region
 from genuq.applications.witnesses import Space, asked
-from genuq.errors import ConfigurationError, did_you_mean
 from genuq.likelihoods import Likelihood
 from genuq.models import GenerativeModel, Sampler, to_unit
+from genuq.parts.bounds import NonNegative, OneOf, Positive, Several, Share, Time, WholeNumber, check_fields
 from genuq.posteriors import Posterior
 from genuq.propagators import Propagator
 from genuq.scores import functional
@@ -67,26 +65,18 @@ class Rectification:
         margin: by which the score must improve, in standard deviations of the failed samples' scores.
     """
 
-    cut: float = 0.8
-    region: float = 0.5
-    dilate: int = 1
-    candidates: int = 16
-    spread: float = 3000.0
-    noise: str = "renewed"
+    cut: Time = 0.8
+    region: Share = 0.5
+    dilate: WholeNumber = 1
+    candidates: Several = 16
+    spread: Positive = 3000.0
+    noise: Annotated[str, OneOf(*NOISES)] = "renewed"
     hold: bool = False
-    rule: str = "witnesses"
-    margin: float = 0.1
+    rule: Annotated[str, OneOf(*RULES)] = "witnesses"
+    margin: NonNegative = 0.1
 
     def __post_init__(self) -> None:
-        require_at_least("candidates", self.candidates, 2)
-        require_at_least("dilate", self.dilate, 0)
-        require_positive("spread", self.spread)
-        require_known("noise", self.noise, NOISES)
-        require_known("rule", self.rule, RULES)
-        if not 0 < self.region <= 1:
-            raise ConfigurationError(f"application.region = {self.region}; it must lie in (0, 1].")
-        if self.margin < 0:
-            raise ConfigurationError(f"application.margin = {self.margin}; it must be 0 or more.")
+        check_fields(self, "application")
 
     @property
     def scores(self) -> bool:
@@ -95,11 +85,6 @@ class Rectification:
     @property
     def asks(self) -> bool:
         return self.rule != "score"
-
-
-def require_known(key: str, word: str, known: Sequence[str]) -> None:
-    if word not in known:
-        raise ConfigurationError(f"application.{key} = '{word}' does not exist.{did_you_mean(word, known)}")
 
 
 @dataclass(frozen=True)

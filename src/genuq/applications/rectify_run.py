@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -24,7 +24,9 @@ from genuq.applications.rectify import (
 )
 from genuq.applications.register import APPLICATIONS
 from genuq.applications.witness_panel import Verdict, WitnessPanel, witness_panel
-from genuq.errors import ConfigurationError
+from genuq.parts.bounds import Items, Limits, OneOf, Positive, Several, Share
+
+FAILED_BY = ("score", "witnesses")
 
 
 @dataclass(frozen=True)
@@ -41,18 +43,13 @@ class RectifySettings(Rectification):
         propagator: of weight uncertainty to the states at the cut.
     """
 
-    failed: float = 0.25
-    failed_by: str = "witnesses"
-    witnesses: tuple[str, ...] = ("scoring", "pixels")
-    witness_images: int = 8192
-    rise: float | None = None
-    sure: float = 0.98
+    failed: Share = 0.25
+    failed_by: Annotated[str, OneOf(*FAILED_BY)] = "witnesses"
+    witnesses: Annotated[tuple[str, ...], Items(distinct=True)] = ("scoring", "pixels")
+    witness_images: Several = 8192
+    rise: Positive | None = None
+    sure: Annotated[float, Limits(least=0.5, below=1)] = 0.98
     propagator: str = "trajectory"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.failed <= 1:
-            raise ConfigurationError(f"application.failed = {self.failed}; it must lie in (0, 1].")
 
     @property
     def as_read(self) -> RectifySettings:

@@ -113,7 +113,7 @@ def ours(case: Case, kinds: Sequence[str], rounds: int) -> list[Record]:
 
 def _variants(case: Case, model: GenerativeModel, kinds: Sequence[str]) -> Iterator[tuple[str, Empty]]:
     """(name with options, what makes an empty posterior) of all that are measured on this head."""
-    dataset = as_dataset(torch.rand(2, *model.shape, generator=torch.Generator().manual_seed(0)))
+    dataset = as_dataset(2 * torch.rand(2, *model.shape, generator=torch.Generator().manual_seed(0)) - 1)
     for kind in kinds:
         for options in OPTIONS.get(kind, [{}]):
             over_network = POSTERIORS[kind].source == "images" and POSTERIORS[kind].scope == "network"

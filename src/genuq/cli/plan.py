@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
         json.dump(as_data(plan), sys.stdout, indent=2)
         print()
     else:
-        show(plan, Console())
+        show(plan, Console(markup=False))
     return 0 if all(disk.fits for disk in plan.disks()) and not any(job.error for job in plan.jobs) else 1
 
 

@@ -231,6 +231,12 @@ def run_job(config: DictConfig, folder: Path, command: str, origin: Job | None =
     from genuq.tracking.loggers import Loggers
 
     OmegaConf.resolve(settle(config))
-    folder.mkdir(parents=True, exist_ok=True)
-    files.write_text(folder / "config.yaml", OmegaConf.to_yaml(config))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        files.write_text(folder / "config.yaml", OmegaConf.to_yaml(config))
+    except OSError as error:
+        raise ConfigurationError(
+            f"name = '{config.name}': the run's folder {folder} cannot be made ({error.strerror}). Give another name, "
+            "or start genuq in another folder."
+        ) from error
     pipeline.execute(config, folder, command, job=origin, tracker=Loggers())

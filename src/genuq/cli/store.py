@@ -69,7 +69,7 @@ def list_artefacts(store: Store, chosen: argparse.Namespace) -> int:
         table.add_row(
             f"{artefact.stage}/{artefact.path.name[:12]}", in_units(artefact.bytes), age(artefact), runs(artefact)
         )
-    console = Console()
+    console = Console(markup=False)
     console.print(table)
     console.print(f"{len(found)} artefacts, {in_units(sum(artefact.bytes for artefact in found))}", highlight=False)
     return 0
@@ -109,7 +109,9 @@ def check(store: Store, chosen: argparse.Namespace) -> int:
 
 
 def prune(store: Store, chosen: argparse.Namespace) -> int:
-    abandoned = store.abandoned_records()
+    abandoned, renamed = store.abandoned_records(), store.renamed()
+    for path, folder in renamed.items():
+        print(f"{path.relative_to(store.root)}  kept: its run lies in {folder} now. Rename it back, or delete it.")
     found = store.unused(without=abandoned)
     for artefact in found:
         print(f"{artefact.name}  {in_units(artefact.bytes)}  {age(artefact)}")

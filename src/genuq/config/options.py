@@ -9,12 +9,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from genuq.errors import ConfigurationError
 from genuq.parts import Part, Register, options_of, register_of
+from genuq.parts.bounds import Count, Items, OneOf, Several
+from genuq.parts.options import BOUNDS
 from genuq.parts.targets import located
 
 # What the parts of a group share, imported when a schema is first made: --help waits for no library.
@@ -40,7 +42,7 @@ class Draws:
         draws: M weight draws of each sample (DIFF-UQ uses 5); of an ensemble at most the number of its members.
     """
 
-    draws: int = 5
+    draws: Several = 5
 
 
 @dataclass
@@ -62,7 +64,7 @@ class Drawn:
         samples: how many.
     """
 
-    samples: int = 1024
+    samples: Count = 1024
 
 
 @dataclass
@@ -73,7 +75,7 @@ class Subset:
         subset: train on a seeded uniform subset of this many; None: all.
     """
 
-    subset: int | None = None
+    subset: Count | None = None
 
 
 @dataclass
@@ -99,7 +101,7 @@ class Regenerations:
     """
 
     include_unperturbed: bool = True
-    batch_size: int = 64
+    batch_size: Count = 64
 
 
 @dataclass
@@ -114,8 +116,10 @@ class Columns:
     """
 
     name: str = "entropy"
-    also: list[str] = field(default_factory=list)
-    controls: list[str] = field(default_factory=lambda: ["random", "complexity", "direct_noise", "jitter", "isotropic"])
+    also: Annotated[list[str], Items(0, distinct=True)] = field(default_factory=list)
+    controls: Annotated[list[str], Items(0, distinct=True)] = field(
+        default_factory=lambda: ["random", "complexity", "direct_noise", "jitter", "isotropic"]
+    )
     weak_checkpoint: str | None = None
 
 
@@ -127,15 +131,18 @@ class Judged:
         extractor: classifier, points, a name of `genuq.extractors.EXTRACTORS`, or a class path.
         options: of the extractor.
         reference_images: real test images.
+        statistics: .npz of others with `mu` and `sigma` of the judge's features, which the FIDs of the evaluation
+            compare with in place of these images.
         allow_shared_extractor: mark, do not refuse, a judge that is also the scoring encoder.
         curves: the metrics of curves and bins, names of `genuq.analysis.METRICS` or class paths.
     """
 
     extractor: str = "classifier"
     options: dict[str, Any] = field(default_factory=dict)
-    reference_images: int = 5000
+    reference_images: Several = 5000
+    statistics: str | None = None
     allow_shared_extractor: bool = False
-    curves: list[str] = field(default_factory=lambda: list(library(CURVES)))
+    curves: Annotated[list[str], Items(1, distinct=True)] = field(default_factory=lambda: list(library(CURVES)))
 
 
 @dataclass
@@ -160,8 +167,8 @@ class Trained:
     """
 
     start_from: str | None = None
-    autoencoder_steps: int = 1500
-    judge_steps: int = 1400
+    autoencoder_steps: Count = 1500
+    judge_steps: Count = 1400
 
 
 @dataclass
@@ -176,8 +183,8 @@ class Wandb:
 
     project: str = "genuq"
     entity: str | None = None
-    mode: str = "offline"
-    samples: int = 64
+    mode: Annotated[str, OneOf("offline", "online")] = "offline"
+    samples: Several = 64
 
 
 @dataclass(frozen=True)
@@ -222,8 +229,18 @@ def renamed(keys: Keys, prefix: str) -> Keys:
 
 def optional(keys: Keys) -> Keys:
     """The same keys, each null unless it is given."""
-    null = dataclasses.field(default=None)
-    return {name: (kind if kind is Any else kind | None, null) for name, (kind, _) in keys.items()}
+    return {
+        name: (
+            kind if kind is Any else kind | None,
+            dataclasses.field(default=None, metadata={BOUNDS: bounds_of(entry) | None}),
+        )
+        for name, (kind, entry) in keys.items()
+    }
+
+
+def bounds_of(default: Any) -> Any:
+    """The type of a key with the bounds that its option was declared with, by its default as a field."""
+    return default.metadata.get(BOUNDS, Any)
 
 
 def of_posterior(part: Any) -> Keys:
@@ -249,12 +266,13 @@ def of_members(kind: str) -> Keys:
     keys, scale = taken(MEMBERS, *library(READ_BY_ALL), *own_keys[kind]), taken(SCALE)
     left_open = [*scale, "rank", *(("steps", "learning_rate") if kind == "deep_ensemble" else ())]
     keys |= optional({name: keys[name] for name in left_open if name in keys})
-    checkpoints = {"checkpoints": (str | None, dataclasses.field(default=None))}
+    checkpoints = {"checkpoints": (str | None, dataclasses.field(default=None, metadata={BOUNDS: str | None}))}
     return keys | checkpoints | {"relative_perturbation": scale["relative_perturbation"]}
 
 
 def of_sampler(part: Part) -> Keys:
-    return taken(Drawn) | taken(SAMPLER, "steps", "spacing", "guidance_scale", "classes", "batch_size") | own(part)
+    shared = taken(SAMPLER, "steps", "spacing", "guidance_scale", "classes", "clip_x0", "batch_size")
+    return taken(Drawn) | shared | own(part)
 
 
 def of_likelihood(part: Any) -> Keys:
@@ -296,8 +314,7 @@ def of_metric(_: Any) -> Keys:
 
 
 def of_trainer(_: Any) -> Keys:
-    keys = taken(OPTIMISATION, without=("seed",)) | taken(HARDWARE) | taken(Trained)
-    return keys | {"precision": (str, keys["precision"][1])}
+    return taken(OPTIMISATION, without=("seed",)) | taken(HARDWARE) | taken(Trained)
 
 
 GROUPS: Mapping[str, Group] = {

@@ -186,7 +186,7 @@ def _settle_option(config: DictConfig, place: str, group: str, named: dict[str, 
             raise ConfigurationError(f"{place}.{TARGET} = '{path}': add `name: {part.name}` to the file that says so.")
         named.setdefault(kind, {})[part.name] = path
         node.name = part.name
-    schema = node_of(group, _schema_name(group, place, node))
+    schema = node_of(group, schema_name(group, place, node))
     known = list(map(str, schema))  # `in schema` takes a value that is missing for a missing key
     for key in map(str, node):
         if key not in known and key != TARGET and not owners(group, key):
@@ -221,7 +221,7 @@ def _name_of(value: Any, kind: str, key: str, named: dict[str, Any]) -> Any:
     return part.name
 
 
-def _schema_name(group: str, place: str, node: DictConfig) -> str:
+def schema_name(group: str, place: str, node: DictConfig) -> str:
     if group == "score" or (GROUPS[group].parts is None and group != "logger"):
         return group
     if (name := node.get("name")) is None:

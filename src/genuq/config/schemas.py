@@ -5,27 +5,28 @@ from __future__ import annotations
 import hashlib
 import warnings
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from genuq.config.options import GROUPS, model_node, names_of, node_of
 from genuq.parts import Part, register_of
+from genuq.parts.bounds import Count, Items, OneOf, Seed
 
 
 @dataclass
 class ProcessConfig:
     name: str = MISSING  # flow_matching or variance_preserving
-    schedule: str = "linear"  # variance_preserving: linear, scaled_linear, cosine
+    schedule: str = "linear"  # variance_preserving; linear, scaled_linear, cosine, each also with _zero_snr behind it
     train_timesteps: int = 1000  # variance_preserving: entries of the table
 
 
 @dataclass
 class AutoencoderConfig:
-    name: str = MISSING  # vae or diffusers
-    latent_channels: int | None = None  # vae
-    channels: list[int] | None = None  # vae: hidden features
+    name: Annotated[str, OneOf("vae", "diffusers")] = MISSING
+    latent_channels: Count | None = None  # vae
+    channels: Annotated[list[Count], Items()] | None = None  # vae: hidden features
     path: str | None = None  # diffusers: folder of save_pretrained, or hub name
     class_name: str | None = None  # diffusers: AutoencoderKL, AutoencoderTiny, ...
 
@@ -53,8 +54,8 @@ class Config:
     """
 
     name: str = MISSING
-    seed: int = 0
-    stages: list[str] = field(default_factory=list)
+    seed: Seed = 0
+    stages: Annotated[list[str], Items(0, distinct=True)] = field(default_factory=list)
     device: str = "auto"
     store: str = "outputs/store"
     objective: str | None = None  # a number of the evaluation, for a search

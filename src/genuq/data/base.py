@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from genuq.data.checks import checked_items, checked_labels, require_range
 from genuq.errors import DataError
 from genuq.randomness import SUBSET, generator
 
@@ -86,21 +87,24 @@ class ArrayDataset(Dataset):
     """A set held in memory.
 
     Args:
-        items: uint8 images (N, C, H, W), given out as float32 in [-1, 1], or float points (N, D), given out unchanged.
+        items: uint8 images (N, C, H, W), given out as float32 in [-1, 1], float images in [-1, 1], or float points
+            (N, D), given out unchanged.
         labels: (N,) integers that index `class_names`.
         class_names: one per class.
         name, split: for tables and for the fingerprint.
+
+    Raises:
+        DataError: items or labels of another kind (`genuq.data.checks`), or labels without a class.
+        NonFiniteError: NaN or infinite values.
     """
 
     def __init__(self, items: Tensor, labels: Tensor, class_names: Sequence[str], name: str, split: str = "") -> None:
-        if len(items) != len(labels):
-            raise DataError(f"{name} has {len(items)} items and {len(labels)} labels; each item needs one.")
-        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(class_names):
+        self.items = checked_items(items, name)
+        self.labels = checked_labels(labels, len(self.items), name)
+        if len(labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(class_names):
             raise DataError(f"{name} has labels outside 0..{len(class_names) - 1}, the range of its class names.")
-        self.items = items if items.dtype == torch.uint8 else items.float()
-        self.labels = labels.long()
         self.class_names, self.name, self.split = list(class_names), name, split
-        self.shape = tuple(items.shape[1:])
+        self.shape = tuple(self.items.shape[1:])
 
     def batch(self, indices: Indices) -> tuple[Tensor, Tensor]:
         chosen = torch.as_tensor(indices, dtype=torch.long)
@@ -112,21 +116,49 @@ class ArrayDataset(Dataset):
             yield hashlib.sha256(content.contiguous().numpy().data).digest()
 
 
-def as_dataset(data: Dataset | Tensor, labels: Tensor | None = None, name: str = "tensor") -> Dataset:
+def as_dataset(
+    data: Dataset | Tensor,
+    labels: Tensor | Sequence[int] | None = None,
+    name: str = "tensor",
+    num_classes: int = 0,
+) -> Dataset:
     """A plain tensor as a data set: uint8 images (N, C, H, W), float images in [-1, 1], or points (N, D).
 
     Args:
-        labels: (N,) classes from 0 on; None puts all items into one class.
+        labels: (N,) classes from 0 on; None puts all items into one class. Of a data set they are its own.
+        num_classes: that the model knows, which then needs the labels of a tensor; 0: it knows none.
 
     Raises:
-        DataError: float images outside [-1, 1].
+        DataError: items or labels of another kind (`genuq.data.checks`), no labels of a tensor for a model that knows
+            classes, or labels of a data set, which has its own.
     """
     if isinstance(data, Dataset):
+        if labels is not None:
+            raise DataError(f"labels are given beside {data.name}, which has its own. Leave them out.")
         return data
-    if data.ndim == 4 and data.is_floating_point() and float(data.abs().max()) > 1.001:
-        raise DataError(f"float images must lie in [-1, 1]; these reach {float(data.abs().max()):g}. Or give uint8.")
-    labels = torch.zeros(len(data), dtype=torch.long) if labels is None else labels.long()
-    return ArrayDataset(data, labels, [str(label) for label in range(int(labels.max()) + 1)], name)
+    if labels is None and num_classes > 1:
+        raise DataError(
+            f"the model knows {num_classes} classes, and a tensor says nothing of them: give labels=..., the class of "
+            "each item from 0 on, or a data set."
+        )
+    found = torch.zeros(len(data), dtype=torch.long) if labels is None else torch.as_tensor(labels)
+    classes = max(num_classes, int(found.max()) + 1 if found.numel() else 1)
+    return ArrayDataset(data, found, [str(label) for label in range(classes)], name)
+
+
+def check_first_item(dataset: Dataset) -> None:
+    """Raise DataError unless the first item is what its data set says: a batch of float32, of its shape and range."""
+    if not len(dataset):
+        raise DataError(f"{dataset.name} is empty.")
+    items, labels = dataset.batch([0])
+    if tuple(items.shape) != (1, *dataset.shape) or items.dtype != torch.float32:
+        raise DataError(
+            f"{dataset.name} gives items of {tuple(items.shape)} {str(items.dtype).removeprefix('torch.')} for one of "
+            f"shape {tuple(dataset.shape)}: its `batch` must give float32 (B, *shape)."
+        )
+    require_range(items, dataset.name)
+    if not 0 <= int(checked_labels(labels, 1, dataset.name)[0]) < dataset.num_classes:
+        raise DataError(f"{dataset.name} gives the label {labels[0]}, but has {dataset.num_classes} class names.")
 
 
 class Subset(Dataset):

@@ -50,7 +50,7 @@ def read_batch(folder: Path, file: str) -> bytes:
 
 
 def _rebuild(picture: Path) -> bytes:
-    with Image.open(picture) as image:
+    with Image.open(picture, formats=("PNG",)) as image:
         pixels_NPC = np.asarray(image.convert("RGB"))
     pixels = pixels_NPC.transpose(0, 2, 1).reshape(-1, PIXELS)
     return np.concatenate([_labels_of(picture)[:, None], pixels], axis=1).tobytes()

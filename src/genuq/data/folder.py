@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from PIL import Image
@@ -18,29 +20,48 @@ from torchvision.transforms import functional as transforms
 from genuq.data.base import Dataset, Indices, check_split, to_signed
 from genuq.data.registry import DATASETS
 from genuq.errors import DataError
+from genuq.parts.bounds import Limits, OneOf
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff"}
 MODES = {1: "L", 3: "RGB"}  # PIL's names by number of channels
 DEEP_MODES = {"F", "I", "I;16", "I;16B", "I;16L"}  # more than 8 bits: PIL would clip them without a word
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "PPM", "TIFF")  # not PostScript, which PIL hands to another program
+# Colour files that PIL reads as 8 bits: `RGB;16B`, `CMYK;16L`; a BMP's `BGR;16` has 16 bits for all three.
+DEEP_LAYOUTS = re.compile(r"(?!BGR;)\w+;(12|16|32)")
 SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val")}
+ImageSize = Annotated[int, Limits(1, 16_384)]  # pixels of a side
 NAMED_FILES = 5  # how many damaged files an error names
+NAMED_CLASSES = 8  # and how many classes
 
 
 class ImageFolder(Dataset):
     """The images below `root`, one class per sub-folder, classes and files in sorted order.
 
     Each image is resized (antialiased bicubic) until its shorter side is `image_size`, then cropped at the centre.
+    Pixels are taken as they are stored: an EXIF orientation turns nothing, as with torchvision, timm and clean-fid, so
+    that features and statistics made by those agree. Turn the files themselves where it should.
 
     Args:
-        root: folder of the class folders. Hidden folders, and files without an image's suffix, are passed over.
+        root: folder of the class folders. Hidden folders and files, at any depth, and files without an image's suffix
+            are passed over.
         image_size: side of the square images in pixels.
         channels: 3 for RGB, 1 for greyscale.
         split: for tables and for the fingerprint.
+        class_names: that labels index, where they are known from elsewhere; folders may lack some of them. None: the
+            names of the class folders.
     Raises:
-        DataError: no such folder, no class sub-folders, a class without images, or a wrong size or number of channels.
+        DataError: no such folder, no class sub-folders, a class without images or of another name, or a wrong size or
+            number of channels.
     """
 
-    def __init__(self, root: str | Path, image_size: int, channels: int = 3, split: str = "") -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        image_size: int,
+        channels: int = 3,
+        split: str = "",
+        class_names: Sequence[str] | None = None,
+    ) -> None:
         if channels not in MODES:
             raise DataError(f"channels is {channels}; an image folder gives 1 (greyscale) or 3 (RGB).")
         if not isinstance(image_size, int) or image_size < 1:
@@ -48,9 +69,12 @@ class ImageFolder(Dataset):
         self.root, self.name, self.split = Path(root).expanduser(), Path(root).name, split
         self.folder = self.root
         self.shape = (channels, image_size, image_size)
-        self.class_names = _class_names(self.root)
-        files = [_image_files(self.root / name) for name in self.class_names]
+        found = _class_names(self.root)
+        self.class_names = found if class_names is None else list(class_names)
+        require_known(found, self.class_names, self.root)
+        files = [_image_files(self.root / name) if name in found else [] for name in self.class_names]
         self.files = [file for of_class in files for file in of_class]
+        _require_named(self.files)
         self.labels = torch.repeat_interleave(torch.tensor([len(of_class) for of_class in files]))
 
     def batch(self, indices: Indices) -> tuple[Tensor, Tensor]:
@@ -89,19 +113,26 @@ class ImageFolder(Dataset):
 
 
 @DATASETS.add(label="Image folder")
-def image_folder(root: str | Path, image_size: int, channels: int = 3, split: str | None = None) -> ImageFolder:
+def image_folder(
+    root: str | Path, image_size: ImageSize, channels: Annotated[int, OneOf(1, 3)] = 3, split: str | None = None
+) -> ImageFolder:
     """An ImageFolder, of one split where `root` has folders for them.
 
     Args:
         root, image_size, channels: see ImageFolder.
         split: None for the class folders directly in `root`; `train` for `root/train`, or for `root` itself where it is
-            not split; `test` for `root/test` or `root/val`.
+            not split; `test` for `root/test` or `root/val`. Labels of the test images are those of the class folders
+            in `root/train`, of which the test set may lack some.
     Raises:
-        DataError: see ImageFolder; also when `root` has no such split.
+        DataError: see ImageFolder; also when `root` has no such split, or test images a class that `root/train` lacks.
     """
     if split is None:
         return ImageFolder(root, image_size, channels)
-    dataset = ImageFolder(_split_folder(Path(root).expanduser(), check_split(split)), image_size, channels, split)
+    place = Path(root).expanduser()
+    folder = _split_folder(place, check_split(split))
+    trained = place / "train"
+    names = _class_names(trained) if split == "test" and trained.is_dir() else None
+    dataset = ImageFolder(folder, image_size, channels, split, names)
     dataset.name = Path(root).name
     return dataset
 
@@ -119,6 +150,21 @@ def _split_folder(root: Path, split: str) -> Path:
     )
 
 
+def require_known(found: Sequence[str], known: Sequence[str], root: Path) -> None:
+    """Raise DataError for class folders that are none of the known classes: their labels would be others."""
+    strange = [name for name in found if name not in known]
+    if strange:
+        raise DataError(
+            f"{root} has class folders that the training set lacks: {shortened(strange)}; it has {shortened(known)}. "
+            "Name the folders of a class alike in both."
+        )
+
+
+def shortened(names: Sequence[str]) -> str:
+    """The first names of a long list."""
+    return ", ".join(names[:NAMED_CLASSES]) + (", ..." if len(names) > NAMED_CLASSES else "")
+
+
 def _class_names(root: Path) -> list[str]:
     if not root.is_dir():
         raise DataError(f"image folder {root} does not exist. Correct data.root.")
@@ -132,12 +178,27 @@ def _class_names(root: Path) -> list[str]:
 
 
 def _image_files(folder: Path) -> list[Path]:
-    """Sorted image files at any depth."""
-    found = (Path(place) / file for place, _, files in os.walk(folder, followlinks=True) for file in files)
-    images = sorted(file for file in found if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))
+    """Sorted image files at any depth, but for hidden ones and those in hidden folders."""
+    images = sorted(file for file in _visible_files(folder) if file.suffix.lower() in SUFFIXES)
     if not images:
         raise DataError(f"class folder {folder} has no images ({', '.join(sorted(SUFFIXES))}). Fill or remove it.")
     return images
+
+
+def _visible_files(folder: Path) -> Iterator[Path]:
+    for place, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]  # os.walk goes on with what is left here
+        yield from (Path(place) / name for name in files if not name.startswith("."))
+
+
+def _require_named(files: list[Path]) -> None:
+    """Raise DataError for names that are no text: reports and fingerprints are text."""
+    for file in files:
+        try:
+            str(file).encode()
+        except UnicodeEncodeError as error:
+            shown = os.fsencode(file).decode(errors="backslashreplace")
+            raise DataError(f"the name of image {shown} is not UTF-8. Rename it.") from error
 
 
 def _shrink_and_crop(image: Image.Image, size: int) -> Image.Image:
@@ -161,11 +222,26 @@ def _complaint(file: Path) -> str:
 def opened_image(file: Path) -> Iterator[Image.Image]:
     """An open image; whatever PIL raises on a damaged file, also while it is used, becomes a DataError."""
     try:
-        with Image.open(file) as image:
-            if image.mode in DEEP_MODES:
-                raise DataError(f"{file} has more than 8 bits per channel ({image.mode}). Convert it to 8 bits.")
+        with Image.open(file, formats=FORMATS) as image:
+            if (layout := _deep_layout(image)) is not None:
+                raise DataError(f"{file} has more than 8 bits per channel ({layout}). Convert it to 8 bits.")
             yield image
     except DataError:
         raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{file} is damaged or no image ({error}). Replace it.") from error
+
+
+def _deep_layout(image: Image.Image) -> str | None:
+    """What PIL calls the layout of a file with more than 8 bits per channel; None for others. Of an open image that is
+    not read yet: afterwards the file's own layout is forgotten.
+    """
+    if image.mode in DEEP_MODES:
+        return image.mode
+    for tile in getattr(image, "tile", []):
+        layout, *rest = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
+        if isinstance(layout, str) and DEEP_LAYOUTS.match(layout):
+            return layout
+        if tile[0].startswith("ppm") and rest and int(rest[0]) > 255:
+            return f"{layout}, values up to {rest[0]}"
+    return None

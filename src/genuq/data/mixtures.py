@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from genuq.data.base import SPLITS, ArrayDataset, check_split
 from genuq.data.registry import DATASETS
 from genuq.errors import DataError
+from genuq.parts.bounds import Limits, OneOf, Positive, Seed
 from genuq.randomness import generator
 
 MODES, NOISE = "mixture modes", "mixture noise"
@@ -32,7 +34,11 @@ class GaussianMixture(ArrayDataset):
 
 @DATASETS.add(label="Gaussian mixture")
 def gaussian_mixture(
-    modes: int = 8, size: int = 50_000, seed: int = 0, standard_deviation: float = 0.05, split: str = "train"
+    modes: Annotated[int, OneOf(8, 25)] = 8,
+    size: Annotated[int, Limits(1, 100_000_000)] = 50_000,
+    seed: Seed = 0,
+    standard_deviation: Positive = 0.05,
+    split: str = "train",
 ) -> GaussianMixture:
     """An equal-weight mixture whose centres have unit variance in each coordinate.
 

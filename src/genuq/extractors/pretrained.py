@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import huggingface_hub
 import timm
 import torch
+from huggingface_hub.utils import EntryNotFoundError, LocalEntryNotFoundError
 from timm.data import resolve_model_data_config
 from timm.models import PretrainedCfg
 from torch import Tensor, nn
@@ -20,6 +21,8 @@ from genuq.errors import CheckpointError, ConfigurationError
 from genuq.extractors.base import Extractor, WeightsUnavailableError
 from genuq.extractors.encoders import ENCODERS, Encoder
 from genuq.extractors.images import Filter, resize, to_rgb
+from genuq.extractors.weights import read_weights
+from genuq.parts.bounds import Limits
 
 # Where timm's repositories on the Hugging Face hub keep their weights, in timm's order of preference.
 HUB_FILES = ("model.safetensors", "open_clip_model.safetensors", "pytorch_model.bin", "open_clip_pytorch_model.bin")
@@ -43,7 +46,7 @@ class Timm(Extractor):
     def __init__(
         self,
         name: str,
-        image_size: int | None = None,
+        image_size: Annotated[int, Limits(1, 4096)] | None = None,
         pretrained: bool = True,
         checkpoint: str | Path | None = None,
     ) -> None:
@@ -75,10 +78,7 @@ def _create(
         options["img_size"] = image_size
     if checkpoint is None and not pretrained:
         return timm.create_model(encoder.model, pretrained=False, **options).eval(), "-untrained"
-    source = Path(checkpoint) if checkpoint is not None else _cached_weights(configuration.hf_hub_id)
-    if source is None:
-        _require_reachable(encoder.model, configuration.hf_hub_id)
-        return timm.create_model(encoder.model, pretrained=True, **options).eval(), ""
+    source = Path(checkpoint) if checkpoint is not None else _published(encoder.model, configuration.hf_hub_id)
     model = timm.create_model(encoder.model, pretrained=False, **options).eval()
     _load(model, configuration, source)
     return model, "" if checkpoint is None else f"-sha256-{files.sha256(source)[:8]}"
@@ -104,7 +104,7 @@ def _full_name(model: str) -> str:
 
 def _load(model: nn.Module, configuration: PretrainedCfg, path: Path) -> None:
     """Load a checkpoint in timm's own or in the original layout, strictly but for an unused classifier."""
-    state = _read(path)
+    state = read_weights(path)
     convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     try:
         state = convert(state, model) if convert else state
@@ -119,13 +119,27 @@ def _classifier_prefixes(configuration: PretrainedCfg) -> tuple[str, ...]:
     return tuple(f"{name}." for name in ([names] if isinstance(names, str) else names))
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise CheckpointError(f"The checkpoint {path} of the extractor does not exist. Correct `checkpoint`.")
-    try:
-        return timm.models.load_state_dict(str(path))
-    except Exception as error:  # safetensors and pickle each raise their own
-        raise CheckpointError(f"{path} is damaged or holds no tensors ({error}). Download it again.") from error
+def _published(model: str, repository: str | None) -> Path:
+    """The file of the published weights, from the hub's cache or by a download: timm's own loader is not asked."""
+    found = _cached_weights(repository)
+    if found is not None:
+        return found
+    _require_reachable(model, repository)
+    return _downloaded(model, str(repository))
+
+
+def _downloaded(model: str, repository: str) -> Path:
+    for name in HUB_FILES:
+        try:
+            return Path(huggingface_hub.hf_hub_download(repository, name))
+        except Exception as error:  # every transport has its own family of errors
+            if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+                continue  # the repository has no such file; the local one means that the hub could not be asked
+            raise WeightsUnavailableError(
+                f"The weights of '{model}' could not be downloaded ({type(error).__name__}: {error}). Try again, or "
+                f"get {name} of {repository} elsewhere and set `checkpoint` to it."
+            ) from error
+    raise WeightsUnavailableError(f"{repository} has none of {', '.join(HUB_FILES)}. Give a file with `checkpoint`.")
 
 
 def _cached_weights(repository: str | None) -> Path | None:

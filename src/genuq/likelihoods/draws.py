@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from genuq.errors import ConfigurationError, DataError, NonFiniteError
+from genuq.parts.bounds import Positive
 
-Variance = float | Tensor
+Variance = Positive | Tensor
 
 # Numbers held in float64 at once: 32 MiB, whatever N is.
 CHUNK_NUMBERS = 2**22

@@ -13,17 +13,20 @@ from genuq.metrics.frechet import (
     SmallSampleWarning,
     frechet_distance,
     frechet_from_statistics,
+    frechet_to_reference,
     small_sample_text,
 )
 from genuq.metrics.kernel import kernel_distance
 from genuq.metrics.labels import MetricLabel
 from genuq.metrics.manifold import PrecisionRecall, membership, precision_recall, rarity, realism
+from genuq.metrics.reference import Gaussian, read_statistics
 
 if TYPE_CHECKING:
     from genuq.metrics.streaming import FrechetDistance, KernelDistance, PrecisionRecallDensityCoverage
 
 __all__ = [
     "FrechetDistance",
+    "Gaussian",
     "GaussianStatistics",
     "KernelDistance",
     "MetricLabel",
@@ -32,11 +35,13 @@ __all__ = [
     "SmallSampleWarning",
     "frechet_distance",
     "frechet_from_statistics",
+    "frechet_to_reference",
     "kernel_distance",
     "knn_radii",
     "membership",
     "precision_recall",
     "rarity",
+    "read_statistics",
     "realism",
     "small_sample_text",
 ]

@@ -13,6 +13,7 @@ from torch import Tensor
 from genuq.errors import DataError
 from genuq.metrics.checks import Features, feature_matrix, feature_pair, require_count
 from genuq.metrics.distances import row_slices
+from genuq.metrics.reference import Gaussian, require_dimension
 
 CHUNK_ROWS = 4096
 
@@ -64,6 +65,18 @@ class GaussianStatistics:
         self._add(other.count, other.mean_D, other.scatter_DD)
         return self
 
+    def as_vector(self) -> Tensor:
+        """Count, mean and scatter as one vector (1 + D + D^2,), as processes exchange it."""
+        return torch.cat([torch.tensor([self.count], dtype=torch.float64), self.mean_D, self.scatter_DD.flatten()])
+
+    @classmethod
+    def from_vector(cls, vector: Tensor, dimension: int) -> GaussianStatistics:
+        """What `as_vector` made of it."""
+        count, mean_D, scatter = vector.to("cpu", torch.float64).split([1, dimension, dimension**2])
+        found = cls(dimension)
+        found.count, found.mean_D, found.scatter_DD = int(count), mean_D, scatter.reshape(dimension, dimension)
+        return found
+
     @property
     def covariance_DD(self) -> Tensor:
         """Unbiased covariance (divided by N - 1)."""
@@ -92,18 +105,39 @@ def symmetric_root(matrix_DD: Tensor) -> Tensor:
     return (vectors_DD * values_D.clamp_min(0).sqrt()) @ vectors_DD.T
 
 
+def _factor(matrix_DD: Tensor) -> Tensor:
+    """A (D, rank) with A A^T the positive semi-definite matrix; what is not told from rounding has no rank."""
+    values_D, vectors_DD = torch.linalg.eigh(matrix_DD)
+    kept_D = values_D > len(values_D) * torch.finfo(values_D.dtype).eps * values_D[-1].clamp_min(0)
+    return vectors_DD[:, kept_D] * values_D[kept_D].sqrt()
+
+
 def frechet_from_statistics(mean1: Tensor, covariance1: Tensor, mean2: Tensor, covariance2: Tensor) -> float:
     """Squared Frechet (2-Wasserstein) distance between N(mean1, covariance1) and N(mean2, covariance2).
 
-    tr (S1 S2)^1/2 is taken as tr (S1^1/2 S2 S1^1/2)^1/2: symmetric, so real by construction also for singular
-    covariances, where a general matrix square root is not.
+    tr (S1 S2)^1/2 is the sum of the singular values of A1^T A2, S = A A^T: real by construction also for singular
+    covariances, where a general matrix square root is not, and to rounding, where eigenvalues of the product would lose
+    half of the digits in directions without variance. Never negative.
     """
     mean1, mean2, covariance1, covariance2 = (
         torch.as_tensor(part).to(torch.float64) for part in (mean1, mean2, covariance1, covariance2)
     )
-    root = symmetric_root(covariance1)
-    cross_trace = torch.linalg.eigvalsh(root @ covariance2 @ root).clamp_min(0).sqrt().sum()
-    return float((mean1 - mean2).square().sum() + covariance1.trace() + covariance2.trace() - 2 * cross_trace)
+    cross_trace = torch.linalg.svdvals(_factor(covariance1).T @ _factor(covariance2)).sum()
+    distance = (mean1 - mean2).square().sum() + covariance1.trace() + covariance2.trace() - 2 * cross_trace
+    return max(float(distance), 0.0)
+
+
+def gaussian_of(features: Features) -> Gaussian:
+    """Mean and unbiased covariance of (N, D) features, in float64."""
+    found = GaussianStatistics.of(features)
+    return Gaussian(found.mean_D, found.covariance_DD)
+
+
+def frechet_to_reference(reference: Gaussian, fake_ND: Features) -> float:
+    """Frechet distance of a set of features to statistics that somebody has published; as `frechet_distance`."""
+    fake = gaussian_of(fake_ND)
+    require_dimension(reference, len(fake.mean_D), "of these features")
+    return frechet_from_statistics(*reference, *fake)
 
 
 def frechet_distance(real_ND: Features, fake_ND: Features) -> float:
@@ -120,5 +154,4 @@ def frechet_distance(real_ND: Features, fake_ND: Features) -> float:
     text = small_sample_text(min(len(real_ND), len(fake_ND)), real_ND.shape[1])
     if text:
         warnings.warn(text, SmallSampleWarning, stacklevel=2)
-    real, fake = GaussianStatistics.of(real_ND), GaussianStatistics.of(fake_ND)
-    return frechet_from_statistics(real.mean_D, real.covariance_DD, fake.mean_D, fake.covariance_DD)
+    return frechet_from_statistics(*gaussian_of(real_ND), *gaussian_of(fake_ND))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,13 +12,14 @@ from torchmetrics.utilities.data import dim_zero_cat
 
 from genuq.errors import DataError
 from genuq.metrics.checks import Features, feature_matrix, require_count
-from genuq.metrics.frechet import frechet_from_statistics
+from genuq.metrics.frechet import GaussianStatistics, frechet_from_statistics
 from genuq.metrics.kernel import kernel_distance
 from genuq.metrics.manifold import precision_recall
 
 
 class FrechetDistance(Metric):
-    """Frechet distance of all features seen. States are sums of x and x x^T in float64: D + D^2 numbers per set.
+    """Frechet distance of all features seen. The state of each set is its count, mean and scatter around that mean, in
+    float64: sums of x and x x^T would lose a variance that is small beside the mean.
 
     Args:
         dimension: D of the features.
@@ -30,23 +32,20 @@ class FrechetDistance(Metric):
         super().__init__(**kwargs)
         self.dimension = dimension
         for name in ("real", "fake"):
-            self.add_state(f"{name}_count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-            self.add_state(f"{name}_sum_D", torch.zeros(dimension, dtype=torch.float64), dist_reduce_fx="sum")
-            square = torch.zeros(dimension, dimension, dtype=torch.float64)
-            self.add_state(f"{name}_square_DD", square, dist_reduce_fx="sum")
+            empty = GaussianStatistics(dimension).as_vector()
+            self.add_state(name, empty, dist_reduce_fx=partial(merged, dimension=dimension))
 
     def update(self, features: Features, real: bool) -> None:
         """Add (B, D) features of real or of generated samples."""
-        batch_BD = feature_matrix(features, "features").to(torch.float64)
+        batch_BD = feature_matrix(features, "features")
         if batch_BD.shape[1] != self.dimension:
             raise DataError(
                 f"This metric takes features of dimension {self.dimension}, not {batch_BD.shape[1]}. "
                 "Construct it with the dimension of the extractor (key metric.extractor)."
             )
         name = "real" if real else "fake"
-        self._increase(f"{name}_count", torch.tensor(len(batch_BD)))
-        self._increase(f"{name}_sum_D", batch_BD.sum(0))
-        self._increase(f"{name}_square_DD", batch_BD.T @ batch_BD)
+        state = self._statistics(name).update(batch_BD).as_vector()
+        setattr(self, name, state.to(getattr(self, name).device))
 
     def compute(self) -> Tensor:
         """Scalar float64."""
@@ -54,16 +53,21 @@ class FrechetDistance(Metric):
             frechet_from_statistics(*self._moments("real"), *self._moments("fake")), dtype=torch.float64
         )
 
-    def _increase(self, state: str, amount: Tensor) -> None:
-        current = getattr(self, state)
-        setattr(self, state, current + amount.to(current.device))
+    def _statistics(self, name: str) -> GaussianStatistics:
+        return GaussianStatistics.from_vector(getattr(self, name), self.dimension)
 
     def _moments(self, name: str) -> tuple[Tensor, Tensor]:
-        count = int(getattr(self, f"{name}_count"))
-        require_count(count, 2, f"{name} samples", "for a covariance", "call update more often")
-        mean_D = getattr(self, f"{name}_sum_D") / count
-        scatter_DD = getattr(self, f"{name}_square_DD") - count * torch.outer(mean_D, mean_D)
-        return mean_D, scatter_DD / (count - 1)
+        found = self._statistics(name)
+        require_count(found.count, 2, f"{name} samples", "for a covariance", "call update more often")
+        return found.mean_D, found.covariance_DD
+
+
+def merged(vectors: Tensor, dimension: int) -> Tensor:
+    """The statistics of several sets as those of their union: vectors (K, 1 + D + D^2) of `as_vector` to one."""
+    whole = GaussianStatistics(dimension)
+    for vector in vectors:
+        whole.merge(GaussianStatistics.from_vector(vector, dimension))
+    return whole.as_vector().to(vectors.device)
 
 
 class _Gathered(Metric):

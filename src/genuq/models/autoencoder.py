@@ -10,10 +10,48 @@ from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError
 from genuq.networks import VAE
+from genuq.randomness import generators, normal
+
+PROBE_SIDE = 4  # of the latent that is decoded to see whether a decoder of diffusers' is deterministic
 
 
 class Autoencoder(nn.Module):
     """Maps images (B, C, H, W) in [-1, 1] to latents of about unit variance, and back. Deterministic both ways."""
+
+    @torch.no_grad()
+    def check(self, image_shape: Sequence[int], latent_shape: Sequence[int]) -> None:
+        """Decode one random latent twice, in evaluation mode and before any long work.
+
+        Raises:
+            ConfigurationError: the decoder draws noise, so that a sample would not be the same twice, or images of
+                another shape than (C, H, W) = `image_shape` come out.
+        """
+        probe_shape = self.probe_shape(latent_shape)
+        weight = next(self.parameters(), torch.empty(0))
+        probe = normal(generators(0, [0], "autoencoder probe"), probe_shape).to(weight)
+        first, second = self.decode(probe), self.decode(probe)
+        if not torch.allclose(first, second, rtol=1e-3, atol=1e-3, equal_nan=True):
+            raise ConfigurationError(
+                f"model.autoencoder: {self.title} draws noise as it decodes: the same latent gave images that differ "
+                f"by {float((first - second).abs().max()):.3g}, and a sample would not be the same twice. Use a "
+                "deterministic decoder (AutoencoderKL, AutoencoderTiny)."
+            )
+        made = _grown(tuple(first.shape[1:]), probe_shape, latent_shape)
+        if made != tuple(image_shape):
+            raise ConfigurationError(
+                f"model.autoencoder: {self.title} makes latents of {tuple(latent_shape)} of images of "
+                f"{tuple(image_shape)}, and images of {made} of these. Choose sides that are multiples of its "
+                "reduction (data.image_size), and channels that it has."
+            )
+
+    @property
+    def title(self) -> str:
+        """What errors call it."""
+        return type(self).__name__
+
+    def probe_shape(self, latent_shape: Sequence[int]) -> tuple[int, ...]:
+        """Shape of the latent that `check` decodes; a smaller one where the decoder is convolutional."""
+        return tuple(latent_shape)
 
     def latent_shape(self, image_shape: Sequence[int]) -> tuple[int, ...]:
         return tuple(image_shape)
@@ -46,13 +84,20 @@ class VAEAutoencoder(Autoencoder):
 
 
 class DiffusersAutoencoder(Autoencoder):
-    """Any diffusers autoencoder (AutoencoderKL, AutoencoderTiny, ...), with its own scaling and shift factors.
+    """Any diffusers autoencoder (AutoencoderKL, AutoencoderTiny, ...), with latents normalised as it is configured.
+
+    z = (raw - mean) / deviation * scaling, with `latents_mean` and `latents_std` of each channel, or `shift_factor` as
+    the mean and a deviation of 1; `scaling_factor` is 1 where there is none. One of video (AutoencoderKLQwenImage,
+    AutoencoderKLWan) gets a single frame.
 
     Args:
         autoencoder: the diffusers module.
         channels: image channels of the data. One channel before an autoencoder of three is repeated, and the decoded
             three are averaged.
     """
+
+    mean: Tensor | None
+    deviation: Tensor | None
 
     def __init__(self, autoencoder: nn.Module, channels: int = 3) -> None:
         super().__init__()
@@ -61,10 +106,18 @@ class DiffusersAutoencoder(Autoencoder):
             raise ConfigurationError(
                 f"model.autoencoder: {type(autoencoder).__name__} has no .config or no .encode: give a diffusers one."
             )
+        if hasattr(autoencoder, "_latents_mean"):
+            raise ConfigurationError(
+                f"model.autoencoder: {type(autoencoder).__name__} takes images in [0, 1] and normalises its latents "
+                "itself. Wrap it in a genuq.models.Autoencoder of your own."
+            )
         self.autoencoder: Any = autoencoder.eval()
         self.repeats = channels == 1 and getattr(config, "in_channels", 3) == 3
-        self.scaling = float(getattr(config, "scaling_factor", None) or 1.0)
-        self.shift = float(getattr(config, "shift_factor", None) or 0.0)
+        self.films = any(isinstance(part, nn.Conv3d) for part in autoencoder.modules())
+        mean, deviation = (_channels(autoencoder, config, key) for key in ("latents_mean", "latents_std"))
+        self.scaling, self.shift = _factors(type(autoencoder).__name__, config, mean, deviation)
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("deviation", deviation, persistent=False)
 
     @classmethod
     def from_pretrained(cls, path: str, class_name: str = "AutoencoderKL", channels: int = 3) -> DiffusersAutoencoder:
@@ -79,25 +132,78 @@ class DiffusersAutoencoder(Autoencoder):
         if kind is None or not class_name.startswith(("Autoencoder", "Asymmetric", "VQ", "Consistency")):
             raise ConfigurationError(f"model.autoencoder.class_name = '{class_name}' is not a diffusers autoencoder.")
         try:
-            return cls(kind.from_pretrained(path, use_safetensors=True), channels)
+            loaded = kind.from_pretrained(path, use_safetensors=True)
         except (OSError, ValueError) as error:
             raise ConfigurationError(
                 f"model.autoencoder.path = '{path}' could not be loaded ({str(error).splitlines()[0]}). Give a folder "
                 "written by save_pretrained, or a hub name on a machine that reaches the hub."
             ) from error
+        return cls(loaded, channels)
 
     @torch.no_grad()
     def latent_shape(self, image_shape: Sequence[int]) -> tuple[int, ...]:
         weight = next(self.autoencoder.parameters())
         return tuple(self.encode(torch.zeros(1, *image_shape).to(weight)).shape[1:])
 
+    @property
+    def title(self) -> str:
+        return type(self.autoencoder).__name__
+
+    def probe_shape(self, latent_shape: Sequence[int]) -> tuple[int, ...]:
+        """A corner of the latent: diffusers' decoders are convolutional, and to decode a whole one takes long."""
+        return (latent_shape[0], *(min(side, PROBE_SIDE) for side in latent_shape[1:]))
+
     def encode(self, images: Tensor) -> Tensor:
-        encoded = self.autoencoder.encode(images.expand(-1, 3, -1, -1) if self.repeats else images)
-        return (_latent(encoded) - self.shift) * self.scaling
+        images = images.expand(-1, 3, -1, -1) if self.repeats else images
+        raw = _latent(self.autoencoder.encode(images[:, :, None] if self.films else images))
+        raw = raw[:, :, 0] if self.films else raw
+        if self.mean is None or self.deviation is None:
+            return (raw - self.shift) * self.scaling
+        return (raw - self.mean.to(raw)) / self.deviation.to(raw) * self.scaling
 
     def decode(self, latents: Tensor) -> Tensor:
-        images = self.autoencoder.decode(latents / self.scaling + self.shift).sample
+        raw = latents / self.scaling
+        if self.mean is None or self.deviation is None:
+            raw = raw + self.shift
+        else:
+            raw = raw * self.deviation.to(raw) + self.mean.to(raw)
+        images = self.autoencoder.decode(raw[:, :, None] if self.films else raw).sample
+        images = images[:, :, 0] if self.films else images
         return images.mean(1, keepdim=True) if self.repeats else images
+
+
+def _factors(title: str, config: Any, mean: Tensor | None, deviation: Tensor | None) -> tuple[float, float]:
+    """(scaling, shift) of the raw latents, 1 and 0 where the configuration has none.
+
+    Raises:
+        ConfigurationError: nothing says how the latents are normalised, or two things do.
+    """
+    scaling, shift = (getattr(config, key, None) for key in ("scaling_factor", "shift_factor"))
+    if scaling is None and mean is None:
+        raise ConfigurationError(
+            f"model.autoencoder: the configuration of {title} has neither scaling_factor nor latents_mean, and genuq "
+            "does not know how its latents are normalised. Wrap it in a genuq.models.Autoencoder of your own."
+        )
+    if (mean is None) != (deviation is None) or (mean is not None and shift):
+        raise ConfigurationError(
+            f"model.autoencoder: the configuration of {title} must have latents_mean and latents_std together, or "
+            "shift_factor, or none of them."
+        )
+    return float(scaling or 1.0), float(shift or 0.0)
+
+
+def _channels(autoencoder: nn.Module, config: Any, key: str) -> Tensor | None:
+    """Numbers of the channels (1, C, 1, 1) from the configuration, or from a buffer (AutoencoderKLLTXVideo)."""
+    found = getattr(config, key, None)
+    found = getattr(autoencoder, key, None) if found is None else found
+    return None if found is None else torch.as_tensor(found, dtype=torch.float32).detach().reshape(1, -1, 1, 1)
+
+
+def _grown(probed: tuple[int, ...], probe: Sequence[int], latent: Sequence[int]) -> tuple[int, ...]:
+    """Shape of an image decoded from a whole latent, from that decoded from a corner of it."""
+    if tuple(probe) == tuple(latent):
+        return probed
+    return (probed[0], *(side * whole // part for side, part, whole in zip(probed[1:], probe[1:], latent[1:])))
 
 
 def _latent(encoded: Any) -> Tensor:

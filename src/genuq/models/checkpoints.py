@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping
 from importlib.resources import files as package_files
 from pathlib import Path
@@ -118,7 +119,60 @@ def is_checkpoint(path: str | Path) -> bool:
         return False
 
 
+ARCHIVE, PICKLE, LIGHTNING = b"PK\x03\x04", b"\x80", b"pytorch-lightning_version"  # how torch's own files begin
+BRING_IN = (
+    "genuq reads safetensors alone, since other files can hold code. Write a function that builds your model with "
+    "these weights, torch.load(path, weights_only=True), and name it: model._target_=my_lab.my_model "
+    "model.checkpoint=PATH (README, `A model of one's own`)."
+)
+
+
+def require_checkpoint(path: str | Path, key: str) -> None:
+    """Raise an error unless a checkpoint of genuq's lies at a path, as far as its format says.
+
+    Args:
+        key: where the path was given.
+
+    Raises:
+        ConfigurationError: there is no such file, or it is a folder.
+        CheckpointError: a file of another format, with what it is and how it is brought in.
+    """
+    path = Path(path)
+    if path.is_dir():
+        what = "a folder of diffusers" if (path / "model_index.json").is_file() else "a folder"
+        raise ConfigurationError(f"{key} = {path} is {what}, not a file of weights. {_bring_in(path)}")
+    if not path.is_file():
+        raise ConfigurationError(f"{key}: {path} does not exist. Correct the path.")
+    if (what := foreign_format(path)) is not None:
+        raise CheckpointError(f"{key} = {path} is {what}. {BRING_IN}")
+
+
+def _bring_in(folder: Path) -> str:
+    """What to give in place of a folder: the one checkpoint that genuq would have written into it, if there is one."""
+    own = [file for file in sorted(folder.glob("**/model.safetensors"))[:1] if is_checkpoint(file)]
+    return f"Give {own[0]}." if own else BRING_IN
+
+
+def foreign_format(path: str | Path) -> str | None:
+    """What a file of weights is that is no safetensors, in words; else None. Nothing of it is unpickled."""
+    with open(path, "rb") as file:
+        start = file.read(4)
+        if start.startswith(PICKLE):
+            return "a pickle, as torch.save wrote it before version 1.6"
+        if start != ARCHIVE:
+            return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.endswith("data.pkl")]
+            lightning = any(LIGHTNING in archive.read(name) for name in names)
+    except zipfile.BadZipFile:
+        return "a zip archive, which is truncated"
+    return "a checkpoint of Lightning" if lightning else "an archive of torch.save" if names else "a zip archive"
+
+
 def _read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    if Path(path).is_file() and (what := foreign_format(path)) is not None:
+        raise CheckpointError(f"{path} is {what}. {BRING_IN}")
     tensors, metadata = files.read_tensors(path)
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path} is no checkpoint of genuq (format '{metadata.get('format')}', not '{FORMAT}').")

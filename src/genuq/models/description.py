@@ -55,15 +55,33 @@ def noted(description: Mapping[str, Any]) -> dict[str, Any]:
     return {"part": description["part"], "options": MODELS[description["part"]].plain_options(description["options"])}
 
 
+# Keys of each kind of autoencoder; those of the other are null.
+AUTOENCODERS = {"vae": ("latent_channels", "channels"), "diffusers": ("path", "class_name")}
+
+
 def build_autoencoder(options: Mapping[str, Any] | None, shape: tuple[int, ...]) -> Autoencoder:
-    """None gives the identity; `vae` ours; `diffusers` any diffusers autoencoder by path or hub name."""
+    """None gives the identity; `vae` ours; `diffusers` any diffusers autoencoder by path or hub name.
+
+    Raises:
+        ConfigurationError: another kind, a key that the kind has not, or no path where one is needed.
+    """
     if options is None:
         return Autoencoder()
     kind, rest = options["name"], {key: value for key, value in options.items() if key != "name"}
+    if kind not in AUTOENCODERS:
+        raise ConfigurationError(
+            f"model.autoencoder.name = '{kind}' is not an autoencoder." + did_you_mean(kind, AUTOENCODERS)
+        )
+    for key in rest:
+        if key not in AUTOENCODERS[kind]:
+            raise ConfigurationError(
+                f"model.autoencoder.{key} = {rest[key]} is no option of '{kind}', which has "
+                f"{' and '.join(AUTOENCODERS[kind])}. Set it to null."
+            )
     if kind == "vae":
         return VAEAutoencoder(VAE(shape, **rest))
-    if kind == "diffusers":
-        return DiffusersAutoencoder.from_pretrained(**rest, channels=shape[0])
-    raise ConfigurationError(
-        f"model.autoencoder.name = '{kind}' is not an autoencoder." + did_you_mean(kind, ["vae", "diffusers"])
-    )
+    if "path" not in rest:
+        raise ConfigurationError(
+            "model.autoencoder.path = null, but a diffusers autoencoder comes from a folder or the hub: give its path."
+        )
+    return DiffusersAutoencoder.from_pretrained(**rest, channels=shape[0])

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from genuq.data import Dataset, check_first_item
 from genuq.errors import CheckpointError, ConfigurationError, did_you_mean, require_finite
 from genuq.models.autoencoder import Autoencoder
+from genuq.models.compiled import original
 from genuq.processes import PREDICTIONS, Process, target
 from genuq.processes import build as build_process
 
@@ -25,7 +27,7 @@ class GenerativeModel(nn.Module):
     """What every diffusion, latent diffusion and flow-matching model looks like to the rest of the library.
 
     Args:
-        network: any module; genuq never changes it.
+        network: any module; genuq never changes it. Of one that torch.compile gave, the module within it.
         shape: (C, H, W) of an image, or the shape of a point.
         process: a Process, or its name (`flow_matching`, `variance_preserving`).
         prediction: `epsilon`, `sample`, `v_prediction` or `flow`: what the network's output means.
@@ -55,14 +57,16 @@ class GenerativeModel(nn.Module):
             raise ConfigurationError(
                 f"model.prediction = '{prediction}' is not a prediction type." + did_you_mean(prediction, PREDICTIONS)
             )
-        self.network = network
+        self.network = original(network)
         self.autoencoder = autoencoder if autoencoder is not None else Autoencoder()
         self.shape = tuple(shape)
         self.latent_shape = self.autoencoder.latent_shape(self.shape)
+        with evaluating(self.autoencoder):
+            self.autoencoder.check(self.shape, self.latent_shape)
         self.process = build_process(process) if isinstance(process, str) else process
         self.prediction, self.num_classes = prediction, num_classes
         self._call = call
-        self.head_name = find_head(network, head)
+        self.head_name = find_head(self.network, head)
 
     @property
     def head(self) -> nn.Module:
@@ -77,12 +81,23 @@ class GenerativeModel(nn.Module):
         """The network's prediction f at states x (B, *latent_shape), times t in [0, 1] and classes y."""
         return self._call(self.network, x, t_B, y_B)
 
+    def predicted(self, x: Tensor, t_B: Tensor, y_B: Tensor | None = None) -> Tensor:
+        """The prediction of `forward`, which must be what a process can use.
+
+        Raises:
+            ConfigurationError: it is no tensor, or not of the states' shape.
+        """
+        prediction = self(x, t_B, y_B)
+        if not isinstance(prediction, Tensor) or prediction.shape != x.shape:
+            raise ConfigurationError(_other_prediction(prediction, x))
+        return prediction
+
     def guided(self, x: Tensor, t_B: Tensor, y_B: Tensor | None, scale: float) -> Tensor:
         """Classifier-free guidance: (1 - scale) f(null) + scale f(y), both branches in one forward pass."""
         if scale == 1.0 or y_B is None:
-            return self(x, t_B, y_B)
+            return self.predicted(x, t_B, y_B)
         null_B = torch.full_like(y_B, self.num_classes)
-        both = self(torch.cat([x, x]), torch.cat([t_B, t_B]), torch.cat([null_B, y_B]))
+        both = self.predicted(torch.cat([x, x]), torch.cat([t_B, t_B]), torch.cat([null_B, y_B]))
         unconditional, conditional = both.chunk(2)
         return torch.lerp(unconditional, conditional, scale)
 
@@ -96,6 +111,25 @@ class GenerativeModel(nn.Module):
         for name, tensor in self.state_dict().items():
             require_finite(tensor, f"weight '{name}'", "The checkpoint is broken: train or download it again.")
 
+    def check_data(self, dataset: Dataset) -> None:
+        """Whether this can be what the model was trained on.
+
+        Raises:
+            ConfigurationError: items of another shape than the model's (grey images for one of colour), other classes.
+            DataError: the first item is not what its data set says, or not in the range of images.
+        """
+        if tuple(dataset.shape) != self.shape:
+            raise ConfigurationError(
+                f"the model makes samples of shape {self.shape}, but {dataset.name} has {tuple(dataset.shape)}. "
+                "Convert the data (channels first, the model's size), or choose another model."
+            )
+        if self.num_classes and dataset.num_classes != self.num_classes:
+            raise ConfigurationError(
+                f"the model knows {self.num_classes} classes, but {dataset.name} has {dataset.num_classes}: give one "
+                "class name for each that the model knows, in its order."
+            )
+        check_first_item(dataset)
+
     def check_classes(self, classes_B: Tensor | Sequence[int]) -> None:
         """Raise ConfigurationError unless every class lies in 0 .. num_classes - 1 (unconditional: none does)."""
         classes = torch.as_tensor(classes_B)
@@ -105,6 +139,19 @@ class GenerativeModel(nn.Module):
                 f"sampler.classes has class {int(wrong[0])}, but the model knows "
                 + (f"0 to {self.num_classes - 1}." if self.num_classes else "no classes: leave it null.")
             )
+
+
+def _other_prediction(prediction: object, x: Tensor) -> str:
+    """What is wrong with a prediction that is not of the states' shape."""
+    if not isinstance(prediction, Tensor):
+        return (
+            f"the network gives a {type(prediction).__name__}, not a tensor: let the model's `call` take what is the "
+            "prediction (`.sample` of diffusers' networks)."
+        )
+    return (
+        f"the network predicts {tuple(prediction.shape)} for states of {tuple(x.shape)}: a prediction has their shape. "
+        "Let the model's `call` drop what the sampler does not use (channels of a learned variance)."
+    )
 
 
 @contextlib.contextmanager
@@ -123,6 +170,11 @@ def head_candidates(network: nn.Module) -> list[str]:
     return [name for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
 
 
+def is_only_read(network: nn.Module, name: str) -> bool:
+    """Whether torch's own attention reads the weights of this layer (its `out_proj`) and never runs it."""
+    return isinstance(network.get_submodule(name.rpartition(".")[0]), nn.MultiheadAttention)
+
+
 def find_head(network: nn.Module, name: str | None) -> str:
     """The dotted name of the head: `name` if it is a Conv2d or Linear, the last such layer for None.
 
@@ -133,7 +185,7 @@ def find_head(network: nn.Module, name: str | None) -> str:
     if not candidates:
         raise ConfigurationError(f"{type(network).__name__} has no Conv2d or Linear layer to hold a posterior.")
     if name is None:
-        return candidates[-1]
+        return next((each for each in reversed(candidates) if not is_only_read(network, each)), candidates[-1])
     if name not in candidates:
         raise ConfigurationError(
             f"model.head = '{name}' is not a Conv2d or Linear layer of {type(network).__name__}."

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from genuq.errors import ConfigurationError
+from genuq.models.compiled import compiled_part
 from genuq.models.generative import GenerativeModel, find_head
 from genuq.parts import Part, Register
 from genuq.parts.options import hints_of, parameters_of
@@ -83,9 +84,10 @@ def require_usable(network: nn.Module, name: str) -> None:
     Args:
         name: of the model, for the message.
     """
+    compiled = compiled_part(network)
     for path, module in network.named_modules():
         which = f"layer {path}" if path else "its network"
-        if hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None:
+        if path == compiled:
             raise ConfigurationError(
                 f"model '{name}': {which} is compiled, which hides the layers that the posteriors watch and change. "
                 "Return it without torch.compile."

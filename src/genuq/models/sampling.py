@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Annotated, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from genuq.errors import ConfigurationError, require_finite
+from genuq.models.autoencoder import Autoencoder
 from genuq.models.generative import GenerativeModel, evaluating
+from genuq.parts.bounds import Count, Items, OneOf, Seed, WholeNumber, check_fields
+from genuq.processes import conversion
 from genuq.randomness import ANCESTRAL, INITIAL, generators, normal
 from genuq.solvers import AffineStage, Euler, Solver, apply
+from genuq.solvers.affine import SPACINGS
 
 Progress = Callable[[int], None]
 
@@ -59,27 +63,37 @@ class Sampler:
         seed: with the sample's index, keys all of its randomness.
         classes: None deals the classes out in turn, index by index; otherwise these, in turn.
         batch_size: samples at a time; changes no sample.
+        clip_x0: clip x0_hat to the images' range [-1, 1] at every evaluation, and let eps_hat follow from it and x_t,
+            as published pixel diffusion models are sampled (Ho et al. 2020; diffusers' `clip_sample`, in its DDIM with
+            `use_clipped_model_output`). Steps are then not affine in the predictions: propagators refuse it.
     """
 
     solver: Solver = Euler()  # noqa: RUF009 - a solver is immutable
-    steps: int = 20
-    spacing: str = "uniform_time"
+    steps: Count = 20
+    spacing: Annotated[str, OneOf(*SPACINGS)] = "uniform_time"
     guidance_scale: float = 1.0
-    seed: int = 0
-    classes: Sequence[int] | None = None
-    batch_size: int = 64
+    seed: Seed = 0
+    classes: Annotated[Sequence[WholeNumber], Items()] | None = None
+    batch_size: Count = 64
+    clip_x0: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self, "sampler")
 
     def check(self, model: GenerativeModel) -> None:
-        """Raise ConfigurationError for a batch size below 1, unknown classes, or guidance that the model cannot do."""
-        if self.batch_size < 1:
-            raise ConfigurationError(f"sampler.batch_size = {self.batch_size}; at least 1 is needed.")
+        """Raise ConfigurationError for unknown classes, guidance that the model cannot do, or clipping of what has no
+        range.
+        """
         if self.classes is not None:
-            if not len(self.classes):
-                raise ConfigurationError("sampler.classes is empty; give at least one class, or null for all.")
             model.check_classes(self.classes)
         if self.guidance_scale != 1.0 and not model.num_classes:
             raise ConfigurationError(
                 f"sampler.guidance_scale = {self.guidance_scale}, but the model knows no classes: set it to 1."
+            )
+        if self.clip_x0 and (type(model.autoencoder) is not Autoencoder or len(model.shape) != 3):
+            raise ConfigurationError(
+                "sampler.clip_x0 = true clips to the range of images, [-1, 1], which neither latents nor points have: "
+                "set it to false."
             )
 
     def stages(self, model: GenerativeModel) -> list[AffineStage]:
@@ -145,7 +159,15 @@ def run_stages(
     Args:
         passed: the stages before these, whose ancestral noise is spent: the noise goes on behind it.
         observers, steering: see `sample_latents`.
+
+    Raises:
+        ConfigurationError: states of another shape.
+        NonFiniteError: the samples diverged.
     """
+    if tuple(x.shape) != (len(indices), *model.latent_shape):
+        raise ConfigurationError(
+            f"states of shape {tuple(x.shape)} for {len(indices)} samples: give one of {model.latent_shape} for each."
+        )
     device, steering = model.device, steering or Steering()
     y = sampler.classes_of(model, indices)
     y = None if y is None else y.to(device)
@@ -161,6 +183,8 @@ def run_stages(
         t = torch.full((len(x),), stage.t, device=device, dtype=x.dtype)
         states = [x, *states][:memory]
         prediction = steering.prediction(stage, x, model.guided(x, t, y, sampler.guidance_scale))
+        if sampler.clip_x0:
+            prediction = clipped(model, stage.t, x, prediction)
         predictions = [prediction, *predictions][:memory]
         noise = normal(ancestral, model.latent_shape).to(device) if stage.noise else None
         x = steering.state(stage, apply(stage, states, predictions, noise))
@@ -168,6 +192,17 @@ def run_stages(
             observer(StageRecord(stage, states, predictions, noise, x))
     require_finite(x, "the samples", "The sampler diverged: use more steps, or check the weights.")
     return x
+
+
+def clipped(model: GenerativeModel, t: float, x: Tensor, prediction: Tensor) -> Tensor:
+    """The prediction whose x0_hat is that of `prediction`, clipped to [-1, 1]; the same wherever it lies within.
+
+    Args:
+        x, prediction: (B, *shape) at the time t.
+    """
+    on_x, on_f = (float(number) for number in conversion(model.prediction, model.process, t)[:2])
+    x0 = on_x * x + on_f * prediction
+    return prediction + (x0.clamp(-1, 1) - x0) / on_f
 
 
 @torch.no_grad()

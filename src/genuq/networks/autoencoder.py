@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
-from genuq.networks.layers import group_norm, require_image
+from genuq.networks.layers import Width, group_norm, require_image
+from genuq.parts.bounds import Items
 
 
 def _stage(inputs: int, outputs: int) -> list[nn.Module]:
@@ -23,7 +25,12 @@ class VAE(nn.Module):
         channels: features of the hidden layers, fine then coarse.
     """
 
-    def __init__(self, shape: Sequence[int], latent_channels: int = 4, channels: Sequence[int] = (32, 64)) -> None:
+    def __init__(
+        self,
+        shape: Sequence[int],
+        latent_channels: Width = 4,
+        channels: Annotated[Sequence[Width], Items(2, 2)] = (32, 64),
+    ) -> None:
         super().__init__()
         require_image(shape, 4)
         fine, coarse = channels

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genuq.networks.layers import Conditioning, require_divisible, require_image
+from genuq.networks.layers import Conditioning, Depth, Width, require_divisible, require_image
 from genuq.networks.register import NETWORKS
+from genuq.parts.bounds import Count
 
 
 class TransformerBlock(nn.Module):
@@ -57,10 +58,10 @@ class DiT(nn.Module):
     def __init__(
         self,
         shape: Sequence[int],
-        patch: int = 2,
-        width: int = 128,
-        depth: int = 6,
-        heads: int = 4,
+        patch: Count = 2,
+        width: Width = 128,
+        depth: Depth = 6,
+        heads: Count = 4,
         num_classes: int = 0,
     ) -> None:
         super().__init__()

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError
+from genuq.parts.bounds import Limits
+
+Width = Annotated[int, Limits(1, 2**16)]  # features; one matrix of the widest takes 16 GiB
+Depth = Annotated[int, Limits(1, 10_000)]  # layers
 
 
 class SinusoidalEmbedding(nn.Module):

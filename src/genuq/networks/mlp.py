@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genuq.networks.layers import Conditioning
+from genuq.networks.layers import Conditioning, Depth, Width
 from genuq.networks.register import NETWORKS
 
 
@@ -23,7 +23,7 @@ class MLP(nn.Module):
         num_classes: 0 means unconditional; otherwise class `num_classes` is the null class.
     """
 
-    def __init__(self, shape: Sequence[int], width: int = 128, depth: int = 3, num_classes: int = 0) -> None:
+    def __init__(self, shape: Sequence[int], width: Width = 128, depth: Depth = 3, num_classes: int = 0) -> None:
         super().__init__()
         self.num_classes = num_classes
         dimension = math.prod(shape)

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genuq.networks.layers import Conditioning, ResidualBlock, SelfAttention, group_norm, require_image
+from genuq.networks.layers import (
+    Conditioning,
+    Depth,
+    ResidualBlock,
+    SelfAttention,
+    Width,
+    group_norm,
+    require_image,
+)
 from genuq.networks.register import NETWORKS
+from genuq.parts.bounds import Count, Items, Rate
 
 
 @NETWORKS.add(name="unet", label="U-Net")
@@ -30,11 +40,11 @@ class UNet(nn.Module):
     def __init__(
         self,
         shape: Sequence[int],
-        channels: Sequence[int] = (32, 80),
-        blocks: int = 1,
-        stem: int = 2,
+        channels: Annotated[Sequence[Width], Items()] = (32, 80),
+        blocks: Depth = 1,
+        stem: Count = 2,
         num_classes: int = 0,
-        dropout: float = 0.0,
+        dropout: Rate = 0.0,
     ) -> None:
         super().__init__()
         require_image(shape, stem * 2 ** (len(channels) - 1))

@@ -12,6 +12,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, Union
 
+from genuq.parts.bounds import declared
+
+BOUNDS = "bounds"  # in the metadata of an option's field: its type with the bounds declared there
 PLAIN = (bool, int, float, str)
 LISTS = (list, tuple, set, frozenset, Sequence, Iterable)
 
@@ -30,10 +33,11 @@ def options_of(target: Callable[..., Any], skip: frozenset[str] = frozenset(), l
         skip: parameters that genuq gives.
         leading: how many of the first parameters genuq gives, whatever they are called.
     """
+    known = declared(target)
     fields = [
         made
         for parameter in parameters_of(target, skip, leading).values()
-        if (made := _field(parameter, hints_of(target), _factories(target))) is not None
+        if (made := _field(parameter, hints_of(target), _factories(target), known.get(parameter.name, Any))) is not None
     ]
     return dataclasses.make_dataclass(f"{getattr(target, '__name__', 'Part')}Options", fields, kw_only=True)
 
@@ -58,11 +62,7 @@ def as_wanted(target: Callable[..., Any], options: Mapping[str, Any]) -> dict[st
 
 def hints_of(target: Callable[..., Any]) -> dict[str, Any]:
     """Types of the parameters by name; none where they name what only a type checker imports."""
-    function = target.__init__ if isinstance(target, type) else target  # type: ignore[misc]
-    try:
-        return typing.get_type_hints(function)
-    except (NameError, TypeError, AttributeError):
-        return {}
+    return dict(declared(target, bounds=False))
 
 
 def _factories(target: Callable[..., Any]) -> dict[str, Callable[[], Any]]:
@@ -73,28 +73,30 @@ def _factories(target: Callable[..., Any]) -> dict[str, Callable[[], Any]]:
 
 
 def _field(
-    parameter: inspect.Parameter, hints: Mapping[str, Any], factories: Mapping[str, Callable[[], Any]]
-) -> tuple[str, Any] | tuple[str, Any, Any] | None:
+    parameter: inspect.Parameter, hints: Mapping[str, Any], factories: Mapping[str, Callable[[], Any]], bounds: Any
+) -> tuple[str, Any, Any] | None:
     plain, empty = plain_type(hints.get(parameter.name, Any)), inspect.Parameter.empty
+    metadata = {BOUNDS: bounds}
     if parameter.default is empty:
-        return parameter.name, Any if plain is None else plain
+        return parameter.name, Any if plain is None else plain, dataclasses.field(metadata=metadata)
     if plain is None:
         return None
     default = factories[parameter.name]() if parameter.name in factories else parameter.default
     if isinstance(default, str) and typing.get_origin(plain) is list:
         default = [default]
-    return parameter.name, _with_none(plain) if default is None else plain, _default(default)
+    kind = _with_none(plain) if default is None else plain
+    return parameter.name, kind, dataclasses.field(**_default(default), metadata=metadata)
 
 
-def _default(value: Any) -> Any:
-    """A field with this default; sequences are lists, each configuration has its own."""
+def _default(value: Any) -> dict[str, Any]:
+    """The default of a field; sequences are lists, each configuration has its own."""
     if isinstance(value, Path):
-        return dataclasses.field(default=str(value))
+        return {"default": str(value)}
     if isinstance(value, list | tuple | set | frozenset):
-        return dataclasses.field(default_factory=functools.partial(list, value))
+        return {"default_factory": functools.partial(list, value)}
     if isinstance(value, Mapping):
-        return dataclasses.field(default_factory=functools.partial(dict, value))
-    return dataclasses.field(default=value)
+        return {"default_factory": functools.partial(dict, value)}
+    return {"default": value}
 
 
 def _with_none(plain: Any) -> Any:

@@ -9,6 +9,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar, Self
 
 from genuq.errors import ConfigurationError, did_you_mean
+from genuq.parts.bounds import check, declared
 from genuq.parts.options import as_wanted, options_of, parameters_of
 from genuq.parts.targets import full_path, located
 
@@ -145,20 +146,30 @@ class Part:
             )
         return made
 
-    def check_options(self, options: Mapping[str, Any]) -> None:
-        """Raise ConfigurationError for options that the target has not, or that it needs and has no default for."""
+    def check_options(self, options: Mapping[str, Any], place: str | None = None) -> None:
+        """Raise ConfigurationError for options that the target has not, or that it needs and has no default for, and
+        for values outside the bounds that an option was declared with.
+
+        Args:
+            place: dotted key where a configuration has the options; None: they were given by a program.
+        """
+        said = f"{self.group} '{self.name}': " if place is None else f"{place}."
         target = self.resolve()
         known = parameters_of(target, (), self.leading)
         all_names = list(dict.fromkeys([*self.option_names, *known]))
         if not _takes_any(target):
             for option in options:
                 if option not in known:
+                    whence = "" if place is None else f"{place}.{option}: "
                     raise ConfigurationError(
-                        f"{self.group} '{self.name}' has no option '{option}'.{did_you_mean(option, all_names)}"
+                        f"{whence}{self.group} '{self.name}' has no option '{option}'.{did_you_mean(option, all_names)}"
                     )
         needed = [each.name for each in fields(self.options) if each.default is each.default_factory is MISSING]
         if missing := [name for name in needed if name not in options]:
             raise ConfigurationError(f"{self.group} '{self.name}' needs {', '.join(sorted(missing))}.")
+        bounds = declared(target)
+        for name in [name for name in self.option_names if name in options]:
+            check(f"{said}{name}", options[name], bounds.get(name, Any))
 
 
 def _takes_any(target: Callable[..., Any]) -> bool:

@@ -17,6 +17,7 @@ from genuq.pipeline.configured import build_sampler, is_image, untrained_model
 from genuq.pipeline.inputs import PartInputs, part_inputs
 from genuq.pipeline.posteriors import is_control
 from genuq.pipeline.run import MAIN_POSTERIOR, Run
+from genuq.posteriors.dataless import MAP
 from genuq.scores import SCORES, Resources, ScorePart, Watched, Watcher, watch
 
 PRIOR = "class_prior"
@@ -90,6 +91,11 @@ def check_columns(run: Run) -> None:
             known = SCORES.get(name, key)
             if known.needs_images and not is_image(run):
                 raise ConfigurationError(f"{key}: '{name}' needs images; remove it for points.")
+            if known.source == "draws" and run.config.posterior.name == MAP.kind and key != "score.controls":
+                raise ConfigurationError(
+                    f"{key} = '{name}' scores how draws differ, but posterior = '{MAP.kind}' draws the trained weights "
+                    "alone. Choose a posterior, or a score that needs none, such as score.name=trajectory_variance."
+                )
             if known.source == "propagation" and run.config.propagator is None:
                 raise ConfigurationError(
                     f"{key}: '{name}' needs a propagator: add propagator=trajectory, for instance."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from genuq import files
 from genuq.data import Dataset
 from genuq.data.registry import DATASETS
-from genuq.errors import ConfigurationError
+from genuq.errors import ArtefactError, ConfigurationError
 from genuq.extractors import EXTRACTORS, Extractor
 from genuq.extractors.judge import Judge
 from genuq.likelihoods import LIKELIHOODS, Likelihood, PointLikelihood
@@ -52,6 +53,7 @@ def content_of(run: Run, split: str) -> str:
     if dataset.folder is not None:
         run.read[str(dataset.folder.absolute())] = files.state_of(dataset.folder)
     read_as = run.plain("seed", "data") | {"split": dataset.split} | foreign_code([DATASETS.get(run.config.data.name)])
+    read_as |= {"class_names": list(dataset.class_names)}  # of test images those of the training set, elsewhere
     key = ["content", read_as, split]
     return run.memory(key, lambda: fingerprint_in(run.store, dataset, read_as, run.keeps_contents))
 
@@ -197,7 +199,18 @@ def autoencoder_content(run: Run) -> str | None:
     """The digest of the folder of diffusers' that holds the model's autoencoder; None where no folder does."""
     autoencoder = run.config.model.get("autoencoder")
     path = None if autoencoder is None else autoencoder.path
-    return None if path is None or not Path(path).expanduser().is_dir() else run.sha256_of_folder(path)
+    if path is None or not Path(path).expanduser().is_dir():
+        return None
+    return f"{run.sha256_of_folder(path)}{normalised_by(Path(path).expanduser())}"
+
+
+def normalised_by(folder: Path) -> str:
+    """Added to the digest of an autoencoder whose latents are normalised channel by channel: before genuq did so, what
+    was made with it was something else.
+    """
+    with contextlib.suppress(ArtefactError, OSError, AttributeError):  # what is wrong is said where it is loaded
+        return ", by channel" if files.read_json(folder / "config.json").get("latents_mean") is not None else ""
+    return ""
 
 
 def weights_of(run: Run) -> Upstream | FileContent:
@@ -251,6 +264,7 @@ def sampler_inputs(run: Run) -> SamplerInputs:
         seed=run.config.seed,
         samples=settings.samples,
         batch_size=settings.batch_size,
+        clip_x0=settings.clip_x0,
     )
 
 
@@ -286,7 +300,7 @@ def likelihood_inputs(run: Run) -> LikelihoodInputs:
 
 def build_likelihood(run: Run) -> Likelihood | PointLikelihood:
     """The run's likelihood."""
-    return likelihood_inputs(run).build(run.config.likelihood.observation_variance)
+    return likelihood_inputs(run).build(run.config.likelihood.get("observation_variance"))
 
 
 def judge_inputs(run: Run) -> JudgeInputs:

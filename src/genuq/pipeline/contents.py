@@ -12,7 +12,7 @@ from genuq.data import Dataset
 from genuq.errors import ArtefactError
 from genuq.store.artefact import CONTENTS, NAME_LENGTH, fingerprint
 
-VERSION = 1  # raised whenever the same files get another fingerprint
+VERSION = 2  # raised whenever the same files get another fingerprint
 
 
 def fingerprint_in(store: Path, dataset: Dataset, read_as: Mapping[str, Any], keep: bool = True) -> str:

@@ -16,6 +16,7 @@ from genuq.display import Display
 from genuq.parallel import collectives, workers
 from genuq.parts.identity import files_of
 from genuq.pipeline import preflight
+from genuq.pipeline.effect import without_effect
 from genuq.pipeline.recording import record_of
 from genuq.pipeline.run import NoTracker, Run, Tracker, hardware_of
 from genuq.pipeline.stage import STAGES, register
@@ -64,6 +65,8 @@ def execute(
     def check() -> None:
         with display.busy("checking the configuration, the data and the weights"):
             preflight.check(run)
+        for sentence in without_effect(run):
+            display.say(sentence)
 
     with workers.connected_processes(hardware_of(run), task, check):
         first = collectives.is_first_process()

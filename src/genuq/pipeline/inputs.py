@@ -22,7 +22,7 @@ from genuq.data import Dataset
 from genuq.errors import ConfigurationError
 from genuq.extractors import Extractor
 from genuq.extractors.judge import Judge, classifier_judge, extractor_judge, points_judge
-from genuq.identity import identity_of, neutral
+from genuq.identity import identity_of, neutral, where_given
 from genuq.likelihoods import Likelihood, PointLikelihood
 from genuq.models import GenerativeModel, Sampler, find_head
 from genuq.models.checkpoints import load_model
@@ -219,6 +219,7 @@ class SamplerInputs:
         steps, spacing, guidance_scale, classes, seed: as in `genuq.Sampler`.
         samples: how many.
         batch_size: samples at a time, and in one shard.
+        clip_x0: as in `genuq.Sampler`.
     """
 
     solver: PartInputs
@@ -229,6 +230,7 @@ class SamplerInputs:
     seed: int
     samples: int
     batch_size: int
+    clip_x0: bool = where_given(False)
 
     def build(self) -> Sampler:
         return Sampler(
@@ -239,6 +241,7 @@ class SamplerInputs:
             seed=self.seed,
             classes=self.classes,
             batch_size=self.batch_size,
+            clip_x0=self.clip_x0,
         )
 
 
@@ -324,10 +327,13 @@ class JudgeInputs:
 def available(name: str) -> torch.device:
     """The device called `name`; ConfigurationError where this machine has none."""
     try:
-        return torch.empty(0, device=name).device
+        found = torch.empty(0, device=name).device
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0].split(". ")[0]
         raise ConfigurationError(f"device = '{name}' cannot be used: {reason}. Use device=auto, or cpu.") from error
+    if found.type == "meta":
+        raise ConfigurationError("device = 'meta' cannot be used: nothing is computed there. Use device=auto, or cpu.")
+    return found
 
 
 def untrained(memory: Memory, description: Mapping[str, Any], device: torch.device, seed: int) -> GenerativeModel:

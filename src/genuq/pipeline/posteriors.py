@@ -27,7 +27,10 @@ from genuq.training.member_settings import MEMBER_KINDS
 
 FITTED = "posterior.safetensors"
 OF_FIT = ("images", "held_out", "repeats", "batch_size", "time_bins", "fisher_draws")  # keys that `FitSettings` has
-RESERVED = {MAIN_POSTERIOR, "posterior", "unperturbed", "image", "index", "class", "real"}  # and the scores' names
+RESERVED = {  # names of columns and files, beside the scores' names
+    *(MAIN_POSTERIOR, "posterior", "unperturbed", "image", "index", "class", "class_name", "real", "map"),
+    *("judge", "score", "evaluations", "confidence", "predicted", "membership", "member", "bad"),
+}
 
 
 def posterior_path(folder: Path, name: str) -> Path:

@@ -5,25 +5,45 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from genuq.analysis import EvaluationSettings, check_independence
+from genuq.analysis.metrics import METRICS
 from genuq.analysis.retention import descending_fractions, require_samples
-from genuq.errors import ConfigurationError, did_you_mean
+from genuq.config.values import check_values
+from genuq.data.folder import shortened
+from genuq.errors import ConfigurationError, DataError, did_you_mean
+from genuq.extractors import EXTRACTORS
+from genuq.metrics.reference import read_statistics, require_dimension
 from genuq.pipeline.columns import check_columns, check_watchers
-from genuq.pipeline.configured import architecture_of, build_sampler, is_image, open_judge, test_set, training_set
+from genuq.pipeline.configured import (
+    architecture_of,
+    build_sampler,
+    description_of,
+    is_image,
+    open_judge,
+    test_set,
+    training_set,
+)
+from genuq.pipeline.named_files import check_named_files
 from genuq.pipeline.objective import check_objective
 from genuq.pipeline.posteriors import check_posteriors, fit_settings, key_of, of_members
 from genuq.pipeline.run import Run, hardware_of
 from genuq.pipeline.shared_scores import check_shared_scores
+from genuq.pipeline.sizes import check_size
 from genuq.pipeline.stage import STAGES
 from genuq.pipeline.stages import evaluate
 from genuq.pipeline.stages.apply import applied, check_application
 from genuq.pipeline.stages.evaluate import scoring_space
 from genuq.pipeline.stages.members import check_members
 from genuq.pipeline.stages.propagate import check_propagator
+from genuq.pipeline.stages.witnesses import SCORING
 from genuq.pipeline.tracker import check_logger
+from genuq.posteriors import POSTERIORS, FitSettings
+from genuq.posteriors.fitting.fitting import empty_posterior
+from genuq.propagators import PROPAGATORS
 from genuq.scores import SCORES
 from genuq.solvers import SOLVERS
-from genuq.solvers.affine import SPACINGS
 from genuq.training.trainer import check_trainer
+
+JUDGES = ("classifier", "points")  # that are no extractors
 
 
 def check(run: Run) -> None:
@@ -38,18 +58,21 @@ def check(run: Run) -> None:
 
 def check_settings(run: Run) -> None:
     """All but whether every image can be read, which takes a while where there are many."""
+    check_values(run.config)
     check_names(run)
-    check_numbers(run)
     check_logger(run)
     check_trainer(hardware_of(run, shards=True))
+    check_named_files(run)
+    check_extractors(run)
+    check_size(run)
     stages = set(run.config.stages)
+    if reads_test_set(run):
+        check_splits(run)
     if stages & {"train", "fit", "sample"}:
         build_sampler(run).check(architecture_of(run))
         check_watchers(run, architecture_of(run))
     if "fit" in stages:
         check_fit(run)
-    if "sample" in stages:
-        check_draws(run)
     if stages & {"sample", "probe"}:
         check_columns(run)
         check_shared_scores(run, architecture_of(run))
@@ -67,8 +90,24 @@ def check_data(run: Run) -> None:
     stages = set(run.config.stages)
     if stages & {"train", "judge", "fit"}:
         training_set(run).verify()
-    if stages & {"train", "judge", "embed", "evaluate"} or applied(run):
+    if reads_test_set(run):
         test_set(run).verify()
+
+
+def reads_test_set(run: Run) -> bool:
+    """Whether the asked stages look at test images."""
+    return bool(set(run.config.stages) & {"train", "judge", "embed", "evaluate"}) or applied(run)
+
+
+def check_splits(run: Run) -> None:
+    """Labels mean the same in both splits, and items are of one shape."""
+    training, test = training_set(run), test_set(run)
+    if list(training.class_names) != list(test.class_names) or tuple(training.shape) != tuple(test.shape):
+        raise DataError(
+            f"the test set of data.name = '{run.config.data.name}' has the classes {shortened(test.class_names)} and "
+            f"items of {tuple(test.shape)}, its training set {shortened(training.class_names)} and "
+            f"{tuple(training.shape)}: labels would mean other classes. Give both all class names, in one order."
+        )
 
 
 def check_fit(run: Run) -> None:
@@ -76,7 +115,29 @@ def check_fit(run: Run) -> None:
         if of_members(settings):
             check_members(run, settings, key_of(name))
         elif settings.get("match") is None:
-            fit_settings(run, name).check(training_set(run), key_of(name))
+            chosen = fit_settings(run, name)
+            chosen.check(training_set(run), key_of(name))
+            check_layers_of(run, chosen)
+
+
+def check_layers_of(run: Run, settings: FitSettings) -> None:
+    """Raise ConfigurationError for layers that the network has not, or that a posterior cannot cover."""
+    if POSTERIORS.get(settings.kind).scope == "head":
+        return
+    model, images = architecture_of(run), [0, 1]
+    tried = ["layers", description_of(run), settings.kind, settings.options, settings.time_bins]
+    run.memory(tried, lambda: empty_posterior(model, training_set(run), images, settings)())
+
+
+def check_extractors(run: Run) -> None:
+    """Raise ConfigurationError for an extractor that does not exist, or options that it has not or cannot have."""
+    for place in ("likelihood", "metric"):
+        settings = run.plain(place)[place]
+        name, options = settings.get("extractor"), settings.get("options") or {}
+        if name in JUDGES and options:
+            raise ConfigurationError(f"{place}.options = {options}, but '{name}' has none. Remove them.")
+        if name is not None and name not in JUDGES:
+            EXTRACTORS.get(name, f"{place}.extractor").check_options(options, f"{place}.options")
 
 
 def check_names(run: Run) -> None:
@@ -84,7 +145,6 @@ def check_names(run: Run) -> None:
     known: dict[str, tuple[Iterable[str], Collection[str]]] = {
         "stages": (run.config.stages, STAGES),
         "score.controls": (run.config.score.controls, SCORES.names(kind="control")),
-        "sampler.spacing": ([run.config.sampler.spacing], SPACINGS),
     }
     for key, (names, candidates) in known.items():
         for name in names:
@@ -93,29 +153,16 @@ def check_names(run: Run) -> None:
     SCORES.get(run.config.score.name)
     for name in run.config.score.also:
         SCORES.get(name, "score.also")
+    for name in run.config.metric.curves:
+        METRICS.get(name, "metric.curves")
+    application = run.plain("application")["application"] or {}
+    if (name := application.get("propagator")) is not None:
+        PROPAGATORS.get(name, "application.propagator")
+    for name in application.get("witnesses") or []:
+        if name != SCORING:
+            EXTRACTORS.get(name, "application.witnesses")
     SOLVERS.get(run.config.sampler.name)
     check_posteriors(run)
-
-
-def check_numbers(run: Run) -> None:
-    """Numbers that late stages use, which no other check looks at."""
-    if run.config.likelihood.batch_size < 1:
-        raise ConfigurationError(f"likelihood.batch_size = {run.config.likelihood.batch_size}; at least 1 is needed.")
-    for key in ("jitter_size", "lmi_size", "noise_standard_deviation"):
-        if not 0 < run.config.score[key] < float("inf"):
-            raise ConfigurationError(f"score.{key} = {run.config.score[key]}; it must be finite and above 0.")
-
-
-def check_draws(run: Run) -> None:
-    for key, value, least in (
-        *((f"{key_of(name)}.draws", settings["draws"], 2) for name, settings in run.posteriors().items()),
-        ("sampler.samples", run.config.sampler.samples, 1),
-        ("sampler.batch_size", run.config.sampler.batch_size, 1),
-    ):
-        if value < least:
-            raise ConfigurationError(f"{key} = {value}; at least {least} needed.")
-    if run.config.sampler.steps < 1:
-        raise ConfigurationError(f"sampler.steps = {run.config.sampler.steps}; at least 1 is needed.")
 
 
 def check_evaluation(run: Run) -> None:
@@ -129,6 +176,7 @@ def check_evaluation(run: Run) -> None:
     space = scoring_space(run)
     if not ("judge" in run.config.stages and run.config.metric.extractor == "classifier"):
         check_independence(space, open_judge(run).name, run.config.metric.allow_shared_extractor)
+    check_statistics(run)
     require_samples(run.config.sampler.samples, settings.k, descending_fractions(settings.fractions)[-1])
     reference = min(run.config.metric.reference_images, len(test_set(run)))
     if reference <= settings.k:
@@ -136,3 +184,17 @@ def check_evaluation(run: Run) -> None:
             f"metric.k = {settings.k} neighbours need more than {reference} real test images. Lower metric.k, or raise "
             f"metric.reference_images ({test_set(run).name} has {len(test_set(run))})."
         )
+
+
+def check_statistics(run: Run) -> None:
+    """The reference of others that the FIDs compare with is whole, and of the judge's space as far as can be told."""
+    path = run.config.metric.statistics
+    if path is None:
+        return
+    if run.config.metric.extractor in ("classifier", "points"):
+        raise ConfigurationError(
+            f"metric.statistics = '{path}', but metric.extractor = '{run.config.metric.extractor}' is a space that "
+            "nobody else has statistics of. Choose the extractor that they were made with, metric=inception for FIDs."
+        )
+    judge = open_judge(run)
+    require_dimension(read_statistics(path), judge.dimension, judge.name)

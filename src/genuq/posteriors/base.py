@@ -22,6 +22,7 @@ from torch import Tensor, nn
 import genuq
 from genuq import files
 from genuq.errors import ArtefactError, ConfigurationError, require_finite
+from genuq.parts.bounds import Positive, check_fields
 
 FORMAT = "genuq-posterior-2"
 
@@ -42,20 +43,13 @@ class Scale:
         temperature: T > 1 widens the posterior; tau = n_effective / n_seen / T.
     """
 
-    n_effective: float
-    observation_noise: float
-    prior_precision: float
-    temperature: float = 1.0
+    n_effective: Positive
+    observation_noise: Positive
+    prior_precision: Positive
+    temperature: Positive = 1.0
 
     def __post_init__(self) -> None:
-        require_positive(asdict(self))
-
-
-def require_positive(entries: Mapping[str, float]) -> None:
-    """Raise ConfigurationError naming the first entry of the posterior's scale that is not positive and finite."""
-    for name, value in entries.items():
-        if not 0 < value < float("inf"):
-            raise ConfigurationError(f"posterior.{name} = {value}; it must be positive and finite.")
+        check_fields(self, "posterior")
 
 
 def digest(parameters: Mapping[str, Tensor]) -> str:

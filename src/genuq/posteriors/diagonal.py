@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor, nn
 
-from genuq.errors import ConfigurationError, did_you_mean
+from genuq.errors import ConfigurationError
+from genuq.parts.bounds import OneOf, check
 from genuq.posteriors.base import Scale
 from genuq.posteriors.curvature.head import for_variances
 from genuq.posteriors.last_layer import LastLayerPosterior
@@ -35,11 +38,10 @@ class DiagonalLaplace(LastLayerPosterior):
 
     kind = "diagonal_laplace"
 
-    def __init__(self, layer: nn.Module, active: Tensor | None = None, convention: str = "ggn") -> None:
-        if convention not in CONVENTIONS:
-            raise ConfigurationError(
-                f"posterior.convention = '{convention}' is not a convention." + did_you_mean(convention, CONVENTIONS)
-            )
+    def __init__(
+        self, layer: nn.Module, active: Tensor | None = None, convention: Annotated[str, OneOf(*CONVENTIONS)] = "ggn"
+    ) -> None:
+        check("posterior.convention", convention, Annotated[str, OneOf(*CONVENTIONS)])
         super().__init__(layer, active)
         self.convention = convention
         self.needs = "nothing" if convention == "ggn" else "residuals"

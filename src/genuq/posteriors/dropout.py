@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel
 from genuq.models.generative import evaluating, head_candidates
+from genuq.parts.bounds import Items, Limits
 from genuq.posteriors.curvature.layer_choice import choose_layers
 from genuq.posteriors.curvature.layers import qualified
 from genuq.posteriors.dataless import DatalessPosterior
@@ -50,8 +51,8 @@ class MCDropout(DatalessPosterior):
         self,
         network: nn.Module,
         rates: Mapping[str, float] | None = None,
-        layers: str | Sequence[str] | None = None,
-        rate: float | None = None,
+        layers: str | Annotated[Sequence[str], Items()] | None = None,
+        rate: Annotated[float, Limits(above=0, below=1)] | None = None,
     ) -> None:
         if rates is None and (layers is None or rate is None):
             raise ConfigurationError(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from genuq.errors import ConfigurationError, did_you_mean
 from genuq.models.generative import find_head
+from genuq.parts.bounds import Items, OneOf, check
 from genuq.posteriors.base import Scale
 from genuq.posteriors.curvature.head import Head, for_variances
 from genuq.posteriors.curvature.layer_choice import ALL
@@ -66,12 +66,13 @@ class KFACLaplace(LayersPosterior):
 
     kind = "kfac"
 
-    def __init__(self, network: nn.Module, layers: str | Sequence[str] = ALL, approximation: str = "expand") -> None:
-        if approximation not in APPROXIMATIONS:
-            raise ConfigurationError(
-                f"posterior.approximation = '{approximation}' is not an approximation."
-                + did_you_mean(approximation, APPROXIMATIONS)
-            )
+    def __init__(
+        self,
+        network: nn.Module,
+        layers: str | Annotated[Sequence[str], Items()] = ALL,
+        approximation: Annotated[str, OneOf(*APPROXIMATIONS)] = "expand",
+    ) -> None:
+        check("posterior.approximation", approximation, Annotated[str, OneOf(*APPROXIMATIONS)])
         self.approximation = approximation
         super().__init__(network, layers)
         self.closed_form = self.layer_names == [find_head(network, None)]

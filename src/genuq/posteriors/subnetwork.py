@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError
+from genuq.parts.bounds import Count, Items, Seed, Share
 from genuq.posteriors.base import Scale
 from genuq.posteriors.curvature.layer_choice import ALL
 from genuq.posteriors.curvature.layers import LayersPosterior, require_proper
@@ -44,10 +45,10 @@ class SubnetworkLaplace(LayersPosterior):
     def __init__(
         self,
         network: nn.Module,
-        layers: str | Sequence[str] = ALL,
-        fraction: float | None = None,
-        weights: int | None = None,
-        subset_seed: int = 0,
+        layers: str | Annotated[Sequence[str], Items()] = ALL,
+        fraction: Share | None = None,
+        weights: Count | None = None,
+        subset_seed: Seed = 0,
     ) -> None:
         if fraction is not None and weights is not None:
             raise ConfigurationError(

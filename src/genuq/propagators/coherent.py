@@ -14,15 +14,15 @@ from torch import Tensor
 
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, StageRecord
+from genuq.parts.bounds import Several, check_fields
 from genuq.posteriors import CurvaturePosterior, LastLayerPosterior, Posterior
-from genuq.propagators.derivatives import require_method
+from genuq.propagators.derivatives import Derivative
 from genuq.propagators.propagator import (
     Follower,
     Journey,
     Propagator,
     head_deviation,
     moves_head_alone,
-    require_at_least_one,
 )
 from genuq.propagators.register import PROPAGATORS
 from genuq.solvers import AffineStage, apply
@@ -43,14 +43,12 @@ class Coherent(Propagator):
         derivative: `difference` (one evaluation a draw) or `forward` (exact, about three in time).
     """
 
-    draws: int | None = 8
-    derivative: str = "difference"
+    draws: Several | None = 8
+    derivative: Derivative = "difference"
     name = "coherent"
 
     def __post_init__(self) -> None:
-        require_method(self.derivative)
-        if self.draws is not None:
-            require_at_least_one("draws", self.draws, 2)
+        check_fields(self, "propagator")
 
     def check(self, model: GenerativeModel, posterior: Posterior, stages: Sequence[AffineStage]) -> None:
         posterior.require_final()

@@ -10,12 +10,14 @@ Source: Kou et al. 2024 (BayesDiff), section 3.3, corrected as in its derivation
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from genuq.models import StageRecord
-from genuq.propagators.derivatives import require_method
+from genuq.parts.bounds import Count, Several, check, check_fields
+from genuq.propagators.derivatives import Derivative
 from genuq.propagators.moments import Moments
 from genuq.propagators.propagator import (
     NOISES,
@@ -23,8 +25,6 @@ from genuq.propagators.propagator import (
     Follower,
     Journey,
     Propagator,
-    require_at_least_one,
-    require_choice,
 )
 from genuq.propagators.register import PROPAGATORS
 from genuq.propagators.slope import HeldSlope
@@ -51,21 +51,18 @@ class Corrected(Propagator):
         derivative: for `jvp`: `difference` (one evaluation) or `forward` (exact, about three in time).
     """
 
-    covariance: str = "jvp"
-    probes: int = 1
-    states: str = "carried"
-    skip: int = 1
-    ancestral: str = "integrated"
-    derivative: str = "difference"
+    covariance: Literal["jvp", "antithetic", "monte_carlo"] = "jvp"
+    probes: Count = 1
+    states: Literal["carried", "independent"] = "carried"
+    skip: Count = 1
+    ancestral: Literal["integrated", "given"] = "integrated"
+    derivative: Derivative = "difference"
     name = "corrected"
 
     def __post_init__(self) -> None:
-        require_choice("covariance", self.covariance, ("jvp", "antithetic", "monte_carlo"))
-        require_choice("states", self.states, ("carried", "independent"))
-        require_choice("ancestral", self.ancestral, ("integrated", "given"))
-        require_method(self.derivative)
-        require_at_least_one("skip", self.skip)
-        require_at_least_one("probes", self.probes, 2 if self.covariance == "monte_carlo" else 1)
+        check_fields(self, "propagator")
+        if self.covariance == "monte_carlo":
+            check("propagator.probes", self.probes, Several)
 
     def follow(self, journey: Journey) -> Follower:
         return _Follower(journey, self)

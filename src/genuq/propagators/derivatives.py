@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Literal
 
 import torch
 import torch.autograd.forward_ad as forward_ad
@@ -11,18 +12,16 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from genuq.errors import ConfigurationError
 
-METHODS = {"difference": 1, "forward": 2}  # forward passes that a derivative costs, beyond the one at x
+Derivative = Literal["difference", "forward"]  # ways to have it
+METHODS: dict[Derivative, int] = {
+    "difference": 1,
+    "forward": 2,
+}  # forward passes that a derivative costs, beyond the one at x
 _STEP = 1.0  # of the difference, times the root of the precision, in units of the size of the state
 
 
-def require_method(method: str) -> None:
-    """Raise ConfigurationError for an unknown way to differentiate."""
-    if method not in METHODS:
-        raise ConfigurationError(f"propagator.derivative = '{method}'; choose difference or forward.")
-
-
 def along(
-    function: Callable[[Tensor], Tensor], x: Tensor, value: Tensor, direction: Tensor, method: str = "difference"
+    function: Callable[[Tensor], Tensor], x: Tensor, value: Tensor, direction: Tensor, method: Derivative = "difference"
 ) -> Tensor:
     """J u (B, ...), float64: the derivative of a function of batches, row by row, in the direction u.
 

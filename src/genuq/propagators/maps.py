@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from genuq.errors import ConfigurationError
 from genuq.models import Autoencoder, GenerativeModel
+from genuq.parts.bounds import OneOf, Several, check_options
 from genuq.propagators.derivatives import along
 from genuq.randomness import generators, normal
 
@@ -22,8 +24,8 @@ def pixel_map(
     model: GenerativeModel,
     mean: Tensor,
     variance: Tensor,
-    method: str = "draws",
-    draws: int = 16,
+    method: Annotated[str, OneOf(*METHODS)] = "draws",
+    draws: Several = 16,
     seed: int = 0,
     indices: Sequence[int] | None = None,
     batch_size: int = 64,
@@ -45,7 +47,7 @@ def pixel_map(
     Raises:
         ConfigurationError: unknown method, fewer than two draws, or negative variances (of the `paper` propagator).
     """
-    check_map(method, draws)
+    check_options(pixel_map, method=method, draws=draws)
     if bool((variance < 0).any()):
         raise ConfigurationError(
             f"{int((variance < 0).sum())} of {variance.numel()} variances are negative and have no standard deviation. "
@@ -62,14 +64,6 @@ def pixel_map(
         centre, deviation = (part[rows].to(model.device).float() for part in (mean, variance.sqrt()))
         parts.append(decoded(model.autoencoder, centre, deviation, noise, draws).cpu())
     return torch.cat(parts)
-
-
-def check_map(method: str, draws: int) -> None:
-    """Raise ConfigurationError for an unknown method, or fewer than two draws."""
-    if method not in METHODS:
-        raise ConfigurationError(f"method = '{method}'; choose {' or '.join(METHODS)}.")
-    if draws < 2:
-        raise ConfigurationError(f"draws = {draws}; at least 2 are needed.")
 
 
 def _noise(sources: Sequence[torch.Generator], model: GenerativeModel) -> Tensor:

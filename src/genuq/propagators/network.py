@@ -52,7 +52,8 @@ class FollowedNetwork:
             return
         if self._raw is not None:
             raise ConfigurationError("model.head runs more than once in a forward pass; choose a layer that runs once.")
-        self._raw, self._output = inputs[0].detach(), output.detach()[:1]
+        # a copy: the network may go on in what it gave, h += head(h)
+        self._raw, self._output = inputs[0].detach().clone(), output.detach()[:1]
 
     @contextlib.contextmanager
     def at(self, record: StageRecord) -> Iterator[None]:

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, StageRecord
+from genuq.parts.bounds import Count, check_fields
 from genuq.posteriors import Posterior
-from genuq.propagators.propagator import PROBES, Follower, Journey, Propagator, require_at_least_one
+from genuq.propagators.propagator import PROBES, Follower, Journey, Propagator
 from genuq.propagators.register import PROPAGATORS
 from genuq.solvers import AffineStage, apply
 
@@ -35,13 +36,12 @@ class Paper(Propagator):
         skip: every skip-th step has Cov and Var f; between them V' = A^2 V + C^2.
     """
 
-    states: int = 10
-    skip: int = 1
+    states: Count = 10
+    skip: Count = 1
     name = "paper"
 
     def __post_init__(self) -> None:
-        require_at_least_one("states", self.states)
-        require_at_least_one("skip", self.skip)
+        check_fields(self, "propagator")
 
     def check(self, model: GenerativeModel, posterior: Posterior, stages: Sequence[AffineStage]) -> None:
         super().check(model, posterior, stages)

@@ -22,9 +22,10 @@ from genuq.models import (
     grid_time,
     sample_latents,
 )
+from genuq.models.compiled import original, require_uncompiled
 from genuq.posteriors import Posterior
 from genuq.propagators.network import FollowedNetwork
-from genuq.propagators.propagator import Follower, Journey, Propagator
+from genuq.propagators.propagator import Follower, Journey, Propagator, require_affine
 from genuq.propagators.trajectory import Trajectory
 from genuq.solvers import AffineStage
 
@@ -90,10 +91,12 @@ def propagate(
         ConfigurationError: what the sampler or the propagator cannot treat, or a cut that is no time of the grid.
         NonFiniteError: weights, samples or variances that are not finite.
     """
-    propagator = propagator or Trajectory()
+    propagator, model = propagator or Trajectory(), original(model)
+    require_uncompiled(model)
     sampler.check(model)
     model.check_weights()
     stages = sampler.stages(model)
+    require_affine(propagator.name, sampler)
     propagator.check(model, posterior, stages)
     times = [grid_time(t, stages) for t in cuts]
     if not len(indices):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from genuq.errors import ConfigurationError
-from genuq.models import GenerativeModel, StageRecord
+from genuq.models import GenerativeModel, Sampler, StageRecord
 from genuq.posteriors import Posterior
 from genuq.posteriors.curvature.head import head_of
 from genuq.propagators.network import FollowedNetwork
@@ -102,6 +102,15 @@ class Propagator(ABC):
         """A fresh follower of one batch."""
 
 
+def require_affine(name: str, sampler: Sampler) -> None:
+    """Raise ConfigurationError for a sampler whose steps are not affine in the predictions."""
+    if sampler.clip_x0:
+        raise ConfigurationError(
+            f"propagator '{name}' follows steps that are affine in the predictions, which sampler.clip_x0 = true makes "
+            "them not. Set it to false, or use scores of weight draws, which need no propagator."
+        )
+
+
 def require_closed_form(name: str, model: GenerativeModel, posterior: Posterior) -> None:
     """Raise ConfigurationError unless the posterior is final, of this head, and has a closed-form variance."""
     if not posterior.closed_form:
@@ -130,15 +139,3 @@ def head_deviation(model: GenerativeModel, posterior: Posterior, index: int, see
     drawn = {name.removeprefix(prefix): value for name, value in posterior.draw(index, seed).items()}
     head = head_of(model.head)
     return (head.flattened({**trained, **drawn}) - head.flattened(trained)).cpu()
-
-
-def require_at_least_one(key: str, value: int, least: int = 1) -> None:
-    """Raise ConfigurationError for a count below the least."""
-    if value < least:
-        raise ConfigurationError(f"propagator.{key} = {value}; at least {least} is needed.")
-
-
-def require_choice(key: str, value: str, choices: Sequence[str]) -> None:
-    """Raise ConfigurationError for an unknown word."""
-    if value not in choices:
-        raise ConfigurationError(f"propagator.{key} = '{value}'; choose {', '.join(choices)}.")

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
 from genuq.errors import ConfigurationError
+from genuq.parts.bounds import OneOf, Share, check_options
 
 REDUCTIONS = ("sum", "mean", "top")
 
 
-def image_score(variance: Tensor, reduce: str = "sum", mask: Tensor | None = None, share: float = 0.01) -> Tensor:
+def image_score(
+    variance: Tensor,
+    reduce: Annotated[str, OneOf(*REDUCTIONS)] = "sum",
+    mask: Tensor | None = None,
+    share: Share = 0.01,
+) -> Tensor:
     """(N,) float64, higher is more uncertain.
 
     Args:
@@ -22,7 +30,7 @@ def image_score(variance: Tensor, reduce: str = "sum", mask: Tensor | None = Non
     Raises:
         ConfigurationError: unknown reduction, a share outside (0, 1], or a mask that selects nothing of an image.
     """
-    check_reduction(reduce, share)
+    check_options(image_score, reduce=reduce, share=share)
     selected = torch.ones_like(variance, dtype=torch.bool) if mask is None else _spread(mask, variance)
     values_NP, selected_NP = variance.double().flatten(1), selected.flatten(1)
     if reduce == "top":
@@ -30,14 +38,6 @@ def image_score(variance: Tensor, reduce: str = "sum", mask: Tensor | None = Non
         return torch.stack([_top(row[chosen], share) for row, chosen in rows])
     total = torch.where(selected_NP, values_NP, 0.0).sum(1)
     return total if reduce == "sum" else total / selected_NP.sum(1)
-
-
-def check_reduction(reduce: str, share: float) -> None:
-    """Raise ConfigurationError for an unknown reduction, or a share outside (0, 1]."""
-    if reduce not in REDUCTIONS:
-        raise ConfigurationError(f"reduce = '{reduce}'; choose {', '.join(REDUCTIONS)}.")
-    if not 0 < share <= 1:
-        raise ConfigurationError(f"share = {share}; it must lie in (0, 1].")
 
 
 def _spread(mask: Tensor, variance: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from genuq.errors import ConfigurationError
 from genuq.models import StageRecord
+from genuq.parts.bounds import Positive, check_fields
 from genuq.processes import Process
 from genuq.processes.prediction import target_coefficients
 from genuq.propagators.propagator import Follower, Journey, Propagator
@@ -42,14 +42,11 @@ class Trajectory(Propagator):
     Source: relatives in arXiv 2606.13451 and 2602.09170; the closed form is ours.
     """
 
-    data_variance: float | None = 0.1
+    data_variance: Positive | None = 0.1
     name = "trajectory"
 
     def __post_init__(self) -> None:
-        if self.data_variance is not None and not 0 < self.data_variance < float("inf"):
-            raise ConfigurationError(
-                f"propagator.data_variance = {self.data_variance}; it must be positive and finite, or null."
-            )
+        check_fields(self, "propagator")
 
     def follow(self, journey: Journey) -> Follower:
         model, slopes = journey.network.model, [0.0] * len(journey.stages)

@@ -16,6 +16,7 @@ from torch import Tensor
 from genuq import randomness
 from genuq.errors import ConfigurationError, DataError
 from genuq.extractors.images import to_unit_range
+from genuq.parts.bounds import Positive
 from genuq.posteriors import isotropic_like
 from genuq.scores.registry import SCORES, ScorePart
 
@@ -90,7 +91,7 @@ def high_frequency_energy(images_NCHW: Tensor, cutoff: float = 0.25) -> Tensor:
     keys={"standard_deviation": "noise_standard_deviation"},
 )
 def direct_noise(
-    images_NCHW: Tensor, draws: int, standard_deviation: float = 0.05, *, seed: int, indices: Indices
+    images_NCHW: Tensor, draws: int, standard_deviation: Positive = 0.05, *, seed: int, indices: Indices
 ) -> Tensor:
     """Finished images with pixel noise, clipped to their range: uncertainty without any generative model.
 
@@ -122,7 +123,7 @@ def direct_noise(
     keys={"relative_size": "jitter_size"},
 )
 def jitter_initial_noise(
-    noise_BCHW: Tensor, *, seed: int, indices: Indices, draw: int, relative_size: float = 0.02
+    noise_BCHW: Tensor, *, seed: int, indices: Indices, draw: int, relative_size: Positive = 0.02
 ) -> Tensor:
     """Initial noise moved a little and renormalised: the sampler's own sensitivity, with the trained weights.
 
@@ -148,7 +149,7 @@ def jitter_initial_noise(
     source="initial_noise",
     keys={"relative_size": "lmi_size"},
 )
-def lmi(noise_BCHW: Tensor, *, seed: int, indices: Indices, draw: int, relative_size: float = 0.02) -> Tensor:
+def lmi(noise_BCHW: Tensor, *, seed: int, indices: Indices, draw: int, relative_size: Positive = 0.02) -> Tensor:
     """The jitter of the initial noise under its published name, with a size of its own; see `jitter_initial_noise`.
 
     Args:

@@ -118,13 +118,13 @@ class Solver(ABC):
         return found
 
     def start(self, process: Process, prediction: str) -> float:
-        """The first time: 1, or where the SNR is that of flow matching at t = 0.999 if it falls lower.
+        """The first time: 1, or where the SNR is that of flow matching at t = 0.999 if it falls lower on the way.
 
         Only for solvers in log SNR and for `epsilon`: they divide by alpha, so that an alpha near 0 (5e-5 at the end of
         a cosine schedule) would magnify rounding and the network's error thousands of times.
         """
         if self.in_log_snr or prediction == "epsilon":
-            return float(process.time_at(_LOWEST_HALF_LOG_SNR))
+            return min(1.0, float(process.time_at(_LOWEST_HALF_LOG_SNR)))  # a process may be defined beyond its end
         return 1.0
 
     def sampling_stages(

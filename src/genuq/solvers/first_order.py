@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from genuq.errors import ConfigurationError
+from genuq.parts.bounds import Probability
 from genuq.processes import Process
 from genuq.solvers.affine import AffineStage, Point, Solver, linear_in_hats
 from genuq.solvers.register import SOLVERS
@@ -24,7 +25,7 @@ class DDIM(Solver):
 
     name = "ddim"
 
-    def __init__(self, eta: float = 0.0) -> None:
+    def __init__(self, eta: Probability = 0.0) -> None:
         if not 0 <= eta <= 1:
             raise ConfigurationError(f"sampler.eta = {eta} is outside [0, 1].")
         self.eta = eta

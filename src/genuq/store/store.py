@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections import defaultdict
@@ -141,8 +142,31 @@ class Store:
         return found
 
     def abandoned_records(self) -> list[Path]:
-        """Records of runs whose folders are gone."""
-        return [path for path, record in self.records() if not (self.root / record.folder).is_dir()]
+        """Records of runs whose folders are gone, and were not found under another name."""
+        renamed = self.renamed()
+        return [path for path, record in self.records() if not self._home(record).is_dir() and path not in renamed]
+
+    def renamed(self) -> dict[Path, Path]:
+        """By record of a run whose folder is gone, the folder that holds it after a renaming."""
+        records = list(self.records())
+        homes = {self._home(record) for _, record in records}
+        found = {path: self._found(record, homes) for path, record in records if not self._home(record).is_dir()}
+        return {path: folder for path, folder in found.items() if folder is not None}
+
+    def _home(self, record: RunRecord) -> Path:
+        return Path(os.path.normpath(self.root / record.folder))
+
+    def _found(self, record: RunRecord, homes: Collection[Path]) -> Path | None:
+        """A folder with links to a run's artefacts that is no other run's, where one name on the way differs."""
+        home = self._home(record)
+        place = next(parent for parent in home.parents if parent.is_dir())
+        below = home.relative_to(place).parts[1:]
+        own = {(self.root / path).resolve() for path in record.artefacts.values()}
+        for folder in (sibling.joinpath(*below) for sibling in sorted(place.iterdir())):
+            links = folder.iterdir() if folder.is_dir() and folder not in homes else ()
+            if any(link.is_symlink() and link.resolve() in own for link in links):
+                return folder
+        return None
 
     def unused(self, without: Collection[Path] = ()) -> list[Stored]:
         """Artefacts that belong to no run, unfinished ones among them; none that a process is making just now."""

@@ -16,7 +16,7 @@ from genuq.analysis.results import IntervalRow, SummaryRow
 from genuq.config.neutral import ELSEWHERE, is_neutral
 from genuq.errors import ConfigurationError
 from genuq.files import looked_up
-from genuq.report.drawing.markdown import table_lines
+from genuq.report.drawing.markdown import code_block, prose, table_lines
 from genuq.report.drawing.values import DASH, decimals, interval
 from genuq.report.drawing.vocabulary import METRICS, TARGETS
 from genuq.store.artefact import fingerprint
@@ -221,7 +221,7 @@ def report_of(board: Board) -> Any:
     for section, panels in identified(board, "report", sections(board)).items():
         laid_out(panels)
         blocks += [wr.H2(text=section), wr.PanelGrid(runsets=[runset_of(board, section)], panels=panels)]
-    blocks += [wr.H2(text="Commands"), wr.MarkdownBlock(text="\n".join(["```", *commands, "```"]))]
+    blocks += [wr.H2(text="Commands"), wr.MarkdownBlock(text=code_block(commands))]
     return wr.Report(
         entity=board.entity,
         project=board.project,
@@ -261,14 +261,16 @@ def introduction(board: Board) -> str:
     posteriors = sorted({str(looked_up(record.config, POSTERIOR)).replace("_", " ") for record in board.records})
     judges = sorted({record.evaluated.judge.extractor for record in board.records})
     return (
-        f"{len(board.records)} runs of the study **{board.study}**. Posteriors: {', '.join(posteriors)}. "
-        f"Judged by: {', '.join(judges)}. Bars and curves are means over what is grouped: runs that differ only in "
-        "their seed. A score that does not beat the controls beside it has found nothing about the model."
+        f"{len(board.records)} runs of the study **{prose(board.study)}**. Posteriors: {prose(', '.join(posteriors))}. "
+        f"Judged by: {prose(', '.join(judges))}. Bars and curves are means over what is grouped: runs that differ only "
+        "in their seed. A score that does not beat the controls beside it has found nothing about the model."
     )
 
 
 def sentences(board: Board) -> str:
-    return "\n".join(f"- **{record.name}**: {record.evaluated.summary.sentence}" for record in board.records)
+    return "\n".join(
+        f"- **{prose(record.name)}**: {prose(record.evaluated.summary.sentence or DASH)}" for record in board.records
+    )
 
 
 def table(board: Board) -> str:

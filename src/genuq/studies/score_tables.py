@@ -7,8 +7,6 @@ realism is there with its sign turned.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,7 +21,8 @@ from genuq.analysis.kept_means import KeptMeans, kept_means
 from genuq.analysis.results import SCORE_COLUMN
 from genuq.analysis.retention import FRACTIONS
 from genuq.errors import ArtefactError, ConfigurationError, did_you_mean
-from genuq.report.drawing.markdown import table_lines
+from genuq.report.drawing.markdown import prose, table_lines
+from genuq.report.drawing.spreadsheet import csv_table
 from genuq.report.drawing.style import pdf, svg
 from genuq.report.drawing.values import decimals, interval, significant, spoken
 from genuq.report.study.score_table import score_figures
@@ -104,7 +103,7 @@ def _columns(path: Path, names: tuple[str, str]) -> tuple[Array, Array]:
 def _markdown(
     words: tuple[str, str], score_N: Array, kept_K: Array, threshold: float, keep: float, means: KeptMeans, left: int
 ) -> str:
-    score, other = words
+    score, other = map(prose, words)
     place = means.fraction.index(keep)
     digits = 1 + places_of([entry.value for entry in means.mean])
     cells = [[_cell(entry, digits) for entry in entries] for entries in zip(means.mean, means.gain)]
@@ -114,7 +113,7 @@ def _markdown(
         f"{significant(threshold, 4)}): the mean of {other} is {cells[place][0]}, a difference of {cells[place][1]} "
         "from all samples, whose mean random choice keeps."
     )
-    table = table_lines(["fraction kept", f"mean of {other}", "difference"], rows, text_columns=0)
+    table = table_lines(["fraction kept", f"mean of {words[1]}", "difference"], rows, text_columns=0)
     skipped = f" {left:,} samples without a finite {other} are left out of the means." if left else ""
     foot = f"95 % bootstrap intervals over samples in brackets.{skipped}"
     return "\n".join([opening, "", *table, "", foot]) + "\n"
@@ -125,10 +124,9 @@ def _cell(entry: Interval, digits: int) -> str:
 
 
 def _csv(means: KeptMeans) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
     ends = [f"{name}{end}" for name in ("mean", "gain") for end in ("", "_low", "_high")]
-    writer.writerow(["fraction", *ends])
-    for fraction, *entries in zip(means.fraction, means.mean, means.gain):
-        writer.writerow([fraction, *(part for entry in entries for part in (entry.value, entry.low, entry.high))])
-    return buffer.getvalue()
+    rows = (
+        [fraction, *(part for entry in entries for part in (entry.value, entry.low, entry.high))]
+        for fraction, *entries in zip(means.fraction, means.mean, means.gain)
+    )
+    return csv_table([["fraction", *ends], *rows])

@@ -10,6 +10,7 @@ from genuq import files
 from genuq.analysis.results import read_evaluation
 from genuq.display import Display
 from genuq.pipeline.run import Run
+from genuq.report.drawing.spreadsheet import csv_table
 from genuq.store.artefact import StageFolder
 from genuq.tracking.numbers import evaluation_numbers
 
@@ -33,8 +34,7 @@ class Loggers:
         name = run.config.logger.name
         if name == "csv" and stage == "evaluate":
             numbers = evaluation_numbers(run, read_evaluation(folder.path))
-            lines = [f"{name},{value!r}" for name, value in numbers.items()]
-            files.write_text(run.folder / "logs" / "evaluation.csv", "\n".join(["name,value", *lines]) + "\n")
+            files.write_text(run.folder / "logs" / "evaluation.csv", csv_table([["name", "value"], *numbers.items()]))
         elif name == "wandb":
             from genuq.tracking import wandb_run  # only whoever asks for wandb needs it
 

@@ -46,6 +46,7 @@ def finetune_ensemble(
     training_data: Dataset | Tensor,
     folder: str | Path | None = None,
     progress: Progress | None = None,
+    labels: Tensor | Sequence[int] | None = None,
     **settings: Any,
 ) -> PosthocEnsemble:
     """An ensemble around a checkpoint that cannot be trained again: K short fine-tunings by randomised MAP.
@@ -58,10 +59,13 @@ def finetune_ensemble(
         training_data: what it was trained on.
         folder: where finished members and the unfinished one's checkpoint are kept; None keeps nothing.
         progress: called with the steps just done.
+        labels: (N,) classes of a tensor's items, which a model that knows classes needs; a data set has its own.
         settings: entries of `MemberSettings`, for instance members=5, steps=150, rank=4.
 
     Raises:
-        ConfigurationError: an unknown or impossible setting, half-precision weights.
+        ConfigurationError: an unknown or impossible setting, half-precision weights, or data of another shape or other
+            classes than the model's.
+        DataError: data of another type or range, or a tensor without the labels that the model needs.
         ArtefactError: `folder` holds members of other settings or another checkpoint.
         NonFiniteError: the training diverged.
     """
@@ -71,7 +75,8 @@ def finetune_ensemble(
             raise ConfigurationError(f"'{name}' is no setting of members.{did_you_mean(name, known)}")
     chosen = MemberSettings(**settings | {"kind": "posthoc_ensemble"})
     callbacks = [] if progress is None else [Reporting(progress)]
-    fitted = fit_members(chosen, model, as_dataset(training_data), folder, callbacks=callbacks)
+    dataset = as_dataset(training_data, labels, num_classes=model.num_classes)
+    fitted = fit_members(chosen, model, dataset, folder, callbacks=callbacks)
     assert isinstance(fitted, PosthocEnsemble)
     return fitted
 
@@ -108,6 +113,7 @@ def fit_members(
         callbacks: of Lightning, for progress.
         say: told what is being trained.
     """
+    model.check_data(dataset)
     model.check_weights()
     place = None if folder is None else Path(folder)
     if place is not None and settings.checkpoints is None:
@@ -288,7 +294,7 @@ def residual_variance(model: GenerativeModel, dataset: Dataset, seed: int, image
     indices = range(min(images, len(dataset)))
     with evaluating(model):
         squared = [
-            (model(batch.x, batch.t, batch.y) - batch.target).square().flatten(1).mean(1)
+            (model.predicted(batch.x, batch.t, batch.y) - batch.target).square().flatten(1).mean(1)
             for batch in regression_batches(model, dataset, indices, 256, seed, FITTING)
         ]
     return float(torch.cat(squared).double().mean())

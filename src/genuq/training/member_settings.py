@@ -6,12 +6,25 @@ import glob
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.identity import identity_of, neutral
 from genuq.models.checkpoints import reference_members
 from genuq.parallel.hardware import Hardware
+from genuq.parts.bounds import (
+    Count,
+    NonNegative,
+    OneOf,
+    Positive,
+    Probability,
+    Rate,
+    Seed,
+    Several,
+    WholeNumber,
+    check,
+    check_fields,
+)
 from genuq.training.optimisation import Optimisation
 
 MEMBER_KINDS = ("deep_ensemble", "posthoc_ensemble", "swag")
@@ -50,24 +63,24 @@ class MemberSettings:
     """
 
     kind: str = "posthoc_ensemble"
-    members: int = 5
+    members: Count = 5
     checkpoints: str | Sequence[str | Path] | None = neutral(None)
-    steps: int = 150
-    batch_size: int = 128
-    learning_rate: float = 3e-4
-    warmup_steps: int = 20
-    weight_decay: float = 0.0
-    ema_decay: float = 0.999
-    class_dropout: float = 0.1
-    rank: int | None = None
-    prior_relative_size: float = 0.02
+    steps: Count = 150
+    batch_size: Count = 128
+    learning_rate: Positive = 3e-4
+    warmup_steps: WholeNumber = 20
+    weight_decay: NonNegative = 0.0
+    ema_decay: Rate = 0.999
+    class_dropout: Probability = 0.1
+    rank: Count | None = None
+    prior_relative_size: Positive = 0.02
     perturb_targets: bool = True
-    n_effective: float | None = None
-    observation_noise: float | None = None
-    bits: int = 16
+    n_effective: Positive | None = None
+    observation_noise: Positive | None = None
+    bits: Annotated[int, OneOf(4, 8, 16)] = 16
     gaussian: bool = False
-    temperature: float = 1.0
-    seed: int = 0
+    temperature: Positive = 1.0
+    seed: Seed = 0
     hardware: Hardware = field(default_factory=Hardware)
 
     def __post_init__(self) -> None:
@@ -75,14 +88,10 @@ class MemberSettings:
             raise ConfigurationError(
                 f"posterior.name = '{self.kind}' has no members.{did_you_mean(self.kind, MEMBER_KINDS)}"
             )
-        few = 2 if self.kind == "swag" else 1
-        for name, lowest in {"members": few, "rank": few, "steps": 1, "batch_size": 1}.items():
-            value = getattr(self, name)
-            if value is not None and value < lowest:
-                raise ConfigurationError(f"posterior.{name} = {value}; it must be at least {lowest}.")
-        for name in ("learning_rate", "prior_relative_size"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ConfigurationError(f"posterior.{name} = {getattr(self, name)}; it must be positive.")
+        check_fields(self, "posterior")
+        if self.kind == "swag":
+            check("posterior.members", self.members, Several)
+            check("posterior.rank", self.rank, Several | None)
         if self.kind == "swag" and self.steps < self.members:
             raise ConfigurationError(
                 f"posterior.members = {self.members} snapshots need as many steps; posterior.steps = {self.steps}."
@@ -107,16 +116,7 @@ class MemberSettings:
         Raises:
             ConfigurationError: no file matches, or none is shipped for this model.
         """
-        chosen = self.checkpoints
-        if chosen is None:
-            return []
-        if chosen == "reference":
-            return reference_members(reference, self.kind)
-        if not isinstance(chosen, str):
-            return [Path(path) for path in chosen]
-        if paths := _matching(str(Path(chosen).expanduser())):
-            return paths
-        raise ConfigurationError(f"posterior.checkpoints = '{chosen}' matches no file. Correct the path or pattern.")
+        return [] if self.checkpoints is None else finished_members(self.checkpoints, reference, self.kind)
 
     def count(self, reference: str) -> int | None:
         """How many different draws there will be, None for any number; known before any work."""
@@ -125,6 +125,29 @@ class MemberSettings:
         if self.checkpoints is None:
             return self.members
         return len(self.given(reference)) if self.kind == "deep_ensemble" else None
+
+
+def finished_members(
+    chosen: str | Sequence[str | Path], reference: str, kind: str, key: str = "posterior.checkpoints"
+) -> list[Path]:
+    """Files of finished members.
+
+    Args:
+        chosen: as `MemberSettings.checkpoints`.
+        reference: name of the reference model, whose members may be shipped.
+        kind: of the posterior.
+        key: where they were chosen.
+
+    Raises:
+        ConfigurationError: no file matches, or none is shipped for this model.
+    """
+    if chosen == "reference":
+        return reference_members(reference, kind)
+    if not isinstance(chosen, str):
+        return [Path(path) for path in chosen]
+    if paths := _matching(str(Path(chosen).expanduser())):
+        return paths
+    raise ConfigurationError(f"{key} = '{chosen}' matches no file. Correct the path or pattern.")
 
 
 def _matching(pattern: str) -> list[Path]:

@@ -99,7 +99,7 @@ class Regression(Training):
         t, noise, drop = (part.to(latents.device) for part in random)
         classes = torch.where(drop, model.num_classes, batch.classes) if model.num_classes else None
         x_t, target = model.target(latents, noise, t)
-        return model(x_t, t.to(latents.dtype), classes), target
+        return model.predicted(x_t, t.to(latents.dtype), classes), target
 
 
 class GenerativeTraining(Regression):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from genuq.parts.bounds import Count, NonNegative, Positive, Probability, Rate, Seed, WholeNumber, check_fields
+
 
 @dataclass(frozen=True)
 class Optimisation:
@@ -20,11 +22,14 @@ class Optimisation:
         seed: keys initial weights, order, noise.
     """
 
-    steps: int = 2400
-    batch_size: int = 128
-    learning_rate: float = 1e-3
-    warmup_steps: int = 200
-    weight_decay: float = 0.0
-    ema_decay: float = 0.999
-    class_dropout: float = 0.1
-    seed: int = 0
+    steps: Count = 2400
+    batch_size: Count = 128
+    learning_rate: Positive = 1e-3
+    warmup_steps: WholeNumber = 200
+    weight_decay: NonNegative = 0.0
+    ema_decay: Rate = 0.999
+    class_dropout: Probability = 0.1
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self, "trainer")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 import zipfile
 from collections.abc import Sequence
@@ -10,16 +11,15 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from genuq import files, machine
-from genuq.errors import CheckpointError, ConfigurationError, did_you_mean
+from genuq.errors import CheckpointError, ConfigurationError
 from genuq.parallel import fsdp
-from genuq.parallel.hardware import TOLERANT, Hardware
+from genuq.parallel.hardware import Hardware
 from genuq.training.modules import Training
-
-STRATEGIES = ("auto", "ddp", TOLERANT, fsdp.STRATEGY)
 
 
 def complete(
@@ -66,7 +66,13 @@ def complete(
         # a resumed loader starts at its step by itself, short trainings are no mistake, nor is a frozen autoencoder
         mistaken = "num_workers|not resumable|logging interval|is not empty|in eval mode|returned a view tensor"
         warnings.filterwarnings("ignore", message=f".*({mistaken}).*")
-        trainer.fit(module, ckpt_path=str(last) if resumes else None, weights_only=True)
+        try:
+            trainer.fit(module, ckpt_path=str(last) if resumes else None, weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise CheckpointError(
+                f"{last} holds more than tensors and plain values, so genuq did not write it, and nothing of it was "
+                "run. Delete it and run the same command again."
+            ) from error
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -97,11 +103,7 @@ def require_whole(checkpoint: Path) -> None:
 
 
 def check_trainer(settings: Hardware) -> None:
-    """Raise ConfigurationError for a strategy, or a precision with it, that this trainer does not know."""
-    if settings.strategy not in STRATEGIES:
-        raise ConfigurationError(
-            f"trainer.strategy = '{settings.strategy}' is not known here.{did_you_mean(settings.strategy, STRATEGIES)}"
-        )
+    """Raise ConfigurationError for a precision that the strategy does not have, or hardware that is not here."""
     if settings.strategy == fsdp.STRATEGY:
         fsdp.sharder()
         if settings.precision not in fsdp.PRECISIONS:
@@ -109,8 +111,30 @@ def check_trainer(settings: Hardware) -> None:
                 f"trainer.precision = '{settings.precision}' cannot be had with trainer.strategy = "
                 f"'{fsdp.STRATEGY}'; choose {', '.join(fsdp.PRECISIONS)}."
             )
-    if (settings.devices < 1 and settings.devices != -1) or settings.num_nodes < 1:
+    elif settings.precision == "bf16-true":
         raise ConfigurationError(
-            f"trainer.devices = {settings.devices}, trainer.num_nodes = {settings.num_nodes}: at least one process on "
-            "one machine is needed (devices: -1 for all GPUs)."
+            f"trainer.precision = 'bf16-true' keeps the weights themselves in 8 bits of precision, which is for "
+            f"trainer.strategy = '{fsdp.STRATEGY}' alone. Choose bf16-mixed or 32-true."
         )
+    require_hardware(settings)
+
+
+def require_hardware(settings: Hardware) -> None:
+    """Raise ConfigurationError for an accelerator that this machine has not, or more GPUs than it has."""
+    graphics = CUDAAccelerator.auto_device_count() or int(MPSAccelerator.is_available())
+    present = {
+        "auto": True,
+        "cpu": True,
+        "gpu": graphics > 0,
+        "cuda": CUDAAccelerator.is_available(),
+        "mps": MPSAccelerator.is_available(),
+    }
+    if not present[settings.accelerator]:
+        raise ConfigurationError(
+            f"trainer.accelerator = '{settings.accelerator}', but this machine has none. Use auto, or cpu."
+        )
+    on_graphics = settings.accelerator != "cpu" and graphics > 0
+    if settings.devices == -1 and not on_graphics:
+        raise ConfigurationError("trainer.devices = -1 means all GPUs, but no GPU is used. Give a number of processes.")
+    if on_graphics and settings.devices > graphics:
+        raise ConfigurationError(f"trainer.devices = {settings.devices}, but this machine has {graphics} GPUs.")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from genuq.pipeline.stages.evaluate import sample_columns, sample_table
+from genuq.metrics import frechet_distance
+from genuq.metrics.frechet import gaussian_of
+from genuq.pipeline.stages.evaluate import quality_of_draws, sample_columns, sample_table
 
 SAMPLES = {"index": torch.tensor([0, 1, 2]), "class": torch.tensor([1, 0, 1]), "image": torch.zeros(3, 1, 2, 2)}
 SCORES = {
@@ -41,3 +44,13 @@ def test_rows_hold_what_the_columns_hold_under_the_same_names():
 def test_a_model_without_classes_has_none():
     columns = sample_columns(SAMPLES | {"class": torch.full((3,), -1)}, SCORES, {"membership": torch.zeros(3)})
     assert [row[:3] for row in sample_table(columns, []).rows] == [[0, None, None], [1, None, None], [2, None, None]]
+
+
+def test_the_quality_of_draws_may_compare_with_statistics_of_others():
+    """Oracle: the features that the statistics were taken of."""
+    numbers = torch.Generator().manual_seed(0)
+    others, real, images = (torch.randn(30, 3, generator=numbers) for _ in range(3))
+    draws = torch.randn(30, 2, 3, generator=numbers)
+    found = quality_of_draws({"real": real, "image": images, "draws": draws}, "draws", gaussian_of(others))
+    wanted = [frechet_distance(others, features) for features in (images, draws[:, 0], draws[:, 1])]
+    assert [found.fid_map, *found.fid_draws] == pytest.approx(wanted, rel=1e-12)

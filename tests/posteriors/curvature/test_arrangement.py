@@ -25,6 +25,22 @@ class TestArrangement:
         assert torch.equal(arrangement(values), behind(values))
         assert arrangement.passes == {torch.float16: 4, torch.bfloat16: 4}.get(dtype, 3)
 
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+    @pytest.mark.parametrize("finer_behind", [True, False])
+    def test_head_and_prediction_may_be_of_two_precisions(self, dtype, finer_behind):
+        """A half-precision network that ends in `.float()`, and a head kept in float32 in front of one."""
+        torch.manual_seed(0)
+        before, after = (dtype, torch.float32) if finer_behind else (torch.float32, dtype)
+        head = nn.Conv2d(3, 16, 3, padding=1).to(before)
+        x = torch.randn(1, 3, 12, 12, dtype=before)
+
+        def behind(output):
+            return nn.functional.pixel_shuffle(output, 2).flip(-1)
+
+        arrangement = Arrangement(head, head(x), lambda: behind(head(x)).to(after))
+        values = torch.randn(5, 16, 12, 12, dtype=torch.float64)
+        assert torch.equal(arrangement(values), behind(values))
+
     @pytest.mark.parametrize("behind", [lambda f: 2 * f, lambda f: f.mean(1, keepdim=True), torch.tanh])
     def test_refuses_anything_else(self, behind):
         head = nn.Conv2d(1, 2, 1)

@@ -17,6 +17,7 @@ from genuq.posteriors.curvature.capture import (
     layer_features,
     residual_gradients,
     residuals_at_head,
+    unsuitable_layers,
 )
 from genuq.posteriors.curvature.layer_choice import choose_layers
 from genuq.posteriors.curvature.layer_geometry import geometry_of
@@ -86,6 +87,42 @@ def test_what_follows_may_change_an_output_in_place():
         assert relative_error(gradients[name].sum((0, 2, 3)), bias) < 1e-12
 
 
+class AddingInPlace(nn.Module):
+    """Residual blocks that write into what they gave to their layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.head = (nn.Conv2d(1, 1, 3, padding=1) for _ in range(3))
+
+    def forward(self, x):
+        h = x.clone()
+        h += self.first(h)
+        h += self.second(h)
+        return self.head(torch.tanh(h))
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_an_input_may_be_changed_in_place_after_its_layer_ran(frozen):
+    """Oracle: the same network out of place, by autograd."""
+    torch.manual_seed(0)
+    network = AddingInPlace().double()
+    names = ["first", "second", "head"]
+    model, batch = plain_model(network, (1, 5, 5)), plain_batch((1, 5, 5))
+    numbers = torch.randn_like(batch[0])
+    first = batch[0] + network.first(batch[0])
+    second = first + network.second(first)
+    wanted = torch.autograd.grad(
+        network.head(torch.tanh(second)), [getattr(network, name).bias for name in names], numbers
+    )
+    network.requires_grad_(not frozen)
+    check_layers(model, names, *batch)
+    prediction, features, outputs = layer_features(model, names, *batch)
+    gradients = fisher_gradients(prediction, outputs, numbers)
+    for name, bias, given in zip(names, wanted, (batch[0], first, torch.tanh(second))):
+        assert relative_error(gradients[name].sum((0, 2, 3)), bias) < 1e-12
+        assert relative_error(features[name], given.detach()) < 1e-12
+
+
 def test_nothing_before_the_first_layer_builds_a_graph_and_hooks_go():
     model, batch = case("unet")
     seen = []
@@ -138,6 +175,19 @@ def test_layers_that_cannot_be_counted_are_refused_by_name(name, said):
     check_layers(model, ["good"], *batch)
 
 
+def test_layers_that_cannot_be_counted_are_told_together():
+    torch.manual_seed(0)
+    model, batch = plain_model(Odd().double(), (4,)), plain_batch((4,), images=3)
+    assert unsuitable_layers(model, ["twice", "never", "time", "rows", "good", "gained"], *batch) == {
+        "twice": "runs more than once in a forward pass",
+        "never": "is never run in a forward pass",
+        "time": "sees 1 rows for 3 images",
+        "rows": "sees 6 rows for 3 images",
+        "gained": "does not compute W a + b from its weight and bias",
+    }
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
 def test_a_prediction_that_depends_on_no_layer_is_refused():
     model = GenerativeModel(nn.Conv2d(1, 1, 1), (1, 8, 8), call=lambda network, x, t, y: network(x).detach())
     batch = (torch.randn(2, 1, 8, 8), torch.rand(2), None)
@@ -182,6 +232,30 @@ def test_residuals_reach_the_head_through_a_rearrangement():
     assert torch.equal(residual, prediction.detach() - target) and not features.requires_grad
     assert torch.equal(F.pixel_shuffle(at_head[:, 1:5], 2), residual)
     assert torch.equal(at_head[:, [0, 5]], torch.zeros(2, 2, 8, 8))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_half_precision_network_may_end_in_single_precision(dtype):
+    """Oracle: the same network that stays in half precision."""
+    for behind in (lambda f: f.float(), lambda f: F.pixel_shuffle(f[:, :4], 2).float(), lambda f: f.double()):
+        model = tiny_model(head=nn.Conv2d(4, 8, 1), behind=behind)
+        model.network.to(dtype)
+        found = active_outputs(model, torch.randn(2, 1, 8, 8, dtype=dtype), torch.rand(2), None)
+        wanted = 4 if behind(torch.zeros(1, 8, 2, 2)).shape[1] == 1 else 8
+        assert found.tolist() == [True] * wanted + [False] * (8 - wanted)
+
+
+def test_a_network_may_autocast_within_and_end_in_single_precision():
+    def call(network, x, t, y):
+        with torch.autocast("cpu", torch.bfloat16):
+            return network(x, t).float()
+
+    model = tiny_model()
+    model = GenerativeModel(model.network, (1, 8, 8), head="head", call=call)
+    assert active_outputs(model, torch.randn(2, 1, 8, 8), torch.rand(2), None).tolist() == [True]
+    with pytest.raises(ConfigurationError, match="not a mere rearrangement"):
+        scaled = GenerativeModel(model.network, (1, 8, 8), head="head", call=lambda *given: 2 * call(*given))
+        active_outputs(scaled, torch.randn(2, 1, 8, 8), torch.rand(2), None)
 
 
 def add_in_place(f):

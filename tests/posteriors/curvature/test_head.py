@@ -42,8 +42,8 @@ class RowsOfTokens(Tiny):
 @pytest.mark.parametrize(
     ("network", "said"),
     [
-        (Tiny(nn.Conv2d(4, 4, 1, stride=2)), "stride"),
-        (Tiny(nn.Conv2d(4, 2, 1, groups=2)), "groups"),
+        (Tiny(nn.Conv2d(4, 4, 1, stride=2), lambda f: F.pixel_shuffle(f, 2)), "stride"),
+        (Tiny(nn.Conv2d(4, 2, 1, groups=2), lambda f: f[:, :1]), "groups"),
         (Tiny(nn.Conv2d(4, 1, 3, padding=2, dilation=2)), "dilation"),
         (Tiny(Gained(4, 1, 3, padding=1)), "Gained, does not compute"),
         (Tiny(behind=lambda f: 2 * f), "rearrangement"),

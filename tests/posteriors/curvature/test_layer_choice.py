@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from genuq.errors import ConfigurationError
+from genuq.models import find_head
 from genuq.networks import UNet
 from genuq.posteriors.curvature.layer_choice import choose_layers
 
@@ -123,3 +124,15 @@ def test_the_choice_changes_nothing():
     assert all(
         torch.equal(after[name], value) and after[name].requires_grad == r for name, (value, r) in before.items()
     )
+
+
+def test_a_layer_that_torchs_attention_only_reads_stays_out():
+    """Its hooks never run: the attention hands its weights to a function of torch's."""
+    network = nn.ModuleDict({"entry": nn.Linear(4, 4), "attention": nn.MultiheadAttention(4, 2)})
+    chosen, excluded = choose_layers(network, "all")
+    assert chosen == ["entry"] and "never runs it" in excluded["attention.out_proj"]
+    with pytest.raises(
+        ConfigurationError, match=r"'attention\.out_proj' belongs to an nn\.MultiheadAttention.*Leave it"
+    ):
+        choose_layers(network, "attention.out_proj")
+    assert find_head(network, None) == "entry"

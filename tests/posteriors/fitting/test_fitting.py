@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call
 
-from genuq.errors import ConfigurationError, NonFiniteError
+from genuq.errors import ConfigurationError, DataError, NonFiniteError
 from genuq.models import GenerativeModel
 from genuq.posteriors import ExactLastLayerLaplace, ScaleOptions, build, fit, swapped
 from genuq.posteriors.fitting.regression import regression_batches
@@ -104,7 +104,7 @@ def test_fitting_and_held_out_images_are_disjoint(monkeypatch):
     batch = type(data).batch
     monkeypatch.setattr(type(data), "batch", lambda self, indices: asked.append(list(indices)) or batch(self, indices))
     fit(tiny_model(), data, images=14, held_out=10, batch_size=24)
-    first_look, fitting, held_out = asked
+    _, first_look, fitting, held_out = asked  # the first item is looked at before the fit
     assert sorted(fitting + held_out) == list(range(24)) and first_look == fitting[:2]
 
 
@@ -197,3 +197,109 @@ def test_a_plain_tensor_is_training_data():
     model, data = tiny_model(), image_data()
     named, plain = (fit(model, source, images=5, held_out=3).posterior for source in (data, data.items))
     assert torch.equal(named.curvature, plain.curvature)
+
+
+class Attending(nn.Module):
+    """Torch's own attention, and a layer that no forward pass uses, in front of a head."""
+
+    def __init__(self):
+        super().__init__()
+        self.entry, self.unused = nn.Conv2d(1, 4, 1), nn.Conv2d(4, 4, 1)
+        self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+        self.head = nn.Conv2d(4, 1, 1)
+
+    def forward(self, x, t, y=None):
+        h = self.entry(x)
+        tokens = h.flatten(2).mT
+        return self.head(h + self.attention(tokens, tokens, tokens)[0].mT.reshape(h.shape))
+
+
+@pytest.mark.parametrize("kind", ["kfac", "subnetwork_laplace"])
+def test_layers_that_only_a_pattern_matched_are_left_out_where_they_never_run(kind):
+    torch.manual_seed(0)
+    model = GenerativeModel(Attending(), (1, 8, 8))
+    posterior = fit(
+        model, image_data(), kind, images=4, held_out=2, batch_size=2, layers=["all"], scale=FIXED
+    ).posterior
+    assert posterior.layer_names == ["entry", "head"]
+    assert posterior.excluded.keys() == {"unused", "attention.out_proj"}
+    assert posterior.excluded["unused"] == "is never run in a forward pass"
+    with pytest.raises(ConfigurationError, match=r"never reached posterior\.layers = 'unused'"):
+        fit(model, image_data(), kind, images=4, held_out=2, layers=["all", "unused"], scale=FIXED)
+
+
+def compiled(network: nn.Module) -> nn.Module:
+    """Compiled to the graph of autograd, which shows what compiled networks do, without a C++ compiler's minute."""
+    return torch.compile(network, backend="aot_eager")
+
+
+@pytest.mark.parametrize("kind", ["exact_laplace", "kfac"])
+def test_a_compiled_network_is_fitted_as_the_one_within_it_also_after_its_first_call(kind):
+    """Oracle: the network that was compiled. Hooks that come after a compiled module's first call are never run."""
+    torch.manual_seed(0)
+    plain, x, t = tiny_model(), torch.randn(2, 1, 8, 8), torch.rand(2)
+    network = compiled(plain.network)
+    network(x, t)
+    options = {"images": 4, "held_out": 2, "batch_size": 2, "scale": FIXED, "fisher_draws": 2}
+    wanted = fit(plain, image_data(), kind, **options).posterior.sums()
+    for model in (GenerativeModel(network, (1, 8, 8), head="head"), compiled(plain)):
+        model(x, t)
+        found = fit(model, image_data(), kind, **options).posterior
+        assert found.sums().keys() == wanted.keys()
+        assert all(torch.equal(found.sums()[name], value) for name, value in wanted.items())
+
+
+def test_compiled_parts_of_a_network_are_named_before_the_fit():
+    inner, in_place = tiny_model(), tiny_model()
+    inner.network.entry = compiled(inner.network.entry)
+    in_place.network.head.compile(backend="aot_eager")
+    later = tiny_model()
+    later.network = compiled(later.network)
+    for model, name in ((inner, r"network\.entry"), (in_place, r"network\.head"), (later, "network")):
+        with pytest.raises(ConfigurationError, match=rf"the model: {name} is compiled.*_orig_mod"):
+            fit(model, image_data(), images=4, held_out=2, scale=FIXED)
+
+
+class ClassOffset(nn.Module):
+    """The exact flow of images that are constant in a value of their class: labels are all that it needs to know."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values = nn.Parameter(torch.tensor([-0.8, 0.0, 0.8]), requires_grad=False)
+        self.head = nn.Conv2d(1, 1, 1)
+        nn.init.ones_(self.head.weight), nn.init.zeros_(self.head.bias)
+
+    def forward(self, x, t, y):
+        return self.head((x - self.values[y][:, None, None, None]) / t[:, None, None, None])
+
+
+def test_labels_of_a_tensor_reach_the_model():
+    """With its own class an image leaves no residual; taken as class 0 throughout it leaves one of its whole offset."""
+    model = GenerativeModel(ClassOffset(), (1, 4, 4), num_classes=3)
+    labels = torch.arange(40) % 3
+    images = model.network.values[labels][:, None, None, None].expand(-1, 1, 4, 4)
+    right = fit(model, images, labels=labels, images=20, held_out=20)
+    wrong = fit(model, images, labels=torch.zeros(40, dtype=torch.long), images=20, held_out=20)
+    assert right.held_out.residual_variance < 1e-6 < 0.1 < wrong.held_out.residual_variance
+
+
+def test_a_tensor_without_labels_is_refused_for_a_model_that_knows_classes():
+    model = GenerativeModel(ClassOffset(), (1, 4, 4), num_classes=3)
+    with pytest.raises(DataError, match="knows 3 classes, and a tensor says nothing of them: give labels"):
+        fit(model, torch.zeros(40, 1, 4, 4), images=20, held_out=20)
+    with pytest.raises(DataError, match=r"outside 0\.\.2"):
+        fit(model, torch.zeros(40, 1, 4, 4), labels=[-1] * 40, images=20, held_out=20)
+    with pytest.raises(ConfigurationError, match="knows 3 classes, but tensor has 6"):
+        fit(model, torch.zeros(40, 1, 4, 4), labels=[5] * 40, images=20, held_out=20)
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (1, 8, 6), (1, 16, 16)])
+def test_images_of_another_shape_than_the_models_are_refused(shape):
+    with pytest.raises(ConfigurationError, match=r"makes samples of shape \(1, 8, 8\), but noise has"):
+        fit(tiny_model(), image_data(shape=shape), images=4, held_out=2)
+
+
+def test_predictions_of_more_channels_than_the_data_are_refused():
+    """Broadcasting would compare each of them with the one channel that there is."""
+    with pytest.raises(ConfigurationError, match=r"predicts \(2, 3, 8, 8\) for states of \(2, 1, 8, 8\)"):
+        fit(tiny_model(head=nn.Conv2d(4, 3, 1)), image_data(), images=4, held_out=2)

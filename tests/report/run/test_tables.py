@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from genuq.report import terminal_table
+from genuq.report.drawing.markdown import prose
 from genuq.report.run.tables import samples_csv, summary_markdown, verdict
 from support.made_run import typed
 
@@ -71,3 +72,20 @@ def test_the_markdown_holds_the_sentence_and_every_row(run):
     body = [line for line in text.splitlines() if line.startswith("|")][2:]
     assert [line.split("|")[1].strip() for line in body] == [row["label"] for row in results["summary"]["table"]]
     assert all(line.count("|") == 6 for line in body)
+
+
+MARKERS = ("<b>x</b>", "a & b", "a_b", "100 %", "=1+1", "@x")
+
+
+@pytest.mark.parametrize("text", MARKERS)
+def test_names_from_outside_are_text_in_every_file(run, text):
+    """A class folder's name in the CSV; a label, the command and the sentence in the Markdown."""
+    results = run[0]
+    place = results["samples"]["columns"].index("class_name")
+    results["samples"]["rows"][0][place] = text
+    results["summary"]["table"][0]["label"] = results["summary"]["sentence"] = results["command"] = text
+    first = next(csv.DictReader(io.StringIO(samples_csv(typed(results)))))
+    assert first["class_name"] == (f"'{text}" if text[0] in "=@" else text)
+    markdown = summary_markdown(typed(results))
+    assert markdown.startswith(f"`{text}`\n\n{prose(text)}\n")
+    assert f"| {prose(text)} |" in markdown and "<b>" not in markdown.replace("\\<b>", "").replace(f"`{text}`", "")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import re
+from dataclasses import replace
 
 import pytest
 
 from genuq.analysis.seeds import Reading
+from genuq.report.drawing.markdown import prose
 from genuq.report.study.published import published
 from genuq.report.study.text import table_csv, table_markdown
 from support.made_table import AUROC, FID, ROWS, make_table
@@ -60,6 +62,12 @@ class TestMarkdown:
         rows = rows_of(table_markdown(make_table(commands=(), keys=("a|b", "posterior"))))
         assert rows[0][0] == r"a\|b" and {len(row) for row in rows} == {6}
 
+    def test_text_of_the_users_is_text_outside_of_cells_too(self):
+        nasty = "<b>x</b> [y](z) *w* 100% a_b"
+        page = table_markdown(make_table(title=nasty, question=nasty, notes=(nasty,), commands=("genuq `x`",)))
+        assert page.startswith(f"# {prose(nasty)}\n\n{prose(nasty)}\n\n`` genuq `x` ``\n")
+        assert "<b>" not in page.replace("\\<b>", "") and "](" not in page.replace("\\](", "")
+
     def test_published_numbers_stand_beside_with_source_and_status(self):
         page = table_markdown(make_table(published=tuple(published(["diff_uq_fid_10k"]))))
         assert "| U-ViT-H/2 | ImageNet 256 | 9.45 | 7.89 |" in page
@@ -89,6 +97,13 @@ class TestCsv:
             for name, value in (("mean", "mean"), ("standard_error", "error"), ("low", "low"), ("high", "high")):
                 expected = getattr(found.estimate, value) if found.estimate else None
                 assert line[name] == ("" if expected is None else repr(expected))
+
+    def test_text_of_the_users_is_no_formula(self):
+        place, made = (ROWS[0], "pixel", AUROC.name), make_table({(ROWS[0], "pixel", AUROC.name): {"0": Reading(-0.5)}})
+        row, cells = ("=1+1", "@x"), {(("=1+1", "@x"), "-a", AUROC.name): made.cells[place]}
+        table = replace(made, rows=(row,), columns=("-a",), measures=(AUROC,), cells=cells)
+        line = next(csv.DictReader(io.StringIO(table_csv(table))))
+        assert (line["model"], line["posterior"], line["likelihood"], line["mean"]) == ("'=1+1", "'@x", "'-a", "-0.5")
 
     def test_published_numbers_are_lines_of_their_own(self, lines):
         theirs = [line for line in lines if line["origin"] != "ours"]

@@ -126,3 +126,9 @@ def test_many_probes_find_the_trace():
 def test_impossible_options_are_refused(build, match):
     with pytest.raises(ConfigurationError, match=match):
         watch(random_model("points"), Sampler(steps=2), [0], {"it": build})
+
+
+@pytest.mark.parametrize(("kind", "name"), [(Divergence, "divergence"), (LogLikelihood, "likelihood")])
+def test_a_sampler_that_clips_follows_another_flow(kind, name):
+    with pytest.raises(ConfigurationError, match=rf"score '{name}'.*sampler\.clip_x0 = true"):
+        kind(random_model(), Sampler(steps=2, clip_x0=True), [0])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -22,7 +23,15 @@ from genuq.analysis.results import SCORE_COLUMN, DrawsQuality, Evaluation, Judge
 from genuq.display import Display
 from genuq.extractors.judge import Judge
 from genuq.identity import where_given
-from genuq.metrics import MetricLabel, frechet_distance, membership, realism
+from genuq.metrics import (
+    Gaussian,
+    MetricLabel,
+    frechet_distance,
+    frechet_to_reference,
+    membership,
+    read_statistics,
+    realism,
+)
 from genuq.pipeline.columns import cost, draws_scored, entry_of, score_columns
 from genuq.pipeline.configured import build_likelihood, judge_inputs, likelihood_inputs, training_set
 from genuq.pipeline.inputs import JudgeInputs, LikelihoodInputs, foreign_code
@@ -35,7 +44,7 @@ from genuq.pipeline.stages.score import read_scores
 from genuq.scores import png_bytes
 from genuq.store.artefact import StageFolder
 from genuq.store.shards import Shards
-from genuq.store.upstream import Upstream
+from genuq.store.upstream import FileContent, Upstream
 
 SAMPLES = "samples.safetensors"
 JUDGED = ("confidence", "predicted", "realism", "membership", "complexity", "bad")
@@ -71,6 +80,7 @@ class EvaluateInputs:
         posteriors: names of the draws whose quality is told.
         code: of the metrics that are not genuq's own.
         probe: whose evaluations are the cost of the scores of the probe, where the run has any.
+        statistics: file of the reference of the FIDs, where not the real images are.
     """
 
     sample: Upstream
@@ -87,6 +97,7 @@ class EvaluateInputs:
     posteriors: tuple[str, ...]
     code: Mapping[str, Any] = where_given(default_factory=dict)
     probe: Upstream | None = where_given(None)
+    statistics: FileContent | None = where_given(None)
 
     @property
     def are_images(self) -> bool:
@@ -118,11 +129,13 @@ class Evaluate(Stage[EvaluateInputs]):
             posteriors=tuple(run.posteriors()),
             code=foreign_code(METRICS.get(name) for name in run.config.metric.curves),
             probe=probe_upstream(run),
+            statistics=statistics_inputs(run),
         )
 
     def work(self, inputs: EvaluateInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         samples, judged = read_samples(inputs.sample.path), read_judged(inputs.embed.path)
         columns = read_scores(inputs.score.path)
+        reference = None if inputs.statistics is None else read_statistics(inputs.statistics.path)
         facts, spent = sample_facts(inputs, samples, judged), samples | read_probed(inputs.probe)
         scores = {
             name: ScoredSamples(columns[name], column.label, column.kind, cost_of(inputs, column, spent))
@@ -141,6 +154,7 @@ class Evaluate(Stage[EvaluateInputs]):
                 ),
                 inputs.metric,
                 progress=lambda done, total, what: advance(1),
+                reference=reference,
             )
         table = sample_columns(samples, columns, facts)
         files.write_tensors(folder.path / SAMPLES, table)
@@ -148,7 +162,7 @@ class Evaluate(Stage[EvaluateInputs]):
             summary=summarise(rows, inputs.main),
             judge=judge_entry(inputs, judged, facts),
             scores=rows,
-            quality={name: quality_of_draws(judged, name) for name in inputs.posteriors},
+            quality={name: quality_of_draws(judged, name, reference) for name in inputs.posteriors},
             samples=sample_table(table, inputs.class_names),
         )
         write_evaluation(folder.path, evaluation)
@@ -220,13 +234,26 @@ def judge_entry(inputs: EvaluateInputs, judged: Mapping[str, Tensor], facts: Map
     judge: Judge = inputs.judge.open()
     label = MetricLabel(judge.name, judged["real"].shape[1], inputs.metric.k, len(judged["image"]), len(judged["real"]))
     classified = "predicted" in facts and "bad" in facts
-    return describe_judge(
+    entry = describe_judge(
         label,
         encoder_name(inputs.likelihood.build()),
         allow_shared=inputs.allow_shared_extractor,
         real_test_accuracy=judge.real_test_accuracy,
         sample_accuracy=1 - float(facts["bad"].mean()) if classified else None,
     )
+    if inputs.statistics is None:
+        return entry
+    told = (
+        f"FIDs of samples and draws are to the statistics in {inputs.statistics.path.name} (sha256 "
+        f"{inputs.statistics.identity[:8]}); all else compares with the real test images."
+    )
+    return replace(entry, warnings=[*entry.warnings, told])
+
+
+def statistics_inputs(run: Run) -> FileContent | None:
+    """The file of the reference that the FIDs compare with, where one is named."""
+    path = run.config.metric.statistics
+    return None if path is None else FileContent(run.sha256(path), Path(path).expanduser())
 
 
 def scoring_space(run: Run) -> str | None:
@@ -240,13 +267,20 @@ def encoder_name(likelihood: Any) -> str | None:
     return None if extractor is None else extractor.name
 
 
-def quality_of_draws(judged: Mapping[str, Tensor], name: str) -> DrawsQuality:
-    """FID of the unperturbed samples and of each draw's: a draw that ruins the images says nothing about them."""
+def quality_of_draws(judged: Mapping[str, Tensor], name: str, reference: Gaussian | None = None) -> DrawsQuality:
+    """FID of the unperturbed samples and of each draw's: a draw that ruins the images says nothing about them.
+
+    Args:
+        reference: of the FIDs, in place of the real images.
+    """
     draws_NMD = judged[name]
-    return DrawsQuality(
-        fid_map=frechet_distance(judged["real"], judged["image"]),
-        fid_draws=[frechet_distance(judged["real"], draws_NMD[:, m]) for m in range(draws_NMD.shape[1])],
-    )
+
+    def fid(features_ND: Tensor) -> float:
+        if reference is not None:
+            return frechet_to_reference(reference, features_ND)
+        return frechet_distance(judged["real"], features_ND)
+
+    return DrawsQuality(fid(judged["image"]), [fid(draws_NMD[:, m]) for m in range(draws_NMD.shape[1])])
 
 
 def sample_columns(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,8 +30,7 @@ from genuq.pipeline.sharded import deal
 from genuq.pipeline.stage import Stage, upstream
 from genuq.posteriors import Posterior
 from genuq.propagators import Propagator, pixel_map, propagate
-from genuq.propagators.maps import check_map
-from genuq.propagators.scores import check_reduction
+from genuq.propagators.propagator import require_affine
 from genuq.scores import ScorePart
 from genuq.store.artefact import StageFolder
 from genuq.store.shards import read_shards
@@ -146,10 +144,6 @@ def propagator_of(run: Run) -> Propagator:
 def check_propagator(run: Run) -> None:
     """Raise ConfigurationError for a propagator that cannot treat the sampler or the posterior."""
     settings = run.config.propagator
-    with keys_begin("propagator."):
-        check_reduction(settings.reduce, settings.share)
-    with keys_begin("propagator.map_"):
-        check_map(settings.map_method, settings.map_draws)
     score_mask(run)
     require_variance(run, settings.name, "propagator")
     many, made = settings.get("draws"), run.config.posterior.draws
@@ -164,15 +158,6 @@ def check_propagator(run: Run) -> None:
         propagator_of(run).check(model, stand_in, build_sampler(run).stages(model))
 
 
-@contextlib.contextmanager
-def keys_begin(prefix: str) -> Iterator[None]:
-    """The library's errors name an argument, the configuration's a key, which is the argument behind a prefix."""
-    try:
-        yield
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{prefix}{error}") from error
-
-
 def default_propagator(name: str, draws: int) -> Propagator:
     """A propagator with its defaults; one that follows draws follows `draws` of them."""
     follows = "draws" in propagators.PROPAGATORS.get(name).option_names
@@ -180,7 +165,10 @@ def default_propagator(name: str, draws: int) -> Propagator:
 
 
 def require_variance(run: Run, name: str, key: str) -> None:
-    """Raise ConfigurationError where a propagator needs a closed-form variance that the run's posterior has not."""
+    """Raise ConfigurationError where a propagator needs a closed-form variance that the run's posterior has not, or
+    affine steps that the run's sampler does not make.
+    """
+    require_affine(name, build_sampler(run))
     part, layers = posteriors.POSTERIORS.get(run.config.posterior.name), run.config.posterior.get("layers")
     over_head = issubclass(part.resolve(), posteriors.KFACLaplace) and layers is not None and list(layers) == ["head"]
     if propagators.PROPAGATORS.get(name, key).needs_variance and not (part.closed_form or over_head):

@@ -144,7 +144,7 @@ def column_inputs(run: Run, name: str) -> ScoreColumn:
 def draws_inputs(run: Run) -> DrawsInputs:
     """How the run's draws are seen."""
     settings = run.config.likelihood
-    return DrawsInputs(likelihood_inputs(run), settings.observation_variance, settings.include_unperturbed)
+    return DrawsInputs(likelihood_inputs(run), settings.get("observation_variance"), settings.include_unperturbed)
 
 
 @dataclass(frozen=True)

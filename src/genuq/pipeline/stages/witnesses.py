@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genuq.applications.rectify import require_known
 from genuq.errors import ConfigurationError
 from genuq.identity import neutral
 from genuq.likelihoods import Likelihood
@@ -19,7 +18,6 @@ from genuq.pipeline.inputs import ExtractorInputs, LikelihoodInputs
 from genuq.pipeline.run import Run
 
 SCORING = "scoring"  # the likelihood's own space
-FAILED_BY = ("score", "witnesses")
 
 
 def asks_witnesses(settings: Mapping[str, Any]) -> bool:
@@ -28,7 +26,6 @@ def asks_witnesses(settings: Mapping[str, Any]) -> bool:
 
 def check_witnesses(run: Run, settings: Mapping[str, Any]) -> None:
     """Raise ConfigurationError for settings of witnesses that cannot work; where none are asked, none are checked."""
-    require_known("failed_by", settings["failed_by"], FAILED_BY)
     if not asks_witnesses(settings):
         return
     rise, count = settings["rise"], len(settings["witnesses"])
@@ -37,18 +34,12 @@ def check_witnesses(run: Run, settings: Mapping[str, Any]) -> None:
             "application.rule = witnesses asks whether a sample shows its class, but the model knows none. Set "
             "application.rule and application.failed_by to score."
         )
-    if rise is not None and not rise > 0:
-        raise ConfigurationError(f"application.rise = {rise}; it must be above 0, or null to be calibrated.")
-    if not 0.5 <= settings["sure"] < 1:
-        raise ConfigurationError(f"application.sure = {settings['sure']}; it must lie in [0.5, 1).")
     least = 2 if rise is None and settings["rule"] != "score" else 1
     if count < least:
         raise ConfigurationError(
             f"application.witnesses names {count}; at least {least} needed"
             + (", as they judge each other where application.rise is null." if least == 2 else ".")
         )
-    if settings["witness_images"] < 2:
-        raise ConfigurationError(f"application.witness_images = {settings['witness_images']}; at least 2 are needed.")
     check_spaces(run, settings["witnesses"])
 
 

@@ -14,7 +14,8 @@ class Arrangement:
     """Carries values in the layout of the head's output to the layout of the prediction.
 
     Found by sending numbers through what stands behind the head, in forward passes of one sample: zeros, one that
-    counts (two and more in half precision, which cannot count far) and one that checks with random numbers.
+    counts (two and more where head or prediction are in half precision, which cannot count far) and one that checks
+    with random numbers.
 
     Args:
         head: the layer.
@@ -30,8 +31,10 @@ class Arrangement:
 
     def __init__(self, head: nn.Module, output: Tensor, predict: Callable[[], Tensor]) -> None:
         self._head, self._predict, self.passes = head, predict, 0
-        count, base = output.numel(), int(1 / torch.finfo(output.dtype).eps)
+        count = output.numel()
+        self._dtype = output.dtype
         self._constant = self._through(torch.zeros(count))
+        base = int(1 / max(torch.finfo(dtype).eps for dtype in (output.dtype, self._dtype)))
         position, unit = torch.zeros((), dtype=torch.long), 1
         while unit < count:
             position = position + unit * self._moved(torch.arange(count) // unit % base).round().long()
@@ -62,6 +65,7 @@ class Arrangement:
         finally:
             handle.remove()
         self.passes += 1
+        self._dtype = arrived.dtype
         return arrived.detach().double().cpu()
 
     def __call__(self, values: Tensor) -> Tensor:

@@ -37,12 +37,14 @@ def captured(layers: Mapping[str, nn.Module], key: str) -> Iterator[Capture]:
 
 
 def _watch(layer: nn.Module, name: str, record: Capture, key: str) -> list[torch.utils.hooks.RemovableHandle]:
-    def before(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def before(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         if name in record.features:
             raise ConfigurationError(
                 f"{key} = '{name}' runs more than once in a forward pass; choose layers that run once."
             )
-        record.features[name] = inputs[0].detach()
+        own = inputs[0].clone()  # the network may change what it gave in place: h += layer(h)
+        record.features[name] = own.detach()
+        return own, *inputs[1:]
 
     def after(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         torch.set_grad_enabled(True)  # only for what follows; the no_grad outside ends it
@@ -132,6 +134,49 @@ def _sent_back(prediction: Tensor, outputs: Mapping[str, Tensor], numbers: Tenso
     return dict(zip(outputs, arrived))
 
 
+def unsuitable_layers(
+    model: GenerativeModel, names: Sequence[str], x: Tensor, t_B: Tensor, y_B: Tensor | None
+) -> dict[str, str]:
+    """The layers that a posterior over several layers cannot cover, with the reason, found in two forward passes."""
+    rows = _rows_of_runs(model, names, x, t_B, y_B)
+    reasons = {name: reason for name in names if (reason := _why_not_counted(rows[name], len(x)))}
+    others = [name for name in names if name not in reasons]
+    if others:
+        _, features, outputs = layer_features(model, others, x, t_B, y_B)
+        for name in others:
+            if not _is_linear(geometry_of(model.network.get_submodule(name)), features[name], outputs[name]):
+                reasons[name] = "does not compute W a + b from its weight and bias"
+    return reasons
+
+
+@torch.no_grad()
+def _rows_of_runs(
+    model: GenerativeModel, names: Sequence[str], x: Tensor, t_B: Tensor, y_B: Tensor | None
+) -> dict[str, list[int]]:
+    """How many rows each layer sees, each time that it runs in one forward pass."""
+    rows: dict[str, list[int]] = {name: [] for name in names}
+    handles = [
+        model.network.get_submodule(name).register_forward_pre_hook(
+            lambda module, inputs, seen=seen: seen.append(len(inputs[0]))
+        )
+        for name, seen in rows.items()
+    ]
+    try:
+        model(x, t_B, y_B)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return rows
+
+
+def _why_not_counted(rows: Sequence[int], images: int) -> str | None:
+    if not rows:
+        return "is never run in a forward pass"
+    if len(rows) > 1:
+        return "runs more than once in a forward pass"
+    return None if rows[0] == images else f"sees {rows[0]} rows for {images} images"
+
+
 def check_layers(model: GenerativeModel, names: Sequence[str], x: Tensor, t_B: Tensor, y_B: Tensor | None) -> None:
     """Refuse, before any long work, layers that a posterior over several layers cannot cover.
 
@@ -168,7 +213,7 @@ def active_outputs(model: GenerativeModel, x: Tensor, t_B: Tensor, y_B: Tensor |
     if not prediction.requires_grad:
         raise ConfigurationError(f"the prediction does not depend on model.head = '{model.head_name}'.")
     numbers = torch.rand(prediction.shape, generator=torch.Generator().manual_seed(0))
-    sent = (1 + numbers).to(prediction)  # in no precision is one of them zero
+    sent = (1 + numbers).to(output.dtype).to(prediction)  # in no precision is one zero; what follows may be finer
     with torch.enable_grad():
         (arrived,) = torch.autograd.grad(prediction, output, sent)
     arrived_OR = arrived.movedim(head_of(model.head).channel_axis, 0).flatten(1)
@@ -179,13 +224,17 @@ def active_outputs(model: GenerativeModel, x: Tensor, t_B: Tensor, y_B: Tensor |
 
 def _require_linear(head: Head, what: str, features: Tensor, output: Tensor) -> None:
     """Refuse a subclass of Conv2d or Linear that computes something else."""
-    expected = head.project(features.double(), head.matrix().to(features.device))
-    tolerance = 0.1 if output.dtype in (torch.float16, torch.bfloat16) else 0.01
-    if (output - expected).abs().max() > tolerance * expected.abs().max():
+    if not _is_linear(head, features, output):
         raise ConfigurationError(
             f"{what}, a {type(head.layer).__name__}, does not compute W a + b from its weight and bias; a posterior "
             "needs a plain Conv2d or Linear."
         )
+
+
+def _is_linear(head: Head, features: Tensor, output: Tensor) -> bool:
+    expected = head.project(features.double(), head.matrix().to(features.device))
+    tolerance = 0.1 if output.dtype in (torch.float16, torch.bfloat16) else 0.01
+    return not bool((output - expected).abs().max() > tolerance * expected.abs().max())
 
 
 def _require_rearrangement(head_name: str, sent: Tensor, arrived_OR: Tensor) -> None:

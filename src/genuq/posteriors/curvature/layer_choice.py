@@ -8,10 +8,11 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from genuq.errors import ConfigurationError, did_you_mean
-from genuq.models.generative import head_candidates
+from genuq.models.generative import head_candidates, is_only_read
 from genuq.posteriors.curvature.layer_geometry import obstacle
 
 ALL = "all"
+READ = "belongs to an nn.MultiheadAttention, which reads its weights and never runs it"
 
 
 def choose_layers(
@@ -96,7 +97,7 @@ def _obstacles(network: nn.Module, names: Iterable[str]) -> dict[str, str]:
     holders, reasons = _holders(network), {}
     for name in names:
         layer = network.get_submodule(name)
-        reason = obstacle(layer) or _tie(layer, holders)
+        reason = obstacle(layer) or _tie(layer, holders) or (READ if is_only_read(network, name) else None)
         if reason:
             reasons[name] = reason
     return reasons

@@ -17,15 +17,17 @@ from genuq.errors import ArtefactError, ConfigurationError
 from genuq.files import read_tensors
 from genuq.identity import neutral
 from genuq.models import GenerativeModel, evaluating
+from genuq.models.compiled import original, require_uncompiled
+from genuq.parts.bounds import Count, Seed, WholeNumber, check, check_fields
 from genuq.posteriors.base import CurvaturePosterior, Posterior
 from genuq.posteriors.control import IsotropicNoise
-from genuq.posteriors.curvature.capture import active_outputs, check_layers
-from genuq.posteriors.curvature.layer_choice import require_untied
+from genuq.posteriors.curvature.capture import active_outputs, check_layers, unsuitable_layers
+from genuq.posteriors.curvature.layer_choice import ALL, require_untied
 from genuq.posteriors.curvature.layers import LayersPosterior
 from genuq.posteriors.dropout import MCDropout, fed_by_dropout
 from genuq.posteriors.fitting.held_out import HeldOutSums
 from genuq.posteriors.fitting.passes import CurvaturePass, HeldOutPass, Pass, PassRunner, PredictivePass
-from genuq.posteriors.fitting.regression import RegressionBatches, regress
+from genuq.posteriors.fitting.regression import RegressionBatch, RegressionBatches, regress
 from genuq.posteriors.fitting.scale import (
     ChosenScale,
     ScaleOptions,
@@ -38,6 +40,7 @@ from genuq.posteriors.network_noise import NetworkNoise
 from genuq.posteriors.register import POSTERIORS
 from genuq.randomness import FITTING, HELD_OUT, generator
 
+HEAD = "head"  # among the layers asked for: the model's head, whatever it is called
 Progress = Callable[[int, int], None]
 # Does one pass over all batches, in this process or in many; the name identifies it within the fit.
 Runner = Callable[[Pass, RegressionBatches, str], None]
@@ -63,16 +66,19 @@ class FitSettings:
     """
 
     kind: str = "exact_laplace"
-    images: int = 4096
-    held_out: int = 512
-    repeats: int = 1
-    batch_size: int = neutral(64)
-    time_bins: int = 1
-    fisher_draws: int = 1
-    predictive_draws: int = 4
-    seed: int = 0
+    images: Count = 4096
+    held_out: WholeNumber = 512
+    repeats: Count = 1
+    batch_size: Count = neutral(64)
+    time_bins: Count = 1
+    fisher_draws: Count = 1
+    predictive_draws: Count = 4
+    seed: Seed = 0
     scale: ScaleOptions = field(default_factory=ScaleOptions)
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_fields(self, "posterior")
 
     @property
     def streams(self) -> bool:
@@ -95,14 +101,8 @@ class FitSettings:
 
     def check(self, dataset: Dataset, key: str = "posterior") -> None:
         """Raise ConfigurationError for counts that cannot work, naming the key (`key` is where the settings stand)."""
-        least = {
-            "images": (self.fitting_images, 1),
-            "held_out": (self.held_out, int(self.scale.needs_held_out)),
-            **{name: (getattr(self, name), 1) for name in ("batch_size", "repeats", "time_bins", "fisher_draws")},
-        }
-        for name, (value, lowest) in least.items():
-            if value < lowest:
-                raise ConfigurationError(f"{key}.{name} = {value}; it must be at least {lowest}.")
+        if self.scale.needs_held_out:
+            check(f"{key}.held_out", self.held_out, Count)
         if self.fitting_images + self.held_out > len(dataset):
             asked = f"{key}.images + {key}.held_out" if self.streams else f"{key}.held_out"
             raise ConfigurationError(
@@ -146,7 +146,7 @@ def build(name: str, model: GenerativeModel, active: Tensor | None = None, **opt
     part = POSTERIORS.get(name)
     if part.scope == "head":
         return part.make(model.head, active, **options)
-    if options.get("layers") in ("head", ["head"]):
+    if options.get("layers") in (HEAD, [HEAD]):
         options["layers"] = [model.head_name]
     return part.make(model.network, **options)
 
@@ -197,19 +197,23 @@ def fit(
     time_bins: int = 1,
     fisher_draws: int = 1,
     progress: Progress | None = None,
+    labels: Tensor | Sequence[int] | None = None,
     **options: Any,
 ) -> FitResult:
     """Fit a posterior to a model that genuq may never have seen, and choose its scale.
 
     Args:
-        model: the model, trained.
+        model: the model, trained. Of one that torch.compile gave, the module within it is worked on.
         training_data: what it was trained on, a data set or a tensor (`genuq.data.as_dataset`).
         progress: called with (rows done, rows in all).
+        labels: (N,) classes of a tensor's items, which a model that knows classes needs; a data set has its own.
         kind, images, held_out, batch_size, seed, scale, repeats, time_bins, fisher_draws: see `FitSettings`.
         options: of the posterior, for instance `convention`.
 
     Raises:
-        ConfigurationError: an unsuitable head, a scale that cannot be chosen, or more images asked for than there are.
+        ConfigurationError: an unsuitable head, a scale that cannot be chosen, more images asked for than there are, or
+            data of another shape or other classes than the model's.
+        DataError: data of another type or range, or a tensor without the labels that the model needs.
         NonFiniteError: NaN or infinite weights or activations.
     """
     settings = FitSettings(
@@ -224,8 +228,9 @@ def fit(
         scale=scale or ScaleOptions(),
         options=options,
     )
+    model = original(model)
     runner = PassRunner(model, advance=counting(progress, settings.rows))
-    return fit_by(runner.run, model, as_dataset(training_data), settings)
+    return fit_by(runner.run, model, as_dataset(training_data, labels, num_classes=model.num_classes), settings)
 
 
 def counting(progress: Progress | None, total: int) -> Callable[[int], None]:
@@ -249,6 +254,8 @@ def fit_by(run: Runner, model: GenerativeModel, dataset: Dataset, settings: FitS
             "genuq.finetune_ensemble, or update an empty one with each member's weights."
         )
     settings.check(dataset)
+    require_uncompiled(model)
+    model.check_data(dataset)
     model.check_weights()
     if settings.kind == IsotropicNoise.kind:
         isotropic_prior(settings.scale)  # refuses now what could not be chosen after the pass over the images
@@ -285,7 +292,7 @@ def _fit(run: Runner, model: GenerativeModel, dataset: Dataset, settings: FitSet
 def empty_posterior(
     model: GenerativeModel, dataset: Dataset, images: Sequence[int], settings: FitSettings
 ) -> Callable[[], Posterior]:
-    """Makes empty posteriors of the kind asked for. What is wrong with it is raised here, after one forward pass."""
+    """Makes empty posteriors of the kind asked for. What is wrong with it is raised here, after two forward passes."""
     part, active, options = POSTERIORS.get(settings.kind), None, dict(settings.options)
     kind = part.resolve()
     if part.scope == "network" and settings.time_bins > 1:
@@ -294,14 +301,40 @@ def empty_posterior(
         )
     batches = RegressionBatches(dataset, images[:2], model.latent_shape, 2, settings.seed, FITTING)
     first = regress(model, batches[0])
+    with torch.no_grad():
+        model.predicted(first.x, first.t, first.y)
     if part.scope == "head":
         require_untied(model.network, model.head_name, "model.head")
         active = active_outputs(model, first.x, first.t, first.y)
     if kind is MCDropout and not options:
         options["rates"] = fed_by_dropout(model, first.x, first.t, first.y)
-    empty = functools.partial(build, settings.kind, model, active, **options)
     if issubclass(kind, LayersPosterior):
-        check_layers(model, empty().layer_names, first.x, first.t, first.y)  # type: ignore[attr-defined]
+        return _over_layers(settings.kind, model, first, options)
+    return functools.partial(build, settings.kind, model, active, **options)
+
+
+def _over_layers(
+    kind: str, model: GenerativeModel, first: RegressionBatch, options: dict[str, Any]
+) -> Callable[[], LayersPosterior]:
+    """As `empty_posterior`; layers that only a pattern matched and that cannot be covered are left out."""
+
+    def empty() -> LayersPosterior:
+        posterior = build(kind, model, **options)
+        assert isinstance(posterior, LayersPosterior)
+        posterior.excluded |= left_out
+        return posterior
+
+    left_out: dict[str, str] = {}
+    given = options.get("layers") or ALL
+    asked = [given] if isinstance(given, str) else list(given)
+    if asked == [HEAD]:
+        asked = [model.head_name]
+    names = empty().layer_names
+    found = unsuitable_layers(model, names, first.x, first.t, first.y)
+    left_out = {name: reason for name, reason in found.items() if name not in asked}
+    if 0 < len(left_out) < len(names):
+        options["layers"] = [*asked, *(f"!{name}" for name in left_out)]
+    check_layers(model, empty().layer_names, first.x, first.t, first.y)
     return empty
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from typing import Annotated
 
 import torch
 
-from genuq.errors import ConfigurationError, did_you_mean
-from genuq.posteriors.base import CurvaturePosterior, Posterior, Scale, require_positive
+from genuq.errors import ConfigurationError
+from genuq.parts.bounds import OneOf, Positive, check_fields
+from genuq.posteriors.base import CurvaturePosterior, Posterior, Scale
 from genuq.posteriors.control import IsotropicNoise
 from genuq.posteriors.fitting.held_out import HeldOutSums, PredictiveCurve, ridge_of
 from genuq.posteriors.last_layer import LastLayerPosterior
@@ -32,20 +34,16 @@ class ScaleOptions:
         ConfigurationError: an entry that is not positive, or entries that exclude each other.
     """
 
-    n_effective: float | None = None
-    observation_noise: float | None = None
-    prior_precision: float | None = None
-    temperature: float | None = None
-    relative_perturbation: float | None = None
-    criterion: str = "evidence"
+    n_effective: Positive | None = None
+    observation_noise: Positive | None = None
+    prior_precision: Positive | None = None
+    temperature: Positive | None = None
+    relative_perturbation: Positive | None = None
+    criterion: Annotated[str, OneOf(*CRITERIA)] = "evidence"
 
     def __post_init__(self) -> None:
+        check_fields(self, "posterior")
         given = {name: value for name, value in asdict(self).items() if value is not None and name != "criterion"}
-        require_positive(given)
-        if self.criterion not in CRITERIA:
-            raise ConfigurationError(
-                f"posterior.criterion = '{self.criterion}' is not a criterion.{did_you_mean(self.criterion, CRITERIA)}"
-            )
         if (self.relative_perturbation is None) == (self.criterion == "perturbation") and self.criterion != "evidence":
             raise ConfigurationError(
                 "posterior.criterion=perturbation and posterior.relative_perturbation belong together: give both, or "

@@ -11,9 +11,9 @@ import torch
 
 from genuq.analysis.results import Application, IntervalRow, OutcomeRow
 from genuq.errors import DataError, did_you_mean
-from genuq.report.drawing.markdown import table_lines
+from genuq.report.drawing.markdown import code, prose, table_lines
 from genuq.report.drawing.pictures import as_pixels, data_uri, shrunk
-from genuq.report.drawing.values import decimals, interval, present, titled
+from genuq.report.drawing.values import DASH, decimals, interval, present, titled
 from genuq.report.drawing.vocabulary import METRICS
 
 PARTS = ("before", "mask", "after", "control")  # in the order that a reader sees them
@@ -141,7 +141,7 @@ def outcome_markdown(told: Application | None) -> list[str]:
         for row in told.outcome
     ]
     headings = ["measure", "with uncertainty", "control", "difference", "N"]
-    return [f"## {titled(told.name)}", "", told.sentence, "", *table_lines(headings, rows), ""]
+    return [f"## {prose(titled(told.name))}", "", prose(told.sentence), "", *table_lines(headings, rows), ""]
 
 
 def _cell(part: IntervalRow, places: int) -> str:
@@ -160,5 +160,6 @@ def application_markdown(command: str, told: Application) -> str:
         for row in told.outcome
     ]
     table = table_lines(["measure", "value", "control", "difference", "n"], rows)
-    foot = f"95 % intervals in brackets. Judge: {told.judge}."
-    return "\n".join([f"`{command}`", "", told.sentence, "", *table, "", foot, *told.notes]) + "\n"
+    foot = f"95 % intervals in brackets. Judge: {prose(told.judge or DASH)}."
+    notes = map(prose, told.notes)
+    return "\n".join([code(command), "", prose(told.sentence), "", *table, "", foot, *notes]) + "\n"

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -12,7 +9,8 @@ from rich.text import Text
 
 from genuq.analysis.results import IntervalRow, Results
 from genuq.files import plain
-from genuq.report.drawing.markdown import table_lines
+from genuq.report.drawing.markdown import code, prose, table_lines
+from genuq.report.drawing.spreadsheet import csv_table
 from genuq.report.drawing.values import DASH, decimals, interval, present
 from genuq.report.run.application import outcome_markdown
 from genuq.report.run.plots import provenance
@@ -27,11 +25,7 @@ VERDICTS: dict[bool | None, tuple[str, str]] = {
 
 def samples_csv(results: Results) -> str:
     """One line per sample under the names of its columns; an empty cell where a value is missing."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(results.samples.columns)
-    writer.writerows(plain(results.samples.rows))
-    return buffer.getvalue()
+    return csv_table([results.samples.columns, *plain(results.samples.rows)])
 
 
 def verdict(results: Results) -> tuple[str, str]:
@@ -71,6 +65,6 @@ def summary_markdown(results: Results) -> str:
     target = f" with {summary.spearman_target}" if summary.spearman_target else ""
     rows = [[row.label, row.kind, *(_cell(row.measured(column)).plain for column in COLUMNS)] for row in summary.table]
     table = table_lines(["score", "kind", f"Spearman{target}", "AUROC", "FID gain"], rows)
-    foot = f"95 % intervals in brackets. {provenance(results)}."
-    opening = [f"`{results.command or ''}`", "", summary.sentence or DASH, ""]
+    foot = f"95 % intervals in brackets. {prose(provenance(results))}."
+    opening = [code(results.command or DASH), "", prose(summary.sentence or DASH), ""]
     return "\n".join([*opening, *table, "", foot, "", *outcome_markdown(results.application)])

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 
-from genuq.report.drawing.markdown import table_lines
+from genuq.report.drawing.markdown import code, code_block, prose, table_lines
+from genuq.report.drawing.spreadsheet import csv_records
 from genuq.report.drawing.values import spoken
 from genuq.report.drawing.vocabulary import METRICS
 from genuq.report.study.published import Published
@@ -19,12 +18,12 @@ LISTED = 12  # missing runs whose commands are in the page itself
 def table_markdown(table: StudyTable) -> str:
     """The whole page: question, command, table, how to read it, what is missing, and what others have published."""
     parts = [
-        f"# {table.title}",
-        table.question,
-        "\n\n".join(f"`{command}`" for command in table.commands),
+        f"# {prose(table.title)}",
+        prose(table.question),
+        "\n\n".join(map(code, table.commands)),
         "\n".join(table_lines(_headings(table), _body(table), len(table.keys))),
-        " ".join(legend(table)),
-        *table.notes,
+        prose(" ".join(legend(table))),
+        *map(prose, table.notes),
         missing_markdown(table),
         published_markdown(table.published),
     ]
@@ -72,9 +71,9 @@ def missing_markdown(table: StudyTable) -> str:
     if not count:
         return ""
     verb = "run is" if count == 1 else "runs are"
-    shown = "\n".join(table.missing[:LISTED])
+    shown = code_block(table.missing[:LISTED])
     more = f"\n\nand {count - LISTED} more, in missing.txt." if count > LISTED else ""
-    return f"**{count} of {table.expected} {verb} missing:**\n\n```\n{shown}\n```{more}"
+    return f"**{count} of {table.expected} {verb} missing:**\n\n{shown}{more}"
 
 
 def published_markdown(entries: Sequence[Published]) -> str:
@@ -88,7 +87,7 @@ def _published(entry: Published) -> str:
     columns, measures = entry.columns, entry.measures
     rows = [[str(row.get(name, MISSING)) for name in columns] for row in entry.rows]
     lines = table_lines([*map(column_label, columns)], rows, len(columns) - len(measures))
-    return "\n".join([*lines, "", provenance(entry)])
+    return "\n".join([*lines, "", prose(provenance(entry))])
 
 
 def column_label(name: str) -> str:
@@ -107,23 +106,21 @@ def table_csv(table: StudyTable) -> str:
 
     `interval` says what the ends are of: `seeds` (Student's, over seeds), `run` (the single run's own) or `none`.
     """
-    buffer = io.StringIO()
     column = table.column or "column"
     keys = list(table.keys)
     fields = [
         *("origin", *keys, column, "measure", "n", "expected", "mean", "standard_error", "low", "high", "interval"),
         *("bold", "runs", "of", "source", "status"),
     ]
-    writer = csv.DictWriter(buffer, fields, restval="", lineterminator="\n")
-    writer.writeheader()
+    records: list[dict[str, object]] = []
     for row in table.rows:
         for place in table.columns:
             for measure in table.measures:
                 setting = dict(zip(keys, row)) | {column: place, "measure": measure.name}
-                writer.writerow({"origin": "ours"} | setting | _cell_fields(table.cell(row, place, measure)))
+                records.append({"origin": "ours"} | setting | _cell_fields(table.cell(row, place, measure)))
     for entry in table.published:
-        writer.writerows(_published_fields(entry))
-    return buffer.getvalue()
+        records += _published_fields(entry)
+    return csv_records(fields, records)
 
 
 def _cell_fields(cell: Cell) -> dict[str, object]:

@@ -24,7 +24,8 @@ from torch import Tensor
 
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, Sampler, StageRecord
-from genuq.scores.baselines.watching import StepWatcher, Watcher, Window
+from genuq.parts.bounds import Count, Window
+from genuq.scores.baselines.watching import StepWatcher, Watcher
 from genuq.scores.registry import SCORES
 from genuq.solvers import Euler
 from genuq.solvers.affine import Point, linear_in_hats, points
@@ -54,10 +55,11 @@ class Divergence(StepWatcher):
         model: GenerativeModel,
         sampler: Sampler,
         indices: Sequence[int],
-        probes: int = 1,
+        probes: Count = 1,
         window: Window = (0.0, 1.0),
     ) -> None:
         super().__init__(model, sampler, indices, window)
+        _require_own_flow("divergence", sampler)
         self.probes, self.sources = _require_probes(probes), self.keyed("divergence probe")
         self.total_B = torch.zeros(len(indices), dtype=torch.float64)
 
@@ -97,11 +99,12 @@ class LogLikelihood(Watcher):
         model: GenerativeModel,
         sampler: Sampler,
         indices: Sequence[int],
-        steps: int = 20,
-        probes: int = 1,
+        steps: Count = 20,
+        probes: Count = 1,
         noise_level: float = 0.01,
     ) -> None:
         super().__init__(model, sampler, indices)
+        _require_own_flow("likelihood", sampler)
         self.nodes, self.probes = likelihood_nodes(model, steps, noise_level), _require_probes(probes)
         self.result = torch.empty(0)
 
@@ -206,6 +209,15 @@ def _signs(sources: Sequence[torch.Generator], like: Tensor) -> Tensor:
     """-1 or 1 with equal probability, of the shape and type of `like`, row b from generator b."""
     bits = [torch.randint(0, 2, like.shape[1:], generator=source) for source in sources]
     return (2 * torch.stack(bits) - 1).to(like)
+
+
+def _require_own_flow(name: str, sampler: Sampler) -> None:
+    """Raise ConfigurationError where the sampler follows another flow than that of the network's predictions."""
+    if sampler.clip_x0:
+        raise ConfigurationError(
+            f"score '{name}' is of the network's own flow, which sampler.clip_x0 = true leaves. Set it to false, or "
+            "remove the score."
+        )
 
 
 def _require_probes(probes: int) -> int:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, Sampler, StageRecord
+from genuq.parts.bounds import Several, Window, check
 from genuq.randomness import normal
-from genuq.scores.baselines.watching import StepWatcher, Window
+from genuq.scores.baselines.watching import StepWatcher
 from genuq.scores.registry import SCORES
 
 
@@ -78,12 +78,11 @@ class AleatoricVariance(StepWatcher):
         model: GenerativeModel,
         sampler: Sampler,
         indices: Sequence[int],
-        repeats: int = 5,
+        repeats: Several = 5,
         window: Window = (0.8, 1.0),
     ) -> None:
         super().__init__(model, sampler, indices, window)
-        if repeats < 2:
-            raise ConfigurationError(f"score.renoisings = {repeats}; a variance needs at least 2 noisings.")
+        check("score.renoisings", repeats, Several)
         self.repeats = repeats
         self.sources = self.keyed("renoising")
         self.total_B = torch.zeros(len(indices), dtype=torch.float64)

@@ -14,11 +14,11 @@ from torch import Tensor
 from genuq import randomness
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, Meter, Observer, Sampler, StageRecord, evaluating, metered, sample
+from genuq.parts.bounds import Window, check
 from genuq.processes import conversion
 from genuq.scores.shared import Cost, Resources, recording, score_together
 
 Progress = Callable[[int], None]
-Window = tuple[float, float]
 PATH = "all path scores"  # what evaluations of the scores of the path are counted under, each of them once
 
 
@@ -95,8 +95,7 @@ def steps_in(window: Window, total: int, least: int = 1) -> range:
     Raises:
         ConfigurationError: not 0 <= first < last <= 1, or fewer than `least` steps in all.
     """
-    if len(window) != 2 or not 0 <= window[0] < window[1] <= 1:
-        raise ConfigurationError(f"score.window = {window} must be fractions 0 <= first < last <= 1 of the steps.")
+    check("score.window", window, Window)
     if total < least:
         raise ConfigurationError(f"sampler.steps = {total}; this score compares at least {least} steps.")
     stop = max(round(window[1] * total), least)

@@ -1,0 +1,42 @@
+"""Files that a configuration names, looked at before anything starts, whether this run reads them or not."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from genuq.errors import ConfigurationError
+from genuq.models.checkpoints import require_checkpoint
+from genuq.pipeline.posteriors import key_of
+from genuq.pipeline.run import Run
+from genuq.pipeline.stages.members import reference_name
+from genuq.training.member_settings import finished_members
+
+
+def check_named_files(run: Run) -> None:
+    """Raise ConfigurationError for a checkpoint that is not there, or a store that cannot be written.
+
+    Raises:
+        CheckpointError: a file of another format, with how to bring it in.
+    """
+    check_store(run)
+    if (start := run.config.trainer.start_from) is not None:
+        require_checkpoint(Path(start).expanduser(), "trainer.start_from")
+    chosen = run.config.model.get("checkpoint")
+    if "process" in run.config.model and chosen not in (None, "reference"):
+        require_checkpoint(Path(chosen).expanduser(), "model.checkpoint")
+    for name, settings in run.posteriors().items():
+        if settings.get("checkpoints") is not None:
+            key = f"{key_of(name)}.checkpoints"
+            for path in finished_members(settings["checkpoints"], reference_name(run), settings["name"], key):
+                require_checkpoint(path, key)
+
+
+def check_store(run: Run) -> None:
+    """Raise ConfigurationError for a store in a place that cannot be written."""
+    existing = next(place for place in (run.store, *run.store.parents) if os.path.lexists(place))
+    said = f"store = {run.config.store}: "
+    if not existing.is_dir():
+        raise ConfigurationError(f"{said}{existing} is no folder. Choose another place.")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ConfigurationError(f"{said}{existing} cannot be written. Choose another place, or change its rights.")

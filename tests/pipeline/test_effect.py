@@ -1,0 +1,40 @@
+"""What was typed and changes nothing is said, once for each key."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from genuq.config.job import Job
+from genuq.pipeline.effect import without_effect
+from genuq.pipeline.run import Run
+from support.small_runs import POINTS, composed
+
+
+@pytest.mark.parametrize(
+    ("stages", "typed", "said"),
+    [
+        ("[fit,sample]", "trainer.learning_rate=0.1", r"only train, judge read it, and stages = \[fit, sample\]"),
+        ("[sample]", "trainer.start_from=a.safetensors", "only train read it"),
+        ("[train]", "posterior=kfac", "only fit, sample"),
+        ("[train]", "likelihood=pixel", "only embed, score, evaluate, apply"),
+        ("[train]", "trainer.judge_steps=3", "only judge"),
+        ("[train]", "trainer.steps=3", None),
+        ("[judge]", "trainer.learning_rate=0.1", None),
+        ("[report]", "seed=3", None),
+        ("[evaluate]", "metric=points", None),
+    ],
+)
+def test_a_key_that_no_stage_reads_is_named(stages: str, typed: str, said: str | None, tmp_path: Path) -> None:
+    run = Run(composed(*POINTS, f"stages={stages}"), tmp_path, "genuq", Job(overrides=(f"stages={stages}", typed)))
+    found = list(without_effect(run))
+    assert len(found) == (said is not None) and all(text.startswith(f"{typed} has no effect here: ") for text in found)
+    assert all(re.search(said or "", text) for text in found)
+
+
+def test_members_read_the_trainer(tmp_path: Path) -> None:
+    config = composed(*[text for text in POINTS if "posterior." not in text], "posterior=deep_ensemble", "stages=[fit]")
+    run = Run(config, tmp_path, "genuq", Job(overrides=("trainer.steps=3", "trainer.learning_rate=0.1")))
+    assert list(without_effect(run)) == []
