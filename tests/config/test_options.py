@@ -32,6 +32,15 @@ OF_NO_RUN = {  # came later
     "metric.bad": [],
     "data.starve": {},
     "data.permute": True,
+    "score.lmi_size": 0.02,
+    "score.members": None,
+    "score.probe_noisings": 4,
+    "score.weak_checkpoint": None,
+    **{f"score.{name}_points": times for name, times in (("path", [1.0]), ("gap", [0.4, 0.6]))},
+    "score.weak_points": [0.25, 0.5, 0.75],
+    **{f"score.{name}_times": [0.1] for name in ("lid", "score_norm")},
+    **{f"score.{name}_times": [0.3] for name in ("renoised", "null_gap")},
+    **{f"score.{name}_times": [0.5] for name in ("self_confidence", "margin")},
 }
 GROUPS_OF_OPTIONS = (*GROUPS, "beside")
 
@@ -84,8 +93,8 @@ def test_every_option_of_a_score_is_a_key_and_says_its_own_default() -> None:
     for score in register_of("score").values():
         if score.source == "propagation":
             continue
-        own = {option: score.options.__dataclass_fields__[option].default for option in score.option_names}
-        for option, default in own.items():
+        for option, entry in score.options.__dataclass_fields__.items():
+            default = options.made(entry) if entry.default is dataclasses.MISSING else entry.default
             assert node[score.key_of(option)] in (None, default)
 
 

@@ -24,12 +24,12 @@ from support.small_runs import POINTS, composed, launch, run_of
 
 RUN = [
     *(text for text in POINTS if not text.startswith("stages=")),
-    "stages=[train,fit,sample,propagate,embed,score,evaluate,apply,report]",
+    "stages=[train,fit,sample,probe,propagate,embed,score,evaluate,apply,report]",
     "propagator=trajectory",
     "application=augment",
     "application.samples=10",
     "application.cut=0.67",
-    "score.also=[aleatoric]",
+    "score.also=[aleatoric,path_disagreement_semantic,renoised_disagreement]",
     "score.controls=[random,jitter,isotropic]",
     "+posterior@beside.ensemble=posthoc_ensemble",
     *("beside.ensemble.members=2", "beside.ensemble.steps=3", "beside.ensemble.draws=2"),
@@ -105,7 +105,7 @@ def reading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reading]:
     classes = {type(record) for stage in run.inputs.values() for record in records_of(stage)}
     with pytest.MonkeyPatch.context() as patch:
         for kind in classes:
-            names = {part.name for part in fields(kind) if not {"neutral", "where_given"} & part.metadata.keys()}
+            names = {part.name for part in fields(kind) if "neutral" not in part.metadata}
 
             def noted(self: Any, name: str, names: set[str] = names) -> Any:
                 if name in names:
@@ -133,7 +133,7 @@ def reading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reading]:
 
 
 @pytest.mark.parametrize(
-    "stage", ["train", "fit", "sample", "propagate", "embed", "score", "evaluate", "apply", "report"]
+    "stage", ["train", "fit", "sample", "probe", "propagate", "embed", "score", "evaluate", "apply", "report"]
 )
 def test_all_that_is_declared_is_read(stage: str, reading: Reading, tmp_path: Path) -> None:
     run = run_of(tmp_path, *RUN)
@@ -185,7 +185,8 @@ def test_stages_upstream_are_those_that_are_declared(tmp_path: Path) -> None:
     run = run_of(tmp_path, *RUN)
     assert set(STAGES["fit"].needs(run)) == {"train"}
     assert set(STAGES["sample"].needs(run)) == {"train", "fit"}
-    assert {one.stage for one in upstream_of(run.inputs["score"])} == {"sample", "embed", "propagate"}
+    assert {one.stage for one in upstream_of(run.inputs["score"])} == {"sample", "probe", "embed", "propagate"}
+    assert set(STAGES["probe"].needs(run)) == {"train", "fit", "sample"}
 
 
 @pytest.mark.parametrize(

@@ -41,4 +41,5 @@ def test_rows_are_charged_to_the_purpose_and_nothing_outside_is_counted():
             model(x[:1], t[:1], y[:1])
         model(x, t, y)
     assert dict(meter.evaluations) == {"sampling": 6, "draws": 10}
+    assert meter.seconds.keys() == {"draws"} and meter.seconds["draws"] > 0
     assert meter.per_sample(5) == {"sampling": 1.2, "draws": 2.0}

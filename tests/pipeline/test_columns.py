@@ -12,12 +12,12 @@ from genuq.errors import ConfigurationError
 from genuq.models import sample
 from genuq.pipeline import preflight
 from genuq.pipeline.columns import watched_inputs, watchers
-from genuq.pipeline.configured import build_sampler, open_model
+from genuq.pipeline.configured import build_sampler, open_model, untrained_model
 from genuq.pipeline.run import Run
 from genuq.scores import SCORES, watch
 from support.small_runs import IMAGES, POINTS, composed, copied, launch, run_of
 
-BASELINES = SCORES.names(kind="baseline")
+BASELINES = SCORES.names(source="trajectory")
 
 BESIDE = [
     "score=entropy_beside_baselines",
@@ -123,6 +123,8 @@ def test_what_cannot_work_is_said_before_the_training(overrides: list[str], mess
 
 @pytest.mark.parametrize("name", SCORES)
 def test_every_score_is_an_option(name: str, image_root: Path, tmp_path: Path) -> None:
-    run = Run(composed(*IMAGES, f"data.root={image_root}", f"score={name}"), tmp_path, "genuq")
+    weak = {"weak_model_gap": [f"score.weak_checkpoint={tmp_path}/early.safetensors"]}
+    run = Run(composed(*IMAGES, f"data.root={image_root}", f"score={name}", *weak.get(name, [])), tmp_path, "genuq")
+    files.write_tensors(tmp_path / "early.safetensors", untrained_model(run).network.state_dict())
     preflight.check(run)
     assert run.config.score.name == name

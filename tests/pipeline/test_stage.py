@@ -23,9 +23,10 @@ UPSTREAM = {
     "posterior.other": ("train",),
     "fit": ("posterior.draws", "posterior.other"),
     "sample": ("train", "fit"),
+    "probe": ("train", "fit", "sample"),
     "propagate": ("train", "fit"),
     "embed": ("sample", "judge"),
-    "score": ("embed", "propagate"),
+    "score": ("embed", "propagate", "probe"),
     "evaluate": ("score",),
     "apply": ("score",),
     "report": ("evaluate", "apply"),
@@ -72,7 +73,7 @@ READ: dict[str, tuple[Any, tuple[str, ...]]] = {
     "likelihood.include_unperturbed": (False, ("score",)),
     "likelihood.batch_size": (7, ()),
     "score.name": ("trace", ("score",)),
-    "score.also": (["cosine"], ("score",)),
+    "score.also": (["cosine", "path_disagreement", "renoised_disagreement", "lid"], ("score",)),
     "score.controls": (["random", "direct_noise", "jitter"], ("sample", "score")),
     "score.jitter_size": (0.03, ("sample",)),
     "score.noise_standard_deviation": (0.06, ("embed",)),
@@ -80,6 +81,19 @@ READ: dict[str, tuple[Any, tuple[str, ...]]] = {
     "score.renoisings": (6, ()),
     "score.probes": (2, ()),
     "score.likelihood_steps": (10, ()),
+    "score.lmi_size": (0.03, ()),
+    "score.members": (1, ("sample", "probe")),
+    "score.path_points": ([0.5], ("sample",)),
+    "score.gap_points": ([0.5], ()),
+    "score.weak_points": ([0.5], ()),
+    "score.weak_checkpoint": ("FILE", ()),
+    "score.probe_noisings": (2, ("probe",)),
+    "score.renoised_times": ([0.4], ("probe",)),
+    "score.lid_times": ([0.2], ("probe",)),
+    "score.self_confidence_times": ([0.4], ()),
+    "score.margin_times": ([0.4], ()),
+    "score.score_norm_times": ([0.2], ()),
+    "score.null_gap_times": ([0.4], ()),
     "metric.extractor": ("efficientnet", ("embed",)),
     "metric.k": (4, ("score", "evaluate", "apply")),
     "metric.reference_images": (30, ("embed",)),
@@ -169,8 +183,9 @@ RUN = [
     "+posterior@beside.other=exact_laplace",
     "propagator=trajectory",
     "application=rectify",
+    "score.also=[trace,path_disagreement,renoised_disagreement,lid]",
 ]
-PARTS = "fit,sample,propagate,embed,score,evaluate,apply,report"
+PARTS = "fit,sample,probe,propagate,embed,score,evaluate,apply,report"
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

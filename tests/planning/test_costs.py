@@ -13,8 +13,10 @@ from genuq.pipeline import preflight
 from genuq.pipeline.columns import SPENT
 from genuq.pipeline.execute import STAGES
 from genuq.pipeline.stages import train
+from genuq.pipeline.stages.probe import ALL as PROBED
 from genuq.planning.costs import Work, work_of
 from genuq.planning.planned import PlannedRun
+from genuq.scores.baselines.watching import PATH
 from genuq.store.shards import read_shards
 from support.small_runs import IMAGES, POINTS, composed, copied, launch, run_of
 
@@ -28,6 +30,7 @@ POSTERIORS = {
     "swag": ["posterior.members=4", "posterior.steps=8", "posterior.rank=2"],
 }
 WATCHED = ["score=entropy_beside_baselines", "score.controls=[random,jitter,isotropic]", "score.probes=2"]
+SHARED = ["path_disagreement", "path_disagreement_semantic", "renoised_disagreement", "renoised_isotropic", "lid"]
 PROPAGATED = {
     "trajectory": [],
     "corrected": ["propagator.covariance=antithetic", "propagator.skip=2"],
@@ -119,12 +122,14 @@ def watched(points_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     overrides = [
         *(text for text in POINTS if not text.startswith("stages")),
         *WATCHED,
+        f"score.also=[trace,aleatoric,trajectory_variance,divergence,likelihood,rarity,{','.join(SHARED)}]",
+        "score.path_points=[0.0,1.0]",
         "propagator=coherent",
         "propagator.draws=2",
-        "stages=[train,fit,sample,propagate,embed,score,evaluate]",
+        "stages=[train,fit,sample,probe,propagate,embed,score,evaluate]",
     ]
     run = planned(folder, *overrides)
-    works = {name: work_of(run, name) for name in ("sample", "propagate", "embed", "score", "evaluate")}
+    works = {name: work_of(run, name) for name in ("sample", "probe", "propagate", "embed", "score", "evaluate")}
     launch(folder, *overrides)
     return run, works, folder
 
@@ -135,10 +140,22 @@ def test_sampling_baselines_and_controls_cost_what_the_meter_counted(
     run, works, _ = watched
     columns = read_shards(run.path("sample"))
     counted = {name.removeprefix(SPENT): float(v.sum()) for name, v in columns.items() if name.startswith(SPENT)}
+    alone = {name: counted.pop(name) / 40 for name in SHARED[:2]}
+    assert alone == {name: 2 * 2 for name in SHARED[:2]} and counted.pop(PATH) == 40 * 2 * 2  # two points, two draws
+    assert works["sample"].evaluations.pop(PATH) == (40 * 2 * 2, 0)
     purposes = {"sampling", "draws", "jitter", "isotropic", "aleatoric", "trajectory_variance", "divergence"}
     assert counted.keys() == purposes | {"likelihood"}
     assert {name: sum(both) for name, both in works["sample"].evaluations.items()} == counted
     assert works["sample"].backward == 2 * 40 * (3 + 21)  # probes, samples, points of the two baselines
+
+
+def test_the_probe_costs_what_all_of_its_scores_share(watched: tuple[PlannedRun, dict[str, Work], Path]) -> None:
+    """Four noisings: of two draws, of two draws of the noise and of the trained weights; and of these at another t."""
+    run, works, _ = watched
+    columns = read_shards(run.path("probe"))
+    counted = {name: float(columns[f"{SPENT}{name}"].mean()) for name in (*SHARED[2:], PROBED)}
+    assert counted == {**dict.fromkeys(SHARED[2:4], 12), "lid": 4, PROBED: 24}
+    assert works["probe"].evaluations == {PROBED: (40 * 24, 0)}
 
 
 def test_propagation_costs_what_its_shards_say(watched: tuple[PlannedRun, dict[str, Work], Path]) -> None:
@@ -147,7 +164,7 @@ def test_propagation_costs_what_its_shards_say(watched: tuple[PlannedRun, dict[s
     assert works["propagate"].evaluations["propagation"] == (pytest.approx(counted), 0.0)
 
 
-@pytest.mark.parametrize("stage", ["sample", "propagate", "embed", "score"])
+@pytest.mark.parametrize("stage", ["sample", "probe", "propagate", "embed", "score"])
 def test_bytes_of_what_holds_tensors(stage: str, watched: tuple[PlannedRun, dict[str, Work], Path]) -> None:
     run, works, _ = watched
     assert_as_large(works[stage], run.path(stage))

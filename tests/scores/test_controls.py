@@ -113,3 +113,17 @@ def test_bad_arguments_are_named(images):
         scores.complexity(images.float())
     with pytest.raises(ConfigurationError, match="cutoff"):
         scores.high_frequency_energy(images, cutoff=0.6)
+
+
+def test_the_class_prior_is_the_mean_of_the_class():
+    values, classes = torch.tensor([1.0, 2.0, 6.0, 4.0, 0.5]), torch.tensor([7, 2, 7, 2, 9])
+    found = scores.class_prior(values, classes)
+    assert found.dtype == torch.float64 and found.tolist() == [3.5, 3.0, 3.5, 3.0, 0.5]
+
+
+def test_lmi_is_the_jitter_with_a_size_of_its_own():
+    noise, key = torch.randn(3, 1, 4, 4), {"seed": 1, "indices": [0, 1, 2], "draw": 1}
+    for size in (0.02, 0.3):
+        found = scores.SCORES["lmi"].make(noise, **key, relative_size=size)
+        assert torch.equal(found, scores.jitter_initial_noise(noise, **key, relative_size=size))
+    assert scores.SCORES["lmi"].chosen({"lmi_size": 0.1, "jitter_size": 0.02}) == {"relative_size": 0.1}

@@ -34,6 +34,9 @@ class Halving(Autoencoder):
     def latent_shape(self, image_shape):
         return (image_shape[0], image_shape[1] // 2, image_shape[2] // 2)
 
+    def encode(self, images):
+        return 2 * images[..., ::2, ::2]
+
     def decode(self, latents):
         return latents.repeat_interleave(2, -1).repeat_interleave(2, -2) / 2
 
@@ -50,3 +53,15 @@ def random_model(kind: str = "pixels", process: str = "flow_matching", predictio
         for parameter in network.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
     return GenerativeModel(network, shape, process, prediction, CLASSES, autoencoder)
+
+
+def double_model(kind: str = "pixels", process: str = "flow_matching", prediction: str = "flow") -> GenerativeModel:
+    """The same in float64, also where it is asked about a float32 state: a sampler starts in float32."""
+    made = random_model(kind, process, prediction)
+
+    def call(network, x, t, y):
+        return network(x.double(), t.double(), y)
+
+    return GenerativeModel(
+        made.network.double(), made.shape, process, prediction, CLASSES, made.autoencoder, call=call
+    ).eval()

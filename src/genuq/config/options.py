@@ -116,6 +116,7 @@ class Columns:
         name: the score that the run is about, a name of `genuq.scores.SCORES`.
         also: further ones in the table.
         controls: what should not work, beside it.
+        weak_checkpoint: file of an earlier checkpoint of the network, for `weak_model_gap`.
     """
 
     name: str = "entropy"
@@ -123,6 +124,7 @@ class Columns:
     controls: Annotated[list[str], Items(0, distinct=True)] = field(
         default_factory=lambda: ["random", "complexity", "direct_noise", "jitter", "isotropic"]
     )
+    weak_checkpoint: str | None = None
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import Counter
 from collections.abc import Iterator
 
@@ -20,20 +21,23 @@ class Meter:
 
     Attributes:
         evaluations: by purpose.
+        seconds: that were charged, by purpose.
     """
 
     def __init__(self, purpose: str = "sampling") -> None:
         self.evaluations: Counter[str] = Counter()
+        self.seconds: dict[str, float] = {}
         self._purpose = purpose
 
     @contextlib.contextmanager
     def charging(self, purpose: str) -> Iterator[None]:
         """Charge what happens inside to `purpose`."""
-        before, self._purpose = self._purpose, purpose
+        before, self._purpose, started = self._purpose, purpose, time.perf_counter()
         try:
             yield
         finally:
             self._purpose = before
+            self.seconds[purpose] = self.seconds.get(purpose, 0.0) + time.perf_counter() - started
 
     def count(self, rows: int) -> None:
         self.evaluations[self._purpose] += rows

@@ -13,22 +13,31 @@ from torch import Tensor
 from genuq.analysis.evaluation import KINDS
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, Sampler
-from genuq.pipeline.configured import build_sampler, is_image
+from genuq.pipeline.configured import build_sampler, is_image, untrained_model
 from genuq.pipeline.inputs import PartInputs, part_inputs
 from genuq.pipeline.posteriors import is_control
 from genuq.pipeline.run import MAIN_POSTERIOR, Run
 from genuq.posteriors.dataless import MAP
-from genuq.scores import SCORES, ScorePart, Watcher, watch
+from genuq.scores import SCORES, Resources, ScorePart, Watched, Watcher, watch
 
+PRIOR = "class_prior"
 WATCHED, SPENT = "score.", "evaluations."  # prefixes of a sample's columns: a score of its trajectory; what was spent
 
 
 def score_columns(run: Run) -> list[str]:
-    """Names of all columns: the run's own score first, then by kind."""
+    """Names of all columns: the run's own score first, then by kind. Where the model knows classes and there are
+    controls, the class prior is one of them.
+    """
     score = run.config.score
     pixels = [] if run.config.propagator is None else ["pixel_variance"]
-    names = dict.fromkeys([score.name, *score.also, *pixels, *other_posteriors(run), *score.controls, "realism"])
+    controls = [*score.controls, *([PRIOR] if score.controls and knows_classes(run) else [])]
+    names = dict.fromkeys([score.name, *score.also, *pixels, *other_posteriors(run), *controls, "realism"])
     return sorted(names, key=lambda name: -1 if name == score.name else KINDS.index(entry_of(run, name).kind))
+
+
+def knows_classes(run: Run) -> bool:
+    """Whether the run's model knows classes."""
+    return untrained_model(run).num_classes > 0
 
 
 def other_posteriors(run: Run) -> list[str]:
@@ -91,6 +100,8 @@ def check_columns(run: Run) -> None:
                 raise ConfigurationError(
                     f"{key}: '{name}' needs a propagator: add propagator=trajectory, for instance."
                 )
+            if (known.source == "class" or "classes" in known.needs) and not knows_classes(run):
+                raise ConfigurationError(f"{key}: '{name}' needs a model that knows classes; remove it for this one.")
             known.resolve()
 
 
@@ -116,17 +127,21 @@ def watched(
     indices: Sequence[int],
     baselines: Mapping[str, PartInputs],
     progress: Callable[[int], None],
-) -> dict[str, Tensor]:
-    """The unperturbed samples as `image`, with the columns of what watched them and of what it cost.
+    path_scores: Mapping[str, Callable[[Any], Tensor]] | None = None,
+    resources: Resources | None = None,
+) -> tuple[dict[str, Tensor], Watched]:
+    """The unperturbed samples as `image`, with the columns of what watched them and of what it cost; and the record.
 
     Args:
         indices: of the samples.
         baselines: that watch.
         progress: called with the passes done.
+        path_scores: of the path, by name.
+        resources: that these may ask for.
     """
-    record = watch(model, sampler, indices, watchers(baselines), progress)
+    record = watch(model, sampler, indices, watchers(baselines), progress, path_scores, resources)
     scores = {f"{WATCHED}{name}": values for name, values in record.scores.items()}
-    return {"image": record.samples, **scores, **evaluation_counts(record.evaluations, len(indices))}
+    return {"image": record.samples, **scores, **evaluation_counts(record.evaluations, len(indices))}, record
 
 
 def evaluation_counts(evaluations: Mapping[str, float], samples: int) -> dict[str, Tensor]:

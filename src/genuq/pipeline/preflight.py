@@ -26,6 +26,7 @@ from genuq.pipeline.named_files import check_named_files
 from genuq.pipeline.objective import check_objective
 from genuq.pipeline.posteriors import check_posteriors, fit_settings, key_of, of_members
 from genuq.pipeline.run import Run, hardware_of
+from genuq.pipeline.shared_scores import check_shared_scores
 from genuq.pipeline.sizes import check_size
 from genuq.pipeline.stage import STAGES
 from genuq.pipeline.stages import evaluate
@@ -75,8 +76,9 @@ def check_settings(run: Run) -> None:
         check_watchers(run, architecture_of(run))
     if "fit" in stages:
         check_fit(run)
-    if "sample" in stages:
+    if stages & {"sample", "probe"}:
         check_columns(run)
+        check_shared_scores(run, architecture_of(run))
     if stages & {"embed", "score", "evaluate"} or applied(run):
         check_evaluation(run)
     check_objective(run)

@@ -17,12 +17,14 @@ from genuq.pipeline.configured import build_likelihood, is_image, test_set, trai
 from genuq.pipeline.posteriors import fit_settings, of_members, size_from_exact, size_source
 from genuq.pipeline.run import MAIN_POSTERIOR
 from genuq.pipeline.stages.members import member_settings, reference_name
+from genuq.pipeline.stages.probe import ALL
 from genuq.pipeline.stages.witnesses import asks_witnesses
 from genuq.planning import footprint
-from genuq.planning.counting import application_count, propagated_count, watched_counts
+from genuq.planning.counting import application_count, propagated_count, shared_count, watched_counts
 from genuq.planning.planned import PlannedRun
 from genuq.posteriors import CurvaturePosterior, ExactLastLayerLaplace, FitSettings
 from genuq.posteriors.fitting.held_out import DRAWN_FACTORS, FACTORS
+from genuq.scores.baselines.watching import PATH
 
 RESIDUAL_IMAGES = 1024  # of `members.residual_variance`
 TEST_IMAGES = 2048  # of `train.test_loss`
@@ -208,12 +210,17 @@ def of_sample(run: PlannedRun) -> Work:
     total, made = _Sum(), footprint.versions(run)
     for name, cost in watched_counts(run).items():
         total.add(name, *cost.of(count))
+    shared, seen = shared_count(run, "path")
+    if shared.forward:
+        total.add(PATH, *shared.of(count))
     once = watched_counts(run)["sampling"].forward
     for name, draws in made.items():
         total.add(name, once * draws * count)
     pieces = _passes(run, total.found, batch)
     if type(untrained_model(run).autoencoder) is not Autoencoder:
-        pieces.append(Piece("decode", count * (1 + sum(made.values())), run.config.sampler.batch_size))
+        pieces.append(Piece("decode", count * (1 + seen + sum(made.values())), run.config.sampler.batch_size))
+    if seen:
+        pieces.append(Piece("encode", count * seen, run.config.likelihood.batch_size))
     like = run.network_like() | {"batch": batch, "backward": any(backward for _, backward in total.found.values())}
     amount = sum(map(sum, total.found.values()))
     size = footprint.of_samples(run) + _manifest(run, "sample", len(footprint.shard_sizes(run)), 300)
@@ -229,6 +236,21 @@ def _rows_at_once(run: PlannedRun) -> int:
 def _passes(run: PlannedRun, found: Evaluations, batch: int) -> list[Piece]:
     forward, backward = (sum(rows[side] for rows in found.values()) for side in (0, 1))
     return [Piece("forward", forward, batch), *([Piece("backward", backward, batch)] if backward else [])]
+
+
+def of_probe(run: PlannedRun) -> Work:
+    """Of the scores of finished samples, which share what they ask for."""
+    count, (shared, seen) = run.config.sampler.samples, shared_count(run, "probe")
+    batch = min(run.config.sampler.batch_size, count)
+    found, latent = {ALL: shared.of(count)}, type(untrained_model(run).autoencoder) is not Autoencoder
+    pieces = _passes(run, found, batch)
+    if seen and latent:
+        pieces.append(Piece("decode", count * seen, batch))
+    if seen:
+        pieces.append(Piece("encode", count * seen, run.config.likelihood.batch_size))
+    like = run.network_like() | {"batch": batch, "seen": seen}
+    size = footprint.of_probe(run) + _manifest(run, "probe", len(footprint.shard_sizes(run)), 300)
+    return Work(found, pieces, like, sum(map(sum, found.values())), size)
 
 
 def of_propagate(run: PlannedRun) -> Work:
@@ -345,6 +367,7 @@ WORKS: dict[str, Callable[[PlannedRun], Work]] = {
     "judge": of_judge,
     "fit": of_fit,
     "sample": of_sample,
+    "probe": of_probe,
     "propagate": of_propagate,
     "embed": of_embed,
     "score": of_score,

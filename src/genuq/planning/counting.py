@@ -19,15 +19,18 @@ from genuq.extractors import FromCallable
 from genuq.identity import identity_of
 from genuq.likelihoods import Likelihood
 from genuq.models import GenerativeModel, Sampler, metered
-from genuq.pipeline.columns import watched_inputs, watchers
+from genuq.pipeline.columns import inputs_of_source, watched_inputs, watchers
 from genuq.pipeline.configured import build_sampler, description_of, is_image, training_set, untrained_model
+from genuq.pipeline.shared_scores import functions_of
 from genuq.pipeline.stages.applications import application_settings
 from genuq.pipeline.stages.propagate import SHARED, default_propagator, propagator_of
 from genuq.planning.planned import PlannedRun
 from genuq.posteriors import IsotropicNoise, NetworkNoise, Posterior, Scale
 from genuq.posteriors.curvature.head import head_of
 from genuq.propagators import propagate
-from genuq.scores import watch
+from genuq.scores import Probe, Resources, score_together, watch
+from genuq.scores.baselines.watching import PATH
+from genuq.scores.probe_scores import ISOTROPIC
 
 SIDE = 16  # pixels of the small image
 ANSWER = 0.1  # of the small network, times its input: no variance may vanish
@@ -102,6 +105,39 @@ def _watched_counts(run: PlannedRun) -> dict[str, Count]:
             both = watch(model, sampler, [0], {name: watcher}).evaluations[name]
         counts[name] = Count(forward.rows - plain, both - (forward.rows - plain))
     return counts
+
+
+def shared_count(run: PlannedRun, source: str) -> tuple[Count, float]:
+    """(of all the run's scores of the `path` or the `probe` together, images of each sample that the encoder sees)."""
+    parts = inputs_of_source(run, source)
+    if not parts:
+        return Count(), 0.0
+    kept = [identity_of(parts), run.config.posterior.draws]
+    return remembered(run, source, kept, lambda: _shared_count(run, source))
+
+
+def _shared_count(run: PlannedRun, source: str) -> tuple[Count, float]:
+    model, sampler, seen = stand_in(run), sampler_of(run), 0
+
+    def look(images: Tensor) -> Tensor:
+        nonlocal seen
+        seen += len(images)
+        return torch.zeros(len(images), 1)
+
+    resources, functions = stand_in_resources(run, model, look), functions_of(inputs_of_source(run, source))
+    if source == "path":
+        found = watch(model, sampler, [0], {}, path_scores=functions, resources=resources).evaluations[PATH]
+        return Count(found), float(seen)
+    probe = Probe(model, torch.zeros(1, *model.shape), [0], 0, sampler.classes_of(model, [0]), resources)
+    return Count(score_together(probe, functions).evaluations), float(seen)
+
+
+def stand_in_resources(run: PlannedRun, model: GenerativeModel, look: Callable[[Tensor], Tensor]) -> Resources:
+    """All that scores may ask for beside the small network."""
+    posterior = stand_in_posterior(run, model)
+    weak = {name: value.detach() for name, value in model.network.named_parameters()}
+    drawn = {"draws": posterior, ISOTROPIC: posterior}
+    return Resources(drawn, run.config.posterior.draws, weak=weak, embed=look)
 
 
 class _Forward:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from genuq import posteriors
 from genuq.models import head_candidates
 from genuq.networks import Classifier
-from genuq.pipeline.columns import SPENT, WATCHED, of_source, score_columns, watched_inputs
+from genuq.pipeline.columns import SPENT, WATCHED, inputs_of_source, of_source, score_columns, watched_inputs
 from genuq.pipeline.configured import (
     architecture_of,
     build_likelihood,
@@ -28,10 +28,12 @@ from genuq.pipeline.configured import (
 from genuq.pipeline.posteriors import of_members, size_source
 from genuq.pipeline.stages.embed import JUDGED
 from genuq.pipeline.stages.members import member_settings, reference_name
+from genuq.pipeline.stages.probe import ALL
 from genuq.pipeline.stages.sample import draws_of
 from genuq.planning.planned import PlannedRun
 from genuq.posteriors import PosthocEnsemble
 from genuq.posteriors.low_rank import weight_name
+from genuq.scores.baselines.watching import PATH
 from genuq.training.member_settings import MemberSettings
 
 Shapes = dict[str, tuple[str, tuple[int, ...]]]  # of tensors: safetensors' name of the type, and the shape
@@ -101,8 +103,9 @@ def versions(run: PlannedRun) -> dict[str, int]:
 
 
 def of_samples(run: PlannedRun) -> int:
-    watched, shape = list(watched_inputs(run)), tuple(training_set(run).shape)
-    spent = ("sampling", *watched, *versions(run))
+    path, shape = list(inputs_of_source(run, "path")), tuple(training_set(run).shape)
+    watched = [*watched_inputs(run), *path]
+    spent = ("sampling", *watched, *([PATH] if path else []), *versions(run))
     return of_shards(
         run,
         {
@@ -115,6 +118,12 @@ def of_samples(run: PlannedRun) -> int:
         },
         METADATA,
     )
+
+
+def of_probe(run: PlannedRun) -> int:
+    names = list(inputs_of_source(run, "probe"))
+    columns = [*(f"{WATCHED}{name}" for name in names), *(f"{SPENT}{name}" for name in (*names, ALL))]
+    return of_shards(run, {"index": ("I64", ()), **{name: ("F64", ()) for name in columns}}, METADATA)
 
 
 def of_propagation(run: PlannedRun) -> int:

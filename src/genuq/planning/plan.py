@@ -27,7 +27,8 @@ from genuq.store.shards import PATTERN
 from genuq.store.store import size_of
 
 MEASURED, RULE = (0.6, 1.7), (0.3, 3.0)  # range of a time over its estimate, measured or by a rule
-ORDER = ("train", "judge", "posterior", "fit", "sample", "propagate", "embed", "score", "evaluate", "apply", "report")
+MAKING, JUDGING = ("train", "judge", "posterior", "fit", "sample", "probe"), ("embed", "score", "evaluate")
+ORDER = (*MAKING, "propagate", *JUDGING, "apply", "report")
 
 
 @dataclass
@@ -59,7 +60,7 @@ class Needed:
     @cached_property
     def left(self) -> float:
         """The share of its samples that are still to be done, where a killed run left finished shards."""
-        shards = list(self.folder.path.glob(PATTERN)) if self.stage in ("sample", "propagate", "embed") else []
+        shards = list(self.folder.path.glob(PATTERN)) if self.stage in ("sample", "probe", "propagate", "embed") else []
         done = sum(int(stop) - int(start) for _, start, stop in (path.stem.split("-") for path in shards))
         return 1 - done / self.run.config.sampler.samples if done else 1.0
 

@@ -143,6 +143,41 @@ def jitter_initial_noise(
     return moved * size / _norm(moved)
 
 
+@SCORES.add(
+    label="Initial-noise perturbation (LMI)",
+    kind="control",
+    source="initial_noise",
+    keys={"relative_size": "lmi_size"},
+)
+def lmi(noise_BCHW: Tensor, *, seed: int, indices: Indices, draw: int, relative_size: Positive = 0.02) -> Tensor:
+    """The jitter of the initial noise under its published name, with a size of its own; see `jitter_initial_noise`.
+
+    Args:
+        noise_BCHW: initial noise of the samples, any shape behind the first axis.
+        seed, indices, draw: the key of the movement, which is that of the jitter.
+        relative_size: length of the movement over the length of the noise.
+    Returns:
+        The same shape; every sample has the norm that it had.
+    Source: arXiv 2605.05026.
+    """
+    return jitter_initial_noise(noise_BCHW, seed=seed, indices=indices, draw=draw, relative_size=relative_size)
+
+
+@SCORES.add(label="Class prior", kind="control", source="class")
+def class_prior(scores_N: Tensor, classes_N: Tensor) -> Tensor:
+    """The mean score of the class asked for: what a score tells by the class alone.
+
+    Args:
+        scores_N: of all samples.
+        classes_N: that were asked for.
+    Returns:
+        (N,) float64.
+    """
+    _, number_N = classes_N.unique(return_inverse=True)
+    counts = torch.bincount(number_N)
+    return (torch.bincount(number_N, weights=scores_N.double()) / counts)[number_N]
+
+
 def _keyed_normal(like: Tensor, seed: int, indices: Indices, purpose: str, draw: int) -> Tensor:
     """Standard normal of the shape, type and device of `like`, keyed by sample and draw."""
     if len(like) == 0:

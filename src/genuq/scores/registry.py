@@ -11,6 +11,8 @@ from torch import Tensor
 
 from genuq.errors import ConfigurationError
 from genuq.parts import Part, Register
+from genuq.parts.options import hints_of, parameters_of
+from genuq.scores.shared import Probe, SamplerPath
 
 
 class Given(NamedTuple):
@@ -24,6 +26,9 @@ SOURCES = {
     "draws": Given(2),
     "propagation": Given(1, frozenset({"mask"})),
     "trajectory": Given(3),
+    "path": Given(1),
+    "probe": Given(1),
+    "class": Given(2),
     "image": Given(1),
     "real": Given(2, frozenset({"k"})),
     "nothing": Given(0, frozenset({"indices", "seed"})),
@@ -31,6 +36,7 @@ SOURCES = {
     "initial_noise": Given(1, frozenset({"seed", "indices", "draw"})),
     "noised_image": Given(1, frozenset({"draws", "seed", "indices"})),
 }
+NEEDS = ("members", "isotropic", "encoder", "classes", "weak")
 MAKES_DRAWS = ("weights", "initial_noise", "noised_image")
 
 
@@ -46,6 +52,9 @@ class ScorePart(Part):
             `draws`: f(embeddings_NMD, observation_variance), the samples under M draws of the weights;
             `propagation`: f(variance_NX, mask), of the pixels, the mask a boolean tensor or None;
             `trajectory`: a `Watcher` class, called with (model, sampler, indices of a batch);
+            `path`: f(path), a `genuq.scores.shared.SamplerPath`, predictions at points of the sampler's one path;
+            `probe`: f(probe), a `genuq.scores.shared.Probe`, predictions at finished samples that are noised again;
+            `class`: f(scores, classes), the run's own score of all samples and the classes that were asked for;
             `image`: f(images), finished ones, uint8 (N, C, H, W), or points;
             `real`: f(real_RD, fake_ND, k), features of the judge;
             `nothing`: f(indices, seed).
@@ -55,6 +64,9 @@ class ScorePart(Part):
             `noised_image`: f(images_NCHW in [0, 1], draws, seed, indices), (N, M, C, H, W) in [0, 1].
             The first arguments are given by position, seed, indices, draws, draw, mask and k by name, and only to
             targets that have them.
+        needs: of a score of a path or a probe, what it asks for beside the trained network: `members`, the posterior's
+            draws; `isotropic`, those of weight noise of its size; `encoder`, the likelihood's; `classes`; `weak`, an
+            earlier checkpoint.
         keys: what the configuration calls an option, where not by its own name: `score.KEY`.
     """
 
@@ -62,12 +74,15 @@ class ScorePart(Part):
     kind: str = "score"
     source: str = "draws"
     lower_is_better: bool | None = True
+    needs: frozenset[str] = frozenset()
     keys: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.source not in SOURCES:
             raise ConfigurationError(f"score '{self.name}': source '{self.source}' is none of {', '.join(SOURCES)}.")
+        if unknown := sorted(self.needs - set(NEEDS)):
+            raise ConfigurationError(f"score '{self.name}': needs '{unknown[0]}', which is none of {', '.join(NEEDS)}.")
 
     @property
     def supplied(self) -> frozenset[str]:
@@ -84,7 +99,10 @@ class ScorePart(Part):
 
     @classmethod
     def of(cls, target: Any, **facts: Any) -> Self:
-        """A class with a method `score` watches the trajectory; a function scores draws unless told otherwise."""
+        """A class with a method `score` watches the trajectory. A function scores what its first argument is declared
+        to be, a `Probe` or a `SamplerPath`, and its attribute `needs` says what it asks for; any other scores draws.
+        """
+        facts = _read_off(target) | facts
         if isinstance(target, type) and callable(getattr(target, "score", None)):
             facts = {"source": "trajectory", "kind": "baseline"} | facts
         return super().of(target, **facts)
@@ -110,6 +128,15 @@ class ScorePart(Part):
                 f"score '{self.name}' returned shape {tuple(found.shape)}, not one number for each of {count} samples."
             )
         return found.double().cpu()
+
+
+def _read_off(target: Any) -> dict[str, Any]:
+    """What a function of a path or a probe says of itself."""
+    first = next(iter(parameters_of(target)), "") if callable(target) and not isinstance(target, type) else ""
+    source = {SamplerPath: "path", Probe: "probe"}.get(hints_of(target).get(first)) if first else None
+    if source is None:
+        return {}
+    return {"source": source, "needs": frozenset(getattr(target, "needs", ()))}
 
 
 SCORES = Register(ScorePart, "genuq.scores", "score.name")

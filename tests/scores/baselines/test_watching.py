@@ -13,7 +13,7 @@ from genuq.scores.baselines import StepWatcher, steps_in, watch
 from genuq.solvers import DDIM, DDPM, DPMSolver2, DPMSolverPlusPlus2M, Euler, Heun, grid
 from support.watched_models import CLASSES, SHAPE, random_model
 
-BASELINES = {name: SCORES[name].make for name in SCORES.names(kind="baseline")}
+BASELINES = {name: SCORES[name].make for name in SCORES.names(source="trajectory")}
 
 CASES = {
     "pixels, Heun, flow": ("pixels", "flow_matching", "flow", Heun()),

@@ -47,6 +47,7 @@ from genuq.pipeline.inputs import JudgeInputs, LikelihoodInputs, TruthInputs, fo
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import Stage, upstream
 from genuq.pipeline.stages.embed import read_judged
+from genuq.pipeline.stages.probe import probe_upstream, read_probed
 from genuq.pipeline.stages.sample import read_samples, shown
 from genuq.pipeline.stages.score import read_scores
 from genuq.scores import png_bytes
@@ -87,6 +88,7 @@ class EvaluateInputs:
         class_names: of the training images.
         posteriors: names of the draws whose quality is told.
         code: of the metrics that are not genuq's own.
+        probe: whose evaluations are the cost of the scores of the probe, where the run has any.
         statistics: file of the reference of the FIDs, where not the real images are.
         truth: the oracle that says which samples are bad, where it is not the judge.
     """
@@ -104,6 +106,7 @@ class EvaluateInputs:
     class_names: tuple[str, ...]
     posteriors: tuple[str, ...]
     code: Mapping[str, Any] = where_given(default_factory=dict)
+    probe: Upstream | None = where_given(None)
     statistics: FileContent | None = where_given(None)
     truth: TruthInputs | None = where_given(default=None)
 
@@ -136,6 +139,7 @@ class Evaluate(Stage[EvaluateInputs]):
             class_names=tuple(training_set(run).class_names),
             posteriors=tuple(run.posteriors()),
             code=foreign_code(METRICS.get(name) for name in run.config.metric.curves),
+            probe=probe_upstream(run),
             statistics=statistics_inputs(run),
             truth=truth_inputs(run),
         )
@@ -147,8 +151,9 @@ class Evaluate(Stage[EvaluateInputs]):
         facts, truth = sample_facts(inputs, samples, judged), truth_of(inputs, samples)
         if inputs.truth is not None and truth is not None:
             facts |= true_facts(inputs.truth, truth)
+        spent = samples | read_probed(inputs.probe)
         scores = {
-            name: ScoredSamples(columns[name], column.label, column.kind, cost_of(inputs, column, samples))
+            name: ScoredSamples(columns[name], column.label, column.kind, cost_of(inputs, column, spent))
             for name, column in inputs.columns.items()
         }
         with display.bar("evaluating", len(scores) + 1) as advance:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from genuq.display import Display
+from genuq.identity import where_given
 from genuq.models import GenerativeModel, Sampler, metered, sample, to_bytes
 from genuq.parallel import collectives
 from genuq.pipeline.columns import evaluation_counts, inputs_of_source, is_version, watched, watched_inputs
@@ -24,9 +25,10 @@ from genuq.pipeline.inputs import ModelInputs, PartInputs, SamplerInputs
 from genuq.pipeline.posteriors import load_posterior
 from genuq.pipeline.run import MAIN_POSTERIOR, Run
 from genuq.pipeline.sharded import deal
+from genuq.pipeline.shared_scores import ResourceInputs, functions_of, path_inputs, resource_inputs
 from genuq.pipeline.stage import Stage, upstream
 from genuq.posteriors import Posterior
-from genuq.scores import SCORES, regenerate
+from genuq.scores import SCORES, Resources, regenerate
 from genuq.store.artefact import StageFolder
 from genuq.store.shards import read_shards
 from genuq.store.upstream import Upstream
@@ -41,6 +43,8 @@ class SampleInputs:
         weight_controls: that draw weights in the main posterior's place.
         noise_controls: that start from other initial noise.
         watched: the baselines along the trajectory.
+        on_path: the scores of the path, which share what they ask for.
+        resources: that those ask for.
     """
 
     model: ModelInputs
@@ -50,6 +54,8 @@ class SampleInputs:
     weight_controls: Mapping[str, PartInputs]
     noise_controls: Mapping[str, PartInputs]
     watched: Mapping[str, PartInputs]
+    on_path: Mapping[str, PartInputs] = where_given(default_factory=dict)
+    resources: ResourceInputs | None = where_given(None)
 
     def draws_of(self, name: str) -> int:
         """M of a posterior, or of a control, which has as many as the main posterior."""
@@ -78,6 +84,8 @@ class Sample(Stage[SampleInputs]):
             weight_controls=inputs_of_source(run, "weights"),
             noise_controls=inputs_of_source(run, "initial_noise"),
             watched=watched_inputs(run),
+            on_path=path_inputs(run),
+            resources=resource_inputs(run, "path") if path_inputs(run) else None,
         )
 
     def work(self, inputs: SampleInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
@@ -87,14 +95,19 @@ class Sample(Stage[SampleInputs]):
             drawn[name] = SCORES.get(name).make(drawn[MAIN_POSTERIOR], model.network, **control.options)
         passes = 1 + sum(inputs.draws_of(name) for name in (*drawn, *inputs.noise_controls))
         seconds = dict.fromkeys(("unperturbed", *drawn), 0.0)
+        of_scores = dict.fromkeys((*inputs.watched, *inputs.on_path, *inputs.noise_controls), 0.0)
+        resources = None
+        if inputs.resources is not None:
+            resources = inputs.resources.open(model, lambda: drawn[MAIN_POSTERIOR], sampler.seed)
 
         def make(indices: list[int], advance: Callable[[int], None]) -> dict[str, Tensor]:
-            return sample_shard(inputs, drawn, indices, advance, seconds)
+            return sample_shard(inputs, drawn, indices, advance, seconds, of_scores, resources)
 
         made = deal(inputs.sampler, folder, make, display, "sampling", passes)
-        of_all = collectives.totals(seconds)
+        of_all, of_scores = collectives.totals(seconds), collectives.totals(of_scores)
         return {  # the cost is that of the samples made now: an interrupted run left no times
             "seconds_per_sample": {key: value / max(1, made) for key, value in of_all.items()},
+            **({"score_seconds": {key: value / max(1, made) for key, value in of_scores.items()}} if of_scores else {}),
             "evaluations_per_sample": sampler.evaluations(model),
             "relative_perturbation": {name: posterior.relative_perturbation() for name, posterior in drawn.items()},
         }
@@ -112,12 +125,17 @@ def sample_shard(
     indices: Sequence[int],
     advance: Callable[[int], None],
     seconds: dict[str, float],
+    of_scores: dict[str, float],
+    resources: Resources | None,
 ) -> dict[str, Tensor]:
-    """All versions of the samples `indices`; adds the seconds of each to `seconds`."""
+    """All versions of the samples `indices`; adds the seconds of each to `seconds`, and those of what watches the
+    sampler or starts it anew to `of_scores`.
+    """
     model, sampler = inputs.model.open(), inputs.sampler.build()
     classes = sampler.classes_of(model, indices)
     started = time.perf_counter()
-    unperturbed = watched(model, sampler, indices, inputs.watched, advance)
+    on_path = functions_of(inputs.on_path)
+    unperturbed, record = watched(model, sampler, indices, inputs.watched, advance, on_path, resources)
     seconds["unperturbed"] += time.perf_counter() - started
     versions = {}
     with metered(model) as meter:
@@ -130,6 +148,9 @@ def sample_shard(
         for name, control in inputs.noise_controls.items():
             with meter.charging(name):
                 versions[name] = restarted(model, sampler, indices, control, inputs.draws_of(name), advance)
+    spent = {name: value * len(indices) for name, value in record.seconds.items()}
+    for name, value in {**spent, **{name: meter.seconds[name] for name in inputs.noise_controls}}.items():
+        of_scores[name] += value
     return {
         "index": torch.tensor(indices),
         "class": torch.full((len(indices),), -1) if classes is None else classes,

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from genuq import files
 from genuq.display import Display
+from genuq.identity import where_given
 from genuq.likelihoods import Likelihood, PointLikelihood
 from genuq.pipeline.columns import WATCHED, draws_scored, entry_of, functional_of, score_columns, score_inputs
 from genuq.pipeline.configured import likelihood_inputs
@@ -19,6 +20,7 @@ from genuq.pipeline.inputs import LikelihoodInputs, PartInputs, part_inputs
 from genuq.pipeline.run import MAIN_POSTERIOR, Run
 from genuq.pipeline.stage import Stage, upstream
 from genuq.pipeline.stages.embed import read_embeddings, read_judged
+from genuq.pipeline.stages.probe import probe_upstream, read_probed
 from genuq.pipeline.stages.propagate import MaskInputs, mask_inputs, propagated, reduction_options
 from genuq.pipeline.stages.sample import read_samples, shown
 from genuq.scores import SCORES
@@ -80,6 +82,7 @@ class ScoreInputs:
         mask: of the pixels that count.
         neighbours: k of the oracles.
         seed: of the random score.
+        probe: the scores of the probe, where the run has any.
     """
 
     sample: Upstream
@@ -90,6 +93,7 @@ class ScoreInputs:
     mask: MaskInputs | None
     neighbours: int
     seed: int
+    probe: Upstream | None = where_given(None)
 
     @property
     def are_images(self) -> bool:
@@ -112,11 +116,13 @@ class Score(Stage[ScoreInputs]):
             mask=mask_inputs(run),
             neighbours=run.config.metric.k,
             seed=run.config.seed,
+            probe=probe_upstream(run),
         )
 
     def work(self, inputs: ScoreInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         embed = inputs.embed.path
-        made = Made(inputs, read_samples(inputs.sample.path), read_embeddings(embed), read_judged(embed))
+        samples = read_samples(inputs.sample.path) | read_probed(inputs.probe)
+        made = Made(inputs, samples, read_embeddings(embed), read_judged(embed))
         variance = inputs.drawn.open().observation_variance(inputs.drawn.of(made.embeddings, MAIN_POSTERIOR))
         columns = {name: made.column(name) for name in inputs.columns}
         files.write_tensors(folder.path / SCORES_FILE, columns)
@@ -143,7 +149,7 @@ def draws_inputs(run: Run) -> DrawsInputs:
 
 @dataclass(frozen=True)
 class Made:
-    """What the earlier stages have made: all that a score may be of."""
+    """What the earlier stages have made: all that a score may be of. Of samples also the scores of path and probe."""
 
     inputs: ScoreInputs
     samples: Mapping[str, Tensor]
@@ -153,7 +159,7 @@ class Made:
     def column(self, name: str) -> Tensor:
         """One column of the table, (N,) float64, computed from what its score is made from."""
         column, count = self.inputs.columns[name], len(self.samples["index"])
-        if column.source == "trajectory":
+        if column.source in ("trajectory", "path", "probe"):
             return self.samples[f"{WATCHED}{name}"]
         arguments, named = self._given(column)
         return SCORES.get(column.part.name).values(count, *arguments, **column.part.options, **named)
@@ -163,6 +169,7 @@ class Made:
         given: dict[str, Callable[[], tuple[tuple[Any, ...], dict[str, Any]]]] = {
             "draws": lambda: (self._draws(column.draws), {}),
             "propagation": lambda: ((self._variances(),), {"mask": self._mask()}),
+            "class": lambda: ((self._first(), self.samples["class"]), {}),
             "image": lambda: ((shown(self.samples["image"], self.inputs.are_images),), {}),
             "real": lambda: ((self.judged["real"], self.judged["image"]), {"k": self.inputs.neighbours}),
             "nothing": lambda: ((), {"indices": self.samples["index"].tolist(), "seed": self.inputs.seed}),
@@ -174,6 +181,11 @@ class Made:
         assert name is not None
         draws_NMD = self.inputs.drawn.of(self.embeddings, name)
         return draws_NMD, self.inputs.drawn.open().observation_variance(draws_NMD).value
+
+    def _first(self) -> Tensor:
+        """The run's own score; where that is of the classes itself, the next one."""
+        columns = self.inputs.columns.items()
+        return self.column(next(name for name, column in columns if column.source != "class"))
 
     def _variances(self) -> Tensor:
         assert self.inputs.propagate is not None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,8 +16,10 @@ from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, Meter, Observer, Sampler, StageRecord, evaluating, metered, sample
 from genuq.parts.bounds import Window, check
 from genuq.processes import conversion
+from genuq.scores.shared import Cost, Resources, recording, score_together
 
 Progress = Callable[[int], None]
+PATH = "all path scores"  # what evaluations of the scores of the path are counted under, each of them once
 
 
 class Watcher(ABC):
@@ -105,12 +109,15 @@ class Watched:
     Attributes:
         samples: what `genuq.sample` gives, bit for bit.
         scores: (N,) float64 for each watcher.
-        evaluations: network evaluations of one sample: of the `sampling` itself, and beside it of each watcher.
+        evaluations: network evaluations of one sample: of the `sampling` itself, and beside it of each watcher. Of each
+            score of the path those that it would take alone; those of all of them together are under `PATH`.
+        seconds: of one sample, of each watcher and score.
     """
 
     samples: Tensor
     scores: dict[str, Tensor]
     evaluations: dict[str, float]
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 def watch(
@@ -119,24 +126,41 @@ def watch(
     indices: Sequence[int],
     watchers: Mapping[str, Callable[..., Watcher]],
     progress: Progress | None = None,
+    path_scores: Mapping[str, Callable[[Any], Tensor]] | None = None,
+    resources: Resources | None = None,
 ) -> Watched:
-    """Sample once, and score every sample by each of the watchers on the way.
+    """Sample once, and score every sample by each of the watchers on the way, and by scores of the path afterwards.
 
     Args:
         watchers: by name; each is called with (model, sampler, indices of a batch).
         progress: called with the number of samples that each batch finished.
+        path_scores: by name; each is called with the `SamplerPath` of a batch, which all of them share.
+        resources: that they may ask for.
     """
-    parts = []
+    parts, on_path = [], dict(path_scores or {})
     with metered(model) as meter:
         for start in range(0, max(1, len(indices)), sampler.batch_size):
             batch = indices[start : start + sampler.batch_size]
-            parts.append(_watch_batch(model, sampler, batch, watchers, meter))
+            parts.append(_watch_batch(model, sampler, batch, watchers, meter, on_path, resources))
             if progress:
                 progress(len(batch))
-    samples = torch.cat([part for part, _ in parts])
-    scores = {name: torch.cat([values[name] for _, values in parts]) for name in watchers}
-    spent = {"sampling": 0.0, **dict.fromkeys(watchers, 0.0), **meter.per_sample(len(samples))}
-    return Watched(samples, scores, spent)
+    samples = torch.cat([part.samples for part in parts])
+    names = (*watchers, *on_path)
+    scores = {name: torch.cat([part.scores[name] for part in parts]) for name in names}
+    alone = {name: sum((part.costs[name] for part in parts), Cost()) / len(samples) for name in on_path}
+    spent = {"sampling": 0.0, **dict.fromkeys(watchers, 0.0), **({PATH: 0.0} if on_path else {})}
+    spent |= meter.per_sample(len(samples)) | {name: cost.evaluations for name, cost in alone.items()}
+    seconds = {name: meter.seconds[name] / len(samples) for name in watchers}
+    return Watched(samples, scores, spent, seconds | {name: cost.seconds for name, cost in alone.items()})
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """The samples and scores of a batch, and what each score of the path would have cost alone."""
+
+    samples: Tensor
+    scores: dict[str, Tensor]
+    costs: dict[str, Cost]
 
 
 def _watch_batch(
@@ -145,17 +169,26 @@ def _watch_batch(
     indices: Sequence[int],
     watchers: Mapping[str, Callable[..., Watcher]],
     meter: Meter,
-) -> tuple[Tensor, dict[str, Tensor]]:
+    path_scores: Mapping[str, Callable[[Any], Tensor]],
+    resources: Resources | None,
+) -> _Batch:
     sampler.check(model)
     built = {name: build(model, sampler, indices) for name, build in watchers.items()}
     observers = [_charged(meter, name, watcher) for name, watcher in built.items()]
-    samples = sample(model, sampler, indices, observers=observers)
+    with contextlib.ExitStack() as stack:
+        recorder = stack.enter_context(recording(model, sampler, indices)) if path_scores else None
+        first: list[Observer] = [] if recorder is None else [recorder]
+        samples = sample(model, sampler, indices, observers=[*first, *observers])
     scores = {}
     with evaluating(model):
         for name, watcher in built.items():
             with meter.charging(name), torch.no_grad():
                 scores[name] = watcher.score().cpu()
-    return samples, scores
+    if recorder is None:
+        return _Batch(samples, scores, {})
+    with meter.charging(PATH):
+        together = score_together(recorder.path(resources), path_scores)
+    return _Batch(samples, scores | together.values, together.costs)
 
 
 def _charged(meter: Meter, name: str, watcher: Watcher) -> Observer:

@@ -1,0 +1,163 @@
+"""The run's scores of the path and of the probe: what they ask for beside the model, and what is checked of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from genuq.errors import CheckpointError, ConfigurationError, require_finite
+from genuq.identity import where_given
+from genuq.models import GenerativeModel, to_unit
+from genuq.pipeline.columns import inputs_of_source, of_source, options_of
+from genuq.pipeline.configured import likelihood_inputs
+from genuq.pipeline.inputs import LikelihoodInputs, PartInputs
+from genuq.pipeline.run import MAIN_POSTERIOR, Run
+from genuq.posteriors import Posterior, isotropic_like
+from genuq.scores import SCORES, Resources, ScorePart
+from genuq.scores.probe_scores import ISOTROPIC
+from genuq.scores.shared import Predictions
+from genuq.scores.shared.path import require_points
+from genuq.scores.shared.probe import require_noisings, require_times
+from genuq.store.upstream import FileContent
+from genuq.training.ensembles import checkpoint_weights
+
+
+@dataclass(frozen=True)
+class ResourceInputs:
+    """What scores of a path or a probe ask for beside the model.
+
+    Attributes:
+        draws: M of the posterior; None: they ask for none.
+        isotropic: whether they ask for weight noise of its size.
+        encoder: in whose space they look.
+        weak: an earlier checkpoint of the network.
+    """
+
+    draws: int | None = where_given(None)
+    isotropic: bool = where_given(False)
+    encoder: LikelihoodInputs | None = where_given(None)
+    weak: FileContent | None = where_given(None)
+
+    def open(self, model: GenerativeModel, posterior: Callable[[], Posterior], seed: int) -> Resources:
+        """What they ask for.
+
+        Args:
+            posterior: the run's own, loaded where it is needed.
+            seed: of the draws.
+        """
+        drawn = {MAIN_POSTERIOR: posterior()} if self.draws else {}
+        if self.isotropic:
+            drawn[ISOTROPIC] = isotropic_like(drawn[MAIN_POSTERIOR], model.network)
+        return Resources(
+            posteriors=drawn,
+            draws=self.draws or 0,
+            seed=seed,
+            weak=None if self.weak is None else weak_weights(self.weak.path, model),
+            embed=None if self.encoder is None else embedder(self.encoder, model),
+        )
+
+
+def resource_inputs(run: Run, source: str) -> ResourceInputs:
+    """What the run's scores of one source ask for."""
+    needs = needs_of(of_source(run, source).values())
+    weak = weak_checkpoint(run) if "weak" in needs else None
+    return ResourceInputs(
+        draws=run.posteriors()[MAIN_POSTERIOR]["draws"] if needs & {"members", "isotropic"} else None,
+        isotropic="isotropic" in needs,
+        encoder=likelihood_inputs(run) if "encoder" in needs else None,
+        weak=None if weak is None else FileContent(run.sha256(weak), weak),
+    )
+
+
+def needs_of(parts: Iterable[ScorePart]) -> frozenset[str]:
+    """What any of these scores asks for."""
+    return frozenset[str]().union(*(part.needs for part in parts))
+
+
+def functions_of(parts: Mapping[str, PartInputs]) -> dict[str, Callable[[Predictions], Tensor]]:
+    """Scores of a path or a probe with their options, by name."""
+    return {name: partial(_values, name, part.options) for name, part in parts.items()}
+
+
+def _values(name: str, options: Mapping[str, Any], predictions: Any) -> Tensor:
+    return SCORES.get(name).values(len(predictions.indices), predictions, **options)
+
+
+def path_inputs(run: Run) -> dict[str, PartInputs]:
+    """The scores of the sampler's path, with their options."""
+    return inputs_of_source(run, "path")
+
+
+def probe_inputs(run: Run) -> dict[str, PartInputs]:
+    """The scores of the finished samples noised again, with their options."""
+    return inputs_of_source(run, "probe")
+
+
+def embedder(encoder: LikelihoodInputs, model: GenerativeModel) -> Callable[[Tensor], Tensor]:
+    """Features of images in [-1, 1], or of points, in the likelihood's space."""
+    likelihood, are_images = encoder.build(), len(encoder.shape) == 3
+    return lambda samples: likelihood.embed(to_unit(samples) if are_images else samples, device=model.device)
+
+
+def weak_checkpoint(run: Run) -> Path | None:
+    """The file of `score.weak_checkpoint`."""
+    path = run.config.score.get("weak_checkpoint")
+    return None if path is None else Path(path).expanduser()
+
+
+def weak_weights(path: Path, model: GenerativeModel) -> dict[str, Tensor]:
+    """The weights of an earlier checkpoint of the model's network, by name.
+
+    Raises:
+        CheckpointError: it is one of another network.
+        NonFiniteError: NaN or infinite weights.
+    """
+    found = checkpoint_weights(path, model)
+    for name, own in model.network.named_parameters():
+        if name not in found or found[name].shape != own.shape:
+            raise CheckpointError(
+                f"score.weak_checkpoint: {path} has no weight '{name}' of shape {tuple(own.shape)}. Give an earlier "
+                "checkpoint of the run's own network."
+            )
+        require_finite(found[name], f"weight '{name}' of {path}", "Give another score.weak_checkpoint.")
+    return {name: found[name] for name, _ in model.network.named_parameters()}
+
+
+def check_shared_scores(run: Run, model: GenerativeModel) -> None:
+    """Raise GenuqError for scores of a path or a probe that this run cannot have, or options that cannot work."""
+    scores = of_source(run, "path", "probe")
+    for name, part in scores.items():
+        check_options(part, options_of(run, name), run.posteriors()[MAIN_POSTERIOR]["draws"])
+    if "weak" in needs_of(scores.values()):
+        path = weak_checkpoint(run)
+        if path is None:
+            name = next(name for name, part in scores.items() if "weak" in part.needs)
+            raise ConfigurationError(
+                f"score '{name}' compares with an earlier checkpoint: set score.weak_checkpoint to its file."
+            )
+        run.sha256(path)
+        weak_weights(path, model)
+
+
+def check_options(part: ScorePart, options: Mapping[str, Any], draws: int) -> None:
+    """Raise ConfigurationError for times, points, noisings or members that cannot be.
+
+    Args:
+        draws: that the posterior has.
+    """
+    checks: dict[str, Callable[[Any, str], None]] = {
+        "times": require_times,
+        "points": require_points,
+        "noisings": require_noisings,
+    }
+    for option, value in options.items():
+        if option in checks:
+            checks[option](value, f"score.{part.key_of(option)}")
+    members = options.get("members")
+    if "members" in part.needs and members is not None and not 1 <= members <= draws:
+        raise ConfigurationError(f"score.{part.key_of('members')} = {members}; posterior.draws = {draws} is the most.")

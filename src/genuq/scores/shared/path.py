@@ -1,0 +1,109 @@
+"""The sampler's one path: its states, recorded while it samples, and what networks predict at some of its points."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Hashable, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from genuq.errors import ConfigurationError
+from genuq.models import GenerativeModel, Sampler, StageRecord
+from genuq.scores.shared.predictions import ASKED, NULL, OWN, Predictions, Resources
+
+
+class PathRecorder:
+    """An observer that keeps the state at the start of each step, and what the network answered there.
+
+    With guidance the network answers for the null class and for the one asked for at once; both are kept.
+
+    Attributes:
+        states: x_t (B, ...) of each step.
+        times: t of each step.
+        answers: f for the class asked for, and for the null class where the sampler asked for it.
+    """
+
+    def __init__(self, model: GenerativeModel, sampler: Sampler, indices: Sequence[int]) -> None:
+        self.model, self.sampler, self.indices = model, sampler, indices
+        self.states: list[Tensor] = []
+        self.times: list[float] = []
+        self.answers: list[dict[int | str, Tensor]] = []
+        self._latest = torch.empty(0)
+        self._starts_step = True
+
+    def listen(self, module: nn.Module, inputs: tuple[Tensor, ...], prediction: Tensor) -> None:
+        """Remember the network's latest answer; a forward hook."""
+        self._latest = prediction
+
+    def __call__(self, record: StageRecord) -> None:
+        if self._starts_step:
+            self.states.append(record.states[0])
+            self.times.append(record.stage.t)
+            self.answers.append(self._answers(len(record.states[0])))
+        self._starts_step = not record.stage.intermediate
+
+    def _answers(self, batch: int) -> dict[int | str, Tensor]:
+        if len(self._latest) == batch:
+            return {ASKED: self._latest}
+        null, asked = self._latest.chunk(2)
+        return {ASKED: asked, NULL: null}
+
+    def path(self, resources: Resources | None = None) -> SamplerPath:
+        """What was recorded."""
+        return SamplerPath(self, resources)
+
+
+@contextlib.contextmanager
+def recording(model: GenerativeModel, sampler: Sampler, indices: Sequence[int]) -> Iterator[PathRecorder]:
+    """A recorder of one batch; it must be the first of the sampler's observers, as others may ask the network too."""
+    recorder = PathRecorder(model, sampler, indices)
+    handle = model.register_forward_hook(recorder.listen)
+    try:
+        yield recorder
+    finally:
+        handle.remove()
+
+
+class SamplerPath(Predictions):
+    """Predictions at points of the path that a batch of samples took; a place is the number of a step.
+
+    All of them are of the class asked for, without guidance: one evaluation a point, and none for the network's own
+    weights, which the sampler has asked already.
+
+    Attributes:
+        indices: of the samples.
+    """
+
+    def __init__(self, recorded: PathRecorder, resources: Resources | None = None) -> None:
+        super().__init__(recorded.model, recorded.sampler.classes_of(recorded.model, recorded.indices), resources)
+        self.indices, self._states, self._times = recorded.indices, recorded.states, recorded.times
+        for step, answers in enumerate(recorded.answers):
+            for label, prediction in answers.items():
+                self.ledger.give((step, OWN, label), prediction)
+
+    @property
+    def steps(self) -> int:
+        return len(self._times)
+
+    def at(self, points: Sequence[float]) -> list[int]:
+        """The steps at these fractions of the path: 0 is the first, at the noise, 1 the last one.
+
+        Raises:
+            ConfigurationError: no point, or one outside of [0, 1].
+        """
+        require_points(points)
+        return list(dict.fromkeys(round(point * (self.steps - 1)) for point in points))
+
+    def parts(self, place: Hashable) -> Sequence[Hashable]:
+        return (place,)
+
+    def state(self, part: Hashable) -> tuple[Tensor, float]:
+        assert isinstance(part, int)
+        return self._states[part], self._times[part]
+
+
+def require_points(points: Sequence[float], key: str = "points") -> None:
+    """Raise ConfigurationError unless there are points, all of them fractions of the path."""
+    if not points or not all(0 <= point <= 1 for point in points):
+        raise ConfigurationError(f"{key} = {list(points)}; give fractions of the path, 0 (noise) to 1 (last).")

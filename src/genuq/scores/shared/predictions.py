@@ -1,0 +1,230 @@
+"""Predictions of the network at given states: its own, those of weight draws, of other classes, of a weaker network.
+
+Every prediction is kept under what it depends on, so that scores which ask for the same one share it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from genuq.errors import ConfigurationError
+from genuq.models import GenerativeModel, Meter, evaluating, finished, metered
+from genuq.posteriors import Posterior, swapped
+from genuq.processes import conversion
+from genuq.scores.shared.ledger import Cost, Ledger
+
+MAIN = "draws"  # what the draws of the run's own posterior are called
+OWN, WEAK = "own weights", "weak weights"
+ASKED, NULL = 0, "null"  # labels: the class asked for (others are so many classes after it), and the null class
+
+Label = int | str
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What scores may ask for beside the model.
+
+    Attributes:
+        posteriors: by the names of their draws.
+        draws: M of each of them.
+        seed: of the draws.
+        weak: weights of an earlier checkpoint of the network, by name.
+        embed: of images (B, C, H, W) in [-1, 1], or points, to features (B, D).
+    """
+
+    posteriors: Mapping[str, Posterior] = field(default_factory=dict)
+    draws: int = 0
+    seed: int = 0
+    weak: Mapping[str, Tensor] | None = None
+    embed: Callable[[Tensor], Tensor] | None = None
+
+
+class Predictions(ABC):
+    """What a network predicts for a batch of samples, at places that a subclass knows: points of a path, or noise
+    levels of a probe.
+
+    A place has K parts, one for each state at which it looks; results are (K, B, ...) float64, B samples.
+
+    Args:
+        model: whose weights are there again whenever nothing is being evaluated.
+        classes_B: the classes asked for; None: the model knows none.
+        resources: what may be asked for beside it.
+
+    Attributes:
+        ledger: of what was evaluated.
+    """
+
+    def __init__(self, model: GenerativeModel, classes_B: Tensor | None, resources: Resources | None) -> None:
+        self.model, self.resources = model, resources or Resources()
+        self.classes_B = None if classes_B is None else classes_B.to(model.device)
+        self.meter = Meter()
+        self.ledger = Ledger(lambda: float(sum(self.meter.evaluations.values())), self._wait)
+
+    @abstractmethod
+    def parts(self, place: Hashable) -> Sequence[Hashable]:
+        """The states of a place."""
+
+    @abstractmethod
+    def state(self, part: Hashable) -> tuple[Tensor, float]:
+        """(x_t (B, ...), t) of one of them."""
+
+    # What scores ask for
+
+    @property
+    def num_classes(self) -> int:
+        return 0 if self.classes_B is None else self.model.num_classes
+
+    def x0(self, place: Hashable, label: Label = ASKED, who: str = OWN) -> Tensor:
+        """The predicted clean sample x0_hat, (K, B, ...).
+
+        Args:
+            label: of the class asked for, `NULL`, or so many classes after the one asked for.
+            who: `OWN` or `WEAK`.
+        """
+        return torch.stack([self._hats(part, self._made(part, who, label))[0] for part in self.parts(place)])
+
+    def eps(self, place: Hashable, label: Label = ASKED, who: str = OWN) -> Tensor:
+        """The predicted noise eps_hat, (K, B, ...); arguments as of `x0`."""
+        return torch.stack([self._hats(part, self._made(part, who, label))[1] for part in self.parts(place)])
+
+    def versions(
+        self, places: Sequence[Hashable], members: int | None = None, posterior: str = MAIN, semantic: bool = False
+    ) -> list[Tensor]:
+        """x0_hat of the trained weights and of M draws, for each place (1 + M, K, B, ...).
+
+        Args:
+            members: M; None: as many draws as there are.
+            posterior: whose draws.
+            semantic: features of the decoded x0_hat instead, (1 + M, K, B, D).
+
+        Raises:
+            ConfigurationError: no such posterior, too few draws of it, or no encoder.
+        """
+        names = [OWN, *self._draw(places, posterior, members)]
+        see = self._features if semantic else self._x0_of
+
+        def seen_by(who: str, place: Hashable) -> Tensor:
+            return torch.stack([see(part, who) for part in self.parts(place)])
+
+        return [torch.stack([seen_by(who, place) for who in names]) for place in places]
+
+    # How it is made
+
+    def _x0_of(self, part: Hashable, who: str) -> Tensor:
+        return self._hats(part, self._made(part, who, ASKED))[0]
+
+    def _features(self, part: Hashable, who: str) -> Tensor:
+        embed = self.resources.embed
+        if embed is None:
+            raise ConfigurationError("a score asked for features: declare needs={'encoder'} where it is registered.")
+        x0 = self._x0_of(part, who).to(self.state(part)[0].dtype)
+        return self.ledger.get(("features", part, who), lambda: embed(finished(self.model, x0)).double())
+
+    def _hats(self, part: Hashable, prediction: Tensor) -> tuple[Tensor, Tensor]:
+        """(x0_hat, eps_hat), float64."""
+        x, t = self.state(part)
+        a, b, c, d = (float(number) for number in conversion(self.model.prediction, self.model.process, t))
+        return a * x.double() + b * prediction.double(), c * x.double() + d * prediction.double()
+
+    def _made(self, part: Hashable, who: str, label: Label) -> Tensor:
+        key = (part, who, label)
+        if who == WEAK:
+            return self.ledger.get(key, lambda: self._with_weak(part, label))
+        return self.ledger.get(key, lambda: self._evaluate(part, label))
+
+    def _with_weak(self, part: Hashable, label: Label) -> Tensor:
+        if self.resources.weak is None:
+            raise ConfigurationError("a score asked for a weaker network: set score.weak_checkpoint to a file.")
+        with swapped(self.model.network, self.resources.weak):
+            return self._evaluate(part, label)
+
+    def _draw(self, places: Iterable[Hashable], posterior: str, members: int | None) -> list[str]:
+        """Evaluate all of these under the draws, each of which is made once for all; names of who evaluated."""
+        resources = self.resources
+        if posterior not in resources.posteriors:
+            raise ConfigurationError(
+                f"a score asked for draws of '{posterior}': declare needs={{'members'}} where it is registered."
+            )
+        count = resources.draws if members is None else members
+        if not 1 <= count <= resources.draws:
+            raise ConfigurationError(f"score.members = {count}, but the posterior has {resources.draws} draws.")
+        drawn, names = resources.posteriors[posterior], [f"{posterior}/{m}" for m in range(count)]
+        parts = list(dict.fromkeys(part for place in places for part in self.parts(place)))
+        for m, who in enumerate(names):
+            missing = [part for part in parts if (part, who, ASKED) not in self.ledger]
+            if missing:
+                keys = [(part, who, ASKED) for part in missing]
+                self.ledger.fill(keys, lambda m=m, missing=missing: self._with_draw(drawn, m, missing))  # type: ignore[misc]
+        return names
+
+    def _with_draw(self, posterior: Posterior, m: int, parts: Sequence[Hashable]) -> list[Tensor]:
+        with swapped(posterior.module, posterior.draw(m, self.resources.seed)):
+            return [self._evaluate(part, ASKED) for part in parts]
+
+    @torch.no_grad()
+    def _evaluate(self, part: Hashable, label: Label) -> Tensor:
+        x, t = self.state(part)
+        return self.model(x, torch.full((len(x),), t, device=x.device, dtype=x.dtype), self._labels(label))
+
+    def _labels(self, label: Label) -> Tensor | None:
+        if self.classes_B is None:
+            if label != ASKED:
+                raise ConfigurationError("a score asked for other classes, but the model knows none.")
+            return None
+        if label == NULL:
+            return torch.full_like(self.classes_B, self.model.num_classes)
+        return (self.classes_B + int(label)) % self.model.num_classes
+
+    def _wait(self) -> None:
+        if self.model.device.type == "cuda":
+            torch.cuda.synchronize(self.model.device)
+
+
+def disagreement(
+    predictions: Predictions,
+    places: Sequence[Hashable],
+    members: int | None = None,
+    posterior: str = MAIN,
+    semantic: bool = False,
+) -> Tensor:
+    """Biased variance over the weights of x0_hat (of its features where `semantic`), summed over dimensions, (B,).
+
+    Mean over the parts of each place, and over places; other arguments as of `Predictions.versions`.
+    """
+    found = predictions.versions(places, members, posterior, semantic)
+    return torch.stack([x0.var(0, correction=0).flatten(2).sum(2).mean(0) for x0 in found]).mean(0)
+
+
+@dataclass(frozen=True)
+class SharedScores:
+    """Scores that were computed together.
+
+    Attributes:
+        values: (B,) float64 of each.
+        costs: of each, were it the only one, for all B samples together.
+        evaluations: rows that went through the network for all of them.
+    """
+
+    values: dict[str, Tensor]
+    costs: dict[str, Cost]
+    evaluations: float
+
+
+def score_together(predictions: Predictions, scores: Mapping[str, Callable[[Predictions], Tensor]]) -> SharedScores:
+    """Several scores of the same predictions, none of which is made twice.
+
+    Args:
+        predictions: of a batch, of which nothing was asked yet.
+        scores: functions of them to (B,), by name.
+    """
+    values, ledger = {}, predictions.ledger
+    with evaluating(predictions.model), metered(predictions.model) as predictions.meter, torch.no_grad():
+        for name, score in scores.items():
+            with ledger.charging(name):
+                values[name] = score(predictions).double().cpu()
+        return SharedScores(values, dict(ledger.costs), float(sum(predictions.meter.evaluations.values())))

@@ -1,0 +1,42 @@
+"""The recorder of the sampler's path: states at the starts of steps, and answers for the classes asked."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from genuq.errors import ConfigurationError
+from genuq.models import Sampler, sample
+from genuq.scores.shared import recording
+from genuq.scores.shared.path import require_points
+from genuq.solvers import Euler, Heun
+from support.watched_models import CLASSES, random_model
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+@pytest.mark.parametrize("solver", [Euler(), Heun()])
+def test_answers_are_those_of_the_network_at_the_recorded_states(solver, scale) -> None:
+    model, sampler = random_model().eval(), Sampler(solver, steps=4, guidance_scale=scale)
+    with recording(model, sampler, [0, 1, 4]) as recorder:
+        sample(model, sampler, [0, 1, 4], observers=[recorder])
+    assert recorder.times == [pytest.approx(1 - step / 4) for step in range(4)]
+    for x, t, answers in zip(recorder.states, recorder.times, recorder.answers):
+        assert answers.keys() == ({0} if scale == 1.0 else {0, "null"})
+        for label, answer in answers.items():
+            y = torch.tensor([0, 1, 1] if label == 0 else [CLASSES] * 3)
+            with torch.no_grad():
+                torch.testing.assert_close(model(x, torch.full((3,), t), y), answer)
+    assert not model._forward_hooks
+
+
+def test_points_are_fractions_of_the_steps() -> None:
+    model, sampler = random_model(), Sampler(steps=5)
+    with recording(model, sampler, [0]) as recorder:
+        sample(model, sampler, [0], observers=[recorder])
+    path = recorder.path()
+    assert path.steps == 5 and path.at((0.0, 0.3, 0.5, 1.0)) == [0, 1, 2, 4] and path.at((0.99, 1.0)) == [4]
+    for points in ((), (1.1,), (-0.1, 0.5)):
+        with pytest.raises(ConfigurationError, match=r"score\.path_points = \[.*fractions of the path"):
+            require_points(points, "score.path_points")
+        with pytest.raises(ConfigurationError, match="points"):
+            path.at(points)
