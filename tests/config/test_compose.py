@@ -97,7 +97,8 @@ def test_every_key_has_a_type_except_the_options_of_foreign_code() -> None:
     for group in options.GROUPS:
         for name in options.names_of(group):
             kinds = {key: kind for key, (kind, _) in options.keys_of(group, name).items()}
-            assert {key for key, kind in kinds.items() if kind is Any or Any in typing.get_args(kind)} <= {"options", "starve"}
+            free = {key for key, kind in kinds.items() if kind is Any or Any in typing.get_args(kind)}
+            assert free <= {"options", "starve"}
 
 
 def test_the_quickstart_is_as_large_as_promised() -> None:
@@ -129,7 +130,11 @@ MISTAKES = [
         "to isotropic and isotropic_network",
     ),
     (["sampler.eta=0.5"], "'sampler.eta' is not a key of 'euler'", "`eta` belongs to ddim"),
-    (["data.modes=8"], "'data.modes' is not a key of 'fashion_mnist'", "belongs to lattice_mixture and gaussian_mixture"),
+    (
+        ["data.modes=8"],
+        "'data.modes' is not a key of 'fashion_mnist'",
+        "belongs to lattice_mixture and gaussian_mixture",
+    ),
     (["score.renoisings=9"], "'score.renoisings' is read by no column", "score.also=[aleatoric]"),
     (["name=???"], "name must be given", "add name="),
     (["sampler"], "sampler", "group.key=value"),

@@ -133,7 +133,8 @@ class ScorePart(Part):
 def _read_off(target: Any) -> dict[str, Any]:
     """What a function of a path or a probe says of itself."""
     first = next(iter(parameters_of(target)), "") if callable(target) and not isinstance(target, type) else ""
-    source = {SamplerPath: "path", Probe: "probe"}.get(hints_of(target).get(first)) if first else None
+    sources: dict[Any, str] = {SamplerPath: "path", Probe: "probe"}
+    source = sources.get(hints_of(target).get(first)) if first else None
     if source is None:
         return {}
     return {"source": source, "needs": frozenset(getattr(target, "needs", ()))}
