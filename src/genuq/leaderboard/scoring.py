@@ -118,8 +118,8 @@ def writable(folder: Path) -> Path:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise StorageError(
-            f"{folder}, where columns are kept, cannot be written ({error.strerror}). Give another folder, cache=FOLDER, "
-            "or copy the set to where you may write."
+            f"{folder}, where columns are kept, cannot be written ({error.strerror}). Give another folder, "
+            "cache=FOLDER, or copy the set to where you may write."
         ) from error
     return folder
 
