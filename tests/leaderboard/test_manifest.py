@@ -1,4 +1,4 @@
-"""What a set says of itself is whole, names nothing outside of its folder, and has nothing built that is not genuq's."""
+"""What a set says of itself is whole, names nothing outside of its folder, and has only genuq's own models built."""
 
 from __future__ import annotations
 

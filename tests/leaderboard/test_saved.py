@@ -12,11 +12,12 @@ from genuq import files
 from genuq.analysis.results import read_evaluation
 from genuq.data import glyphs
 from genuq.errors import ArtefactError
+from genuq.identity import identity_of
 from genuq.leaderboard import saved as reading
 from genuq.leaderboard.manifest import SET
 from genuq.leaderboard.results import Condition
 from genuq.leaderboard.saved import SavedSet
-from genuq.pipeline.configured import build_sampler, open_model
+from genuq.pipeline.configured import open_model, sampler_inputs
 from genuq.pipeline.stages.sample import read_samples
 from genuq.posteriors.base import digest
 from genuq.randomness import INITIAL, generator, key, normal
@@ -38,7 +39,7 @@ def test_it_holds_the_runs_scores_and_the_oracles_truth(board_run: Path, board_s
     assert scored.complexity is not None and scored.complexity.tolist() == png_bytes(shown).tolist()
     columns, _ = files.read_tensors(board_run / "score" / "scores.safetensors")
     rows = {row.name: row for row in read_evaluation(board_run / "evaluate").scores}
-    assert list(scored.columns)[0] == "entropy" and scored.columns.keys() == rows.keys()
+    assert next(iter(scored.columns)) == "entropy" and scored.columns.keys() == rows.keys()
     for name, column in scored.columns.items():
         assert np.array_equal(column.values, columns[name].numpy()) and column.values.dtype == np.float64
         told = (rows[name].label, rows[name].kind, rows[name].evaluations_per_sample)
@@ -62,7 +63,8 @@ def test_it_has_what_the_samples_were_made_with(board_run: Path, board_set: Path
     run, saved, device = run_of(board_run, *RUN), SavedSet.open(board_set), torch.device("cpu")
     model, own = saved.model(device), open_model(run)
     assert digest(dict(model.network.named_parameters())) == digest(dict(own.network.named_parameters()))
-    assert saved.sampler.build() == build_sampler(run) and saved.posterior(model, "draws").n_seen == 2
+    assert identity_of(saved.sampler) == identity_of(sampler_inputs(run))
+    assert saved.posterior(model, "draws").n_seen == 2
     assert saved.manifest.model.training["configuration"]["trainer"]["steps"] == 2
     assert saved.weak(model) is None and saved.has_path and saved.are_images and len(saved) == 20
     path = saved.shard("path", range(8, 16))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -69,9 +70,7 @@ def test_a_killed_writing_goes_on_where_it_stopped(
 
 
 def test_no_other_folder_is_written_over(board_run: Path, board_set: Path, tmp_path: Path) -> None:
-    with pytest.raises(
-        ArtefactError, match=f"{board_set} holds the set of another run .glyphs/dpm.*Give another folder"
-    ):
+    with pytest.raises(ArtefactError, match=f"{board_set} holds the set of another run .glyphs/dpm.*Give another"):
         write_set(board_run, board_set, Condition("glyphs", "euler", 0))
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(ArtefactError, match=f"{tmp_path} is not empty, and no saved set"):
@@ -82,15 +81,19 @@ def test_no_other_folder_is_written_over(board_run: Path, board_set: Path, tmp_p
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.txt", UNFINISHED]
 
 
-def test_only_finished_runs_whose_truth_is_known_give_a_set(board_run: Path, points_run: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"data\.name = 'gaussian_mixture' has no oracle.*data=glyphs"):
-        write_set(points_run, tmp_path / "set")
+def test_only_finished_runs_whose_truth_is_known_give_a_set(
+    board_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(writing, "test_set", lambda run: SimpleNamespace(oracle=None))  # of data from the world
+        with pytest.raises(ConfigurationError, match=r"data\.name = 'glyphs' has no oracle.*data=glyphs, shapes"):
+            write_set(board_run, tmp_path / "set")
     with pytest.raises(ConfigurationError, match=f"{tmp_path} is no folder of a run that was evaluated"):
         write_set(tmp_path, tmp_path / "set")
     changed = copied(board_run, tmp_path / "changed")
     text = (changed / "config.yaml").read_text()
     (changed / "config.yaml").write_text(text.replace("guidance_scale: 2.0", "guidance_scale: 3.0"))
-    with pytest.raises(ArtefactError, match="stage 'sample' of .* was made under another configuration"):
+    with pytest.raises(ArtefactError, match=r"stage 'sample' of .* was made under another configuration"):
         finished_run(changed)
     (changed / "config.yaml").write_text("[not: closed")
     with pytest.raises(ConfigurationError, match="is no YAML"):

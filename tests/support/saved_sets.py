@@ -1,4 +1,4 @@
-"""A run small enough for a test that leaves all that a saved set can hold: glyphs, with a class, guidance and the path."""
+"""A run small enough for a test that leaves all that a saved set can hold: glyphs with a class, guidance, the path."""
 
 from __future__ import annotations
 
