@@ -22,6 +22,10 @@ REFUSED = {
     "my_lab_refused.NOTHING": "is a int, not a class or a function",
     "my_lab_refused.missing": "has no 'missing'",
     "my_lab_that_is_not.Thing": "there is no module 'my_lab_that_is_not'",
+    "my_lab_that_is_not:Thing": "there is no module 'my_lab_that_is_not'",
+    "my_lab_refused.deeper:Thing": "cannot be imported|there is no module 'my_lab_refused.deeper'",
+    "my_lab_broken:Thing": r"'my_lab_broken' cannot be imported .ZeroDivisionError",
+    "my_lab_refused:": "is no class path",
     "my lab.Thing": "is no class path",
 }
 
@@ -29,6 +33,7 @@ REFUSED = {
 @pytest.mark.parametrize("path", REFUSED)
 def test_what_is_no_part_is_refused(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_lab_refused.py").write_text("import os\nalias = os.system\nNOTHING = 3\n")
+    (tmp_path / "my_lab_broken.py").write_text("1 / 0\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigurationError, match=rf"data\._target_ = .*{REFUSED[path]}"):
         plugged(path, "data", "data._target_")
