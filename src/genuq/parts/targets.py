@@ -61,8 +61,8 @@ def split_path(path: str, key: str) -> tuple[str, str]:
         if _can_import(module, path, key):
             return module, tail if colon else head.removeprefix(f"{module}.")
     raise ConfigurationError(
-        f"{key} = '{path}': there is no module '{head if colon else names[0]}'. Install the package, or correct the path "
-        "(package.module.Name)."
+        f"{key} = '{path}': there is no module '{head if colon else names[0]}'. Install the package, or correct the "
+        "path (package.module.Name)."
     )
 
 
