@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PARTIAL = ".partial"  # ends the name of a file that is not whole yet
+LONGEST = 200  # bytes of a name; file systems take 255, with what is put before and after it
 
 
 @contextlib.contextmanager
@@ -140,7 +141,7 @@ def opened(path: str | Path) -> Iterator[Any]:
     Raises:
         ArtefactError: the file is missing, truncated or not safetensors, or lacks what is read.
     """
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         raise ArtefactError(f"{path} does not exist. Run the stage that makes it, or correct the path.")
     try:
         with safe_open(str(path), framework="pt") as file:

@@ -13,7 +13,9 @@ import torch
 
 import genuq
 from genuq import files
+from genuq.cli.main import subcommand
 
+LONG = "b" * 300
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(genuq.__file__).parent
 POINTS = [
@@ -36,6 +38,38 @@ def test_the_command_is_installed_under_its_name() -> None:
 
     (script,) = entry_points(group="console_scripts", name="genuq")
     assert script.value == "genuq.cli.main:main"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["study", LONG],
+        ["study", "s", "--store", LONG],
+        ["table", LONG],
+        ["table", "--scores", LONG, "--out", "tables"],
+        ["parts", "new", "posterior", LONG],
+        ["run", "--config-dir", LONG, "seed=0"],
+        ["run", f"hydra.searchpath=[file://{LONG}]"],
+        ["run", f"posterior@beside.{LONG}=kfac"],
+    ],
+)
+def test_a_name_that_no_file_can_have_is_refused(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert subcommand(arguments[0], arguments[1:]) != 0
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and "b" * 40 in said.replace("\n", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.chdir(tmp_path)
+    assert subcommand("parts", ["new", "posterior", "spectral", "--out", "file/below"]) == 2
+    assert capsys.readouterr().err.startswith("error: 'file/below': Not a directory. Give another place.")
 
 
 def test_a_mistake_in_a_sweep_ends_the_command_before_any_job(tmp_path: Path) -> None:

@@ -110,6 +110,7 @@ def test_every_odd_value_that_is_called_sound_is_one_that_is_tried() -> None:
         ),
         ("metric.fractions=[1.0,nan]", r"metric.fractions = \[1.0, nan\]; of each entry, such as nan"),
         ("metric.fractions=[0.9,0.5]", r"metric.fractions = \[0.9, 0.5\]; 1.0 must be among them"),
+        ("stages=[]", r"stages = \[\]; at least 1 entry is needed"),
         ("stages=[fit,fit]", r"stages = \['fit', 'fit'\]; each entry may stand there once"),
     ],
 )

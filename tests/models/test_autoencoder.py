@@ -303,3 +303,27 @@ def test_sizes_that_the_reduction_divides_are_taken_and_no_others(side):
 
 def around(autoencoder: Autoencoder, shape) -> GenerativeModel:
     return GenerativeModel(nn.Conv2d(4, 4, 1), shape, autoencoder=autoencoder, call=lambda network, x, t, y: network(x))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"latents_std": [*DEVIATION[:-1], 0.0]}, "latents_std of AutoencoderKL is .* finite and above 0"),
+        ({"latents_std": [*DEVIATION[:-1], float("nan")]}, "latents_std of AutoencoderKL is .* finite and above 0"),
+        ({"latents_mean": [*MEAN[:-1], float("inf")]}, "latents_mean of AutoencoderKL is .* finite"),
+        ({"latents_mean": MEAN[:-1]}, "3 latents_mean, but 4 latents_std"),
+        ({"latents_mean": MEAN[:-1], "latents_std": DEVIATION[:-1]}, "latents of 4 channels, but has 3 latents_mean"),
+    ],
+)
+def test_numbers_of_the_channels_that_cannot_normalise_are_refused(changes, message):
+    original = small_kl()
+    original.register_to_config(shift_factor=None, **{"latents_mean": MEAN, "latents_std": DEVIATION, **changes})
+    with pytest.raises(ConfigurationError, match=message):
+        DiffusersAutoencoder(original).latent_shape((3, 16, 16))
+
+
+def test_weights_of_another_class_are_refused(tmp_path):
+    """diffusers draws at random what a file lacks, with a warning: the images would be noise."""
+    small_kl().save_pretrained(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"class_name = 'AutoencoderTiny'.* of another class: .*_class_name"):
+        DiffusersAutoencoder.from_pretrained(str(tmp_path), class_name="AutoencoderTiny")

@@ -26,6 +26,15 @@ def test_a_checkpoint_that_is_not_there_is_named_whether_or_not_it_is_read(
         check_named_files(run(tmp_path, f"stages={stages}", f"{key}={tmp_path}/nowhere.safetensors"))
 
 
+@pytest.mark.parametrize("key", ["trainer.start_from", "model.checkpoint"])
+def test_a_name_that_no_file_can_have_is_of_a_file_that_is_not_there(key: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^{key}: .*bbb does not exist"):
+        check_named_files(run(tmp_path, f"{key}={'b' * 300}"))
+    beside = ["+posterior@beside.others=deep_ensemble", f"beside.others.checkpoints={'b' * 300}"]
+    with pytest.raises(ConfigurationError, match=r"^beside\.others\.checkpoints = '.*' matches no file"):
+        check_named_files(run(tmp_path, *beside))
+
+
 def test_members_that_are_not_there_are_named_where_they_stand(tmp_path: Path) -> None:
     beside = ["+posterior@beside.others=deep_ensemble", f"beside.others.checkpoints={tmp_path}/*.safetensors"]
     with pytest.raises(ConfigurationError, match=r"^beside\.others\.checkpoints = '.*' matches no file"):

@@ -53,7 +53,7 @@ READ: dict[str, tuple[Any, tuple[str, ...]]] = {
     "model.process.schedule": ("cosine", ("train",)),
     "model.process.train_timesteps": (500, ("train",)),
     "model.prediction": ("epsilon", ("train",)),
-    "model.class_conditional": (False, ("train",)),
+    "model.class_conditional": (False, ("train", "score")),  # the class prior is one of the columns
     "model.head": ("out", (OWN, OTHER)),
     "network.name": ("dit", ("train",)),
     "network.channels": ([8, 24], ("train",)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from genuq.errors import ConfigurationError
@@ -71,3 +73,11 @@ def test_several_projects_ask_for_a_choice() -> None:
     with pytest.raises(ConfigurationError, match=r"other, uncertain.*--project"):
         board(*records)
     assert board_of("sweep", records, "us", "other").project == "other"
+
+
+def test_runs_that_nobody_logged_ask_for_a_project() -> None:
+    unlogged = dataclasses.replace(record(0), config={**record(0).config, "logger": {"name": "none"}})
+    with pytest.raises(ConfigurationError, match=r"No run of 'sweep' was logged .*logger=wandb.*--project"):
+        board_of("sweep", [unlogged], "us", None)
+    assert board_of("sweep", [unlogged], "us", "other").project == "other"
+    assert board_of("sweep", [unlogged, record(1)], "us", None).project == "uncertain"

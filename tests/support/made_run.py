@@ -148,6 +148,7 @@ def scored(
             "controls": ["jitter", "complexity"],
             "by_class": True,
         },
+        "detections": {},
     }
 
 
@@ -191,6 +192,12 @@ def settings(samples: int, draws: int) -> dict[str, Any]:
             "label": "exact_last_layer_laplace",
             "head": "output.projection",
             "draws": draws,
+            "dominance": {
+                "parameters": 292,
+                "effective_parameters": 171.5,
+                "trace_ratio": 0.31,
+                "relative_move": 0.0213,
+            },
             "scale": {
                 "n_effective": 60000,
                 "n_seen": 4096,

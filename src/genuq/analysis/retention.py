@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.integrate import trapezoid  # np.trapezoid came with NumPy 2.0, np.trapz left with it
 
 from genuq.analysis.filtering import keep_lowest
 from genuq.analysis.inputs import Array, Column, class_column, column
@@ -108,7 +109,7 @@ class RetentionStudy:
     def _gains(self, values_SFK: Array) -> dict[str, Interval]:
         gap_SFK = (values_SFK - self.expected_SFK) * self.judge.better
         width = self.fractions[0] - self.fractions[-1]
-        gain_SK = np.trapezoid(gap_SFK[:, ::-1], x=self.fractions[::-1], axis=1) / width
+        gain_SK = trapezoid(gap_SFK[:, ::-1], x=self.fractions[::-1], axis=1) / width
         unbounded = np.full(gain_SK.shape[1], np.inf)
         low_K, high_K = standard_interval(gain_SK[0], gain_SK[1:], -unbounded, unbounded)
         parts = zip(self.judge.metrics, gain_SK[0], low_K, high_K, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from collections.abc import Sequence
@@ -9,9 +10,11 @@ from collections.abc import Sequence
 from genuq import machine
 from genuq.cli.commands import COMMANDS
 from genuq.cli.console import complain
-from genuq.errors import GenuqError
+from genuq.errors import ConfigurationError, GenuqError
 
 REFUSED = 2  # exit status of what was typed wrongly, as argparse has it
+# What the file system says of a place that was typed, rather than of genuq or of the disk.
+OF_THE_PLACE = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR)
 
 
 def main() -> None:
@@ -43,4 +46,8 @@ def subcommand(name: str, arguments: Sequence[str]) -> int:
         return importlib.import_module(COMMANDS[name].module).main(list(arguments))
     except GenuqError as error:
         complain(error)
-        return REFUSED
+    except OSError as error:
+        if error.errno not in OF_THE_PLACE or error.filename is None:
+            raise
+        complain(ConfigurationError(f"'{error.filename}': {error.strerror}. Give another place."))
+    return REFUSED

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from genuq.cli.skeleton import write_skeleton
 from genuq.parts import GROUPS, Broken, Part, installed, register_of
-from genuq.parts.explained import explained
+from genuq.parts.explained import entries, explained
 
 NEW = "new"
 DESCRIPTION = """Without arguments: all parts, group by group, those of genuq and of installed packages. With a group:
@@ -152,7 +152,7 @@ def qualities(part: Part) -> list[str]:
 
 def options_of(part: Part) -> list[dict[str, Any]]:
     """Name, type, default and words of each option; `needed` are those without a default."""
-    words = explained(getattr(part, "settings", part.resolve()))
+    words = entries(type(part).__doc__ or "") | explained(getattr(part, "settings", part.resolve()))
     found = []
     for each in dataclasses.fields(part.options):
         needed = each.default is each.default_factory is dataclasses.MISSING

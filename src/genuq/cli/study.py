@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,7 +18,7 @@ from genuq.studies.page import STORE, STUDIES, build_study
 def main(arguments: Sequence[str]) -> int:
     """Write the page and say where; returns the exit status."""
     given = parser().parse_args(arguments)
-    declared = read_study(given.study) if (Path(given.study) / FILE).is_file() else None
+    declared = read_study(given.study) if os.path.isfile(Path(given.study) / FILE) else None
     name = declared.name if declared else given.study
     out = given.out or STUDIES / name / "index.html"
     command = shlex.join(["genuq", "study", *arguments])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
@@ -243,7 +244,7 @@ def _near_key(name: str, job: Sequence[str]) -> str:
     """The nearest key in the same group, and all of them, under the job's choices of groups."""
     roots = searched(job, config_directory())
     own = [text for text in job if text.startswith(SEARCH_PATH)]
-    choices = [*own, *(text for text in job if any((root / text.split("=")[0]).is_dir() for root in roots))]
+    choices = [*own, *(text for text in job if any(os.path.isdir(root / text.split("=")[0]) for root in roots))]
     *groups, last = name.split(".")
     try:
         whole: Any = compose("config", overrides=choices)

@@ -68,7 +68,7 @@ def searched(overrides: Iterable[str], shipped: Path) -> list[Path]:
     own = search_path(overrides)
     for entry in own:
         folders = _folders(entry)
-        if not folders or not all(folder.is_dir() for folder in folders):
+        if not folders or not all(os.path.isdir(folder) for folder in folders):
             raise ConfigurationError(
                 f"{SEARCH_PATH} (--config-dir): there is no folder {entry.removeprefix('file://')}. Correct the path, "
                 "or leave it out."

@@ -56,7 +56,7 @@ class Config:
 
     name: str = MISSING
     seed: Seed = 0
-    stages: Annotated[list[str], Items(0, distinct=True)] = field(default_factory=list)
+    stages: Annotated[list[str], Items(distinct=True)] = field(default_factory=list)
     device: str = "auto"
     store: str = "outputs/store"
     objective: str | None = None  # a number of the evaluation, for a search

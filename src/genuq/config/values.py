@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from genuq import files
 from genuq.config.options import Keys, bounds_of, keys_of, own
 from genuq.config.plugged import places, schema_name
 from genuq.config.schemas import AutoencoderConfig, Config, ModelConfig, ProcessConfig
@@ -17,7 +18,6 @@ from genuq.errors import ConfigurationError
 from genuq.parts import register_of
 from genuq.parts.bounds import check, declared
 
-LONGEST = 200  # bytes of a name; file systems take 255, with what is put before and after it
 # By dotted key, what genuq's own schema has there.
 SCHEMAS: Mapping[str, type] = {
     "": Config, "model": ModelConfig, "model.process": ProcessConfig, "model.autoencoder": AutoencoderConfig,
@@ -79,7 +79,7 @@ def _check_name(key: str, name: str) -> None:
         shown = os.fsencode(name).decode(errors="backslashreplace")
         raise ConfigurationError(f"{key} = '{shown}' is not UTF-8. Write it in UTF-8, or choose another.") from error
     for part in name.split("/"):
-        if (size := len(part.encode())) > LONGEST:
+        if (size := len(part.encode())) > files.LONGEST:
             raise ConfigurationError(
-                f"{key} = '{part[:40]}...' has {size} bytes, and names a folder: at most {LONGEST} are possible."
+                f"{key} = '{part[:40]}...' has {size} bytes, and names a folder: at most {files.LONGEST} are possible."
             )

@@ -131,7 +131,7 @@ def image_folder(
     place = Path(root).expanduser()
     folder = _split_folder(place, check_split(split))
     trained = place / "train"
-    names = _class_names(trained) if split == "test" and trained.is_dir() else None
+    names = _class_names(trained) if split == "test" and os.path.isdir(trained) else None
     dataset = ImageFolder(folder, image_size, channels, split, names)
     dataset.name = Path(root).name
     return dataset
@@ -139,9 +139,9 @@ def image_folder(
 
 def _split_folder(root: Path, split: str) -> Path:
     for name in SPLIT_FOLDERS[split]:
-        if (root / name).is_dir():
+        if os.path.isdir(root / name):
             return root / name
-    divided = any((root / name).is_dir() for names in SPLIT_FOLDERS.values() for name in names)
+    divided = any(os.path.isdir(root / name) for names in SPLIT_FOLDERS.values() for name in names)
     if split == "train" and not divided:
         return root
     expected = " or ".join(SPLIT_FOLDERS[split])
@@ -166,7 +166,7 @@ def shortened(names: Sequence[str]) -> str:
 
 
 def _class_names(root: Path) -> list[str]:
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise DataError(f"image folder {root} does not exist. Correct data.root.")
     entries = sorted(entry.name for entry in root.iterdir() if not entry.name.startswith("."))
     if not entries:

@@ -87,7 +87,7 @@ def obtain(source: Source, files: Sequence[str], root: str | Path | None = None)
     Raises:
         DataError: `root` is given and is no folder, or no route works; the message lists every route and its failure.
     """
-    if root is not None and not Path(root).expanduser().is_dir():
+    if root is not None and not os.path.isdir(Path(root).expanduser()):
         raise DataError(
             f"root {root} of {source.name} is not a folder. Correct data.root, or leave it out to fetch it."
         )
@@ -113,7 +113,7 @@ def existing_folder(label: str, path: Path, expected: bool = False) -> Route:
     """A folder that is there already, or not."""
 
     def folder(scratch: Path) -> Path:
-        if not path.is_dir():
+        if not os.path.isdir(path):
             raise AbsentError(f"{path} does not exist")
         return path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import urllib.request
 from pathlib import Path
 
@@ -46,7 +47,7 @@ class CleanFidInception(Extractor):
 
 
 def _require_published(path: Path) -> None:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise CheckpointError(f"The checkpoint {path} of the extractor 'inception' does not exist. Correct the path.")
     if files.sha256(path) != SHA256:
         raise CheckpointError(

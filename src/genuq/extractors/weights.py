@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,7 +29,7 @@ def read_weights(path: Path, remedy: str = "Download it again.") -> dict[str, Te
         CheckpointError: no such file, a damaged one, or one that holds more than tensors and plain values: a pickle
             that asks for more is refused, and nothing of it is run.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise CheckpointError(f"The checkpoint {path} of the extractor does not exist. Correct `checkpoint`.")
     try:
         if path.suffix == ".safetensors":

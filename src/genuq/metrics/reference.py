@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,7 +69,7 @@ def require_dimension(reference: Gaussian, dimension: int, extractor: str, key: 
 
 
 def _read(path: Path, key: str) -> dict[str, np.ndarray]:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DataError(f"{key} = '{path}' does not exist. Correct the path, or leave it null.")
     try:
         with np.load(path, allow_pickle=False) as archive:

@@ -132,12 +132,18 @@ class DiffusersAutoencoder(Autoencoder):
         if kind is None or not class_name.startswith(("Autoencoder", "Asymmetric", "VQ", "Consistency")):
             raise ConfigurationError(f"model.autoencoder.class_name = '{class_name}' is not a diffusers autoencoder.")
         try:
-            loaded = kind.from_pretrained(path, use_safetensors=True)
+            loaded, told = kind.from_pretrained(path, use_safetensors=True, output_loading_info=True)
         except (OSError, ValueError) as error:
             raise ConfigurationError(
                 f"model.autoencoder.path = '{path}' could not be loaded ({str(error).splitlines()[0]}). Give a folder "
                 "written by save_pretrained, or a hub name on a machine that reaches the hub."
             ) from error
+        if told["missing_keys"]:  # diffusers draws them at random, with a warning
+            raise ConfigurationError(
+                f"model.autoencoder.class_name = '{class_name}', but the weights in {path} are of another class: "
+                f"{len(told['missing_keys'])} of its tensors are not there, such as {sorted(told['missing_keys'])[0]}. "
+                "Give the _class_name of its config.json."
+            )
         return cls(loaded, channels)
 
     @torch.no_grad()
@@ -157,6 +163,11 @@ class DiffusersAutoencoder(Autoencoder):
         images = images.expand(-1, 3, -1, -1) if self.repeats else images
         raw = _latent(self.autoencoder.encode(images[:, :, None] if self.films else images))
         raw = raw[:, :, 0] if self.films else raw
+        if self.mean is not None and self.mean.shape[1] != raw.shape[1]:
+            raise ConfigurationError(
+                f"model.autoencoder: {self.title} makes latents of {raw.shape[1]} channels, but has "
+                f"{self.mean.shape[1]} latents_mean. Correct its config.json."
+            )
         if self.mean is None or self.deviation is None:
             return (raw - self.shift) * self.scaling
         return (raw - self.mean.to(raw)) / self.deviation.to(raw) * self.scaling
@@ -188,6 +199,17 @@ def _factors(title: str, config: Any, mean: Tensor | None, deviation: Tensor | N
         raise ConfigurationError(
             f"model.autoencoder: the configuration of {title} must have latents_mean and latents_std together, or "
             "shift_factor, or none of them."
+        )
+    for key, numbers in (("latents_mean", mean), ("latents_std", deviation)):
+        if numbers is not None and not (numbers.isfinite().all() and (key == "latents_mean" or (numbers > 0).all())):
+            raise ConfigurationError(
+                f"model.autoencoder: {key} of {title} is {numbers.flatten().tolist()}; it must be finite"
+                f"{'' if key == 'latents_mean' else ' and above 0'}. Correct its config.json."
+            )
+    if mean is not None and deviation is not None and mean.shape != deviation.shape:
+        raise ConfigurationError(
+            f"model.autoencoder: {title} has {mean.numel()} latents_mean, but {deviation.numel()} latents_std. Correct "
+            "its config.json."
         )
     return float(scaling or 1.0), float(shift or 0.0)
 

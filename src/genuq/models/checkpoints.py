@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from collections.abc import Mapping
 from importlib.resources import files as package_files
@@ -138,10 +139,10 @@ def require_checkpoint(path: str | Path, key: str) -> None:
         CheckpointError: a file of another format, with what it is and how it is brought in.
     """
     path = Path(path)
-    if path.is_dir():
-        what = "a folder of diffusers" if (path / "model_index.json").is_file() else "a folder"
+    if os.path.isdir(path):
+        what = "a folder of diffusers" if os.path.isfile(path / "model_index.json") else "a folder"
         raise ConfigurationError(f"{key} = {path} is {what}, not a file of weights. {_bring_in(path)}")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ConfigurationError(f"{key}: {path} does not exist. Correct the path.")
     if (other := foreign_format(path)) is not None:
         raise CheckpointError(f"{key} = {path} is {other}. {BRING_IN}")
@@ -177,7 +178,7 @@ def foreign_format(path: str | Path) -> str | None:
 
 
 def _read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    if Path(path).is_file() and (what := foreign_format(path)) is not None:
+    if os.path.isfile(path) and (what := foreign_format(path)) is not None:
         raise CheckpointError(f"{path} is {what}. {BRING_IN}")
     tensors, metadata = files.read_tensors(path)
     if metadata.get("format") != FORMAT:

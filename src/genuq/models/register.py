@@ -25,8 +25,11 @@ SHARED = ("head", FILE)  # what genuq can do to any model: another head, weights
 class ModelPart(Part):
     """A whole model: its target takes nothing but its own options, and returns a `genuq.GenerativeModel`.
 
-    Beside the options of its target it has two of genuq's: `head`, the dotted name of another layer for the posteriors,
-    and `checkpoint`, weights that genuq's training left. A target that has a parameter of one of these names gets it.
+    Beside the options of its target it has two of genuq's. A target that has a parameter of one of these names gets it.
+
+    Args:
+        head: dotted name of another layer for the posteriors.
+        checkpoint: weights that genuq's training left.
     """
 
     group: str = "model"

@@ -13,7 +13,7 @@ from torch import Tensor
 from genuq.analysis.evaluation import KINDS
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, Sampler
-from genuq.pipeline.configured import build_sampler, is_image, untrained_model
+from genuq.pipeline.configured import build_sampler, description_of, is_image, model_part, untrained_model
 from genuq.pipeline.inputs import PartInputs, part_inputs
 from genuq.pipeline.posteriors import is_control
 from genuq.pipeline.run import MAIN_POSTERIOR, Run
@@ -36,7 +36,9 @@ def score_columns(run: Run) -> list[str]:
 
 
 def knows_classes(run: Run) -> bool:
-    """Whether the run's model knows classes."""
+    """Whether the run's model knows classes; only one of a user's own must be built to tell."""
+    if model_part(run) is None:
+        return bool(description_of(run)["num_classes"])
     return untrained_model(run).num_classes > 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -201,7 +202,7 @@ def autoencoder_content(run: Run) -> str | None:
     """The digest of the folder of diffusers' that holds the model's autoencoder; None where no folder does."""
     autoencoder = run.config.model.get("autoencoder")
     path = None if autoencoder is None else autoencoder.path
-    if path is None or not Path(path).expanduser().is_dir():
+    if path is None or not os.path.isdir(Path(path).expanduser()):
         return None
     return f"{run.sha256_of_folder(path)}{normalised_by(Path(path).expanduser())}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
@@ -57,7 +58,7 @@ def mask_of(path: str | Path, latent_shape: tuple[int, ...], image_shape: tuple[
 def _white(given: str | Path) -> Tensor:
     """(1, H, W), 0 black to 1 white."""
     path = Path(given).expanduser()
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ConfigurationError(f"{KEY} = '{given}' does not exist. Give an image file, white where a pixel counts.")
     try:
         with opened_image(path) as image:

@@ -77,10 +77,10 @@ def record_path(store: str | Path, study: str, run: str) -> Path:
 
 def study_folder(store: str | Path, study: str) -> Path:
     """Where the records of a study lie."""
-    if not re.fullmatch(r"\w[\w .,=+@-]*", study):
+    if not re.fullmatch(r"\w[\w .,=+@-]*", study) or len(study.encode()) > files.LONGEST:
         raise ConfigurationError(
-            f"study = '{study}' names a folder: give letters, digits and any of _ . , = + @ - and spaces, "
-            "beginning with a letter or digit."
+            f"study = '{study[: files.LONGEST]}' (else name) names a folder: give letters, digits and any of "
+            f"_ . , = + @ - and spaces, beginning with a letter or digit, and at most {files.LONGEST} bytes."
         )
     return Path(store) / RUNS / study
 

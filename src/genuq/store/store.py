@@ -67,7 +67,7 @@ class Store:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root).expanduser().absolute()
-        if not self.root.is_dir():
+        if not os.path.isdir(self.root):
             raise ConfigurationError(f"--store {root}: there is no such folder. Give the path of a store.")
 
     def artefacts(self, without: Collection[Path] = ()) -> list[Stored]:

@@ -5,6 +5,7 @@ The study's runs must have been logged with logger=wandb, and uploaded if they w
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ ACCOUNT = (
 
 def read(study: str, store: Path) -> tuple[str, list[RunRecord], str]:
     """Name, runs and declared table of a study, given by its name or by its folder with a study.yaml."""
-    declared = read_study(study) if (Path(study) / FILE).is_file() else None
+    declared = read_study(study) if os.path.isfile(Path(study) / FILE) else None
     name = declared.name if declared else study
     records = read_records(store, name)
     if not records:

@@ -110,7 +110,12 @@ def board_of(study: str, records: Iterable[RunRecord], entity: str, project: str
     evaluated = tuple(record for record in records if record.results is not None)
     if not evaluated:
         raise ConfigurationError(f"Study '{study}' has no evaluated run yet: add the stage evaluate to its runs.")
-    projects = sorted({record.config["logger"]["project"] for record in evaluated})
+    projects = sorted({chosen for record in evaluated if (chosen := record.config["logger"].get("project"))})
+    if project is None and not projects:
+        raise ConfigurationError(
+            f"No run of '{study}' was logged to Weights & Biases: run it with logger=wandb, or say with --project "
+            "where its runs lie."
+        )
     if project is None and len(projects) > 1:
         raise ConfigurationError(
             f"The runs of '{study}' lie in several projects ({', '.join(projects)}): choose one with --project."

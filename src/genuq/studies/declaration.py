@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -76,7 +77,7 @@ def read_study(folder: str | Path) -> Study:
     """
     folder = Path(folder)
     path = folder / FILE
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ConfigurationError(f"{path} does not exist. A study is a folder with a {FILE} that gives {_all_keys()}.")
     try:
         entry = yaml.safe_load(path.read_text(encoding="utf-8"))

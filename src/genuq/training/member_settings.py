@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -157,7 +158,7 @@ def _matching(pattern: str) -> list[Path]:
     Brackets are first taken as they stand, `[16,32]` being part of many names of folders of sweeps, then as a choice of
     characters.
     """
-    if Path(pattern).exists():
+    if os.path.exists(pattern):
         return [Path(pattern)]
     literally = glob.glob(pattern.replace("[", "[[]"))
     return sorted(map(Path, literally or glob.glob(pattern)))

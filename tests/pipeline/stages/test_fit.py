@@ -56,8 +56,10 @@ def test_a_summary_is_plain_and_of_the_fit(tmp_path: Path) -> None:
     assert scale["relative_perturbation"] == pytest.approx(fitted.posterior.relative_perturbation())
     prior = prior_dominance(fitted.posterior)
     assert summary["dominance"]["effective_parameters"] == prior.effective_parameters
-    assert from_json(FitSummary, files.read_json(tmp_path / "summary.json")).dominance.trace_ratio == prior.trace_ratio
-    assert from_json(FitSummary, {key: summary[key] for key in summary if key != "dominance"}).dominance is None
+    written = files.read_json(tmp_path / "summary.json")
+    assert from_json(FitSummary, written).dominance.trace_ratio == prior.trace_ratio
+    del written["dominance"]  # as in the summaries of before
+    assert from_json(FitSummary, written).dominance is None
 
 
 def test_the_fits_file_is_that_of_the_posteriors_own_artefact(points_run: Path) -> None:
