@@ -21,12 +21,12 @@ from genuq.models.checkpoints import load_model, save_model
 from genuq.networks import MLP, VAE
 from genuq.parallel.hardware import Hardware
 from genuq.posteriors import Posterior
-from genuq.posteriors.members import DeepEnsemble
+from genuq.posteriors.members import DeepEnsemble, prior_sizes
 from genuq.posteriors.swag import Swag
 from genuq.training import ensembles
 from genuq.training.batches import StepBatches
 from genuq.training.ensembles import finetune_ensemble, fit_members, residual_variance
-from genuq.training.fine_tuning import anchor, anchored_loss, prior_sizes, target_noise
+from genuq.training.fine_tuning import anchor, anchored_loss, target_noise
 from genuq.training.modules import GenerativeTraining
 from support.programs import environment
 from support.small_members import CPU, SMALL, fresh, made, points, settings, trained_model
