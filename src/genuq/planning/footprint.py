@@ -250,18 +250,22 @@ def of_members_posterior(run: PlannedRun, entry: Mapping[str, Any]) -> tuple[int
     training = of_training(held, network, settings.steps, settings.hardware.checkpoint_every)
     if settings.kind == "swag":
         return 2 * one, training + one
+    if settings.kind == "ivon":
+        return 2 * one, training
     kept = of_weights(architecture_of(run), 300) if settings.kind == "deep_ensemble" else one
     return settings.members * (kept + one), training
 
 
 def _member_shapes(settings: MemberSettings, network: nn.Module) -> Shapes:
-    """What a posterior file keeps of one member; of swag, the sums of all."""
+    """What a posterior file keeps of one member; of swag and ivon, their sums."""
     trained = dict(network.named_parameters())
-    if settings.kind == "swag":
-        kept = min(settings.rank or 10, settings.members)
+    if settings.kind in ("swag", "ivon"):
         sums: Shapes = {
             f"{part}/{n}": ("F64", tuple(v.shape)) for part in ("first", "second") for n, v in trained.items()
         }
+        if settings.kind == "ivon":
+            return sums
+        kept = min(settings.rank or 10, settings.members)
         return sums | {f"last/{name}": ("F32", (kept, *value.shape)) for name, value in trained.items()}
     entries: dict[str, tuple[int, ...]] = {name: tuple(value.shape) for name, value in trained.items()}
     if settings.kind == "posthoc_ensemble" and settings.rank is not None:
