@@ -161,3 +161,8 @@ def check_options(part: ScorePart, options: Mapping[str, Any], draws: int) -> No
     members = options.get("members")
     if "members" in part.needs and members is not None and not 1 <= members <= draws:
         raise ConfigurationError(f"score.{part.key_of('members')} = {members}; posterior.draws = {draws} is the most.")
+    if "several" in part.needs and (members or draws) < 2:
+        raise ConfigurationError(
+            f"score '{part.name}' is a variance over weight draws and needs at least 2; score.{part.key_of('members')} = "
+            f"{members}, posterior.draws = {draws}."
+        )

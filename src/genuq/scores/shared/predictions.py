@@ -93,7 +93,12 @@ class Predictions(ABC):
         return torch.stack([self._hats(part, self._made(part, who, label))[1] for part in self.parts(place)])
 
     def versions(
-        self, places: Sequence[Hashable], members: int | None = None, posterior: str = MAIN, semantic: bool = False
+        self,
+        places: Sequence[Hashable],
+        members: int | None = None,
+        posterior: str = MAIN,
+        semantic: bool = False,
+        own: bool = True,
     ) -> list[Tensor]:
         """x0_hat of the trained weights and of M draws, for each place (1 + M, K, B, ...).
 
@@ -101,11 +106,12 @@ class Predictions(ABC):
             members: M; None: as many draws as there are.
             posterior: whose draws.
             semantic: features of the decoded x0_hat instead, (1 + M, K, B, D).
+            own: whether the trained weights are among them; without, (M, K, B, ...).
 
         Raises:
             ConfigurationError: no such posterior, too few draws of it, or no encoder.
         """
-        names = [OWN, *self._draw(places, posterior, members)]
+        names = [*([OWN] if own else []), *self._draw(places, posterior, members)]
         see = self._features if semantic else self._x0_of
 
         def seen_by(who: str, place: Hashable) -> Tensor:
