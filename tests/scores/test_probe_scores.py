@@ -66,7 +66,9 @@ def expected(case: str) -> dict[str, list[float]]:
         "isotropic": [one.disagreement(0.3, 2, noise) for one in slow],
         "epistemic": [(one.epistemic(0.3, 2, members)[0] + one.epistemic(0.1, 2, members)[0]) / 2 for one in slow],
         "epistemic, semantic": [one.epistemic(0.3, 3, members, semantic=True)[0] for one in slow],
-        "epistemic, share": [between / total for between, total in (one.epistemic(0.3, 2, members[:2]) for one in slow)],
+        "epistemic, share": [
+            between / total for between, total in (one.epistemic(0.3, 2, members[:2]) for one in slow)
+        ],
         "lid": [(one.loss(0.1, 4) + one.loss(0.3, 4)) / 2 for one in slow],
         "self-confidence": [(math.log(one.loss(0.5, 2)) + math.log(one.loss(0.3, 2))) / 2 for one in slow],
         "margin": [one.margin(0.5, 2) for one in slow],

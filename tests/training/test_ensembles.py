@@ -275,7 +275,9 @@ def test_ivon_learns_a_mean_and_variances_and_leaves_the_model_as_it_was() -> No
     sizes = prior_sizes({name: value for name, value in model.network.named_parameters() if value.requires_grad}, 0.02)
     narrowed = {name: posterior.variance(name) / size**2 for name, size in sizes.items()}
     assert all(0 < share < 1.5 for share in narrowed.values()) and min(narrowed.values()) < 1
-    assert posterior.require_final().observation_noise == pytest.approx(residual_variance(model, as_dataset(images()), 0))
+    assert posterior.require_final().observation_noise == pytest.approx(
+        residual_variance(model, as_dataset(images()), 0)
+    )
 
 
 def test_a_fit_of_ivon_killed_after_its_last_step_has_the_variances_of_its_checkpoint(tmp_path: Path) -> None:
@@ -303,7 +305,12 @@ KILLED: dict[str, dict[str, Any]] = {
     "ivon": {"steps": 7},
 }
 ONE_TRAINING = ("swag", "ivon")
-DONE = {"deep_ensemble": 8, "posthoc_ensemble": 8, "swag": 5, "ivon": 5}  # batches before the kill: three of the second member's
+DONE = {
+    "deep_ensemble": 8,
+    "posthoc_ensemble": 8,
+    "swag": 5,
+    "ivon": 5,
+}  # batches before the kill: three of the second member's
 
 
 def kill(kind: str, folder: Path) -> None:

@@ -99,9 +99,7 @@ def renoised_components(
     needs=frozenset({"members", "several"}),
     keys={"times": "renoised_times", "pairs": "nested_pairs"},
 )
-def renoised_epistemic(
-    probe: Probe, times: Times = (0.3,), pairs: Several = 2, members: int | None = None
-) -> Tensor:
+def renoised_epistemic(probe: Probe, times: Times = (0.3,), pairs: Several = 2, members: int | None = None) -> Tensor:
     """Variance over the weights of what x0_hat is on average over re-noisings, summed over dimensions: without bias.
 
     `renoised_disagreement` is as large where weights differ in how they take this or that noise. Here that part, known
