@@ -118,6 +118,8 @@ class Columns:
         also: further ones in the table.
         controls: what should not work, beside it.
         weak_checkpoint: file of an earlier checkpoint of the network, for `weak_model_gap`.
+        maps: keep the variance of each pixel of the disagreements in pixels, and judge it where an oracle knows the
+            wrong ones.
     """
 
     name: str = "entropy"
@@ -126,6 +128,7 @@ class Columns:
         default_factory=lambda: ["random", "complexity", "direct_noise", "jitter", "isotropic"]
     )
     weak_checkpoint: str | None = None
+    maps: bool = False
 
 
 @dataclass

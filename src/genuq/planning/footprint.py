@@ -15,7 +15,16 @@ from torch import Tensor, nn
 from genuq import posteriors
 from genuq.models import head_candidates
 from genuq.networks import Classifier
-from genuq.pipeline.columns import SPENT, WATCHED, inputs_of_source, of_source, score_columns, watched_inputs
+from genuq.pipeline.columns import (
+    MAPPED,
+    SPENT,
+    WATCHED,
+    inputs_of_source,
+    leaving_maps,
+    of_source,
+    score_columns,
+    watched_inputs,
+)
 from genuq.pipeline.configured import (
     architecture_of,
     build_likelihood,
@@ -115,6 +124,7 @@ def of_samples(run: PlannedRun) -> int:
             **{f"{WATCHED}{name}": ("F64", ()) for name in watched},
             **{f"{SPENT}{name}": ("F64", ()) for name in spent},
             **{name: ("F16", (draws, *shape)) for name, draws in versions(run).items()},
+            **_maps(run, "path"),
         },
         METADATA,
     )
@@ -123,7 +133,13 @@ def of_samples(run: PlannedRun) -> int:
 def of_probe(run: PlannedRun) -> int:
     names = list(inputs_of_source(run, "probe"))
     columns = [*(f"{WATCHED}{name}" for name in names), *(f"{SPENT}{name}" for name in (*names, ALL))]
-    return of_shards(run, {"index": ("I64", ()), **{name: ("F64", ()) for name in columns}}, METADATA)
+    shapes = {"index": ("I64", ()), **{name: ("F64", ()) for name in columns}, **_maps(run, "probe")}
+    return of_shards(run, shapes, METADATA)
+
+
+def _maps(run: PlannedRun, source: str) -> Shapes:
+    """Of the scores of one source that leave one, each of its samples' size."""
+    return {f"{MAPPED}{name}": ("F32", tuple(training_set(run).shape[1:])) for name in leaving_maps(run, source)}
 
 
 def of_propagation(run: PlannedRun) -> int:

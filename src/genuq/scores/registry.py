@@ -65,8 +65,8 @@ class ScorePart(Part):
             The first arguments are given by position, seed, indices, draws, draw, mask and k by name, and only to
             targets that have them.
         needs: of a score of a path or a probe, what it asks for beside the trained network: `members`, the posterior's
-            draws; `several`, at least two of them; `isotropic`, those of weight noise of its size; `encoder`, the likelihood's; `classes`; `weak`, an
-            earlier checkpoint.
+            draws; `several`, two or more of them; `isotropic`, those of weight noise of its size; `encoder`, the
+            likelihood's; `classes`; `weak`, an earlier checkpoint.
         keys: what the configuration calls an option, where not by its own name: `score.KEY`.
     """
 

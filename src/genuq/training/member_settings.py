@@ -123,8 +123,8 @@ class MemberSettings:
             check("posterior.rank", self.rank, Several | None)
         if self.kind == "ivon" and self.hardware.precision not in ("32-true", "bf16-mixed"):
             raise ConfigurationError(
-                f"trainer.precision = '{self.hardware.precision}' cannot be had with posterior.name = 'ivon', which takes "
-                "several gradients a step. Choose 32-true or bf16-mixed."
+                f"trainer.precision = '{self.hardware.precision}' cannot be had with posterior.name = 'ivon', which "
+                "takes several gradients a step. Choose 32-true or bf16-mixed."
             )
         if self.kind == "swag" and self.steps < self.members:
             raise ConfigurationError(

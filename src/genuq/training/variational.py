@@ -24,13 +24,15 @@ class IvonOptimiser(torch.optim.Optimizer):
     """The improved variational online Newton method for q = N(m, 1 / (lambda (h + delta))).
 
     It minimises lambda E_q[l(theta)] + KL(q || prior) for a mean loss l and the prior N(c, 1 / (lambda delta)). The
-    parameters hold the mean m. A step takes draws theta = m + sigma xi and, with the gradient g of l at them,
+    parameters hold the mean m. A step takes draws theta = m + sigma xi, sigma^2 = 1 / (lambda (h + delta)), and with
+    the gradient g of l at them
         g_bar = beta1 g_bar + (1 - beta1) mean(g),
-        h_hat = mean(g (theta - m)) / sigma^2,                                          sigma^2 = 1 / (lambda (h + delta)),
+        h_hat = mean(g (theta - m)) / sigma^2,
         h     = beta2 h + (1 - beta2) h_hat + (1 - beta2)^2 (h - h_hat)^2 / (2 (h + delta)),
         m     = m - rate clip((g_bar / (1 - beta1^k) + delta (m - c)) / (h + delta)).
     h + delta stays above 0: a step at most halves it. Where l is quadratic the method ends at the diagonal of its
-    Hessian and at the exact mean of the posterior. Multiplying l by a constant and dividing lambda by it changes nothing.
+    Hessian and at the exact mean of the posterior. Multiplying l, the curvature and delta by a constant and dividing
+    lambda by it changes nothing.
 
     Args:
         groups: one of each parameter: `params`, `centre` c (zeros, the paper's, where it is None) and `delta`.

@@ -112,12 +112,14 @@ class Watched:
         evaluations: network evaluations of one sample: of the `sampling` itself, and beside it of each watcher. Of each
             score of the path those that it would take alone; those of all of them together are under `PATH`.
         seconds: of one sample, of each watcher and score.
+        maps: (N, H, W) float64 of the scores of the path that left one.
     """
 
     samples: Tensor
     scores: dict[str, Tensor]
     evaluations: dict[str, float]
     seconds: dict[str, float] = field(default_factory=dict)
+    maps: dict[str, Tensor] = field(default_factory=dict)
 
 
 def watch(
@@ -151,16 +153,18 @@ def watch(
     spent = {"sampling": 0.0, **dict.fromkeys(watchers, 0.0), **({PATH: 0.0} if on_path else {})}
     spent |= meter.per_sample(len(samples)) | {name: cost.evaluations for name, cost in alone.items()}
     seconds = {name: meter.seconds[name] / len(samples) for name in watchers}
-    return Watched(samples, scores, spent, seconds | {name: cost.seconds for name, cost in alone.items()})
+    maps = {name: torch.cat([part.maps[name] for part in parts]) for name in parts[0].maps}
+    return Watched(samples, scores, spent, seconds | {name: cost.seconds for name, cost in alone.items()}, maps)
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """The samples and scores of a batch, and what each score of the path would have cost alone."""
+    """The samples, scores and maps of a batch, and what each score of the path would have cost alone."""
 
     samples: Tensor
     scores: dict[str, Tensor]
     costs: dict[str, Cost]
+    maps: dict[str, Tensor] = field(default_factory=dict)
 
 
 def _watch_batch(
@@ -188,7 +192,7 @@ def _watch_batch(
         return _Batch(samples, scores, {})
     with meter.charging(PATH):
         together = score_together(recorder.path(resources), path_scores)
-    return _Batch(samples, scores | together.values, together.costs)
+    return _Batch(samples, scores | together.values, together.costs, together.maps)
 
 
 def _charged(meter: Meter, name: str, watcher: Watcher) -> Observer:
