@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,8 +74,8 @@ def judge_map(
     if parts_NP is not None and part_HW is not None and parts_NP.shape[1]:
         means_NP, bad_NP = _means(values_NX, part_HW, parts_NP.shape[1]), parts_NP.cpu().bool().numpy()
         of_parts = [_auroc(means_NP[row], bad_NP[row]) for row in rows if bad_NP[row].any() and not bad_NP[row].all()]
-    found = [_mean(values, bootstrap, seed) for values in (aurocs, of_parts, tops)]
-    return JudgedMap(*found, faulty=len(rows))
+    pixels, parts, top = (_mean(values, bootstrap, seed) for values in (aurocs, of_parts, tops))
+    return JudgedMap(pixels, parts, top, faulty=len(rows))
 
 
 def edge_map(images_NCHW: Tensor) -> Tensor:
@@ -85,9 +85,9 @@ def edge_map(images_NCHW: Tensor) -> Tensor:
     return (down.square() + right.square()).sqrt()
 
 
-def random_map(shape: tuple[int, int, int], seed: int) -> Tensor:
+def random_map(shape: Sequence[int], seed: int) -> Tensor:
     """Uniform numbers (N, H, W): a map that knows nothing."""
-    return torch.rand(shape, generator=generator(seed, 0, "random map"), dtype=torch.float64)
+    return torch.rand(tuple(shape), generator=generator(seed, 0, "random map"), dtype=torch.float64)
 
 
 def judge_maps(

@@ -302,7 +302,7 @@ class Evaluation:
     quality: Mapping[str, DrawsQuality]
     samples: SampleTable
     truth: TruthEntry | None = None
-    judged_maps: Sequence[JudgedMapEntry] = ()
+    judged_maps: Sequence[JudgedMapEntry] = field(default_factory=list)
 
     def score(self, name: str) -> ScoreEntry:
         return next(entry for entry in self.scores if entry.name == name)
@@ -563,4 +563,4 @@ class Results:
     application: Application | None = None
     warnings: Sequence[str] = ()
     truth: TruthEntry | None = None
-    judged_maps: Sequence[JudgedMapEntry] = ()
+    judged_maps: Sequence[JudgedMapEntry] = field(default_factory=list)

@@ -306,7 +306,7 @@ def judged_maps(inputs: EvaluateInputs, samples: Mapping[str, Tensor], truth: Tr
         shown_map = shown_maps(inputs.propagate.path)
         maps |= {} if shown_map is None else {PROPAGATED: shown_map}
     seed, bad_N = inputs.metric.seed, inputs.truth.bad_in(truth)
-    maps |= {"edges": edge_map(samples["image"]), "random": random_map(tuple(truth.mask.shape), seed)}
+    maps |= {"edges": edge_map(samples["image"]), "random": random_map(truth.mask.shape, seed)}
     options = {"bootstrap": inputs.metric.bootstrap, "seed": seed}
     found = judge_maps(
         {name: values[bad_N] for name, values in maps.items()},
@@ -322,8 +322,8 @@ def judged_maps(inputs: EvaluateInputs, samples: Mapping[str, Tensor], truth: Tr
 def map_entry(name: str, label: str, found: JudgedMap, of_weights: bool) -> JudgedMapEntry:
     """A judged map as the record keeps it."""
     ends = (found.pixels, found.parts, found.top_share)
-    rows = [IntervalRow.of(end) if isinstance(end, Interval) else None for end in ends]
-    return JudgedMapEntry(name, label, "map" if of_weights else "control", *rows, faulty=found.faulty)
+    pixels, parts, top = (IntervalRow.of(end) if isinstance(end, Interval) else None for end in ends)
+    return JudgedMapEntry(name, label, "map" if of_weights else "control", pixels, parts, top, found.faulty)
 
 
 def truth_entry(inputs: EvaluateInputs, truth: Truth) -> TruthEntry:
