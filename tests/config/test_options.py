@@ -36,6 +36,8 @@ OF_NO_RUN = {  # came later
     "score.lmi_size": 0.02,
     "score.members": None,
     "score.probe_noisings": 4,
+    "score.nested_pairs": 2,
+    "score.maps": False,
     "score.weak_checkpoint": None,
     **{f"score.{name}_points": times for name, times in (("path", [1.0]), ("gap", [0.4, 0.6]))},
     "score.weak_points": [0.25, 0.5, 0.75],

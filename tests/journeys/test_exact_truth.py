@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+import torch
+
+from genuq import entries
+from genuq.analysis import judge_map
 from genuq.analysis.numbers import numbers_of
-from genuq.analysis.results import read_evaluation
+from genuq.analysis.results import Results, read_evaluation
 from genuq.data import glyphs, lattice_mixture
+from genuq.errors import ConfigurationError
 from genuq.pipeline.stages.sample import read_samples
+from genuq.store.shards import read_shards
 from support.small_runs import COMMON, EVALUATION, EXACT, launch, run_of
 
 GLYPHS = [
@@ -37,6 +44,41 @@ def test_images_are_judged_by_their_oracle_to_the_page(tmp_path: Path) -> None:
     assert evaluation.samples.column("fault") == [truth.names[kind] for kind in truth.kinds]
     assert evaluation.samples.column("defect_size") == truth.defect_size.tolist()
     assert "Truth is exact here: of" in (tmp_path / "report" / "index.html").read_text()
+
+
+def test_maps_are_judged_by_the_pixels_that_the_oracle_knows(tmp_path: Path) -> None:
+    """Of the propagator, of the path and of the probe: by hand from what the stages left."""
+    names = ["path_disagreement", "renoised_disagreement"]
+    asked = ["score.also=[path_disagreement,renoised_disagreement,renoised_epistemic]", "score.maps=true"]
+    stages = "stages=[train,fit,sample,probe,propagate,embed,score,evaluate,report]"
+    glyph_run = [part for part in GLYPHS if not part.startswith("application")]
+    launch(tmp_path, *glyph_run, "propagator=coherent", "propagator.draws=2", *asked, stages)
+    samples = read_samples(tmp_path / "sample") | read_shards(tmp_path / "probe")
+    evaluation, oracle = read_evaluation(tmp_path / "evaluate"), glyphs(size=1).oracle
+    truth = oracle.truth(samples["image"])
+    assert [entry.name for entry in evaluation.judged_maps] == [*names, "propagated", "edges", "random"]
+    propagated = read_shards(tmp_path / "propagate")["map"][:, 0]
+    maps = {name: samples[f"map.{name}"] for name in names} | {"propagated": propagated}
+    for entry in evaluation.judged_maps[:3]:
+        assert entry.kind == "map" and entry.faulty > 0
+        chosen = maps[entry.name].double()
+        found = judge_map(chosen, truth.mask, truth.parts, oracle.part_of, bootstrap=20)
+        assert entry.pixels.value == pytest.approx(found.pixels.value, rel=1e-6)
+        assert entry.top_share.value == pytest.approx(found.top_share.value, rel=1e-6)
+        if entry.name != "propagated":  # the map is the score, spread over the pixels
+            score = torch.tensor(evaluation.samples.of_score(entry.name))
+            assert torch.allclose(chosen.sum((1, 2)), score.double(), rtol=1e-5)
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "AUROC of pixels" in page and "Edges of the sample" in page
+    results = entries.read(tmp_path / "report" / "results.json", Results)
+    assert results.judged_maps == evaluation.judged_maps
+
+
+def test_maps_without_pixels_or_without_scores_that_leave_one_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"score\.maps = true, but no score of this run leaves a map"):
+        launch(tmp_path, *GLYPHS, "score.maps=true")
+    with pytest.raises(ConfigurationError, match=r"score\.maps = true, but the model does not run on the pixels"):
+        launch(tmp_path, *EXACT, "score.maps=true", "score.also=[renoised_disagreement]")
 
 
 def test_points_of_the_exact_score_are_told_apart(exact_run: Path) -> None:

@@ -21,6 +21,7 @@ OPTIONS = {
     "posthoc_ensemble": ["posterior.members=2", "posterior.steps=3"],
     "deep_ensemble": ["posterior.members=2", "posterior.steps=3"],
     "swag": ["posterior.members=4", "posterior.steps=8", "posterior.rank=2"],
+    "ivon": ["posterior.steps=3", "posterior.mc_samples=3"],
 }
 BESIDE = [
     "posterior=exact_laplace",

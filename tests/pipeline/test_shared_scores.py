@@ -40,6 +40,11 @@ def test_only_what_a_score_asks_for_is_declared(image_root: Path, tmp_path: Path
         (["score=path_disagreement", "score.path_points=[2]"], r"score\.path_points = \[2\.0\]; give fractions"),
         (["score=path_disagreement", "score.members=3"], r"score\.members = 3; posterior\.draws = 2 is the most"),
         (["score.also=[renoised_isotropic]", "score.members=0"], r"score\.members = 0"),
+        (
+            ["score.also=[renoised_epistemic]", "score.members=1"],
+            r"'renoised_epistemic'.*needs at least 2.*members = 1",
+        ),
+        (["score.also=[renoised_epistemic]", "score.nested_pairs=1"], r"score\.nested_pairs = 1"),
         (["score=weak_model_gap"], r"score 'weak_model_gap' .* set score\.weak_checkpoint"),
         (["score=weak_model_gap", "score.weak_checkpoint=none.safetensors"], "none.safetensors does not exist"),
     ],

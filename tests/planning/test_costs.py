@@ -28,6 +28,7 @@ POSTERIORS = {
     "posthoc_ensemble": ["posterior.members=2", "posterior.steps=3"],
     "deep_ensemble": ["posterior.members=2", "posterior.steps=3"],
     "swag": ["posterior.members=4", "posterior.steps=8", "posterior.rank=2"],
+    "ivon": ["posterior.steps=3", "posterior.mc_samples=3"],
 }
 WATCHED = ["score=entropy_beside_baselines", "score.controls=[random,jitter,isotropic]", "score.probes=2"]
 SHARED = ["path_disagreement", "path_disagreement_semantic", "renoised_disagreement", "renoised_isotropic", "lid"]

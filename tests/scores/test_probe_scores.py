@@ -26,6 +26,9 @@ ALL = {
     "two members": partial(scores.renoised_disagreement, times=(0.3,), members=2),
     "semantic": partial(scores.renoised_disagreement_semantic, times=(0.3,)),
     "isotropic": partial(scores.renoised_isotropic, times=(0.3,), noisings=2),
+    "epistemic": partial(scores.renoised_epistemic, times=(0.3, 0.1)),
+    "epistemic, semantic": partial(scores.renoised_epistemic_semantic, times=(0.3,), pairs=3),
+    "epistemic, share": partial(scores.renoised_epistemic_share, times=(0.3,), members=2),
     "lid": partial(scores.lid, times=(0.1, 0.3)),
     "self-confidence": partial(scores.self_confidence, times=(0.5, 0.3), noisings=2),
     "margin": partial(scores.class_margin, times=(0.5,), noisings=2),
@@ -61,6 +64,11 @@ def expected(case: str) -> dict[str, list[float]]:
         "two members": [one.disagreement(0.3, 4, members[:2]) for one in slow],
         "semantic": [one.disagreement(0.3, 4, members, semantic=True) for one in slow],
         "isotropic": [one.disagreement(0.3, 2, noise) for one in slow],
+        "epistemic": [(one.epistemic(0.3, 2, members)[0] + one.epistemic(0.1, 2, members)[0]) / 2 for one in slow],
+        "epistemic, semantic": [one.epistemic(0.3, 3, members, semantic=True)[0] for one in slow],
+        "epistemic, share": [
+            between / total for between, total in (one.epistemic(0.3, 2, members[:2]) for one in slow)
+        ],
         "lid": [(one.loss(0.1, 4) + one.loss(0.3, 4)) / 2 for one in slow],
         "self-confidence": [(math.log(one.loss(0.5, 2)) + math.log(one.loss(0.3, 2))) / 2 for one in slow],
         "margin": [one.margin(0.5, 2) for one in slow],
@@ -85,10 +93,11 @@ def test_evaluations_are_those_that_a_counting_network_sees():
     """K (1 + M) a time for disagreement, K for what the network alone says, 2 K for the gap, K C for the margin."""
     case = "pixels, flow, network"
     alone = {"pixel": 2 * 2 * 4, "two members": 4 * 3, "semantic": 4 * 4, "isotropic": 2 * 4, "lid": 2 * 4}
+    alone |= {"epistemic": 2 * 4 * 3, "epistemic, semantic": 6 * 3, "epistemic, share": 4 * 2}
     alone |= {"self-confidence": 2 * 2, "margin": 2 * CLASSES, "norm": 4, "null": 2 * 4}
     together, rows = found(case, list(range(COUNT)))
     assert {name: cost.evaluations / COUNT for name, cost in together.costs.items()} == alone
-    own, drawn_rows, noise, null, others = 4 + 4 + 2, 4 * 3 + 2 * 3, 2 * 3, 4, 2 * (CLASSES - 1)
+    own, drawn_rows, noise, null, others = 4 + 4 + 2, 6 * 3 + 4 * 3, 2 * 3, 4, 2 * (CLASSES - 1)
     assert together.evaluations == sum(rows) == COUNT * (own + drawn_rows + noise + null + others)
     for name, cost in alone.items():
         one, rows = found(case, list(range(COUNT)), [name])

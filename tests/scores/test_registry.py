@@ -11,6 +11,7 @@ def test_every_score_has_one_entry_and_a_label_of_its_own():
     path = {"path_disagreement", "path_disagreement_semantic", "guidance_gap", "guidance_gap_low", "weak_model_gap"}
     assert set(SCORES.names(source="path")) == path
     disagreements = {"renoised_disagreement", "renoised_disagreement_semantic", "renoised_isotropic"}
+    disagreements |= {f"renoised_epistemic{kind}" for kind in ("", "_semantic", "_share")}
     others = {"lid", "self_confidence", "class_margin", "score_norm", "null_gap"}
     assert set(SCORES.names(source="probe")) == disagreements | others
     controls = {"random", "complexity", "direct_noise", "jitter", "lmi", "isotropic", "class_prior"}

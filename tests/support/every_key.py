@@ -52,6 +52,7 @@ NEEDED: Mapping[str, list[str]] = {  # that an option is sound
     "posterior=map": ["score.name=trajectory_variance", "score.also=[]", "score.controls=[random]"],
     "posterior=isotropic_network": ["posterior.relative_perturbation=0.01"],
     "posterior=swag": ["posterior.members=2", "posterior.steps=2"],
+    "posterior=ivon": ["posterior.steps=2"],
     "posterior=subnetwork_laplace": ["posterior.fraction=0.5"],
     "application=filter": [APPLIED, "application.fraction=0.5"],
     "application=best_of_n": [APPLIED, "application.n=2"],

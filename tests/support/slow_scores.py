@@ -76,6 +76,19 @@ def spread(values: Sequence[Tensor]) -> float:
     return float(sum(((value - mean) ** 2).sum() for value in values)) / len(values)
 
 
+def parts_of(rows: Sequence[Sequence[float]]) -> tuple[float, float]:
+    """(between, within) variance of a table of numbers, by its mean squares: rows are weights, columns noises."""
+    count, many = len(rows), len(rows[0])
+    row_means, grand = [sum(row) / many for row in rows], sum(map(sum, rows)) / (count * many)
+    column_means = [sum(row[p] for row in rows) / count for p in range(many)]
+    mean_square = many * sum((mean - grand) ** 2 for mean in row_means) / (count - 1)
+    rest = sum(
+        (rows[m][p] - row_means[m] - column_means[p] + grand) ** 2 for m in range(count) for p in range(many)
+    ) / ((count - 1) * (many - 1))
+    within = sum(sum((value - mean) ** 2 for value in row) for row, mean in zip(rows, row_means))
+    return (mean_square - rest) / many, within / (count * (many - 1))
+
+
 class SlowPath:
     """The path of one sample."""
 
@@ -141,6 +154,24 @@ class SlowProbe:
             hats = [asked_of(self.model, weights, x, t, self.label)[0] for weights in (OWN, *members)]
             total += spread([seen(self.model, x0) for x0 in hats] if semantic else hats)
         return total / noisings
+
+    def epistemic(
+        self, level: float, pairs: int, members: Sequence[Weights], semantic: bool = False
+    ) -> tuple[float, float]:
+        """(between weights, whole) variance, one dimension after the other, from the sums of squares of a table."""
+        states = self.noised(level, 2 * pairs)
+
+        def hat(weights: Weights, k: int) -> Tensor:
+            x0 = asked_of(self.model, weights, states[k][0], states[k][2], self.label)[0]
+            return (seen(self.model, x0) if semantic else x0).flatten()
+
+        table = [[(hat(weights, 2 * p) + hat(weights, 2 * p + 1)) / 2 for p in range(pairs)] for weights in members]
+        between = whole = 0.0
+        for d in range(len(table[0][0])):
+            rows = [[float(value[d]) for value in row] for row in table]
+            one, other = parts_of(rows)
+            between, whole = between + one, whole + one + other
+        return between, whole
 
     def loss(self, level: float, noisings: int, label: int | None = None) -> float:
         label = self.label if label is None else label

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,12 +22,14 @@ from genuq.models.checkpoints import load_model, save_model
 from genuq.networks import MLP, VAE
 from genuq.parallel.hardware import Hardware
 from genuq.posteriors import Posterior
-from genuq.posteriors.members import DeepEnsemble
+from genuq.posteriors.ivon import Ivon
+from genuq.posteriors.members import DeepEnsemble, prior_sizes
 from genuq.posteriors.swag import Swag
 from genuq.training import ensembles
 from genuq.training.batches import StepBatches
 from genuq.training.ensembles import finetune_ensemble, fit_members, residual_variance
-from genuq.training.fine_tuning import anchor, anchored_loss, prior_sizes, target_noise
+from genuq.training.fine_tuning import anchor, anchored_loss, target_noise
+from genuq.training.member_settings import OnlineNewton
 from genuq.training.modules import GenerativeTraining
 from support.programs import environment
 from support.small_members import CPU, SMALL, fresh, made, points, settings, trained_model
@@ -253,6 +256,41 @@ def test_swag_takes_its_snapshots_at_a_constant_rate(monkeypatch: pytest.MonkeyP
     assert torch.allclose(posterior.columns("head.weight"), moved[1:] - moved[1:].mean(0), atol=1e-8)
 
 
+# IVON
+
+
+def test_ivon_learns_a_mean_and_variances_and_leaves_the_model_as_it_was() -> None:
+    model = their_model()
+    before, random = state(model), torch.random.get_rng_state()
+    chosen = settings("ivon", steps=12, online_newton=OnlineNewton(beta2=0.8, mc_samples=4), learning_rate=0.1)
+    posterior = fit_members(chosen, model, as_dataset(images()))
+    after = state(model)
+    assert torch.equal(torch.random.get_rng_state(), random) and after["modes"] == before["modes"]
+    assert all(torch.equal(after["values"][name][1], value) for name, (_, value) in before["values"].items())
+    assert isinstance(posterior, Ivon) and posterior.n_seen == 1 and posterior.relative_shift() > 0
+    draw, other = draws_of(posterior)
+    moved = {name for name, value in draw.items() if not torch.equal(value, model.network.get_parameter(name))}
+    assert moved == {"entry.weight", "entry.bias", "out.weight", "out.bias", "norm.weight", "norm.bias"}
+    assert not torch.equal(draw["out.weight"], other["out.weight"])
+    sizes = prior_sizes({name: value for name, value in model.network.named_parameters() if value.requires_grad}, 0.02)
+    narrowed = {name: posterior.variance(name) / size**2 for name, size in sizes.items()}
+    assert all(0 < share < 1.5 for share in narrowed.values()) and min(narrowed.values()) < 1
+    assert posterior.require_final().observation_noise == pytest.approx(
+        residual_variance(model, as_dataset(images()), 0)
+    )
+
+
+def test_a_fit_of_ivon_killed_after_its_last_step_has_the_variances_of_its_checkpoint(tmp_path: Path) -> None:
+    """Nothing is left to train: what the optimiser had learnt must come from the checkpoint."""
+    kept = shutil.rmtree
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(shutil, "rmtree", lambda *_, **__: None)
+        whole = made("ivon", tmp_path, steps=6)
+    assert kept is shutil.rmtree and (tmp_path / "ivon" / "last.ckpt").exists()
+    (tmp_path / "ivon.safetensors").unlink()
+    assert_same(made("ivon", tmp_path, steps=6), whole)
+
+
 # Killed and started again
 
 
@@ -264,8 +302,15 @@ KILLED: dict[str, dict[str, Any]] = {
     "deep_ensemble": {},
     "posthoc_ensemble": {"rank": 1},
     "swag": {"steps": 7, "members": 3},
+    "ivon": {"steps": 7},
 }
-DONE = {"deep_ensemble": 8, "posthoc_ensemble": 8, "swag": 5}  # batches before the kill: three of the second member's
+ONE_TRAINING = ("swag", "ivon")
+DONE = {
+    "deep_ensemble": 8,
+    "posthoc_ensemble": 8,
+    "swag": 5,
+    "ivon": 5,
+}  # batches before the kill: three of the second member's
 
 
 def kill(kind: str, folder: Path) -> None:
@@ -297,17 +342,17 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("kind", KILLED)
 def test_a_killed_fit_goes_on_and_ends_the_same(kind: str, killed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, name = killed / kind, "swag" if kind == "swag" else "member-1"
+    folder, name = killed / kind, kind if kind in ONE_TRAINING else "member-1"
     last = torch.load(folder / name / "last.ckpt", weights_only=True)
-    assert last["global_step"] == (4 if kind == "swag" else 2)
+    assert last["global_step"] == (4 if kind in ONE_TRAINING else 2)
     finished = folder / "member-0.safetensors"
-    assert finished.exists() == (kind != "swag") and not (folder / "member-0").exists()
+    assert finished.exists() == (kind not in ONE_TRAINING) and not (folder / "member-0").exists()
     before = finished.read_bytes() if finished.exists() else b""
     seen: list[int] = []
     item = StepBatches.__getitem__
     monkeypatch.setattr(StepBatches, "__getitem__", lambda self, step: seen.append(step) or item(self, step))
     resumed = made(kind, folder, **KILLED[kind])
-    assert seen == list(range(last["global_step"], 7 if kind == "swag" else 5))
+    assert seen == list(range(last["global_step"], 7 if kind in ONE_TRAINING else 5))
     assert not finished.exists() or finished.read_bytes() == before
     assert not (folder / name).exists()  # a finished member's checkpoint is gone
     for whole in (made(kind, folder, **KILLED[kind]), made(kind, **KILLED[kind])):  # from files alone, and anew

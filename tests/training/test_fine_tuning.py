@@ -10,8 +10,9 @@ from torch import nn
 
 from genuq.models import GenerativeModel
 from genuq.networks import MLP
+from genuq.posteriors.members import prior_sizes
 from genuq.training.batches import StepBatches
-from genuq.training.fine_tuning import AnchoredTraining, anchor, prior_sizes, target_noise, working_copy
+from genuq.training.fine_tuning import AnchoredTraining, anchor, target_noise, working_copy
 from genuq.training.optimisation import Optimisation
 from support.small_members import points, trained_model
 

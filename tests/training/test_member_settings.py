@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from genuq.errors import ConfigurationError
+from genuq.parallel.hardware import Hardware
 from genuq.training.ensembles import finetune_ensemble, fit_members
-from genuq.training.member_settings import MemberSettings
+from genuq.training.member_settings import MemberSettings, OnlineNewton
 from support.small_members import SMALL, made, points, settings, trained_model
 
 # Mistakes
@@ -41,6 +42,15 @@ def test_other_kinds_and_too_few_steps_are_named() -> None:
         settings("swag", members=9)
     with pytest.raises(ConfigurationError, match=r"posterior\.checkpoints: swag"):
         made("swag", checkpoints=["some"])
+    with pytest.raises(ConfigurationError, match=r"posterior\.checkpoints: ivon"):
+        made("ivon", checkpoints=["some"])
+    with pytest.raises(
+        ConfigurationError, match=r"trainer\.precision = '16-mixed' cannot be had with posterior\.name = 'iv"
+    ):
+        settings("ivon", hardware=Hardware("cpu", precision="16-mixed"))
+    for key, value in {"beta1": 1.0, "beta2": -0.1, "hess_init": 0.0, "clip_radius": 0.0, "mc_samples": 0}.items():
+        with pytest.raises(ConfigurationError, match=rf"posterior\.{key} = {value}"):
+            OnlineNewton(**{key: value})
     with pytest.raises(ConfigurationError, match="a way to build an untrained network"):
         fit_members(settings("deep_ensemble"), trained_model(), points())
 

@@ -10,6 +10,7 @@ from genuq.analysis.filtering import keep_lowest
 from genuq.analysis.hierarchy import TrainingSeed, hierarchical_interval
 from genuq.analysis.independence import check_independence, describe_judge
 from genuq.analysis.intervals import Interval, Undefined, wilson_interval
+from genuq.analysis.maps import JudgedMap, edge_map, judge_map, judge_maps, random_map
 from genuq.analysis.metrics import METRICS, MetricPart
 from genuq.analysis.multiplicity import benjamini_hochberg, holm
 from genuq.analysis.nested import ControlsModel, NestedGain, nested_gain
@@ -30,6 +31,7 @@ __all__ = [
     "Difference",
     "EvaluationSettings",
     "Interval",
+    "JudgedMap",
     "MetricPart",
     "NestedGain",
     "OverBestControl",
@@ -53,9 +55,12 @@ __all__ = [
     "delong",
     "delong_difference",
     "describe_judge",
+    "edge_map",
     "evaluate_scores",
     "hierarchical_interval",
     "holm",
+    "judge_map",
+    "judge_maps",
     "judges_agree",
     "keep_lowest",
     "nested_gain",
@@ -63,6 +68,7 @@ __all__ = [
     "over_best_control",
     "placebo",
     "quantile_bins",
+    "random_map",
     "retention_curves",
     "summarise",
     "wilson_interval",

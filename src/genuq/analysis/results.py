@@ -249,6 +249,26 @@ class TruthEntry:
 
 
 @dataclass(frozen=True)
+class JudgedMapEntry:
+    """How well a map finds the wrong pixels (`analysis.maps.JudgedMap`).
+
+    Attributes:
+        kind: `map`, or `control` for what knows nothing of the weights.
+        pixels, parts: AUROC within a sample; None where there is none.
+        top_share: share of its top 5 % of pixels that are wrong.
+        faulty: samples with wrong pixels.
+    """
+
+    name: str
+    label: str
+    kind: str
+    pixels: IntervalRow | None
+    parts: IntervalRow | None
+    top_share: IntervalRow | None
+    faulty: int
+
+
+@dataclass(frozen=True)
 class DrawsQuality:
     """FID of the unperturbed samples, and of those of each draw."""
 
@@ -282,6 +302,7 @@ class Evaluation:
     quality: Mapping[str, DrawsQuality]
     samples: SampleTable
     truth: TruthEntry | None = None
+    judged_maps: Sequence[JudgedMapEntry] = field(default_factory=list)
 
     def score(self, name: str) -> ScoreEntry:
         return next(entry for entry in self.scores if entry.name == name)
@@ -542,3 +563,4 @@ class Results:
     application: Application | None = None
     warnings: Sequence[str] = ()
     truth: TruthEntry | None = None
+    judged_maps: Sequence[JudgedMapEntry] = field(default_factory=list)

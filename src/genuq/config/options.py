@@ -23,6 +23,7 @@ from genuq.parts.targets import located
 FIT, SCALE = "genuq.posteriors:FitSettings", "genuq.posteriors:ScaleOptions"
 LAYERS = "genuq.posteriors.curvature.layers:LayersPosterior"
 MEMBERS = "genuq.training.member_settings:MemberSettings"
+ONLINE_NEWTON = "genuq.training.member_settings:OnlineNewton"
 READ_BY_ALL, READ_BY_KIND = (f"genuq.training.member_settings:READ_BY_{which}" for which in ("ALL", "KIND"))
 SAMPLER = "genuq.models:Sampler"
 MAPS = "genuq.propagators:pixel_map"
@@ -120,6 +121,8 @@ class Columns:
         also: further ones in the table.
         controls: what should not work, beside it.
         weak_checkpoint: file of an earlier checkpoint of the network, for `weak_model_gap`.
+        maps: keep the variance of each pixel of the disagreements in pixels, and judge it where an oracle knows the
+            wrong ones.
     """
 
     name: str = "entropy"
@@ -128,6 +131,7 @@ class Columns:
         default_factory=lambda: ["random", "complexity", "direct_noise", "jitter", "isotropic"]
     )
     weak_checkpoint: str | None = None
+    maps: bool = False
 
 
 @dataclass
@@ -275,10 +279,13 @@ def of_members(kind: str) -> Keys:
     if kind not in own_keys:  # refused by `genuq.pipeline.posteriors.check_kind`
         return {}
     keys, scale = taken(MEMBERS, *library(READ_BY_ALL), *own_keys[kind]), taken(SCALE)
+    if kind == "ivon":
+        keys |= taken(ONLINE_NEWTON)
     left_open = [*scale, "rank", *(("steps", "learning_rate") if kind == "deep_ensemble" else ())]
     keys |= optional({name: keys[name] for name in left_open if name in keys})
-    checkpoints = {"checkpoints": (str | None, dataclasses.field(default=None, metadata={BOUNDS: str | None}))}
-    return keys | checkpoints | {"relative_perturbation": scale["relative_perturbation"]}
+    if "checkpoints" in keys:
+        keys["checkpoints"] = (str | None, dataclasses.field(default=None, metadata={BOUNDS: str | None}))
+    return keys | {"relative_perturbation": scale["relative_perturbation"]}
 
 
 def of_sampler(part: Part) -> Keys:

@@ -93,6 +93,12 @@ class GlyphsOracle(Oracle):
     def tolerance(self) -> float:
         return 4.0 * self.scale**2
 
+    @property
+    def part_of(self) -> Tensor:
+        """The quadrants."""
+        side = ROOM * self.scale
+        return assembled(torch.arange(QUADRANTS)[None, :, None, None].expand(1, QUADRANTS, side, side))[0]
+
     def truth(self, samples: Tensor, classes: Tensor | None = None) -> Truth:
         found = [self._some(batch) for batch in checked(samples, 2 * ROOM * self.scale, 2 * ROOM * self.scale)]
         return self.judged(*map(torch.cat, zip(*found)))

@@ -103,6 +103,11 @@ class ShapesOracle(Oracle):
     def tolerance(self) -> float:
         return self.geometry.tolerance
 
+    @property
+    def part_of(self) -> Tensor:
+        """The panels."""
+        return self._columns[None].expand(self.image_size, self.image_size)
+
     def truth(self, samples: Tensor, classes: Tensor | None = None) -> Truth:
         found = [self._some(batch) for batch in checked(samples, self.image_size, self.image_size)]
         return self.judged(*map(torch.cat, zip(*found)))

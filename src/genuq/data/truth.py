@@ -76,6 +76,11 @@ class Oracle(ABC):
     def tolerance(self) -> float:
         """The largest defect of a valid sample, in the unit of `Truth.defect_size`."""
 
+    @property
+    def part_of(self) -> Tensor | None:
+        """int64 (H, W), the part of an image that each pixel belongs to; None where there are no parts."""
+        return None
+
     @abstractmethod
     def truth(self, samples: Tensor, classes: Tensor | None = None) -> Truth:
         """The truth of any samples.

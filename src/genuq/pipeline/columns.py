@@ -21,7 +21,8 @@ from genuq.posteriors.dataless import MAP
 from genuq.scores import SCORES, Resources, ScorePart, Watched, Watcher, watch
 
 PRIOR = "class_prior"
-WATCHED, SPENT = "score.", "evaluations."  # prefixes of a sample's columns: a score of its trajectory; what was spent
+# prefixes of a sample's columns: a score of its trajectory; what was spent; the map of a score
+WATCHED, SPENT, MAPPED = "score.", "evaluations.", "map."
 
 
 def score_columns(run: Run) -> list[str]:
@@ -33,6 +34,22 @@ def score_columns(run: Run) -> list[str]:
     controls = [*score.controls, *([PRIOR] if score.controls and knows_classes(run) else [])]
     names = dict.fromkeys([score.name, *score.also, *pixels, *other_posteriors(run), *controls, "realism"])
     return sorted(names, key=lambda name: -1 if name == score.name else KINDS.index(entry_of(run, name).kind))
+
+
+def leaving_maps(run: Run, *sources: str) -> list[str]:
+    """The columns of these sources that leave a map where `score.maps` is set: disagreements in pixels."""
+    if not run.config.score.get("maps"):
+        return []
+    return [
+        name
+        for name, part in of_source(run, *sources).items()
+        if "members" in part.needs and not part.needs & {"encoder", "several"}
+    ]
+
+
+def maps_of(maps: Mapping[str, Tensor], kept: bool) -> dict[str, Tensor]:
+    """Maps of scores as columns of the samples, where they are kept."""
+    return {f"{MAPPED}{name}": values.float() for name, values in maps.items()} if kept else {}
 
 
 def knows_classes(run: Run) -> bool:
@@ -155,7 +172,7 @@ def evaluation_counts(evaluations: Mapping[str, float], samples: int) -> dict[st
 
 def is_version(name: str) -> bool:
     """Whether a tensor of the samples holds versions of them: the samples themselves, draws or controls."""
-    return name not in ("index", "class") and not name.startswith((WATCHED, SPENT))
+    return name not in ("index", "class") and not name.startswith((WATCHED, SPENT, MAPPED))
 
 
 def draws_scored(run: Run, name: str) -> str:

@@ -13,8 +13,8 @@ from torch import Tensor
 from genuq.errors import CheckpointError, ConfigurationError, require_finite
 from genuq.identity import where_given
 from genuq.models import GenerativeModel, to_unit
-from genuq.pipeline.columns import inputs_of_source, of_source, options_of
-from genuq.pipeline.configured import likelihood_inputs
+from genuq.pipeline.columns import inputs_of_source, leaving_maps, of_source, options_of
+from genuq.pipeline.configured import is_image, is_latent, likelihood_inputs
 from genuq.pipeline.inputs import LikelihoodInputs, PartInputs
 from genuq.pipeline.run import MAIN_POSTERIOR, Run
 from genuq.posteriors import Posterior, isotropic_like
@@ -131,6 +131,7 @@ def weak_weights(path: Path, model: GenerativeModel) -> dict[str, Tensor]:
 def check_shared_scores(run: Run, model: GenerativeModel) -> None:
     """Raise GenuqError for scores of a path or a probe that this run cannot have, or options that cannot work."""
     scores = of_source(run, "path", "probe")
+    check_maps(run)
     for name, part in scores.items():
         check_options(part, options_of(run, name), run.posteriors()[MAIN_POSTERIOR]["draws"])
     if "weak" in needs_of(scores.values()):
@@ -142,6 +143,22 @@ def check_shared_scores(run: Run, model: GenerativeModel) -> None:
             )
         run.sha256(path)
         weak_weights(path, model)
+
+
+def check_maps(run: Run) -> None:
+    """Raise ConfigurationError where `score.maps` is set and there is no map to keep."""
+    if not run.config.score.get("maps"):
+        return
+    if not is_image(run) or is_latent(run):
+        raise ConfigurationError(
+            "score.maps = true, but the model does not run on the pixels of images. Leave it false, or choose such a "
+            "model."
+        )
+    if not leaving_maps(run, "path", "probe"):
+        raise ConfigurationError(
+            "score.maps = true, but no score of this run leaves a map: add path_disagreement or renoised_disagreement "
+            "to score.also."
+        )
 
 
 def check_options(part: ScorePart, options: Mapping[str, Any], draws: int) -> None:
@@ -161,3 +178,8 @@ def check_options(part: ScorePart, options: Mapping[str, Any], draws: int) -> No
     members = options.get("members")
     if "members" in part.needs and members is not None and not 1 <= members <= draws:
         raise ConfigurationError(f"score.{part.key_of('members')} = {members}; posterior.draws = {draws} is the most.")
+    if "several" in part.needs and (members or draws) < 2:
+        raise ConfigurationError(
+            f"score '{part.name}' is a variance over weight draws and needs at least 2; "
+            f"score.{part.key_of('members')} = {members}, posterior.draws = {draws}."
+        )

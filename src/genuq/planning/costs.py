@@ -188,15 +188,16 @@ def fit_evaluations(settings: FitSettings, kind: str, by_exact: bool = False) ->
 def _of_members(run: PlannedRun, entry: Mapping[str, Any], like: dict[str, Any], size: int, passing: int) -> Work:
     settings, total = member_settings(run, entry), _Sum()
     batch = min(settings.batch_size, len(training_set(run)))
-    trainings = 0 if settings.given(reference_name(run)) else 1 if settings.kind == "swag" else settings.members
-    rows = float(trainings * settings.steps * batch)
+    trainings = 0 if settings.given(reference_name(run)) else settings.trainings
+    gradients = 1 if settings.online_newton is None else settings.online_newton.mc_samples
+    rows = float(trainings * settings.steps * batch * gradients)
     if rows:
         total.add("training", rows, rows)
     if settings.observation_noise is None:
         total.add("residual", min(RESIDUAL_IMAGES, len(training_set(run))))
     like |= {"batch": batch, "precision": str(settings.hardware.precision), "trained": bool(rows)}
     pieces = [
-        Piece("step", trainings * settings.steps, batch),
+        Piece("step", trainings * settings.steps * gradients, batch),
         Piece("forward", total.found.get("residual", (0, 0))[0], 256),
     ]
     return Work(total.found, pieces, like, trainings * settings.steps or 1, size, passing)

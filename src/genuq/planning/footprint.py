@@ -15,7 +15,16 @@ from torch import Tensor, nn
 from genuq import posteriors
 from genuq.models import head_candidates
 from genuq.networks import Classifier
-from genuq.pipeline.columns import SPENT, WATCHED, inputs_of_source, of_source, score_columns, watched_inputs
+from genuq.pipeline.columns import (
+    MAPPED,
+    SPENT,
+    WATCHED,
+    inputs_of_source,
+    leaving_maps,
+    of_source,
+    score_columns,
+    watched_inputs,
+)
 from genuq.pipeline.configured import (
     architecture_of,
     build_likelihood,
@@ -116,6 +125,7 @@ def of_samples(run: PlannedRun) -> int:
             **{f"{WATCHED}{name}": ("F64", ()) for name in watched},
             **{f"{SPENT}{name}": ("F64", ()) for name in spent},
             **{name: ("F16", (draws, *shape)) for name, draws in versions(run).items()},
+            **_maps(run, "path"),
         },
         METADATA,
     )
@@ -135,7 +145,13 @@ def of_paths(run: PlannedRun) -> int:
 def of_probe(run: PlannedRun) -> int:
     names = list(inputs_of_source(run, "probe"))
     columns = [*(f"{WATCHED}{name}" for name in names), *(f"{SPENT}{name}" for name in (*names, ALL))]
-    return of_shards(run, {"index": ("I64", ()), **{name: ("F64", ()) for name in columns}}, METADATA)
+    shapes = {"index": ("I64", ()), **{name: ("F64", ()) for name in columns}, **_maps(run, "probe")}
+    return of_shards(run, shapes, METADATA)
+
+
+def _maps(run: PlannedRun, source: str) -> Shapes:
+    """Of the scores of one source that leave one, each of its samples' size."""
+    return {f"{MAPPED}{name}": ("F32", tuple(training_set(run).shape[1:])) for name in leaving_maps(run, source)}
 
 
 def of_propagation(run: PlannedRun) -> int:
@@ -262,18 +278,22 @@ def of_members_posterior(run: PlannedRun, entry: Mapping[str, Any]) -> tuple[int
     training = of_training(held, network, settings.steps, settings.hardware.checkpoint_every)
     if settings.kind == "swag":
         return 2 * one, training + one
+    if settings.kind == "ivon":
+        return 2 * one, training
     kept = of_weights(architecture_of(run), 300) if settings.kind == "deep_ensemble" else one
     return settings.members * (kept + one), training
 
 
 def _member_shapes(settings: MemberSettings, network: nn.Module) -> Shapes:
-    """What a posterior file keeps of one member; of swag, the sums of all."""
+    """What a posterior file keeps of one member; of swag and ivon, their sums."""
     trained = dict(network.named_parameters())
-    if settings.kind == "swag":
-        kept = min(settings.rank or 10, settings.members)
+    if settings.kind in ("swag", "ivon"):
         sums: Shapes = {
             f"{part}/{n}": ("F64", tuple(v.shape)) for part in ("first", "second") for n, v in trained.items()
         }
+        if settings.kind == "ivon":
+            return sums
+        kept = min(settings.rank or 10, settings.members)
         return sums | {f"last/{name}": ("F32", (kept, *value.shape)) for name, value in trained.items()}
     entries: dict[str, tuple[int, ...]] = {name: tuple(value.shape) for name, value in trained.items()}
     if settings.kind == "posthoc_ensemble" and settings.rank is not None:

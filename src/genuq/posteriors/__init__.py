@@ -10,6 +10,7 @@ from genuq.posteriors.dropout import MCDropout
 from genuq.posteriors.exact import ExactLastLayerLaplace
 from genuq.posteriors.fitting.fitting import FitResult, FitSettings, build, fit, fit_by, isotropic_like, load
 from genuq.posteriors.fitting.scale import ChosenScale, ScaleOptions
+from genuq.posteriors.ivon import Ivon
 from genuq.posteriors.kfac import KFACLaplace
 from genuq.posteriors.last_layer import LastLayerPosterior
 from genuq.posteriors.many import ManyDraws
@@ -31,6 +32,7 @@ __all__ = [
     "FitResult",
     "FitSettings",
     "IsotropicNoise",
+    "Ivon",
     "KFACLaplace",
     "LastLayerPosterior",
     "LayersPosterior",

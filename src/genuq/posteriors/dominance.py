@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from genuq.posteriors.base import CurvaturePosterior, Posterior
+from genuq.posteriors.ivon import Ivon
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ def prior_dominance(posterior: Posterior) -> PriorDominance:
         ConfigurationError: it has none yet.
     """
     scale, move = posterior.require_final(), posterior.relative_perturbation()
+    if isinstance(posterior, Ivon):
+        return PriorDominance(*posterior.shares(), move)
     if not isinstance(posterior, CurvaturePosterior):
         return PriorDominance(None, None, None, move)
     weight, prior = posterior.weight(scale) if posterior.n_seen else 0.0, scale.prior_precision

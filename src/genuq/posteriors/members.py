@@ -113,6 +113,14 @@ class MembersPosterior(Posterior):
         return {name: temperature * variance for name, variance in self._variances.items()}
 
 
+def prior_sizes(weights: Mapping[str, Tensor], relative: float) -> dict[str, float]:
+    """Standard deviation of the prior: this share of each tensor's root mean square (of all weights' where it is 0)."""
+    squares = {name: float(value.detach().double().square().mean()) for name, value in weights.items()}
+    counts = {name: value.numel() for name, value in weights.items()}
+    overall = sum(squares[name] * counts[name] for name in weights) / sum(counts.values())
+    return {name: relative * (square or overall or 1.0) ** 0.5 for name, square in squares.items()}
+
+
 class Packed(NamedTuple):
     """A stored tensor: values times a scale."""
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from genuq.errors import ConfigurationError
+from genuq.parts.bounds import Several
 from genuq.scores.registry import SCORES
+from genuq.scores.shared.nested import Components, components
 from genuq.scores.shared.predictions import NULL, disagreement
 from genuq.scores.shared.probe import Probe
 
@@ -72,6 +75,82 @@ def renoised_isotropic(probe: Probe, times: Times = (0.3,), noisings: int = 4, m
         members: M draws of the noise; None: as many as the posterior has.
     """
     return disagreement(probe, probe.at(times, noisings), members, ISOTROPIC)
+
+
+def renoised_components(
+    probe: Probe, times: Times, pairs: int, members: int | None, semantic: bool = False
+) -> list[Components]:
+    """The parts of the variance of x0_hat (of its features where `semantic`), one for each time.
+
+    A pair of antithetic noisings counts as one noise: their mean is what weight draws are asked for.
+
+    Raises:
+        ConfigurationError: fewer than two weight draws.
+    """
+    found = probe.versions(probe.at(times, 2 * pairs), members, semantic=semantic, own=False)
+    if len(found[0]) < 2:
+        raise ConfigurationError("score.members = 1; the variance over weight draws needs at least 2 of them.")
+    return [components(values.unflatten(1, (pairs, 2)).mean(2)) for values in found]
+
+
+@SCORES.add(
+    label="Re-noised epistemic variance",
+    source="probe",
+    needs=frozenset({"members", "several"}),
+    keys={"times": "renoised_times", "pairs": "nested_pairs"},
+)
+def renoised_epistemic(probe: Probe, times: Times = (0.3,), pairs: Several = 2, members: int | None = None) -> Tensor:
+    """Variance over the weights of what x0_hat is on average over re-noisings, summed over dimensions: without bias.
+
+    `renoised_disagreement` is as large where weights differ in how they take this or that noise. Here that part, known
+    from several noisings of each of the weight draws, is taken off (nested estimator); the trained weights are no draw.
+    Mean over times. 2 K M evaluations a time, which it shares with the disagreement.
+
+    Args:
+        times: noise levels between 0 and 1.
+        pairs: K antithetic pairs of noisings of each sample.
+        members: M draws of the weights, at least 2; None: all of the posterior's.
+    """
+    return torch.stack([part.between for part in renoised_components(probe, times, pairs, members)]).mean(0)
+
+
+@SCORES.add(
+    label="Semantic re-noised epistemic variance",
+    source="probe",
+    needs=frozenset({"members", "several", "encoder"}),
+    keys={"times": "renoised_times", "pairs": "nested_pairs"},
+)
+def renoised_epistemic_semantic(
+    probe: Probe, times: Times = (0.3,), pairs: Several = 2, members: int | None = None
+) -> Tensor:
+    """`renoised_epistemic` in the likelihood's space, to which x0_hat is decoded and embedded.
+
+    Args:
+        times: noise levels between 0 and 1.
+        pairs: K antithetic pairs of noisings of each sample.
+        members: M draws of the weights, at least 2; None: all of the posterior's.
+    """
+    parts = renoised_components(probe, times, pairs, members, semantic=True)
+    return torch.stack([part.between for part in parts]).mean(0)
+
+
+@SCORES.add(
+    label="Epistemic share of the re-noised variance",
+    source="probe",
+    needs=frozenset({"members", "several"}),
+    keys={"times": "renoised_times", "pairs": "nested_pairs"},
+)
+def renoised_epistemic_share(
+    probe: Probe, times: Times = (0.3,), pairs: Several = 2, members: int | None = None
+) -> Tensor:
+    """`renoised_epistemic` as a share of the whole variance of x0_hat, over weights and re-noisings; mean over times.
+
+    Args:
+        times: noise levels between 0 and 1.
+        pairs: K antithetic pairs of noisings of each sample; the variance over re-noisings is that of their means.
+        members: M draws of the weights, at least 2; None: all of the posterior's.
+    """
+    return torch.stack([part.share for part in renoised_components(probe, times, pairs, members)]).mean(0)
 
 
 @SCORES.add(

@@ -36,7 +36,7 @@ SOURCES = {
     "initial_noise": Given(1, frozenset({"seed", "indices", "draw"})),
     "noised_image": Given(1, frozenset({"draws", "seed", "indices"})),
 }
-NEEDS = ("members", "isotropic", "encoder", "classes", "weak")
+NEEDS = ("members", "several", "isotropic", "encoder", "classes", "weak")
 MAKES_DRAWS = ("weights", "initial_noise", "noised_image")
 
 
@@ -65,8 +65,8 @@ class ScorePart(Part):
             The first arguments are given by position, seed, indices, draws, draw, mask and k by name, and only to
             targets that have them.
         needs: of a score of a path or a probe, what it asks for beside the trained network: `members`, the posterior's
-            draws; `isotropic`, those of weight noise of its size; `encoder`, the likelihood's; `classes`; `weak`, an
-            earlier checkpoint.
+            draws; `several`, two or more of them; `isotropic`, those of weight noise of its size; `encoder`, the
+            likelihood's; `classes`; `weak`, an earlier checkpoint.
         keys: what the configuration calls an option, where not by its own name: `score.KEY`.
     """
 

@@ -28,14 +28,16 @@ from genuq.parallel import collectives
 from genuq.posteriors import Scale
 from genuq.posteriors.base import digest
 from genuq.posteriors.fitting.regression import regression_batches
+from genuq.posteriors.ivon import Ivon
 from genuq.posteriors.members import DeepEnsemble, MembersPosterior, PosthocEnsemble
 from genuq.posteriors.swag import Swag
 from genuq.randomness import FITTING, key
 from genuq.store.artefact import fingerprint
 from genuq.training.fine_tuning import AnchoredTraining, SnapshotTraining, working_copy
-from genuq.training.member_settings import MemberSettings
+from genuq.training.member_settings import WITH_PRIOR, MemberSettings, OnlineNewton
 from genuq.training.modules import GenerativeTraining, Training
 from genuq.training.trainer import complete
+from genuq.training.variational import VariationalTraining
 
 Progress = Callable[[int], None]
 Fresh = Callable[[], nn.Module]
@@ -157,7 +159,7 @@ class Making:
         """The prior is that of the fine-tunings, averaged over the weights; the other kinds have none."""
         weights = torch.cat([value.detach().double().flatten() for value in self.model.network.parameters()])
         variance = self.settings.prior_relative_size**2 * float(weights.square().mean())
-        precision = 1 / variance if self.settings.kind == "posthoc_ensemble" and variance > 0 else 1.0
+        precision = 1 / variance if self.settings.kind in WITH_PRIOR and variance > 0 else 1.0
         return Scale(self.n_effective, self.observation_noise, precision, self.settings.temperature)
 
     @property
@@ -262,10 +264,34 @@ def swag(making: Making) -> Swag:
     return posterior
 
 
+def ivon(making: Making) -> Ivon:
+    """One variational fine-tuning."""
+    settings, network = making.settings, making.model.network
+    if making.given:
+        raise ConfigurationError("posterior.checkpoints: ivon learns its variances in a training. Leave it null.")
+    if path := making.made("ivon"):
+        return Ivon.load(path, network)
+    training = VariationalTraining(
+        working_copy(making.model),
+        making.dataset,
+        settings.optimisation,
+        settings.prior_relative_size,
+        making.observation_noise,
+        making.n_effective,
+        settings.online_newton or OnlineNewton(),
+    )
+    making.train(training, "ivon")
+    posterior = Ivon(network, settings.prior_relative_size)
+    posterior.update(*training.cpu().learnt())
+    making.keep("ivon", posterior.save)
+    return posterior
+
+
 MAKERS: dict[str, Callable[[Making], MembersPosterior]] = {
     "deep_ensemble": deep_ensemble,
     "posthoc_ensemble": posthoc_ensemble,
     "swag": swag,
+    "ivon": ivon,
 }
 
 

@@ -17,6 +17,7 @@ from genuq.data import Dataset
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel
 from genuq.posteriors.low_rank import LowRank, attach
+from genuq.posteriors.members import prior_sizes
 from genuq.posteriors.swag import Swag
 from genuq.randomness import generator, generators, normal
 from genuq.training.batches import TrainingBatch
@@ -56,14 +57,6 @@ def anchored_loss(
     distances = [((weights[name] - anchors[name]) / sizes[name]).square().sum() for name in weights]
     strength = observation_noise / (n_effective * prediction[0].numel())
     return F.mse_loss(prediction, target) + strength * torch.stack(distances).sum()
-
-
-def prior_sizes(weights: Mapping[str, Tensor], relative: float) -> dict[str, float]:
-    """Standard deviation of the prior: this share of each tensor's root mean square (of all weights' where it is 0)."""
-    squares = {name: float(value.detach().double().square().mean()) for name, value in weights.items()}
-    counts = {name: value.numel() for name, value in weights.items()}
-    overall = sum(squares[name] * counts[name] for name in weights) / sum(counts.values())
-    return {name: relative * (square or overall or 1.0) ** 0.5 for name, square in squares.items()}
 
 
 def anchor(weights: Mapping[str, Tensor], sizes: Mapping[str, float], seed: int) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from genuq.errors import ConfigurationError, did_you_mean
-from genuq.identity import identity_of, neutral
+from genuq.identity import identity_of, neutral, where_given
 from genuq.models.checkpoints import reference_members
 from genuq.parallel.hardware import Hardware
 from genuq.parts.bounds import (
@@ -29,17 +29,43 @@ from genuq.parts.bounds import (
 from genuq.posteriors import PosthocEnsemble
 from genuq.training.optimisation import Optimisation
 
-MEMBER_KINDS = ("deep_ensemble", "posthoc_ensemble", "swag")
+MEMBER_KINDS = ("deep_ensemble", "posthoc_ensemble", "swag", "ivon")
+WITH_PRIOR = ("posthoc_ensemble", "ivon")  # around the trained weights
 # The settings that a kind reads; of the optimisation and the hardware the rest is the trainer's.
-READ_BY_ALL = ("members", "checkpoints", "steps", "learning_rate", "temperature")
+READ_BY_ALL = ("steps", "learning_rate", "temperature")
 READ_BY_KIND = {
-    "deep_ensemble": (),  # trained like the model: in batches of the trainer's size
+    "deep_ensemble": ("members", "checkpoints"),  # trained like the model: in batches of the trainer's size
     "posthoc_ensemble": (
-        *("batch_size", "rank", "prior_relative_size", "perturb_targets", "bits", "gaussian"),
+        *("members", "checkpoints", "batch_size", "rank", "prior_relative_size", "perturb_targets", "bits", "gaussian"),
         *("n_effective", "observation_noise"),
     ),
-    "swag": ("batch_size", "rank"),
+    "swag": ("members", "checkpoints", "batch_size", "rank"),
+    "ivon": ("batch_size", "prior_relative_size", "n_effective", "observation_noise"),
 }
+
+
+@dataclass(frozen=True)
+class OnlineNewton:
+    """What IVON has beside the settings of any fine-tuning; see `genuq.training.variational.IvonOptimiser`.
+
+    Attributes:
+        beta1: share of the average gradient that a step keeps.
+        beta2: share of the curvature that a step keeps. With the paper's 0.99999, for trainings from nothing, a few
+            hundred steps leave it at `hess_init`; far below 0.999 the noise of its estimates counts as curvature.
+        hess_init: curvature to begin with, second derivative of the mean squared error by one weight (on average 0.001
+            to 0.004 in the networks shipped with genuq): a smaller one begins with wider draws.
+        clip_radius: largest step of a weight before the learning rate; None: any.
+        mc_samples: draws of the weights a step, one evaluation with its gradient each; in antithetic pairs.
+    """
+
+    beta1: Rate = 0.9
+    beta2: Rate = 0.999
+    hess_init: Positive = 0.01
+    clip_radius: Positive | None = None
+    mc_samples: Count = 2
+
+    def __post_init__(self) -> None:
+        check_fields(self, "posterior")
 
 
 @dataclass(frozen=True)
@@ -61,6 +87,7 @@ class MemberSettings:
         bits, gaussian: see `PosthocEnsemble`.
         temperature: of the finished posterior.
         seed: keys everything; member k of a deep ensemble is the training of seed + k.
+        online_newton: of ivon, whose learning rate is a share of the Newton step; None: its defaults.
         hardware: where Lightning trains.
     """
 
@@ -83,6 +110,7 @@ class MemberSettings:
     gaussian: bool = False
     temperature: Positive = 1.0
     seed: Seed = 0
+    online_newton: OnlineNewton | None = where_given(None)
     hardware: Hardware = field(default_factory=Hardware)
 
     def __post_init__(self) -> None:
@@ -94,6 +122,11 @@ class MemberSettings:
         if self.kind == "swag":
             check("posterior.members", self.members, Several)
             check("posterior.rank", self.rank, Several | None)
+        if self.kind == "ivon" and self.hardware.precision not in ("32-true", "bf16-mixed"):
+            raise ConfigurationError(
+                f"trainer.precision = '{self.hardware.precision}' cannot be had with posterior.name = 'ivon', which "
+                "takes several gradients a step. Choose 32-true or bf16-mixed."
+            )
         if self.kind == "swag" and self.steps < self.members:
             raise ConfigurationError(
                 f"posterior.members = {self.members} snapshots need as many steps; posterior.steps = {self.steps}."
@@ -109,6 +142,11 @@ class MemberSettings:
         """What trained members depend on, as plain data."""
         return {key: value for key, value in identity_of(self).items() if key not in ("temperature", "gaussian")}
 
+    @property
+    def trainings(self) -> int:
+        """How many it takes where none is given."""
+        return 1 if self.kind in ("swag", "ivon") else self.members
+
     def given(self, reference: str) -> list[Path]:
         """Files of finished members that `checkpoints` names; none where they are to be made.
 
@@ -122,7 +160,7 @@ class MemberSettings:
 
     def count(self, reference: str) -> int | None:
         """How many different draws there will be, None for any number; known before any work."""
-        if self.kind == "swag" or self.gaussian:
+        if self.kind in ("swag", "ivon") or self.gaussian:
             return None
         if self.checkpoints is None:
             return self.members

@@ -26,9 +26,11 @@ class Training(lightning.LightningModule):
 
     Attributes:
         group: of the configuration, whose learning rate it is.
+        clips: whether `trainer.gradient_clip` holds; not where the gradients themselves are averaged.
     """
 
     group = "trainer"
+    clips = True
 
     def __init__(self, dataset: Dataset, optimisation: Optimisation) -> None:
         super().__init__()

@@ -52,7 +52,7 @@ def complete(
         num_nodes=hardware.num_nodes,
         strategy=fsdp.strategy() if hardware.strategy == fsdp.STRATEGY else hardware.strategy,
         precision=hardware.precision,  # type: ignore[arg-type]  # one of `hardware.PRECISIONS`
-        gradient_clip_val=hardware.gradient_clip,
+        gradient_clip_val=hardware.gradient_clip if module.clips else None,
         logger=logger,
         callbacks=[*keep, *callbacks],
         plugins=[WholeCheckpoints()],

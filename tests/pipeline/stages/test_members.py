@@ -25,6 +25,25 @@ def sampled(folder: Path) -> dict[str, torch.Tensor]:
     return files.read_tensors(folder / "sample" / "shard-0000000-0000016.safetensors")[0]
 
 
+def test_a_run_learns_ivon_and_samples_under_it(trained: Path) -> None:
+    few = [*(part for part in MEMBERS if "members" not in part), "posterior=ivon"]
+    launch(trained, *POINTS, *few, "posterior.mc_samples=1")
+    fitted = trained / "fit" / "posterior.safetensors"
+    notes = files.read_json(trained / "fit" / "manifest.json")["notes"]["posteriors"]["draws"]
+    assert notes["kind"] == "ivon" and notes["scale"]["n_seen"] == 1 and notes["scale"]["relative_perturbation"] > 0
+    assert 0 < notes["dominance"]["trace_ratio"] < 1.1 and notes["dominance"]["effective_parameters"] >= 0
+    draws, before = sampled(trained)["draws"].float(), fitted.read_bytes()
+    assert draws.isfinite().all() and not torch.equal(draws[:, 0], draws[:, 1])
+    assert sorted(path.name for path in (trained / "fit" / "draws-members").iterdir()) == [
+        "ivon.safetensors",
+        "members.json",
+    ]
+    launch(trained, *POINTS, *few, "posterior.mc_samples=1", "trainer.gradient_clip=1.0")
+    assert fitted.read_bytes() == before
+    launch(trained, *POINTS, *few, "posterior.mc_samples=2")  # another posterior
+    assert fitted.read_bytes() != before
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_makes_its_members_and_samples_under_them(kind: str, trained: Path) -> None:
     launch(trained, *POINTS, *MEMBERS, f"posterior={kind}")

@@ -12,10 +12,15 @@ from torch import Tensor
 from genuq import files
 from genuq.analysis import (
     EvaluationSettings,
+    Interval,
+    JudgedMap,
     SampleFacts,
     ScoredSamples,
     describe_judge,
+    edge_map,
     evaluate_scores,
+    judge_maps,
+    random_map,
     summarise,
 )
 from genuq.analysis.metrics import METRICS
@@ -23,6 +28,8 @@ from genuq.analysis.results import (
     SCORE_COLUMN,
     DrawsQuality,
     Evaluation,
+    IntervalRow,
+    JudgedMapEntry,
     JudgeEntry,
     SampleTable,
     TruthEntry,
@@ -41,21 +48,31 @@ from genuq.metrics import (
     read_statistics,
     realism,
 )
-from genuq.pipeline.columns import cost, draws_scored, entry_of, score_columns
-from genuq.pipeline.configured import build_likelihood, judge_inputs, likelihood_inputs, training_set, truth_inputs
+from genuq.pipeline.columns import MAPPED, cost, draws_scored, entry_of, leaving_maps, score_columns
+from genuq.pipeline.configured import (
+    build_likelihood,
+    is_image,
+    judge_inputs,
+    likelihood_inputs,
+    training_set,
+    truth_inputs,
+)
 from genuq.pipeline.inputs import JudgeInputs, LikelihoodInputs, TruthInputs, foreign_code
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import Stage, upstream
 from genuq.pipeline.stages.embed import read_judged
 from genuq.pipeline.stages.probe import probe_upstream, read_probed
+from genuq.pipeline.stages.propagate import shown_maps
 from genuq.pipeline.stages.sample import read_samples, shown
 from genuq.pipeline.stages.score import read_scores
+from genuq.propagators import PROPAGATORS
 from genuq.scores import png_bytes
 from genuq.store.artefact import StageFolder
 from genuq.store.shards import Shards
 from genuq.store.upstream import FileContent, Upstream
 
 SAMPLES = "samples.safetensors"
+PROPAGATED = "propagated"  # the map of the run's propagator
 JUDGED = ("confidence", "predicted", "realism", "membership", "complexity", "bad", "fault", "defect_size")
 WHOLE = ("index", "class", "predicted", "member", "bad", "fault")  # columns of whole numbers
 
@@ -91,6 +108,7 @@ class EvaluateInputs:
         probe: whose evaluations are the cost of the scores of the probe, where the run has any.
         statistics: file of the reference of the FIDs, where not the real images are.
         truth: the oracle that says which samples are bad, where it is not the judge.
+        maps: labels of the maps that it judges, by name: of the propagation and of scores.
     """
 
     sample: Upstream
@@ -109,6 +127,7 @@ class EvaluateInputs:
     probe: Upstream | None = where_given(None)
     statistics: FileContent | None = where_given(None)
     truth: TruthInputs | None = where_given(default=None)
+    maps: Mapping[str, str] = where_given(default_factory=dict)
 
     @property
     def are_images(self) -> bool:
@@ -142,6 +161,7 @@ class Evaluate(Stage[EvaluateInputs]):
             probe=probe_upstream(run),
             statistics=statistics_inputs(run),
             truth=truth_inputs(run),
+            maps=map_labels(run),
         )
 
     def work(self, inputs: EvaluateInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
@@ -182,6 +202,7 @@ class Evaluate(Stage[EvaluateInputs]):
             quality={name: quality_of_draws(judged, name, reference) for name in inputs.posteriors},
             samples=sample_table(table, inputs.class_names, () if truth is None else truth.names),
             truth=None if truth is None else truth_entry(inputs, truth),
+            judged_maps=[] if truth is None else judged_maps(inputs, spent, truth),
         )
         write_evaluation(folder.path, evaluation)
         return {"sentence": evaluation.summary.sentence}
@@ -264,6 +285,45 @@ def true_facts(inputs: TruthInputs, truth: Truth) -> dict[str, Tensor]:
         "fault": truth.kinds,
         "defect_size": truth.defect_size,
     }
+
+
+def map_labels(run: Run) -> dict[str, str]:
+    """The run's maps, where an oracle knows the wrong pixels: of its propagator and of its disagreements."""
+    if truth_inputs(run) is None or not is_image(run):
+        return {}
+    found = {name: entry_of(run, name).label for name in leaving_maps(run, "path", "probe")}
+    if (propagator := run.config.propagator) is not None:
+        found[PROPAGATED] = f"Propagated: {PROPAGATORS.get(propagator.name).label}"
+    return found
+
+
+def judged_maps(inputs: EvaluateInputs, samples: Mapping[str, Tensor], truth: Truth) -> list[JudgedMapEntry]:
+    """Each of the maps, and beside them that of the samples' edges and random numbers."""
+    if truth.mask is None or inputs.truth is None or not inputs.maps:
+        return []
+    maps = {name: samples[f"{MAPPED}{name}"] for name in inputs.maps if name != PROPAGATED}
+    if PROPAGATED in inputs.maps and inputs.propagate is not None:
+        shown_map = shown_maps(inputs.propagate.path)
+        maps |= {} if shown_map is None else {PROPAGATED: shown_map}
+    seed, bad_N = inputs.metric.seed, inputs.truth.bad_in(truth)
+    maps |= {"edges": edge_map(samples["image"]), "random": random_map(truth.mask.shape, seed)}
+    options = {"bootstrap": inputs.metric.bootstrap, "seed": seed}
+    found = judge_maps(
+        {name: values[bad_N] for name, values in maps.items()},
+        truth.mask[bad_N],
+        truth.parts[bad_N],
+        inputs.truth.oracle.part_of,
+        **options,
+    )
+    labels = {**inputs.maps, "edges": "Edges of the sample", "random": "Random numbers"}
+    return [map_entry(name, labels[name], found[name], name in inputs.maps) for name in found]
+
+
+def map_entry(name: str, label: str, found: JudgedMap, of_weights: bool) -> JudgedMapEntry:
+    """A judged map as the record keeps it."""
+    ends = (found.pixels, found.parts, found.top_share)
+    pixels, parts, top = (IntervalRow.of(end) if isinstance(end, Interval) else None for end in ends)
+    return JudgedMapEntry(name, label, "map" if of_weights else "control", pixels, parts, top, found.faulty)
 
 
 def truth_entry(inputs: EvaluateInputs, truth: Truth) -> TruthEntry:

@@ -18,11 +18,11 @@ from genuq.identity import neutral
 from genuq.pipeline.configured import data_inputs
 from genuq.pipeline.inputs import DataInputs, ModelInputs
 from genuq.pipeline.run import Run, hardware_of
-from genuq.posteriors import ChosenScale, FitResult
+from genuq.posteriors import ChosenScale, FitResult, Ivon
 from genuq.posteriors.fitting.held_out import HeldOutSums
 from genuq.store.upstream import FileContent
 from genuq.training.ensembles import fit_members
-from genuq.training.member_settings import MemberSettings
+from genuq.training.member_settings import WITH_PRIOR, MemberSettings, OnlineNewton
 
 OF_MEMBERS = (
     "members",
@@ -78,12 +78,14 @@ def member_settings(run: Run, entry: Mapping[str, Any]) -> MemberSettings:
     training is read.
     """
     chosen: dict[str, Any] = {"kind": entry["name"], "seed": run.config.seed}
-    if entry["checkpoints"] is not None:
+    if entry.get("checkpoints") is not None:
         return MemberSettings(**chosen | {key: entry[key] for key in OF_FINISHED if entry.get(key) is not None})
     trainer = run.plain("trainer")["trainer"]
     known = {field.name for field in fields(MemberSettings)}
     chosen |= {key: value for key, value in trainer.items() if key in known}
     chosen |= {key: entry[key] for key in OF_MEMBERS if entry.get(key) is not None}
+    if entry["name"] == Ivon.kind:
+        chosen["online_newton"] = OnlineNewton(**{part.name: entry[part.name] for part in fields(OnlineNewton)})
     return MemberSettings(**chosen | {"hardware": hardware_of(run)})
 
 
@@ -124,7 +126,7 @@ def fit_members_of(inputs: MembersInputs, folder: Path, display: Display) -> Fit
         alone = posterior.rescaled(temperature=1.0).relative_perturbation()
         posterior = posterior.rescaled(temperature=(wanted / alone) ** 2)
     no_prior = "none: these members know no prior"
-    has_prior = inputs.posterior.kind == "posthoc_ensemble"
+    has_prior = inputs.posterior.kind in WITH_PRIOR
     how = {
         "n_effective": "given, or the size of the training set",
         "observation_noise": "given, or the mean squared error of the trained network on training images",

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from genuq import files
 from genuq.display import Display
+from genuq.identity import where_given
 from genuq.models import GenerativeModel
 from genuq.parallel import collectives
-from genuq.pipeline.columns import SPENT, WATCHED
+from genuq.pipeline.columns import SPENT, WATCHED, leaving_maps, maps_of
 from genuq.pipeline.configured import model_inputs, sampler_inputs
 from genuq.pipeline.inputs import ModelInputs, PartInputs, SamplerInputs
 from genuq.pipeline.posteriors import load_posterior
@@ -37,6 +38,7 @@ class ProbeInputs:
     Attributes:
         scores: of the probe, by name.
         resources: that they ask for.
+        maps: whether the maps of those that leave one are kept.
     """
 
     model: ModelInputs
@@ -45,11 +47,13 @@ class ProbeInputs:
     sampler: SamplerInputs
     scores: Mapping[str, PartInputs]
     resources: ResourceInputs
+    maps: bool = where_given(False)
 
 
 class ProbeSamples(Stage[ProbeInputs]):
     """Leaves shard-START-STOP.safetensors: index, the scores, the network evaluations that each of them would take
-    alone, and those of all of them together. Without such a score it does nothing and leaves nothing.
+    alone, and those of all of them together; with `score.maps` the maps of disagreements. Without such a score it does
+    nothing and leaves nothing.
     """
 
     name = "probe"
@@ -64,6 +68,7 @@ class ProbeSamples(Stage[ProbeInputs]):
             sampler=sampler_inputs(run),
             scores=probe_inputs(run),
             resources=resource_inputs(run, "probe"),
+            maps=bool(leaving_maps(run, "probe")),
         )
 
     def applies(self, run: Run) -> bool:
@@ -99,6 +104,7 @@ def probe_shard(
     return {
         "index": torch.tensor(indices),
         **{f"{WATCHED}{name}": values for name, values in found.values.items()},
+        **maps_of(found.maps, inputs.maps),
         **{f"{SPENT}{name}": torch.full((count,), rows / count, dtype=torch.float64) for name, rows in spent.items()},
     }
 

@@ -20,7 +20,15 @@ from genuq.display import Display
 from genuq.identity import where_given
 from genuq.models import GenerativeModel, Sampler, metered, sample, to_bytes
 from genuq.parallel import collectives
-from genuq.pipeline.columns import evaluation_counts, inputs_of_source, is_version, watched, watched_inputs
+from genuq.pipeline.columns import (
+    evaluation_counts,
+    inputs_of_source,
+    is_version,
+    leaving_maps,
+    maps_of,
+    watched,
+    watched_inputs,
+)
 from genuq.pipeline.configured import model_inputs, sampler_inputs
 from genuq.pipeline.inputs import ModelInputs, PartInputs, SamplerInputs
 from genuq.pipeline.posteriors import load_posterior
@@ -49,6 +57,7 @@ class SampleInputs:
         on_path: the scores of the path, which share what they ask for.
         resources: that those ask for.
         keep_path: whether the samplers' paths are kept.
+        maps: whether the maps of those that leave one are kept.
     """
 
     model: ModelInputs
@@ -61,6 +70,7 @@ class SampleInputs:
     on_path: Mapping[str, PartInputs] = where_given(default_factory=dict)
     resources: ResourceInputs | None = where_given(None)
     keep_path: bool = where_given(False)
+    maps: bool = where_given(False)
 
     def draws_of(self, name: str) -> int:
         """M of a posterior, or of a control, which has as many as the main posterior."""
@@ -94,6 +104,7 @@ class Sample(Stage[SampleInputs]):
             on_path=path_inputs(run),
             resources=resource_inputs(run, "path") if path_inputs(run) else None,
             keep_path=run.config.sampler.keep_path,
+            maps=bool(leaving_maps(run, "path")),
         )
 
     def work(self, inputs: SampleInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
@@ -166,6 +177,7 @@ def sample_shard(
         "index": torch.tensor(indices),
         "class": torch.full((len(indices),), -1) if classes is None else classes,
         **unperturbed,
+        **maps_of(record.maps, inputs.maps),
         **evaluation_counts(meter.per_sample(len(indices)), len(indices)),
         **{name: (tensor - unperturbed["image"][:, None]).half() for name, tensor in versions.items()},
     }

@@ -113,6 +113,7 @@ class Watched:
             score of the path those that it would take alone; those of all of them together are under `PATH`.
         seconds: of one sample, of each watcher and score.
         path: what was recorded of the samplers' paths, see `PathRecorder.tensors`; empty unless it was to be kept.
+        maps: (N, H, W) float64 of the scores of the path that left one.
     """
 
     samples: Tensor
@@ -120,6 +121,7 @@ class Watched:
     evaluations: dict[str, float]
     seconds: dict[str, float] = field(default_factory=dict)
     path: dict[str, Tensor] = field(default_factory=dict)
+    maps: dict[str, Tensor] = field(default_factory=dict)
 
 
 def watch(
@@ -157,12 +159,13 @@ def watch(
     seconds = {name: meter.seconds[name] / len(samples) for name in watchers}
     seconds |= {name: cost.seconds for name, cost in alone.items()}
     path = {name: torch.cat([part.path[name] for part in parts]) for name in parts[0].path}
-    return Watched(samples, scores, spent, seconds, path)
+    maps = {name: torch.cat([part.maps[name] for part in parts]) for name in parts[0].maps}
+    return Watched(samples, scores, spent, seconds, path, maps)
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """The samples and scores of a batch, and what each score of the path would have cost alone; and the path
+    """The samples, scores and maps of a batch, and what each score of the path would have cost alone; and the path
     where it is kept.
     """
 
@@ -170,6 +173,7 @@ class _Batch:
     scores: dict[str, Tensor]
     costs: dict[str, Cost]
     path: dict[str, Tensor]
+    maps: dict[str, Tensor] = field(default_factory=dict)
 
 
 def _watch_batch(
@@ -201,7 +205,7 @@ def _watch_batch(
         return _Batch(samples, scores, {}, path)
     with meter.charging(PATH):
         together = score_together(recorder.path(resources), path_scores)
-    return _Batch(samples, scores | together.values, together.costs, path)
+    return _Batch(samples, scores | together.values, together.costs, path, together.maps)
 
 
 def _charged(meter: Meter, name: str, watcher: Watcher) -> Observer:

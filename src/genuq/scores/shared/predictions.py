@@ -57,12 +57,15 @@ class Predictions(ABC):
 
     Attributes:
         ledger: of what was evaluated.
+        scoring: the score that is being computed.
+        maps: (B, H, W) float64, of the scores that left one.
     """
 
     def __init__(self, model: GenerativeModel, classes_B: Tensor | None, resources: Resources | None) -> None:
         self.model, self.resources = model, resources or Resources()
         self.classes_B = None if classes_B is None else classes_B.to(model.device)
         self.meter = Meter()
+        self.scoring, self.maps = "", dict[str, Tensor]()
         self.ledger = Ledger(lambda: float(sum(self.meter.evaluations.values())), self._wait)
 
     @abstractmethod
@@ -93,7 +96,12 @@ class Predictions(ABC):
         return torch.stack([self._hats(part, self._made(part, who, label))[1] for part in self.parts(place)])
 
     def versions(
-        self, places: Sequence[Hashable], members: int | None = None, posterior: str = MAIN, semantic: bool = False
+        self,
+        places: Sequence[Hashable],
+        members: int | None = None,
+        posterior: str = MAIN,
+        semantic: bool = False,
+        own: bool = True,
     ) -> list[Tensor]:
         """x0_hat of the trained weights and of M draws, for each place (1 + M, K, B, ...).
 
@@ -101,17 +109,27 @@ class Predictions(ABC):
             members: M; None: as many draws as there are.
             posterior: whose draws.
             semantic: features of the decoded x0_hat instead, (1 + M, K, B, D).
+            own: whether the trained weights are among them; without, (M, K, B, ...).
 
         Raises:
             ConfigurationError: no such posterior, too few draws of it, or no encoder.
         """
-        names = [OWN, *self._draw(places, posterior, members)]
+        names = [*([OWN] if own else []), *self._draw(places, posterior, members)]
         see = self._features if semantic else self._x0_of
 
         def seen_by(who: str, place: Hashable) -> Tensor:
             return torch.stack([see(part, who) for part in self.parts(place)])
 
         return [torch.stack([seen_by(who, place) for who in names]) for place in places]
+
+    def leave_map(self, values: Tensor) -> None:
+        """Keep what the score that is being computed says of each pixel, beside its number.
+
+        Args:
+            values: (B, C, H, W), higher where a sample is less to be trusted; summed over C. Points have no map.
+        """
+        if values.ndim == 4:
+            self.maps[self.scoring] = values.double().sum(1).cpu()
 
     # How it is made
 
@@ -194,9 +212,12 @@ def disagreement(
 ) -> Tensor:
     """Biased variance over the weights of x0_hat (of its features where `semantic`), summed over dimensions, (B,).
 
-    Mean over the parts of each place, and over places; other arguments as of `Predictions.versions`.
+    Mean over the parts of each place, and over places; other arguments as of `Predictions.versions`. Where it is not
+    semantic it leaves a map, the variance of each pixel.
     """
     found = predictions.versions(places, members, posterior, semantic)
+    if not semantic:
+        predictions.leave_map(torch.stack([x0.var(0, correction=0).mean(0) for x0 in found]).mean(0))
     return torch.stack([x0.var(0, correction=0).flatten(2).sum(2).mean(0) for x0 in found]).mean(0)
 
 
@@ -208,11 +229,13 @@ class SharedScores:
         values: (B,) float64 of each.
         costs: of each, were it the only one, for all B samples together.
         evaluations: rows that went through the network for all of them.
+        maps: (B, H, W) float64 of those that left one.
     """
 
     values: dict[str, Tensor]
     costs: dict[str, Cost]
     evaluations: float
+    maps: dict[str, Tensor] = field(default_factory=dict)
 
 
 def score_together(predictions: Predictions, scores: Mapping[str, Callable[[Predictions], Tensor]]) -> SharedScores:
@@ -225,6 +248,8 @@ def score_together(predictions: Predictions, scores: Mapping[str, Callable[[Pred
     values, ledger = {}, predictions.ledger
     with evaluating(predictions.model), metered(predictions.model) as predictions.meter, torch.no_grad():
         for name, score in scores.items():
+            predictions.scoring = name
             with ledger.charging(name):
                 values[name] = score(predictions).double().cpu()
-        return SharedScores(values, dict(ledger.costs), float(sum(predictions.meter.evaluations.values())))
+        evaluations = float(sum(predictions.meter.evaluations.values()))
+        return SharedScores(values, dict(ledger.costs), evaluations, dict(predictions.maps))
