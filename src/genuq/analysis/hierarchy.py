@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scipy.special import ndtr
+
 from genuq.analysis.inputs import Array
 from genuq.analysis.intervals import Interval, Undefined, percentile_interval
 from genuq.analysis.resampling import Resampling
@@ -20,6 +22,38 @@ class TrainingSeed:
 
     statistic: Callable[[Array], Array]
     resampling: Resampling
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """A statistic over training seeds.
+
+    Attributes:
+        interval: its mean over them, with the percentiles of the replicates.
+        error: standard deviation of the replicates.
+    """
+
+    interval: Interval
+    error: float
+
+    def p(self, no_effect: float = 0.0) -> float:
+        """Two-sided p-value of `no_effect`, taking the replicates to be normal."""
+        gap = self.interval.value - no_effect
+        return float(2 * ndtr(-abs(gap) / self.error)) if self.error > 0 else float(gap == 0)
+
+
+def pooled(seeds: Sequence[TrainingSeed], replicates: int = 1000, seed: int = 0) -> Pooled | Undefined:
+    """`hierarchical_interval` with its standard error; of one training over its samples alone.
+
+    Args:
+        seeds: of each training its statistic and samples; one or more.
+        replicates, seed: of the bootstrap.
+    """
+    if len(seeds) > 1:
+        drawn_R = hierarchical_replicates(seeds, replicates, seed)
+    else:
+        drawn_R = _replicates(seeds[0], replicates, seed)
+    return _summed_up(seeds, drawn_R)
 
 
 def hierarchical_interval(seeds: Sequence[TrainingSeed], replicates: int = 1000, seed: int = 0) -> Interval | Undefined:
@@ -36,14 +70,19 @@ def hierarchical_interval(seeds: Sequence[TrainingSeed], replicates: int = 1000,
         seed: of the replicates.
     Source: Davison & Hinkley, Bootstrap Methods and their Application, 1997, section 3.8.
     """
-    drawn_R = hierarchical_replicates(seeds, replicates, seed)
+    found = _summed_up(seeds, hierarchical_replicates(seeds, replicates, seed))
+    return found if isinstance(found, Undefined) else found.interval
+
+
+def _summed_up(seeds: Sequence[TrainingSeed], drawn_R: Array) -> Pooled | Undefined:
+    """The mean over seeds as they are, and what the replicates say of it."""
     with np.errstate(divide="ignore", invalid="ignore"):
         values_S = [float(one.statistic(np.ones((1, one.resampling.count)))[0]) for one in seeds]
     value = float(np.mean(values_S))
     drawn_R = drawn_R[np.isfinite(drawn_R)]
     if not np.isfinite(value) or not len(drawn_R):
         return Undefined("the statistic of a training seed is not defined")
-    return percentile_interval(value, drawn_R)
+    return Pooled(percentile_interval(value, drawn_R), float(drawn_R.std()))
 
 
 def hierarchical_replicates(seeds: Sequence[TrainingSeed], replicates: int, seed: int) -> Array:

@@ -15,6 +15,7 @@ from scipy.special import chdtrc, ndtri
 from scipy.stats import rankdata
 
 from genuq.analysis.detection import Concordance
+from genuq.analysis.hierarchy import TrainingSeed
 from genuq.analysis.inputs import Array, Column, class_column, column
 from genuq.analysis.intervals import Interval, Undefined, percentile_interval
 from genuq.analysis.logistic import fit_logistic
@@ -46,6 +47,23 @@ class NestedGain:
     statistic: float
     freedom: int
     p: float
+
+
+@dataclass(frozen=True)
+class LikelihoodRatio:
+    """The test of no effect: twice the gain in log likelihood, and the columns that made it."""
+
+    statistic: float
+    freedom: int
+
+    @property
+    def p(self) -> float:
+        """That chi-squared exceeds the statistic; it takes samples to be independent."""
+        return float(chdtrc(self.freedom, self.statistic)) if self.freedom else 1.0
+
+    def __add__(self, other: LikelihoodRatio) -> LikelihoodRatio:
+        """The test of both on samples of their own."""
+        return LikelihoodRatio(self.statistic + other.statistic, self.freedom + other.freedom)
 
 
 def nested_gain(
@@ -125,6 +143,24 @@ class ControlsModel:
         base, full, gain = (_interval(replicates_R) for replicates_R in (base_R, full_R, full_R - base_R))
         statistic, freedom, p = self._likelihood_ratio(columns_NF)
         return NestedGain(base, full, gain, statistic, freedom, p)
+
+    def training_seed(self, added: Sequence[Column]) -> tuple[TrainingSeed, LikelihoodRatio] | Undefined:
+        """The gain of columns as the statistic of one training among several, and the test on its samples.
+
+        Returns:
+            Undefined where there are fewer bad or good samples than folds.
+        """
+        if self.undefined is not None:
+            return self.undefined
+        columns_NF = np.concatenate([self.controls_NF, _design(added, len(self.bad_N))], axis=1)
+        base, full = (
+            Concordance(logits_N, self.bad_N, self.folds_N)
+            for logits_N in (self.logits_N, self._cross_fitted(columns_NF))
+        )
+        one = TrainingSeed(
+            lambda weights_BN: full(weights_BN) - base(weights_BN), Resampling(len(self.bad_N), self.clusters)
+        )
+        return one, LikelihoodRatio(*self._likelihood_ratio(columns_NF)[:2])
 
     def _replicates(self, logits_N: Array, bootstrap: int) -> Array:
         """The AUROC of the samples, then that of each replicate."""
