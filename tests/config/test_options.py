@@ -27,6 +27,7 @@ SHARED = KNOWN.pop("")
 OF_NO_RUN = {  # came later
     "parts": {},
     "sampler.clip_x0": False,
+    "sampler.keep_path": False,
     "metric.curves": ["fid", "precision", "recall", "density", "coverage"],
     "metric.truth": "judge",
     "metric.bad": [],

@@ -38,8 +38,12 @@ def test_a_function_of_ones_own_says_by_its_argument_what_it_is_of():
     def turn(path: SamplerPath) -> torch.Tensor:
         """How sharply it turns."""
 
+    def oddness(images: torch.Tensor) -> torch.Tensor:
+        """How odd it looks."""
+
     novelty.needs = {"members", "encoder"}
     part = ScorePart.of(novelty)
     assert (part.source, part.needs, part.option_names) == ("probe", {"members", "encoder"}, ["times"])
     assert (ScorePart.of(turn).source, ScorePart.of(turn).needs) == ("path", frozenset())
+    assert (ScorePart.of(oddness).source, ScorePart.of(oddness).kind) == ("image", "score")
     assert ScorePart.of(lambda embeddings, variance: None, name="mine").source == "draws"

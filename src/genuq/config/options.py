@@ -62,9 +62,12 @@ class Drawn:
 
     Attributes:
         samples: how many.
+        keep_path: also keep the states of every step and what the network answered there, for scores of the path
+            that are computed later; twice the size of an image a step, three times with guidance.
     """
 
     samples: Count = 1024
+    keep_path: bool = False
 
 
 @dataclass

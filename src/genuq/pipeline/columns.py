@@ -129,6 +129,7 @@ def watched(
     progress: Callable[[int], None],
     path_scores: Mapping[str, Callable[[Any], Tensor]] | None = None,
     resources: Resources | None = None,
+    keep_path: bool = False,
 ) -> tuple[dict[str, Tensor], Watched]:
     """The unperturbed samples as `image`, with the columns of what watched them and of what it cost; and the record.
 
@@ -138,8 +139,9 @@ def watched(
         progress: called with the passes done.
         path_scores: of the path, by name.
         resources: that these may ask for.
+        keep_path: whether the record has the samplers' paths.
     """
-    record = watch(model, sampler, indices, watchers(baselines), progress, path_scores, resources)
+    record = watch(model, sampler, indices, watchers(baselines), progress, path_scores, resources, keep_path)
     scores = {f"{WATCHED}{name}": values for name, values in record.scores.items()}
     return {"image": record.samples, **scores, **evaluation_counts(record.evaluations, len(indices))}, record
 

@@ -223,7 +223,9 @@ def of_sample(run: PlannedRun) -> Work:
         pieces.append(Piece("encode", count * seen, run.config.likelihood.batch_size))
     like = run.network_like() | {"batch": batch, "backward": any(backward for _, backward in total.found.values())}
     amount = sum(map(sum, total.found.values()))
-    size = footprint.of_samples(run) + _manifest(run, "sample", len(footprint.shard_sizes(run)), 300)
+    kept = 2 if run.config.sampler.keep_path else 1  # files of a shard
+    manifest = _manifest(run, "sample", kept * len(footprint.shard_sizes(run)), 300)
+    size = footprint.of_samples(run) + footprint.of_paths(run) + manifest
     return Work(total.found, pieces, like, amount, size)
 
 

@@ -19,6 +19,7 @@ from genuq.pipeline.columns import SPENT, WATCHED, inputs_of_source, of_source, 
 from genuq.pipeline.configured import (
     architecture_of,
     build_likelihood,
+    build_sampler,
     description_of,
     open_judge,
     test_set,
@@ -118,6 +119,17 @@ def of_samples(run: PlannedRun) -> int:
         },
         METADATA,
     )
+
+
+def of_paths(run: PlannedRun) -> int:
+    """Of the samplers' paths, where they are kept: the states of all steps and the answers there."""
+    if not run.config.sampler.keep_path:
+        return 0
+    model, guides = untrained_model(run), run.config.sampler.guidance_scale != 1.0
+    steps = sum(not stage.intermediate for stage in build_sampler(run).stages(model))
+    kept = ("states", "asked", *(("null",) if guides else ()))
+    shape = (steps, *model.latent_shape)
+    return of_shards(run, {**{name: ("F32", shape) for name in kept}, "times": ("F64", (steps,))}, {})
 
 
 def of_probe(run: PlannedRun) -> int:

@@ -100,7 +100,8 @@ class ScorePart(Part):
     @classmethod
     def of(cls, target: Any, **facts: Any) -> Self:
         """A class with a method `score` watches the trajectory. A function scores what its first argument is declared
-        to be, a `Probe` or a `SamplerPath`, and its attribute `needs` says what it asks for; any other scores draws.
+        to be, a `Probe` or a `SamplerPath`, and its attribute `needs` says what it asks for; one whose first argument
+        is called `images` scores finished images; any other scores draws.
         """
         facts = _read_off(target) | facts
         if isinstance(target, type) and callable(getattr(target, "score", None)):
@@ -131,12 +132,12 @@ class ScorePart(Part):
 
 
 def _read_off(target: Any) -> dict[str, Any]:
-    """What a function of a path or a probe says of itself."""
+    """What a function of a path, a probe or of images says of itself."""
     first = next(iter(parameters_of(target)), "") if callable(target) and not isinstance(target, type) else ""
     sources: dict[Any, str] = {SamplerPath: "path", Probe: "probe"}
     source = sources.get(hints_of(target).get(first)) if first else None
     if source is None:
-        return {}
+        return {"source": "image"} if first == "images" else {}
     return {"source": source, "needs": frozenset(getattr(target, "needs", ()))}
 
 

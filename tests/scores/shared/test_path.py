@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from genuq.errors import ConfigurationError
+from genuq.files import read_tensors, write_tensors
 from genuq.models import Sampler, sample
-from genuq.scores.shared import recording
+from genuq.scores import guidance_gap, path_disagreement
+from genuq.scores.shared import MAIN, PathRecorder, Resources, recording, score_together
 from genuq.scores.shared.path import require_points
 from genuq.solvers import Euler, Heun
+from support.slow_scores import posterior_of
 from support.watched_models import CLASSES, random_model
 
 
@@ -27,6 +32,23 @@ def test_answers_are_those_of_the_network_at_the_recorded_states(solver, scale) 
             with torch.no_grad():
                 torch.testing.assert_close(model(x, torch.full((3,), t), y), answer)
     assert not model._forward_hooks
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_a_path_that_was_kept_scores_as_the_one_that_was_recorded(scale: float, tmp_path: Path) -> None:
+    model, sampler = random_model().eval(), Sampler(Heun(), steps=4, guidance_scale=scale)
+    with recording(model, sampler, [0, 1, 4]) as recorder:
+        sample(model, sampler, [0, 1, 4], observers=[recorder])
+    write_tensors(tmp_path / "path.safetensors", recorder.tensors())
+    stored, _ = read_tensors(tmp_path / "path.safetensors")
+    kept = PathRecorder.kept(model, sampler, [0, 1, 4], stored)
+    assert kept.times == recorder.times and stored["states"].shape == (3, 4, *model.latent_shape)
+    resources = Resources({MAIN: posterior_of("network", model)}, 2)
+    scores = {"gap": guidance_gap, "disagreement": path_disagreement}
+    before, after = (score_together(one.path(resources), scores) for one in (recorder, kept))
+    assert before.evaluations == after.evaluations
+    for name, values in before.values.items():
+        assert torch.equal(values, after.values[name])  # to the last bit: nothing is rounded
 
 
 def test_points_are_fractions_of_the_steps() -> None:

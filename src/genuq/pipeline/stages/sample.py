@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genuq import files
 from genuq.display import Display
 from genuq.identity import where_given
 from genuq.models import GenerativeModel, Sampler, metered, sample, to_bytes
@@ -30,8 +31,10 @@ from genuq.pipeline.stage import Stage, upstream
 from genuq.posteriors import Posterior
 from genuq.scores import SCORES, Resources, regenerate
 from genuq.store.artefact import StageFolder
-from genuq.store.shards import read_shards
+from genuq.store.shards import read_shards, shard_name
 from genuq.store.upstream import Upstream
+
+PATHS = "path"  # folder within the artefact
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class SampleInputs:
         watched: the baselines along the trajectory.
         on_path: the scores of the path, which share what they ask for.
         resources: that those ask for.
+        keep_path: whether the samplers' paths are kept.
     """
 
     model: ModelInputs
@@ -56,6 +60,7 @@ class SampleInputs:
     watched: Mapping[str, PartInputs]
     on_path: Mapping[str, PartInputs] = where_given(default_factory=dict)
     resources: ResourceInputs | None = where_given(None)
+    keep_path: bool = where_given(False)
 
     def draws_of(self, name: str) -> int:
         """M of a posterior, or of a control, which has as many as the main posterior."""
@@ -69,6 +74,8 @@ class Sample(Stage[SampleInputs]):
 
     Images are float32 (B, C, H, W) in [-1, 1], points (B, D). Draws and controls (B, M, ...) are stored as float16
     deviations from them: most are smaller than a grey level, and would be lost in uint8.
+
+    Where the paths are kept, path/shard-START-STOP.safetensors has them; see `PathRecorder.tensors`.
     """
 
     name = "sample"
@@ -86,6 +93,7 @@ class Sample(Stage[SampleInputs]):
             watched=watched_inputs(run),
             on_path=path_inputs(run),
             resources=resource_inputs(run, "path") if path_inputs(run) else None,
+            keep_path=run.config.sampler.keep_path,
         )
 
     def work(self, inputs: SampleInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
@@ -96,12 +104,12 @@ class Sample(Stage[SampleInputs]):
         passes = 1 + sum(inputs.draws_of(name) for name in (*drawn, *inputs.noise_controls))
         seconds = dict.fromkeys(("unperturbed", *drawn), 0.0)
         of_scores = dict.fromkeys((*inputs.watched, *inputs.on_path, *inputs.noise_controls), 0.0)
-        resources = None
+        resources, paths = None, folder.path / PATHS
         if inputs.resources is not None:
             resources = inputs.resources.open(model, lambda: drawn[MAIN_POSTERIOR], sampler.seed)
 
         def make(indices: list[int], advance: Callable[[int], None]) -> dict[str, Tensor]:
-            return sample_shard(inputs, drawn, indices, advance, seconds, of_scores, resources)
+            return sample_shard(inputs, drawn, indices, advance, seconds, of_scores, resources, paths)
 
         made = deal(inputs.sampler, folder, make, display, "sampling", passes)
         of_all, of_scores = collectives.totals(seconds), collectives.totals(of_scores)
@@ -127,16 +135,19 @@ def sample_shard(
     seconds: dict[str, float],
     of_scores: dict[str, float],
     resources: Resources | None,
+    paths: Path,
 ) -> dict[str, Tensor]:
     """All versions of the samples `indices`; adds the seconds of each to `seconds`, and those of what watches the
-    sampler or starts it anew to `of_scores`.
+    sampler or starts it anew to `of_scores`. The sampler's path is written into `paths` where it is kept.
     """
     model, sampler = inputs.model.open(), inputs.sampler.build()
     classes = sampler.classes_of(model, indices)
     started = time.perf_counter()
-    on_path = functions_of(inputs.on_path)
-    unperturbed, record = watched(model, sampler, indices, inputs.watched, advance, on_path, resources)
+    on_path, keep = functions_of(inputs.on_path), inputs.keep_path
+    unperturbed, record = watched(model, sampler, indices, inputs.watched, advance, on_path, resources, keep)
     seconds["unperturbed"] += time.perf_counter() - started
+    if keep:
+        files.write_tensors(paths / shard_name(indices[0], indices[-1] + 1), record.path)
     versions = {}
     with metered(model) as meter:
         for name, posterior in drawn.items():

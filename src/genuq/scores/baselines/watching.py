@@ -112,12 +112,14 @@ class Watched:
         evaluations: network evaluations of one sample: of the `sampling` itself, and beside it of each watcher. Of each
             score of the path those that it would take alone; those of all of them together are under `PATH`.
         seconds: of one sample, of each watcher and score.
+        path: what was recorded of the samplers' paths, see `PathRecorder.tensors`; empty unless it was to be kept.
     """
 
     samples: Tensor
     scores: dict[str, Tensor]
     evaluations: dict[str, float]
     seconds: dict[str, float] = field(default_factory=dict)
+    path: dict[str, Tensor] = field(default_factory=dict)
 
 
 def watch(
@@ -128,6 +130,7 @@ def watch(
     progress: Progress | None = None,
     path_scores: Mapping[str, Callable[[Any], Tensor]] | None = None,
     resources: Resources | None = None,
+    keep_path: bool = False,
 ) -> Watched:
     """Sample once, and score every sample by each of the watchers on the way, and by scores of the path afterwards.
 
@@ -136,12 +139,13 @@ def watch(
         progress: called with the number of samples that each batch finished.
         path_scores: by name; each is called with the `SamplerPath` of a batch, which all of them share.
         resources: that they may ask for.
+        keep_path: whether the path is returned.
     """
     parts, on_path = [], dict(path_scores or {})
     with metered(model) as meter:
         for start in range(0, max(1, len(indices)), sampler.batch_size):
             batch = indices[start : start + sampler.batch_size]
-            parts.append(_watch_batch(model, sampler, batch, watchers, meter, on_path, resources))
+            parts.append(_watch_batch(model, sampler, batch, watchers, meter, on_path, resources, keep_path))
             if progress:
                 progress(len(batch))
     samples = torch.cat([part.samples for part in parts])
@@ -151,16 +155,21 @@ def watch(
     spent = {"sampling": 0.0, **dict.fromkeys(watchers, 0.0), **({PATH: 0.0} if on_path else {})}
     spent |= meter.per_sample(len(samples)) | {name: cost.evaluations for name, cost in alone.items()}
     seconds = {name: meter.seconds[name] / len(samples) for name in watchers}
-    return Watched(samples, scores, spent, seconds | {name: cost.seconds for name, cost in alone.items()})
+    seconds |= {name: cost.seconds for name, cost in alone.items()}
+    path = {name: torch.cat([part.path[name] for part in parts]) for name in parts[0].path}
+    return Watched(samples, scores, spent, seconds, path)
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """The samples and scores of a batch, and what each score of the path would have cost alone."""
+    """The samples and scores of a batch, and what each score of the path would have cost alone; and the path
+    where it is kept.
+    """
 
     samples: Tensor
     scores: dict[str, Tensor]
     costs: dict[str, Cost]
+    path: dict[str, Tensor]
 
 
 def _watch_batch(
@@ -171,12 +180,13 @@ def _watch_batch(
     meter: Meter,
     path_scores: Mapping[str, Callable[[Any], Tensor]],
     resources: Resources | None,
+    keep_path: bool,
 ) -> _Batch:
     sampler.check(model)
     built = {name: build(model, sampler, indices) for name, build in watchers.items()}
     observers = [_charged(meter, name, watcher) for name, watcher in built.items()]
     with contextlib.ExitStack() as stack:
-        recorder = stack.enter_context(recording(model, sampler, indices)) if path_scores else None
+        recorder = stack.enter_context(recording(model, sampler, indices)) if path_scores or keep_path else None
         first: list[Observer] = [] if recorder is None else [recorder]
         samples = sample(model, sampler, indices, observers=[*first, *observers])
     scores = {}
@@ -185,10 +195,13 @@ def _watch_batch(
             with meter.charging(name), torch.no_grad():
                 scores[name] = watcher.score().cpu()
     if recorder is None:
-        return _Batch(samples, scores, {})
+        return _Batch(samples, scores, {}, {})
+    path = recorder.tensors() if keep_path else {}
+    if not path_scores:
+        return _Batch(samples, scores, {}, path)
     with meter.charging(PATH):
         together = score_together(recorder.path(resources), path_scores)
-    return _Batch(samples, scores | together.values, together.costs)
+    return _Batch(samples, scores | together.values, together.costs, path)
 
 
 def _charged(meter: Meter, name: str, watcher: Watcher) -> Observer:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +49,41 @@ class PathRecorder:
             return {ASKED: self._latest}
         null, asked = self._latest.chunk(2)
         return {ASKED: asked, NULL: null}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What was recorded, for a file; each has a row a sample. `kept` has it back.
+
+        `states` x_t and the network's answers `asked`, and `null` where the sampler guides, (B, S, ...) as they were
+        computed, and `times` (B, S) float64. They are not rounded to half precision: weight draws may disagree by less.
+        """
+        count, answers = len(self.states[0]), {"asked": ASKED, "null": NULL}
+        return {
+            "states": torch.stack(self.states, 1).cpu(),
+            "times": torch.tensor(self.times, dtype=torch.float64).repeat(count, 1),
+            **{
+                name: torch.stack([answer[label] for answer in self.answers], 1).cpu()
+                for name, label in answers.items()
+                if label in self.answers[0]
+            },
+        }
+
+    @classmethod
+    def kept(
+        cls, model: GenerativeModel, sampler: Sampler, indices: Sequence[int], tensors: Mapping[str, Tensor]
+    ) -> Self:
+        """A recorder that has seen what was recorded earlier.
+
+        Args:
+            indices: of the samples.
+            tensors: of these samples, see `tensors`.
+        """
+        found = cls(model, sampler, indices)
+        found.states = list(tensors["states"].to(model.device).unbind(1))
+        found.times = tensors["times"][0].tolist()
+        labels: dict[str, int | str] = {"asked": ASKED, "null": NULL}
+        given = {label: tensors[name].to(model.device) for name, label in labels.items() if name in tensors}
+        found.answers = [{label: answer[:, step] for label, answer in given.items()} for step in range(len(found.times))]
+        return found
 
     def path(self, resources: Resources | None = None) -> SamplerPath:
         """What was recorded."""
