@@ -132,6 +132,7 @@ class Board:
             *data.seeds[seed],
             *self._columns(data),
             f"sampler.samples={self.samples}",
+            "sampler.keep_path=true",  # for scores of the path that come later
             f"study={self.study}",
             f"name={data.name}-{sampler.name}-{seed}",
         )
