@@ -140,9 +140,9 @@ def make(run: BoardRun, command: str) -> bool:
     try:
         if not run.is_finished:
             console.rule(in_words(run.condition))
-            run_job(run.config, run.folder, command, run.job)
+            run_job(run.config, run.folder, command, run.with_choices())
         if not is_saved(run):
-            with Display(console).busy(f"saving the set of {in_words(run.condition)}"):
+            with Display().busy(f"saving the set of {in_words(run.condition)}"):
                 save(run)
     except GenuqError as error:
         complain(error)
@@ -182,6 +182,6 @@ def with_scores(saved: SavedSet, scores: Sequence[ScorePart], console: Console) 
     found = saved.scored()
     columns = dict(found.columns)
     for part in scores:
-        with Display(console).busy(f"scoring {in_words(saved.condition)}: {part.label}"):
+        with Display().busy(f"scoring {in_words(saved.condition)}: {part.label}"):
             columns[part.name] = score_saved(saved, part, {})
     return replace(found, columns=columns)

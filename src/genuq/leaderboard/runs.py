@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
 
+import yaml
 from omegaconf import DictConfig
 
 from genuq import files
-from genuq.config.compose import choices_of, configurations, prepared
+from genuq.config.compose import choices_of, config_directory, configurations, prepared
 from genuq.config.finished import is_finished, stamp_path
 from genuq.config.job import Job
 from genuq.errors import ArtefactError, ConfigurationError, GenuqError
@@ -25,57 +27,78 @@ RUNS, SETS = "runs", "sets"  # folders below that of the leaderboard
 
 @dataclass(frozen=True)
 class BoardRun:
-    """A run that the board asks for, composed.
+    """A run that the board asks for.
 
     Attributes:
+        overrides: as declared.
         folder: of the run.
         set_folder: of what is saved of it.
-        job: where it comes from: its stamp, by which a finished one is known, goes by it.
+        board_folder: of the runs of all conditions; the stamps by which finished runs are known go by it.
     """
 
     condition: Condition
-    config: DictConfig
+    overrides: tuple[str, ...]
     folder: Path
     set_folder: Path
-    job: Job
-
-    @property
-    def store(self) -> Path:
-        return Path(self.config.store).expanduser().absolute()
+    board_folder: Path
 
     @property
     def is_finished(self) -> bool:
         """Whether the run ended well before, and nothing that it made or read has changed since."""
-        assert self.job.sweep is not None
-        return is_finished(stamp_path(self.store, self.job.sweep, self.job.overrides, self.job.options), self.store)
+        store = store_of(self.overrides)
+        return is_finished(stamp_path(store, self.board_folder, self.overrides), store)
+
+    @cached_property
+    def config(self) -> DictConfig:
+        """The configuration, which takes a second or more to compose.
+
+        Raises:
+            ConfigurationError: overrides that cannot be, with the condition that they are of.
+        """
+        try:
+            found = [config for _, config in configurations(prepared(self.overrides))]
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{in_words(self.condition)}: {error}") from error
+        if len(found) > 1:
+            raise ConfigurationError(
+                f"{in_words(self.condition)}: several values separated by commas are a sweep; a condition is one run. "
+                "Put them into [] where a list is meant."
+            )
+        return found[0]
+
+    @property
+    def job(self) -> Job:
+        """Where the configuration comes from."""
+        return Job(self.condition.folder, self.board_folder, self.overrides)
+
+    def with_choices(self) -> Job:
+        """The same with the chosen options, for the record of the run."""
+        return replace(self.job, choices=choices_of(prepared(self.overrides)))
 
 
 def runs_of(board: Board, out: Path) -> list[BoardRun]:
-    """The runs of a board, their overrides checked as those of any command.
-
-    Args:
-        out: folder of the leaderboard.
-
-    Raises:
-        ConfigurationError: overrides that cannot be, by the condition that they are of.
-    """
-    return [_run(one.condition, one.overrides, out) for one in board.wanted]
-
-
-def _run(condition: Condition, overrides: Iterable[str], out: Path) -> BoardRun:
-    try:
-        texts = prepared(list(overrides))
-        found = list(configurations(texts))
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{in_words(condition)}: {error}") from error
-    if len(found) > 1:
-        raise ConfigurationError(
-            f"{in_words(condition)}: several values separated by commas are a sweep; a condition is one run. Put them "
-            "into [] where a list is meant."
+    """The runs of a board; `out` is the folder of the leaderboard."""
+    return [
+        BoardRun(
+            one.condition,
+            one.overrides,
+            out / RUNS / one.condition.folder,
+            out / SETS / one.condition.folder,
+            (out / RUNS).absolute(),
         )
-    ((typed, config),) = found
-    job = Job(condition.folder, (out / RUNS).absolute(), typed, choices_of(typed))
-    return BoardRun(condition, config, out / RUNS / condition.folder, out / SETS / condition.folder, job)
+        for one in board.wanted
+    ]
+
+
+def store_of(overrides: Sequence[str]) -> Path:
+    """Where the artefacts of a run with these overrides lie, without composing them."""
+    given = [text.removeprefix("store=") for text in overrides if text.startswith("store=")]
+    return Path(given[-1] if given else _default_store()).expanduser().absolute()
+
+
+@cache
+def _default_store() -> str:
+    return str(yaml.safe_load((config_directory() / "config.yaml").read_text(encoding="utf-8"))["store"])
 
 
 def in_words(condition: Condition) -> str:
