@@ -82,7 +82,9 @@ class PathRecorder:
         found.times = tensors["times"][0].tolist()
         labels: dict[str, int | str] = {"asked": ASKED, "null": NULL}
         given = {label: tensors[name].to(model.device) for name, label in labels.items() if name in tensors}
-        found.answers = [{label: answer[:, step] for label, answer in given.items()} for step in range(len(found.times))]
+        found.answers = [
+            {label: answer[:, step] for label, answer in given.items()} for step in range(len(found.times))
+        ]
         return found
 
     def path(self, resources: Resources | None = None) -> SamplerPath:
