@@ -66,9 +66,7 @@ class ControlModels:
             by_class=self.classes is not None,
         )
 
-    def training_seed(
-        self, name: str, values: Column
-    ) -> tuple[TrainingSeed, LikelihoodRatio] | Undefined | None:
+    def training_seed(self, name: str, values: Column) -> tuple[TrainingSeed, LikelihoodRatio] | Undefined | None:
         """What a score adds, as the statistic of one training among several; None where there is nothing to add to."""
         known = self.known_beside(name, values)
         return None if known is None else self._model(known).training_seed([column(values, name)])

@@ -28,12 +28,22 @@ from genuq.leaderboard.board import FASTEST, Board, read_board, shipped
 from genuq.leaderboard.figures import cost_figures
 from genuq.leaderboard.results import Condition, ScoredSet
 from genuq.leaderboard.rows import statistics
-from genuq.leaderboard.runs import SETS, BoardRun, in_words, is_saved, plan_of, require_sound, runs_of, save, saved_below
+from genuq.leaderboard.runs import (
+    SETS,
+    BoardRun,
+    in_words,
+    is_saved,
+    plan_of,
+    require_sound,
+    runs_of,
+    save,
+    saved_below,
+)
 from genuq.leaderboard.saved import SavedSet
-from genuq.leaderboard.scoring import score_saved
+from genuq.leaderboard.scoring import REFUSED, score_part, score_saved, why_not
 from genuq.leaderboard.sheets import headline_of, settings_of
 from genuq.report.drawing.style import pdf, svg
-from genuq.scores import SCORES, ScorePart
+from genuq.scores import ScorePart
 
 LEADERBOARDS = Path("outputs") / "leaderboard"
 FAILED = 1  # exit status where a condition is missing
@@ -95,7 +105,9 @@ def parser() -> argparse.ArgumentParser:
 def chosen_board(given: argparse.Namespace) -> Board:
     """The board that was asked for, with the data sets and seeds that were."""
     if given.quick and given.board not in (None, FASTEST):
-        raise ConfigurationError(f"--quick is the board '{FASTEST}', but '{given.board}' was named. Give one of the two.")
+        raise ConfigurationError(
+            f"--quick is the board '{FASTEST}', but '{given.board}' was named. Give one of the two."
+        )
     if given.source is not None and given.dry_run:
         raise ConfigurationError("--from makes nothing, so that --dry-run has nothing to say. Leave one of them out.")
     board = read_board(FASTEST if given.quick else given.board or "full")
@@ -109,14 +121,20 @@ def is_asked(condition: Condition, given: argparse.Namespace) -> bool:
 
 
 def own_scores(paths: Sequence[str]) -> list[ScorePart]:
-    """The scores of the user's, loaded.
+    """The scores that were named beside the board's, loaded.
 
     Raises:
-        ConfigurationError: no such module or function, or one that is no score.
+        ConfigurationError: no such module or function, one that is no score, or one that no saved set can give.
     """
     if paths and "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
-    return [SCORES.get(path) if path in SCORES else SCORES.plugged(path, "--score") for path in paths]
+    found = [score_part(path) for path in paths]
+    for part in found:
+        if part.source in REFUSED:
+            raise ConfigurationError(
+                f"--score {part.name} {REFUSED[part.source]}: name it under `scores` in a board of your own instead."
+            )
+    return found
 
 
 def tell(runs: Sequence[BoardRun], command: str) -> int:
@@ -156,7 +174,8 @@ def make(run: BoardRun, command: str) -> bool:
 def write(board: Board, sets: Sequence[SavedSet], scores: Sequence[ScorePart], out: Path, command: str) -> int:
     """Evaluate the sets and write everything; returns the exit status, 1 where conditions are missing."""
     console = Console(markup=False)
-    scored = [with_scores(one, scores, console) for one in sets]
+    require_scores(sets, scores)
+    scored = [with_scores(one, scores) for one in sets]
     with saying(console, "statistics") as say:
         found = statistics(scored, board, lambda what: say(f"statistics: {what}"))
     there = {one.condition for one in scored}
@@ -177,11 +196,21 @@ def write(board: Board, sets: Sequence[SavedSet], scores: Sequence[ScorePart], o
     return FAILED if missing else 0
 
 
-def with_scores(saved: SavedSet, scores: Sequence[ScorePart], console: Console) -> ScoredSet:
-    """A saved set with the scores of the user's beside its own."""
-    found = saved.scored()
+def require_scores(sets: Sequence[SavedSet], scores: Sequence[ScorePart]) -> None:
+    """Raise ConfigurationError for a score that none of the sets can give, with the first reason."""
+    for part in scores:
+        reasons = [why_not(saved, part) for saved in sets]
+        if sets and None not in reasons:
+            raise ConfigurationError(f"--score {part.name} {reasons[0]}.")
+
+
+def with_scores(saved: SavedSet, scores: Sequence[ScorePart]) -> ScoredSet:
+    """A saved set with the scores of the user's beside its own; without those that it cannot give, which is told."""
+    found, display = saved.scored(), Display()
     columns = dict(found.columns)
     for part in scores:
-        with Display().busy(f"scoring {in_words(saved.condition)}: {part.label}"):
-            columns[part.name] = score_saved(saved, part, {})
+        if (reason := why_not(saved, part)) is not None:
+            display.say(f"{in_words(saved.condition)}: {part.label} {reason}")
+        else:
+            columns[part.name] = score_saved(saved, part, display=display)
     return replace(found, columns=columns)

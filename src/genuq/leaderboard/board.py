@@ -303,7 +303,9 @@ def _check_scores(board: Board) -> None:
 
 
 def _directions(entry: Mapping[str, Any]) -> dict[str, str]:
-    found = {str(name): value for name, value in (_mapping(entry, "directions") if "directions" in entry else {}).items()}
+    found = {
+        str(name): value for name, value in (_mapping(entry, "directions") if "directions" in entry else {}).items()
+    }
     for name, value in found.items():
         SCORES.get(name, "directions")
         if value not in ("lower", "higher"):

@@ -24,7 +24,7 @@ from genuq.leaderboard.board import NESTED, Board, Comparison
 from genuq.leaderboard.results import BoolArray, FloatArray, ScoreColumn, ScoredSet
 
 CHANCE = 0.5
-ENOUGH = 200  # bad samples that a comparison needs, to tell 0.64 from 0.60
+ENOUGH = 200  # bad samples, and good ones, that a comparison needs to tell 0.64 from 0.60
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Row:
 
     Attributes:
         seeds: training seeds that count.
-        bad, good: samples, of all of these seeds together.
+        bad, good: samples, of the seeds that count; of all where none does.
         auroc: within classes where there are classes.
         evaluations: of the network, of one sample, beside those of sampling.
         seconds: of one sample; None where they were not measured.
@@ -91,8 +91,8 @@ class Row:
 
     @property
     def few(self) -> bool:
-        """Whether there are too few bad samples to tell scores apart."""
-        return self.bad < ENOUGH
+        """Whether there are too few bad samples, or good ones, to tell scores apart."""
+        return min(self.bad, self.good) < ENOUGH
 
     @property
     def per_evaluation(self) -> Interval | None:
@@ -111,18 +111,20 @@ class Declared:
         difference: of AUROCs, or what the score adds to class and controls.
         p: of no difference; None where there is none.
         adjusted: p of all declared comparisons together (Holm).
-        bad: samples with the fault.
+        bad, good: samples.
     """
 
     comparison: Comparison
     difference: Interval | Undefined
     p: float | None
     adjusted: float | None
-    bad: int
+    bad: int = 0
+    good: int = 0
 
     @property
     def few(self) -> bool:
-        return self.bad < ENOUGH
+        """As of a row."""
+        return min(self.bad, self.good) < ENOUGH
 
 
 @dataclass(frozen=True)
@@ -195,9 +197,7 @@ class Cut:
         columns = {control: self.values(control) for control in cheap}
         classes_N, clusters_N = self.classes_N, self.clusters_N
         seed = self.found.condition.seed
-        return against_best(
-            self.values(name), columns, self.bad_N, classes=classes_N, clusters=clusters_N, seed=seed
-        )
+        return against_best(self.values(name), columns, self.bad_N, classes=classes_N, clusters=clusters_N, seed=seed)
 
     def cheaper_controls(self, name: str) -> list[str]:
         """The controls that cost no more evaluations than a score."""
@@ -205,9 +205,7 @@ class Cut:
         return [one for one in self.board.controls if one in columns and columns[one].evaluations <= spent]
 
 
-def statistics(
-    sets: Sequence[ScoredSet], board: Board, said: Callable[[str], None] = lambda what: None
-) -> Statistics:
+def statistics(sets: Sequence[ScoredSet], board: Board, said: Callable[[str], None] = lambda what: None) -> Statistics:
     """Everything that the leaderboard says of scored sets.
 
     Args:
@@ -261,10 +259,11 @@ class Parts:
 
 
 def _row(parts: Sequence[Parts], score: str, fault: str, seed: int | None) -> Row:
-    first, cuts = parts[0], [one.cut for one in parts]
+    first = parts[0]
     column, board, condition = first.column, first.cut.board, first.cut.found.condition
     usable = [one.auroc for one in parts if isinstance(one.auroc, TrainingSeed)]
     auroc = _pooled(usable, board, [one.auroc for one in parts])
+    bad, good = _counts([one.cut for one in parts])
     return Row(
         data=condition.data,
         sampler=condition.sampler,
@@ -275,14 +274,20 @@ def _row(parts: Sequence[Parts], score: str, fault: str, seed: int | None) -> Ro
         kind=column.kind,
         needs_posterior=column.needs_posterior,
         seeds=len(usable),
-        bad=int(sum(cut.bad_N.sum() for cut in cuts)),
-        good=int(sum((~cut.bad_N).sum() for cut in cuts)),
+        bad=bad,
+        good=good,
         auroc=auroc if isinstance(auroc, Undefined) else auroc.interval,
         evaluations=float(np.mean([one.column.evaluations for one in parts])),
         seconds=_mean_seconds([one.column for one in parts]),
         gain=_gain(parts, board),
         over=_over(parts, board),
     )
+
+
+def _counts(cuts: Sequence[Cut]) -> tuple[int, int]:
+    """Bad and good samples of the sets that have both; of all where none has."""
+    counted = [cut for cut in cuts if one_sided(cut.bad_N) is None] or cuts
+    return int(sum(cut.bad_N.sum() for cut in counted)), int(sum((~cut.bad_N).sum() for cut in counted))
 
 
 def _mean_seconds(columns: Sequence[ScoreColumn]) -> float | None:
@@ -345,17 +350,16 @@ def _compared(sets: Sequence[ScoredSet], board: Board, wanted: Comparison) -> De
     group = _by_setting(sets).get((wanted.data, wanted.sampler), [])
     needed = [wanted.score] if wanted.control == NESTED else [wanted.score, wanted.control]
     if not group:
-        return Declared(wanted, Undefined("its samples are missing"), None, None, 0)
+        return Declared(wanted, Undefined("its samples are missing"), None, None)
     for name in needed:
         if not any(name in one.columns for one in group):
-            return Declared(wanted, Undefined(f"the samples have no score '{name}'"), None, None, 0)
+            return Declared(wanted, Undefined(f"the samples have no score '{name}'"), None, None)
     usable = [one for one in group if wanted.fault in one.faults and all(name in one.columns for name in needed)]
     if not usable:
-        return Declared(wanted, Undefined(f"the samples have no fault '{wanted.fault}'"), None, None, 0)
+        return Declared(wanted, Undefined(f"the samples have no fault '{wanted.fault}'"), None, None)
     cuts = [Cut(one, wanted.fault, board) for one in usable]
-    bad = int(sum(cut.bad_N.sum() for cut in cuts))
     difference, p = _nested(cuts, wanted.score) if wanted.control == NESTED else _against(cuts, wanted, board)
-    return Declared(wanted, difference, p, None, bad)
+    return Declared(wanted, difference, p, None, *_counts(cuts))
 
 
 def _nested(cuts: Sequence[Cut], score: str) -> tuple[Interval | Undefined, float | None]:

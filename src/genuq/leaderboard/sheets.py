@@ -232,7 +232,7 @@ def answer_of(one: Declared, board: Board, labels: dict[str, str]) -> str:
     verb = "adds to" if wanted.control == NESTED else "is above"
     outcome = _outcome(one)
     p = "" if one.adjusted is None else f", p {p_value(one.adjusted)} (Holm)"
-    few = f"; only {one.bad:,} bad samples, {ENOUGH} are needed" if one.few else ""
+    few = f"; only {one.bad:,} bad and {one.good:,} good samples, {ENOUGH} of each are needed" if one.few else ""
     return f"{place}: {score} {_said(verb, outcome)} {against}: {span}{p}{few}."
 
 
@@ -280,6 +280,6 @@ def notes_of(found: Statistics, board: Board) -> Iterable[str]:
     if board.nested:
         yield f"Controls of the model that a score may add to: class, {', '.join(map(spoken, board.nested))}."
     if any(one.few for one in found.rows):
-        yield f"{FEW} Fewer than {ENOUGH} bad samples: too few to tell 0.64 from 0.60."
+        yield f"{FEW} Fewer than {ENOUGH} bad samples, or good ones: too few to tell 0.64 from 0.60."
     if 1 < max((one.seeds for one in found.rows), default=1) < 5:
         yield "With so few training seeds the intervals are somewhat too narrow."

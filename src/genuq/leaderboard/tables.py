@@ -90,7 +90,9 @@ def _sheet_latex(setting: Setting, sheet: Sheet, board: Board) -> str:
     lines = [latex_line(["Score", "Evaluations", *heads]), "\\midrule"]
     for line in sheet.lines:
         cells = [_cell_latex(cell, sheet.measure.places) for cell in line.cells]
-        lines.append(latex_line([escaped(line.label), f"${significant(round(line.evaluations, 2))}$", *cells]))
+        lines.append(
+            latex_line([escaped(line.label), f"${math_number(significant(round(line.evaluations, 2)))}$", *cells])
+        )
     notes = f"{sheet.measure.about} In brackets after each kind of fault: its bad samples."
     label = f"leaderboard-{board.name}-{setting.name}-{sheet.measure.name}"
     return environment(f"{setting.title}: {sheet.measure.title}", notes, label, lines, "l" + "r" * (len(heads) + 1))

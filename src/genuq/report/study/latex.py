@@ -32,6 +32,7 @@ ESCAPES = {
     "≤": r"$\le$",
     "≥": r"$\ge$",
     "…": r"\dots{}",
+    "†": r"\textdagger{}",
 }
 MISSING = "---"
 
