@@ -6,10 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from genuq.analysis.hierarchy import TrainingSeed
 from genuq.analysis.inputs import Array, Column, column
 from genuq.analysis.intervals import Undefined
-from genuq.analysis.nested import ControlsModel, LikelihoodRatio
+from genuq.analysis.nested import Added, ControlsModel
 from genuq.analysis.results import Addition
 
 COMPLEXITY = "complexity"
@@ -66,10 +65,10 @@ class ControlModels:
             by_class=self.classes is not None,
         )
 
-    def training_seed(self, name: str, values: Column) -> tuple[TrainingSeed, LikelihoodRatio] | Undefined | None:
-        """What a score adds, as the statistic of one training among several; None where there is nothing to add to."""
+    def added(self, name: str, values: Column) -> Added | Undefined | None:
+        """`adds`, for replicates that are drawn elsewhere; None where there is nothing to add to."""
         known = self.known_beside(name, values)
-        return None if known is None else self._model(known).training_seed([column(values, name)])
+        return None if known is None else self._model(known).added([column(values, name)])
 
     def known_beside(self, name: str, values: Column) -> tuple[str, ...] | None:
         """The controls in the model that a score is added to; None where that would know nothing at all."""

@@ -25,6 +25,14 @@ class TrainingSeed:
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """A statistic of one training: its value, and those of the replicates of its samples (R,)."""
+
+    value: float
+    replicates_R: Array
+
+
+@dataclass(frozen=True)
 class Pooled:
     """A statistic over training seeds.
 
@@ -42,18 +50,34 @@ class Pooled:
         return float(2 * ndtr(-abs(gap) / self.error)) if self.error > 0 else float(gap == 0)
 
 
-def pooled(seeds: Sequence[TrainingSeed], replicates: int = 1000, seed: int = 0) -> Pooled | Undefined:
-    """`hierarchical_interval` with its standard error; of one training over its samples alone.
+def pooled(drawn: Sequence[Drawn], seed: int = 0) -> Pooled | Undefined:
+    """`hierarchical_interval` of statistics whose replicates are there already, which each place draws from.
 
     Args:
-        seeds: of each training its statistic and samples; one or more.
-        replicates, seed: of the bootstrap.
+        drawn: of each training; of one, its own replicates are what is told.
+        seed: of the draws.
     """
-    if len(seeds) > 1:
-        drawn_R = hierarchical_replicates(seeds, replicates, seed)
-    else:
-        drawn_R = _replicates(seeds[0], replicates, seed)
-    return _summed_up(seeds, drawn_R)
+    value, finite = float(np.mean([one.value for one in drawn])), [_finite(one.replicates_R) for one in drawn]
+    if not np.isfinite(value) or not all(map(len, finite)):
+        return Undefined("the statistic of a training seed is not defined")
+    replicates_R = finite[0] if len(finite) == 1 else _drawn_again(finite, seed)
+    return Pooled(percentile_interval(value, replicates_R), float(replicates_R.std()))
+
+
+def _finite(replicates_R: Array) -> Array:
+    return replicates_R[np.isfinite(replicates_R)]
+
+
+def _drawn_again(replicates: Sequence[Array], seed: int) -> Array:
+    """(R,) means over S drawn seeds, each place with a replicate of its own."""
+    source = np.random.default_rng(key(seed, len(replicates), "training seeds"))
+    shape = (max(map(len, replicates)), len(replicates))
+    chosen_RS, share_RS = source.integers(0, len(replicates), size=shape), source.random(shape)
+    values_RS = np.empty(shape)
+    for place, one in enumerate(replicates):
+        drawn_RS = chosen_RS == place
+        values_RS[drawn_RS] = one[(share_RS[drawn_RS] * len(one)).astype(np.int64)]
+    return np.asarray(values_RS.mean(1))
 
 
 def hierarchical_interval(seeds: Sequence[TrainingSeed], replicates: int = 1000, seed: int = 0) -> Interval | Undefined:
@@ -70,19 +94,14 @@ def hierarchical_interval(seeds: Sequence[TrainingSeed], replicates: int = 1000,
         seed: of the replicates.
     Source: Davison & Hinkley, Bootstrap Methods and their Application, 1997, section 3.8.
     """
-    found = _summed_up(seeds, hierarchical_replicates(seeds, replicates, seed))
-    return found if isinstance(found, Undefined) else found.interval
-
-
-def _summed_up(seeds: Sequence[TrainingSeed], drawn_R: Array) -> Pooled | Undefined:
-    """The mean over seeds as they are, and what the replicates say of it."""
+    drawn_R = hierarchical_replicates(seeds, replicates, seed)
     with np.errstate(divide="ignore", invalid="ignore"):
         values_S = [float(one.statistic(np.ones((1, one.resampling.count)))[0]) for one in seeds]
     value = float(np.mean(values_S))
     drawn_R = drawn_R[np.isfinite(drawn_R)]
     if not np.isfinite(value) or not len(drawn_R):
         return Undefined("the statistic of a training seed is not defined")
-    return Pooled(percentile_interval(value, drawn_R), float(drawn_R.std()))
+    return percentile_interval(value, drawn_R)
 
 
 def hierarchical_replicates(seeds: Sequence[TrainingSeed], replicates: int, seed: int) -> Array:

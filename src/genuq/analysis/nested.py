@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.special import chdtrc, ndtri
 from scipy.stats import rankdata
 
 from genuq.analysis.detection import Concordance
-from genuq.analysis.hierarchy import TrainingSeed
 from genuq.analysis.inputs import Array, Column, class_column, column
 from genuq.analysis.intervals import Interval, Undefined, percentile_interval
 from genuq.analysis.logistic import fit_logistic
@@ -64,6 +64,15 @@ class LikelihoodRatio:
     def __add__(self, other: LikelihoodRatio) -> LikelihoodRatio:
         """The test of both on samples of their own."""
         return LikelihoodRatio(self.statistic + other.statistic, self.freedom + other.freedom)
+
+
+@dataclass(frozen=True)
+class Added:
+    """Cross-fitted AUROCs under weights, without the added columns and with them; and the test in sample."""
+
+    base: Concordance
+    full: Concordance
+    test: LikelihoodRatio
 
 
 def nested_gain(
@@ -144,23 +153,22 @@ class ControlsModel:
         statistic, freedom, p = self._likelihood_ratio(columns_NF)
         return NestedGain(base, full, gain, statistic, freedom, p)
 
-    def training_seed(self, added: Sequence[Column]) -> tuple[TrainingSeed, LikelihoodRatio] | Undefined:
-        """The gain of columns as the statistic of one training among several, and the test on its samples.
+    def added(self, columns: Sequence[Column]) -> Added | Undefined:
+        """The model with columns beside the one without, for replicates that are drawn elsewhere.
 
         Returns:
             Undefined where there are fewer bad or good samples than folds.
         """
         if self.undefined is not None:
             return self.undefined
-        columns_NF = np.concatenate([self.controls_NF, _design(added, len(self.bad_N))], axis=1)
-        base, full = (
-            Concordance(logits_N, self.bad_N, self.folds_N)
-            for logits_N in (self.logits_N, self._cross_fitted(columns_NF))
-        )
-        one = TrainingSeed(
-            lambda weights_BN: full(weights_BN) - base(weights_BN), Resampling(len(self.bad_N), self.clusters)
-        )
-        return one, LikelihoodRatio(*self._likelihood_ratio(columns_NF)[:2])
+        columns_NF = np.concatenate([self.controls_NF, _design(columns, len(self.bad_N))], axis=1)
+        full = Concordance(self._cross_fitted(columns_NF), self.bad_N, self.folds_N)
+        return Added(self.base, full, LikelihoodRatio(*self._likelihood_ratio(columns_NF)[:2]))
+
+    @cached_property
+    def base(self) -> Concordance:
+        """The AUROC of class and controls under weights."""
+        return Concordance(self.logits_N, self.bad_N, self.folds_N)
 
     def _replicates(self, logits_N: Array, bootstrap: int) -> Array:
         """The AUROC of the samples, then that of each replicate."""

@@ -13,11 +13,13 @@ from operator import add
 
 import numpy as np
 
-from genuq.analysis import Interval, TrainingSeed, Undefined, benjamini_hochberg, holm
-from genuq.analysis.best_control import AgainstBest, against_best
+from numpy.typing import NDArray
+
+from genuq.analysis import Interval, Undefined, benjamini_hochberg, holm
+from genuq.analysis.best_control import against_best
 from genuq.analysis.control_models import COMPLEXITY, ControlModels
 from genuq.analysis.detection import Concordance, one_sided
-from genuq.analysis.hierarchy import Pooled, pooled
+from genuq.analysis.hierarchy import Drawn, Pooled, pooled
 from genuq.analysis.nested import LikelihoodRatio
 from genuq.analysis.resampling import Resampling
 from genuq.leaderboard.board import NESTED, Board, Comparison
@@ -156,53 +158,76 @@ class Cut:
             bootstrap=board.bootstrap,
             seed=found.condition.seed,
         )
-
-    @property
-    def resampling(self) -> Resampling:
-        return Resampling(len(self.bad_N), self.clusters_N, self.classes_N)
+        self._weights: dict[str, list[NDArray[np.uint8]]] = {}
+        self._bases: dict[int, Drawn] = {}
 
     def values(self, name: str) -> FloatArray:
         """(n,) a score in the direction that was fixed beforehand: higher is less to be trusted."""
         sign = -1.0 if self.board.directions.get(name) == "lower" else 1.0
         return np.asarray(sign * self.found.columns[name].values[self.rows_N])
 
-    def auroc(self, name: str) -> TrainingSeed | Undefined:
+    def auroc(self, name: str) -> Drawn | Undefined:
         """The AUROC of a score, within classes."""
         if (reason := one_sided(self.bad_N)) is not None:
             return reason
         statistic = Concordance(self.values(name), self.bad_N, self.classes_N)
         if not statistic.has_pairs:
             return Undefined("no class has both bad and good samples")
-        return TrainingSeed(statistic, self.resampling)
+        return self.drawn(statistic, Resampling(len(self.bad_N), self.clusters_N, self.classes_N), "auroc")
 
-    def difference(self, name: str, other: str) -> TrainingSeed | Undefined:
+    def difference(self, name: str, other: str) -> Drawn | Undefined:
         """The AUROC of a score less that of another on the same samples."""
         ours, theirs = self.auroc(name), self.auroc(other)
         if isinstance(ours, Undefined) or isinstance(theirs, Undefined):
             return ours if isinstance(ours, Undefined) else Undefined(f"{other} has no AUROC")
-        left, right = ours.statistic, theirs.statistic
-        return TrainingSeed(lambda weights_BN: left(weights_BN) - right(weights_BN), ours.resampling)
+        return less(ours, theirs)
 
-    def gain(self, name: str) -> tuple[TrainingSeed, LikelihoodRatio] | Undefined | None:
+    def gain(self, name: str) -> tuple[Drawn, LikelihoodRatio] | Undefined | None:
         """What a score adds to class and controls."""
-        return self.models.training_seed(name, self.values(name))
+        found = self.models.added(name, self.values(name))
+        if found is None or isinstance(found, Undefined):
+            return found
+        resampling = Resampling(len(self.bad_N), self.clusters_N)
+        if id(found.base) not in self._bases:
+            self._bases[id(found.base)] = self.drawn(found.base, resampling, "gain")
+        return less(self.drawn(found.full, resampling, "gain"), self._bases[id(found.base)]), found.test
 
-    def over(self, name: str) -> AgainstBest | Undefined | None:
-        """A score against the best control that costs as much or less."""
-        if name in self.board.controls or self.found.columns[name].kind == "control":
-            return None
+    def over(self, name: str) -> tuple[Drawn, tuple[str, ...]] | Undefined | None:
+        """A score against the best control that costs as much or less, and which that was in each half."""
         cheap = self.cheaper_controls(name)
-        if not cheap:
+        if not cheap or name in self.board.controls or self.found.columns[name].kind == "control":
             return None
-        columns = {control: self.values(control) for control in cheap}
-        classes_N, clusters_N = self.classes_N, self.clusters_N
-        seed = self.found.condition.seed
-        return against_best(self.values(name), columns, self.bad_N, classes=classes_N, clusters=clusters_N, seed=seed)
+        found = against_best(
+            self.values(name),
+            {control: self.values(control) for control in cheap},
+            self.bad_N,
+            classes=self.classes_N,
+            clusters=self.clusters_N,
+            seed=self.found.condition.seed,
+        )
+        if isinstance(found, Undefined):
+            return found
+        return self.drawn(found.one.statistic, found.one.resampling, "over"), found.chosen
+
+    def drawn(self, statistic: Callable[[FloatArray], FloatArray], resampling: Resampling, purpose: str) -> Drawn:
+        """A statistic of these samples and of replicates of them, which are drawn once for all scores."""
+        if purpose not in self._weights:
+            batches = resampling.weights(self.board.bootstrap, self.found.condition.seed)
+            self._weights[purpose] = [weights_BN.astype(np.uint8) for weights_BN in batches]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            value = float(statistic(np.ones((1, len(self.bad_N))))[0])
+            found = [statistic(weights_BN.astype(np.float64)) for weights_BN in self._weights[purpose]]
+        return Drawn(value, np.concatenate(found))
 
     def cheaper_controls(self, name: str) -> list[str]:
         """The controls that cost no more evaluations than a score."""
         columns, spent = self.found.columns, self.found.columns[name].evaluations
         return [one for one in self.board.controls if one in columns and columns[one].evaluations <= spent]
+
+
+def less(ours: Drawn, theirs: Drawn) -> Drawn:
+    """The difference of two statistics of the same replicates."""
+    return Drawn(ours.value - theirs.value, ours.replicates_R - theirs.replicates_R)
 
 
 def statistics(sets: Sequence[ScoredSet], board: Board, said: Callable[[str], None] = lambda what: None) -> Statistics:
@@ -260,9 +285,9 @@ class Parts:
 
 def _row(parts: Sequence[Parts], score: str, fault: str, seed: int | None) -> Row:
     first = parts[0]
-    column, board, condition = first.column, first.cut.board, first.cut.found.condition
-    usable = [one.auroc for one in parts if isinstance(one.auroc, TrainingSeed)]
-    auroc = _pooled(usable, board, [one.auroc for one in parts])
+    column, condition = first.column, first.cut.found.condition
+    usable = [one.auroc for one in parts if isinstance(one.auroc, Drawn)]
+    auroc = _pooled(usable, [one.auroc for one in parts])
     bad, good = _counts([one.cut for one in parts])
     return Row(
         data=condition.data,
@@ -279,8 +304,8 @@ def _row(parts: Sequence[Parts], score: str, fault: str, seed: int | None) -> Ro
         auroc=auroc if isinstance(auroc, Undefined) else auroc.interval,
         evaluations=float(np.mean([one.column.evaluations for one in parts])),
         seconds=_mean_seconds([one.column for one in parts]),
-        gain=_gain(parts, board),
-        over=_over(parts, board),
+        gain=_gain(parts),
+        over=_over(parts),
     )
 
 
@@ -295,34 +320,34 @@ def _mean_seconds(columns: Sequence[ScoreColumn]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def _pooled(usable: Sequence[TrainingSeed], board: Board, found: Sequence[object]) -> Pooled | Undefined:
+def _pooled(usable: Sequence[Drawn], found: Sequence[object]) -> Pooled | Undefined:
     """Over the trainings that have the statistic; else why none has."""
     if usable:
-        return pooled(usable, board.bootstrap)
+        return pooled(usable)
     return next(one for one in found if isinstance(one, Undefined))
 
 
-def _gain(parts: Sequence[Parts], board: Board) -> Gain | Undefined | None:
+def _gain(parts: Sequence[Parts]) -> Gain | Undefined | None:
     found = [one.gain for one in parts if one.gain is not None]
     if not found:
         return None
     usable = [one for one in found if not isinstance(one, Undefined)]
-    over_seeds = _pooled([one for one, _ in usable], board, found)
+    over_seeds = _pooled([one for one, _ in usable], found)
     if isinstance(over_seeds, Undefined):
         return over_seeds
     by_class = parts[0].cut.classes_N is not None
     return Gain(over_seeds.interval, parts[0].known, by_class, reduce(add, (test for _, test in usable)).p)
 
 
-def _over(parts: Sequence[Parts], board: Board) -> Over | Undefined | None:
+def _over(parts: Sequence[Parts]) -> Over | Undefined | None:
     found = [one.over for one in parts if one.over is not None]
     if not found:
         return None
-    usable = [one for one in found if isinstance(one, AgainstBest)]
-    over_seeds = _pooled([one.one for one in usable], board, found)
+    usable = [one for one in found if not isinstance(one, Undefined)]
+    over_seeds = _pooled([one for one, _ in usable], found)
     if isinstance(over_seeds, Undefined):
         return over_seeds
-    chosen = tuple(dict.fromkeys(name for one in usable for name in one.chosen))
+    chosen = tuple(dict.fromkeys(name for _, names in usable for name in names))
     return Over(over_seeds.interval, chosen, over_seeds.p())
 
 
@@ -358,20 +383,20 @@ def _compared(sets: Sequence[ScoredSet], board: Board, wanted: Comparison) -> De
     if not usable:
         return Declared(wanted, Undefined(f"the samples have no fault '{wanted.fault}'"), None, None)
     cuts = [Cut(one, wanted.fault, board) for one in usable]
-    difference, p = _nested(cuts, wanted.score) if wanted.control == NESTED else _against(cuts, wanted, board)
+    difference, p = _nested(cuts, wanted.score) if wanted.control == NESTED else _against(cuts, wanted)
     return Declared(wanted, difference, p, None, *_counts(cuts))
 
 
 def _nested(cuts: Sequence[Cut], score: str) -> tuple[Interval | Undefined, float | None]:
-    found = _gain([Parts(cut, score) for cut in cuts], cuts[0].board)
+    found = _gain([Parts(cut, score) for cut in cuts])
     if found is None:
         return Undefined("there is no control to add to"), None
     return (found, None) if isinstance(found, Undefined) else (found.interval, found.p)
 
 
-def _against(cuts: Sequence[Cut], wanted: Comparison, board: Board) -> tuple[Interval | Undefined, float | None]:
+def _against(cuts: Sequence[Cut], wanted: Comparison) -> tuple[Interval | Undefined, float | None]:
     found = [cut.difference(wanted.score, wanted.control) for cut in cuts]
-    over_seeds = _pooled([one for one in found if isinstance(one, TrainingSeed)], board, found)
+    over_seeds = _pooled([one for one in found if isinstance(one, Drawn)], found)
     if isinstance(over_seeds, Undefined):
         return over_seeds, None
     return over_seeds.interval, over_seeds.p()
