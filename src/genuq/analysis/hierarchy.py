@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
 from scipy.special import ndtr
 
 from genuq.analysis.inputs import Array

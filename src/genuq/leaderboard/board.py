@@ -154,9 +154,8 @@ class Board:
         for flag, asked, have in (("--data", data, self.data), ("--seeds", seeds, known)):
             for name in asked:
                 if name not in have:
-                    raise ConfigurationError(
-                        f"{flag} {name}: leaderboard '{self.name}' has no such one.{did_you_mean(str(name), map(str, have))}"
-                    )
+                    near = did_you_mean(str(name), map(str, have))
+                    raise ConfigurationError(f"{flag} {name}: leaderboard '{self.name}' has no such one.{near}")
         kept = {name: _with_seeds(one, seeds) for name, one in self.data.items() if not data or name in data}
         return replace(self, data={name: one for name, one in kept.items() if one.seeds})
 
@@ -189,8 +188,8 @@ def read_board(name: str | Path) -> Board:
         path = Path(str(resources.files("genuq.leaderboard").joinpath("boards", f"{name}.yaml")))
     elif not path.is_file():
         raise ConfigurationError(
-            f"There is no leaderboard '{name}'.{did_you_mean(str(name), shipped())} Or give the path of a YAML file that "
-            f"has {', '.join(REQUIRED)}."
+            f"There is no leaderboard '{name}'.{did_you_mean(str(name), shipped())} Or give the path of a YAML file "
+            f"that has {', '.join(REQUIRED)}."
         )
     try:
         entry = yaml.safe_load(path.read_text(encoding="utf-8"))

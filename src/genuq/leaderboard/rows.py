@@ -12,7 +12,6 @@ from functools import reduce
 from operator import add
 
 import numpy as np
-
 from numpy.typing import NDArray
 
 from genuq.analysis import Interval, Undefined, benjamini_hochberg, holm

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import yaml
@@ -150,7 +151,7 @@ def saved_below(folder: Path) -> list[SavedSet]:
     found = sorted(_opened(folder), key=lambda one: (one.condition.data, one.condition.sampler, one.condition.seed))
     if not found:
         raise ArtefactError(f"{folder} holds no saved set (no {SET} in it or below it). Give the folder of some.")
-    for one, other in zip(found, found[1:]):
+    for one, other in pairwise(found):
         if one.condition == other.condition:
             raise ArtefactError(
                 f"{one.folder} and {other.folder} are both of {in_words(one.condition)}. Take one of them away."

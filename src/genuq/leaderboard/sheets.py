@@ -1,4 +1,4 @@
-"""What the tables of a leaderboard say, before they are Markdown, LaTeX or a page: scores down, kinds of fault across."""
+"""What the tables of a leaderboard say, before they are Markdown, LaTeX or a page."""
 
 from __future__ import annotations
 
@@ -134,15 +134,15 @@ MEASURES = (
     Measure(
         "gain",
         "Adds to class and controls",
-        "Cross-fitted AUROC of a model that knows class, controls and the score, less that of one without the score. q: "
-        "likelihood-ratio test, adjusted over all cells of the leaderboard (Benjamini-Hochberg); bold: q at most 0.05.",
+        "Cross-fitted AUROC of a model that knows class, controls and the score, less that of one without the score. "
+        "q: likelihood-ratio test, adjusted over all cells of the leaderboard (Benjamini-Hochberg); bold: at most 0.05.",
         3,
         _gain,
     ),
     Measure(
         "over",
         "Over the best control that costs no more",
-        "AUROC less that of the control which was best on the other half of the samples. Bold: the interval is above 0.",
+        "AUROC less that of the control which was best on the other half of the samples. Bold: interval above 0.",
         3,
         _over,
     ),
@@ -274,8 +274,8 @@ def labels_of(found: Statistics) -> dict[str, str]:
 def notes_of(found: Statistics, board: Board) -> Iterable[str]:
     """What a reader must know of all tables."""
     yield (
-        "In brackets: 95 % intervals, of a bootstrap over training seeds and, within them, over noise seeds; of a single "
-        "training seed over its noise seeds alone."
+        "In brackets: 95 % intervals, of a bootstrap over training seeds and, within them, over noise seeds; of a "
+        "single training seed over its noise seeds alone."
     )
     if board.nested:
         yield f"Controls of the model that a score may add to: class, {', '.join(map(spoken, board.nested))}."

@@ -53,7 +53,7 @@ def missing_markdown(missing: Sequence[str]) -> str:
     """What is not there, and the commands that make it."""
     if not missing:
         return ""
-    return f"**Missing: {len(missing)} of the conditions. To make them:**\n\n{code_block(missing)}"
+    return f"**Some of the samples are missing. To make them:**\n\n{code_block(missing)}"
 
 
 def _sheet_markdown(sheet: Sheet) -> str:
