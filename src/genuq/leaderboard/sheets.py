@@ -135,7 +135,7 @@ MEASURES = (
         "gain",
         "Adds to class and controls",
         "Cross-fitted AUROC of a model that knows class, controls and the score, less that of one without the score. "
-        "q: likelihood-ratio test, adjusted over all cells of the leaderboard (Benjamini-Hochberg); bold: at most 0.05.",
+        "q: likelihood-ratio test, adjusted over all cells of all tables (Benjamini-Hochberg); bold: at most 0.05.",
         3,
         _gain,
     ),
