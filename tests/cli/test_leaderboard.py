@@ -33,9 +33,12 @@ def made(tmp_path_factory):
             main(["tiny.yaml"])
         patch.setattr(command, "run_job", whole)
         started = []
-        patch.setattr(
-            command, "run_job", lambda config, target, *others: started.append(target) or whole(config, target, *others)
-        )
+
+        def noted(config, target, *others):
+            started.append(target)
+            whole(config, target, *others)
+
+        patch.setattr(command, "run_job", noted)
         assert main(["tiny.yaml"]) == 0
         assert [str(target.name) for target in started] == ["seed_1"]  # the first was finished before
     return folder

@@ -40,9 +40,9 @@ def test_the_store_is_known_without_composing(tmp_path) -> None:
 
 def test_overrides_that_cannot_be_are_told_with_their_condition(tmp_path) -> None:
     with pytest.raises(ConfigurationError, match=r"points, ode, training seed 0: .*traner"):
-        tiny(tmp_path, "traner.steps=2")[0].config
+        assert tiny(tmp_path, "traner.steps=2")[0].config
     with pytest.raises(ConfigurationError, match="a condition is one run"):
-        tiny(tmp_path, "trainer.learning_rate=1,2")[0].config
+        assert tiny(tmp_path, "trainer.learning_rate=1,2")[0].config
 
 
 def test_what_would_stop_a_run_is_told_before_any_starts(tmp_path) -> None:
