@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from support.small_runs import IMAGES, POINTS, launch
+from support.small_runs import EXACT, IMAGES, POINTS, launch
 
 
 @pytest.fixture(scope="session")
@@ -39,4 +39,12 @@ def images_run(tmp_path_factory: pytest.TempPathFactory, image_root: Path) -> Pa
     """A finished run on the image folder. Tests copy it before they change anything."""
     folder = tmp_path_factory.mktemp("runs") / "images"
     launch(folder, *IMAGES, f"data.root={image_root}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def exact_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the exact score of a mixture. Tests copy it before they change anything."""
+    folder = tmp_path_factory.mktemp("runs") / "exact"
+    launch(folder, *EXACT)
     return folder

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from genuq.analysis.numbers import numbers_of
 from genuq.analysis.results import read_evaluation
 from genuq.data import glyphs, lattice_mixture
 from genuq.pipeline.stages.sample import read_samples
-from support.small_runs import COMMON, EVALUATION, launch, run_of
+from support.small_runs import COMMON, EVALUATION, EXACT, launch, run_of
 
 GLYPHS = [
     *COMMON,
@@ -28,27 +26,6 @@ GLYPHS = [
     "score.controls=[random]",
     "application=filter",
 ]
-EXACT = [
-    *COMMON,
-    *EVALUATION,
-    "experiment=mixture_exact",
-    "stages=[fit,sample,embed,score,evaluate]",
-    "data.size=400",
-    "posterior.images=100",
-    "posterior.held_out=50",
-    "posterior.batch_size=50",
-    "posterior.draws=2",
-    "sampler.steps=6",
-    "sampler.samples=60",
-    "sampler.batch_size=20",
-]
-
-
-@pytest.fixture(scope="module")
-def exact_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("exact")
-    launch(folder, *EXACT)
-    return folder
 
 
 def test_images_are_judged_by_their_oracle_to_the_page(tmp_path: Path) -> None:

@@ -124,6 +124,7 @@ def watched(points_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
         *WATCHED,
         f"score.also=[trace,aleatoric,trajectory_variance,divergence,likelihood,rarity,{','.join(SHARED)}]",
         "score.path_points=[0.0,1.0]",
+        "sampler.keep_path=true",
         "propagator=coherent",
         "propagator.draws=2",
         "stages=[train,fit,sample,probe,propagate,embed,score,evaluate]",

@@ -69,6 +69,20 @@ IMAGES = [
     "sampler.samples=24",
     "sampler.batch_size=8",
 ]
+EXACT = [
+    *COMMON,
+    *EVALUATION,
+    "experiment=mixture_exact",
+    "stages=[fit,sample,embed,score,evaluate]",
+    "data.size=400",
+    "posterior.images=100",
+    "posterior.held_out=50",
+    "posterior.batch_size=50",
+    "posterior.draws=2",
+    "sampler.steps=6",
+    "sampler.samples=60",
+    "sampler.batch_size=20",
+]
 
 
 @functools.cache

@@ -118,8 +118,8 @@ def writable(folder: Path) -> Path:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise StorageError(
-            f"{folder}, where columns are kept, cannot be written ({error.strerror}). Give another folder, cache=FOLDER, "
-            "or copy the set to where you may write."
+            f"{folder}, where columns are kept, cannot be written ({error.strerror}). Give another folder, "
+            "cache=FOLDER, or copy the set to where you may write."
         ) from error
     return folder
 
@@ -221,7 +221,8 @@ class Work:
 
     def _resources(self) -> Resources:
         """All that a score may ask for; what it declares is opened now, so that no score is charged for that."""
-        needs, space = self.part.needs, []
+        needs = self.part.needs
+        space: list[Callable[[Tensor], Tensor]] = []  # opened when it is first asked for
         for need, name in (("members", MAIN_POSTERIOR), ("isotropic", ISOTROPIC)):
             if need in needs:
                 self.drawn.open(name)

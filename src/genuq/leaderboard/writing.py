@@ -95,7 +95,7 @@ def write_set(run_folder: str | Path, out: str | Path, condition: Condition | No
         linked = link_all(out, sources_of(run))
         truth = truth_of(run)
         files.write_tensors(out / TRUTH, truth_tensors(run, truth))
-        manifest = Manifest(
+        Manifest(
             fingerprint="",
             format=FORMAT,
             genuq=genuq.__version__,
@@ -111,10 +111,9 @@ def write_set(run_folder: str | Path, out: str | Path, condition: Condition | No
             neighbours=run.config.metric.k,
             sampling_evaluations=float(run.artefacts["sample"].notes()["evaluations_per_sample"]),
             files=linked | {TRUTH: file_entry(out / TRUTH)},
-        ).sealed()
-        manifest.write(out)
+        ).sealed().write(out)
     (out / UNFINISHED).unlink()
-    return manifest
+    return Manifest.read(out)
 
 
 # The run

@@ -129,7 +129,7 @@ def of_paths(run: PlannedRun) -> int:
     steps = sum(not stage.intermediate for stage in build_sampler(run).stages(model))
     kept = ("states", "asked", *(("null",) if guides else ()))
     shape = (steps, *model.latent_shape)
-    return of_shards(run, {**{name: ("F32", shape) for name in kept}, "times": ("F64", (steps,))}, {})
+    return of_shards(run, {**{name: ("F32", shape) for name in kept}, "times": ("F64", (steps,))})
 
 
 def of_probe(run: PlannedRun) -> int:
