@@ -57,14 +57,14 @@ def split_path(path: str, key: str) -> tuple[str, str]:
     if not all(name.isidentifier() for name in [*names, *tail.split(".")[: 1 if colon else 0]]):
         raise ConfigurationError(f"{key} = '{path}' is no class path. Write package.module.Name.")
     require_allowed(path.replace(":", "."), path, key)
-    if colon:
+    if colon and _can_import(head, path, key):
         return head, tail
-    for cut in range(len(names) - 1, 0, -1):
+    for cut in range(len(names) - 1, 0, -1) if not colon else ():
         module = ".".join(names[:cut])
         if _can_import(module, path, key):
             return module, ".".join(names[cut:])
     raise ConfigurationError(
-        f"{key} = '{path}': there is no module '{names[0]}'. Install the package, or correct the path "
+        f"{key} = '{path}': there is no module '{head if colon else names[0]}'. Install the package, or correct the path "
         "(package.module.Name)."
     )
 
