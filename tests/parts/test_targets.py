@@ -9,6 +9,7 @@ import pytest
 
 from genuq.errors import ConfigurationError
 from genuq.parts import plugged
+from genuq.parts.targets import named_object
 
 REFUSED = {
     "os.system": "no configuration may use",

@@ -64,8 +64,8 @@ def split_path(path: str, key: str) -> tuple[str, str]:
         if _can_import(module, path, key):
             return module, ".".join(names[cut:])
     raise ConfigurationError(
-        f"{key} = '{path}': there is no module '{head if colon else names[0]}'. Install the package, or correct the path "
-        "(package.module.Name)."
+        f"{key} = '{path}': there is no module '{head if colon else names[0]}'. Install the package, or correct the "
+        "path (package.module.Name)."
     )
 
 
