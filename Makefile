@@ -2,10 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-slow lint types browser clean
+.PHONY: quickstart leaderboard test test-slow lint types browser clean
 
 quickstart: .venv/installed
 	$(BIN)/genuq experiment=quickstart
+
+# From nothing on two cores; QUICK=1 is the small form. Called again it goes on where it stopped.
+leaderboard: .venv/installed
+	$(BIN)/genuq leaderboard $(if $(QUICK),--quick)
 
 test: .venv/installed browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile

@@ -7,6 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from genuq.analysis import Undefined, auroc, over_best_control
+from genuq.analysis.best_control import against_best
 from genuq.analysis.nested import keyed_folds
 from genuq.errors import ConfigurationError
 
@@ -62,3 +63,28 @@ def test_without_controls_or_bad_samples():
         over_best_control(score, {}, bad)
     assert over_best_control(score, controls, bad & False) == Undefined("none of the 300 samples are bad")
     assert isinstance(over_best_control(score, controls, np.arange(300) == 7), Undefined)
+
+
+def test_within_classes_pairs_are_of_one_class_and_half():
+    source = np.random.default_rng(5)
+    score, controls, bad = planted(source, controls=2)
+    classes = source.integers(0, 3, len(bad))
+    score, controls = score + 5 * classes, {name: column + 5 * classes for name, column in controls.items()}
+    found = against_best(score, controls, bad, classes=classes)
+    half = keyed_folds(bad, 2, 0)
+
+    def counted(values: np.ndarray, chosen: np.ndarray) -> tuple[float, int]:
+        good = values[chosen & ~bad]
+        return sum(float((one > good).sum()) for one in values[chosen & bad]), int((chosen & bad).sum()) * len(good)
+
+    def over(values: np.ndarray, rows: list[np.ndarray]) -> float:
+        wins, pairs = zip(*(counted(values, one) for one in rows))
+        return sum(wins) / sum(pairs)
+
+    of_half = {place: [(half == place) & (classes == label) for label in range(3)] for place in (0, 1)}
+    chosen = tuple(max(controls, key=lambda name: over(controls[name], of_half[1 - place])) for place in (0, 1))
+    rival = np.where(half == 0, controls[chosen[0]], controls[chosen[1]])
+    everywhere = [*of_half[0], *of_half[1]]
+    assert found.chosen == chosen
+    value = float(found.one.statistic(np.ones((1, len(bad))))[0])
+    assert value == pytest.approx(over(score, everywhere) - over(rival, everywhere), abs=1e-12)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from genuq.analysis import Interval, Resampling, TrainingSeed, Undefined, hierarchical_interval
-from genuq.analysis.hierarchy import hierarchical_replicates
+from genuq.analysis.hierarchy import Drawn, hierarchical_replicates, pooled
+from genuq.analysis.intervals import STANDARD_ERRORS
 from genuq.errors import DataError
 
 
@@ -54,3 +55,27 @@ def test_one_seed_has_no_spread_and_a_seed_without_a_value_is_said():
     nowhere = TrainingSeed(lambda weights_BN: weights_BN.sum(1) * np.nan, Resampling(5))
     assert isinstance(hierarchical_interval([mean_of(np.arange(5.0)), nowhere]), Undefined)
     assert isinstance(hierarchical_interval([mean_of(np.arange(5.0))] * 2, 50), Interval)
+
+
+def test_pooled_replicates_are_those_of_the_hierarchical_interval() -> None:
+    """The same up to the noise of the draws, whether replicates are drawn as needed or beforehand."""
+    source = np.random.default_rng(1)
+    groups = [source.normal(shift, 1, 80) for shift in (0.0, 0.4, 0.9)]
+    seeds = [TrainingSeed(lambda weights_BN, v=v: weights_BN @ v / weights_BN.sum(1), Resampling(80)) for v in groups]
+    drawn = [
+        Drawn(float(v.mean()), np.concatenate([*map(one.statistic, one.resampling.weights(4000, place))]))
+        for place, (v, one) in enumerate(zip(groups, seeds))
+    ]
+    ours, wanted = pooled(drawn), hierarchical_interval(seeds, 4000)
+    assert ours.interval.value == pytest.approx(wanted.value, abs=1e-12)
+    assert (ours.interval.low, ours.interval.high) == pytest.approx((wanted.low, wanted.high), abs=0.03)
+    alone = pooled(drawn[:1])
+    assert alone.error == pytest.approx(groups[0].std() / np.sqrt(80), rel=0.05)
+    assert alone.p(alone.interval.value) == pytest.approx(1.0)
+    assert alone.p(alone.interval.value - STANDARD_ERRORS * alone.error) == pytest.approx(0.05)
+
+
+def test_pooled_of_what_is_not_defined_is_undefined() -> None:
+    assert isinstance(pooled([Drawn(float("nan"), np.ones(3))]), Undefined)
+    assert isinstance(pooled([Drawn(0.5, np.full(3, np.nan))]), Undefined)
+    assert pooled([Drawn(0.0, np.zeros(3))]).p() == 1.0

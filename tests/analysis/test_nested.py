@@ -143,3 +143,16 @@ def test_normal_scores_are_quantiles_of_the_ranks():
     found = normal_scores(np.array([3.0, -np.inf, 3.0, 10.0]))
     np.testing.assert_allclose(found, norm.ppf([0.5, 0.125, 0.5, 0.875]))
     assert (normal_scores(np.full(5, 2.0)) == 0).all()
+
+
+def test_what_is_added_is_the_gain_and_tests_of_separate_samples_add_up():
+    source = np.random.default_rng(3)
+    control, bad = source.normal(size=300), source.random(300) < 0.4
+    score = control + bad + source.normal(size=300)
+    model = ControlsModel(bad, [control])
+    found, whole, ones = model.added([score]), model.gain([score], bootstrap=20), np.ones((1, 300))
+    assert float(found.full(ones)[0] - found.base(ones)[0]) == pytest.approx(whole.gain.value, abs=1e-12)
+    assert (found.test.statistic, found.test.p) == pytest.approx((whole.statistic, whole.p))
+    assert (found.test + found.test).p == pytest.approx(chi2.sf(2 * whole.statistic, 2))
+    assert model.added([control]).test.p == 1.0  # the control itself adds no column
+    assert isinstance(ControlsModel(bad[:12], [control[:12]]).added([score[:12]]), Undefined)

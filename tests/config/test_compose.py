@@ -221,3 +221,9 @@ def test_several_values_are_a_sweep() -> None:
     require_one_job(["posterior=kfac", "stages=[fit,sample]"])
     with pytest.raises(ConfigurationError, match=r"posterior=kfac,swag: several values are a sweep: add -m"):
         require_one_job(["posterior=kfac,swag"])
+
+
+def test_the_choices_of_a_job_are_those_of_its_experiment() -> None:
+    found = overrides.choices_of(["experiment=mixture_d2", "posterior=deep_ensemble"])
+    assert (found["data"], found["posterior"], found["experiment"]) == ("mixture_d2", "deep_ensemble", "mixture_d2")
+    assert not any("hydra" in group for group in found)

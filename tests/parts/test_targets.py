@@ -9,6 +9,7 @@ import pytest
 
 from genuq.errors import ConfigurationError
 from genuq.parts import plugged
+from genuq.parts.targets import named_object
 
 REFUSED = {
     "os.system": "no configuration may use",
@@ -38,3 +39,10 @@ def test_what_is_no_part_is_refused(path: str, tmp_path: Path, monkeypatch: pyte
     with pytest.raises(ConfigurationError, match=rf"data\._target_ = .*{REFUSED[path]}"):
         plugged(path, "data", "data._target_")
     sys.modules.pop("my_lab_refused", None)
+
+
+def test_a_coloned_path_of_a_module_that_is_not_there_is_named() -> None:
+    with pytest.raises(
+        ConfigurationError, match="--score = 'no_such_module:score': there is no module 'no_such_module'"
+    ):
+        named_object("no_such_module:score", "--score")

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from genuq.analysis.detection import Concordance, one_sided
-from genuq.analysis.inputs import Array, Column, column
-from genuq.analysis.intervals import Interval, Undefined
+from genuq.analysis.hierarchy import TrainingSeed
+from genuq.analysis.inputs import Array, Column, class_column, column
+from genuq.analysis.intervals import Interval, Undefined, weighted_interval
 from genuq.analysis.nested import keyed_folds
-from genuq.analysis.paired import auroc_difference
+from genuq.analysis.resampling import Resampling
 from genuq.errors import ConfigurationError
 
 HALVES = 2
@@ -52,24 +53,62 @@ def over_best_control(
     Raises:
         ConfigurationError: no control.
     """
+    found = against_best(score, controls, bad, clusters=clusters, seed=seed)
+    if isinstance(found, Undefined):
+        return found
+    drawn = found.one.resampling.weights(bootstrap, seed)
+    difference = weighted_interval(found.one.statistic, found.one.resampling.count, drawn)
+    return difference if isinstance(difference, Undefined) else OverBestControl(difference, found.chosen)
+
+
+@dataclass(frozen=True)
+class AgainstBest:
+    """`OverBestControl` of one training among several: the statistic of its samples, and the controls chosen."""
+
+    one: TrainingSeed
+    chosen: tuple[str, ...]
+
+
+def against_best(
+    score: Column,
+    controls: Mapping[str, Column],
+    bad: Column,
+    *,
+    classes: Column | None = None,
+    clusters: Column | None = None,
+    seed: int = 0,
+) -> AgainstBest | Undefined:
+    """`over_best_control` as the statistic of one training among several.
+
+    Args:
+        classes: (N,) labels: over the pairs of one class only.
+    """
     if not controls:
         raise ConfigurationError("There is no control to compare with: give one or more.")
     bad_N = column(bad, "bad") > 0
     if (reason := one_sided(bad_N)) is not None:
         return reason
+    count = len(bad_N)
     half_N = keyed_folds(bad_N, HALVES, seed, clusters)
     if any(one_sided(bad_N[half_N == half]) is not None for half in range(HALVES)):
         return Undefined("a half of the samples has no bad or no good one")
-    columns = {name: column(values, f"control '{name}'", len(bad_N)) for name, values in controls.items()}
-    chosen = tuple(_best(columns, bad_N, half_N != half) for half in range(HALVES))
+    columns = {name: column(values, f"control '{name}'", count) for name, values in controls.items()}
+    strata_N = half_N if classes is None else HALVES * class_column(classes, count) + half_N
+    chosen = tuple(_best(columns, bad_N, strata_N, half_N != half) for half in range(HALVES))
     # Pairs lie within a half, where all values are of one control: units do not matter.
     rival_N = np.choose(half_N, [columns[name] for name in chosen])
-    found = auroc_difference(
-        score, rival_N, bad_N, classes=half_N, within=True, clusters=clusters, bootstrap=bootstrap, seed=seed
-    )
-    return found if isinstance(found, Undefined) else OverBestControl(found, chosen)
+    ours, theirs = (Concordance(values_N, bad_N, strata_N) for values_N in (column(score, "score", count), rival_N))
+    if not ours.has_pairs:
+        return Undefined("no class has both bad and good samples")
+    one = TrainingSeed(lambda weights_BN: ours(weights_BN) - theirs(weights_BN), Resampling(count, clusters, strata_N))
+    return AgainstBest(one, chosen)
 
 
-def _best(columns: Mapping[str, Array], bad_N: Array, rows_N: Array) -> str:
+def _best(columns: Mapping[str, Array], bad_N: Array, strata_N: Array, rows_N: Array) -> str:
     ones = np.ones((1, int(rows_N.sum())))
-    return max(columns, key=lambda name: float(Concordance(columns[name][rows_N], bad_N[rows_N])(ones)[0]))
+
+    def auroc(name: str) -> float:
+        with np.errstate(invalid="ignore"):
+            return float(Concordance(columns[name][rows_N], bad_N[rows_N], strata_N[rows_N])(ones)[0])
+
+    return max(columns, key=auroc)

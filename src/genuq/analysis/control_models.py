@@ -8,7 +8,7 @@ import numpy as np
 
 from genuq.analysis.inputs import Array, Column, column
 from genuq.analysis.intervals import Undefined
-from genuq.analysis.nested import ControlsModel
+from genuq.analysis.nested import Added, ControlsModel
 from genuq.analysis.results import Addition
 
 COMPLEXITY = "complexity"
@@ -46,11 +46,10 @@ class ControlModels:
 
     def adds(self, name: str, values: Column) -> Addition | Undefined | None:
         """What a score adds to all controls but itself; None where there is nothing to add to."""
-        values_N = column(values, name)
-        known = tuple(other for other, held_N in self.controls.items() if not _same(name, values_N, other, held_N))
-        if not known and self.classes is None:
+        known = self.known_beside(name, values)
+        if known is None:
             return None
-        found = self._model(known).gain([values_N], bootstrap=self.bootstrap)
+        found = self._model(known).gain([column(values, name)], bootstrap=self.bootstrap)
         if isinstance(found, Undefined):
             return found
         return Addition(
@@ -65,6 +64,17 @@ class ControlModels:
             controls=list(known),
             by_class=self.classes is not None,
         )
+
+    def added(self, name: str, values: Column) -> Added | Undefined | None:
+        """`adds`, for replicates that are drawn elsewhere; None where there is nothing to add to."""
+        known = self.known_beside(name, values)
+        return None if known is None else self._model(known).added([column(values, name)])
+
+    def known_beside(self, name: str, values: Column) -> tuple[str, ...] | None:
+        """The controls in the model that a score is added to; None where that would know nothing at all."""
+        values_N = column(values, name)
+        known = tuple(other for other, held_N in self.controls.items() if not _same(name, values_N, other, held_N))
+        return known if known or self.classes is not None else None
 
     def _model(self, known: tuple[str, ...]) -> ControlsModel:
         if known not in self._models:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtr
 
 from genuq.analysis.inputs import Array
 from genuq.analysis.intervals import Interval, Undefined, percentile_interval
@@ -20,6 +21,62 @@ class TrainingSeed:
 
     statistic: Callable[[Array], Array]
     resampling: Resampling
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A statistic of one training: its value, and those of the replicates of its samples (R,)."""
+
+    value: float
+    replicates_R: Array
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """A statistic over training seeds.
+
+    Attributes:
+        interval: its mean over them, with the percentiles of the replicates.
+        error: standard deviation of the replicates.
+    """
+
+    interval: Interval
+    error: float
+
+    def p(self, no_effect: float = 0.0) -> float:
+        """Two-sided p-value of `no_effect`, taking the replicates to be normal."""
+        gap = self.interval.value - no_effect
+        return float(2 * ndtr(-abs(gap) / self.error)) if self.error > 0 else float(gap == 0)
+
+
+def pooled(drawn: Sequence[Drawn], seed: int = 0) -> Pooled | Undefined:
+    """`hierarchical_interval` of statistics whose replicates are there already, which each place draws from.
+
+    Args:
+        drawn: of each training; of one, its own replicates are what is told.
+        seed: of the draws.
+    """
+    value, finite = float(np.mean([one.value for one in drawn])), [_finite(one.replicates_R) for one in drawn]
+    if not np.isfinite(value) or not all(map(len, finite)):
+        return Undefined("the statistic of a training seed is not defined")
+    replicates_R = finite[0] if len(finite) == 1 else _drawn_again(finite, seed)
+    return Pooled(percentile_interval(value, replicates_R), float(replicates_R.std()))
+
+
+def _finite(replicates_R: Array) -> Array:
+    return replicates_R[np.isfinite(replicates_R)]
+
+
+def _drawn_again(replicates: Sequence[Array], seed: int) -> Array:
+    """(R,) means over S drawn seeds, each place with a replicate of its own."""
+    source = np.random.default_rng(key(seed, len(replicates), "training seeds"))
+    shape = (max(map(len, replicates)), len(replicates))
+    chosen_RS, share_RS = source.integers(0, len(replicates), size=shape), source.random(shape)
+    values_RS = np.empty(shape)
+    for place, one in enumerate(replicates):
+        drawn_RS = chosen_RS == place
+        values_RS[drawn_RS] = one[(share_RS[drawn_RS] * len(one)).astype(np.int64)]
+    return np.asarray(values_RS.mean(1))
 
 
 def hierarchical_interval(seeds: Sequence[TrainingSeed], replicates: int = 1000, seed: int = 0) -> Interval | Undefined:

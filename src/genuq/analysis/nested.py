@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.special import chdtrc, ndtri
@@ -46,6 +47,32 @@ class NestedGain:
     statistic: float
     freedom: int
     p: float
+
+
+@dataclass(frozen=True)
+class LikelihoodRatio:
+    """The test of no effect: twice the gain in log likelihood, and the columns that made it."""
+
+    statistic: float
+    freedom: int
+
+    @property
+    def p(self) -> float:
+        """That chi-squared exceeds the statistic; it takes samples to be independent."""
+        return float(chdtrc(self.freedom, self.statistic)) if self.freedom else 1.0
+
+    def __add__(self, other: LikelihoodRatio) -> LikelihoodRatio:
+        """The test of both on samples of their own."""
+        return LikelihoodRatio(self.statistic + other.statistic, self.freedom + other.freedom)
+
+
+@dataclass(frozen=True)
+class Added:
+    """Cross-fitted AUROCs under weights, without the added columns and with them; and the test in sample."""
+
+    base: Concordance
+    full: Concordance
+    test: LikelihoodRatio
 
 
 def nested_gain(
@@ -125,6 +152,23 @@ class ControlsModel:
         base, full, gain = (_interval(replicates_R) for replicates_R in (base_R, full_R, full_R - base_R))
         statistic, freedom, p = self._likelihood_ratio(columns_NF)
         return NestedGain(base, full, gain, statistic, freedom, p)
+
+    def added(self, columns: Sequence[Column]) -> Added | Undefined:
+        """The model with columns beside the one without, for replicates that are drawn elsewhere.
+
+        Returns:
+            Undefined where there are fewer bad or good samples than folds.
+        """
+        if self.undefined is not None:
+            return self.undefined
+        columns_NF = np.concatenate([self.controls_NF, _design(columns, len(self.bad_N))], axis=1)
+        full = Concordance(self._cross_fitted(columns_NF), self.bad_N, self.folds_N)
+        return Added(self.base, full, LikelihoodRatio(*self._likelihood_ratio(columns_NF)[:2]))
+
+    @cached_property
+    def base(self) -> Concordance:
+        """The AUROC of class and controls under weights."""
+        return Concordance(self.logits_N, self.bad_N, self.folds_N)
 
     def _replicates(self, logits_N: Array, bootstrap: int) -> Array:
         """The AUROC of the samples, then that of each replicate."""

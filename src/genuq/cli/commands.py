@@ -25,6 +25,9 @@ COMMANDS = {
     "plan": Command("[overrides]", "what a run or sweep will make and cost, before it starts", "genuq.cli.plan"),
     "store": Command("COMMAND", "list, show, verify or prune what lies in the store", "genuq.cli.store"),
     "study": Command("NAME", "one page for all runs of a study", "genuq.cli.study"),
+    "leaderboard": Command(
+        "[BOARD]", "scores beside controls where truth is exact; --score adds yours", "genuq.cli.leaderboard"
+    ),
     "table": Command("experiments/X", "a study's tables (Markdown, LaTeX, CSV) and figures", "genuq.cli.table"),
     "dashboard": Command("NAME", "a study's workspace and report on Weights & Biases", "genuq.cli.dashboard"),
     "parts": Command(

@@ -115,6 +115,13 @@ def _composed(job: Sequence[str]) -> DictConfig:
         raise ConfigurationError(f"{nothing[0]}=null: to choose no option of a group, write ~{nothing[0]}.") from error
 
 
+def choices_of(job: Sequence[str]) -> dict[str, str]:
+    """The chosen option of every group, under the overrides of one job."""
+    with initialize_config_dir(str(config_directory()), version_base="1.3"):
+        config = compose("config", overrides=list(job), return_hydra_config=True)
+    return {key: value for key, value in config.hydra.runtime.choices.items() if "hydra" not in key}
+
+
 def jobs(texts: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """The overrides of each job of a sweep; one job where nothing is swept."""
     return itertools.product(*_choices(texts))

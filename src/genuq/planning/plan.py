@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -199,6 +199,21 @@ def plan_of(texts: Sequence[str], sweeping: bool, command: str = "genuq") -> Pla
             raise ConfigurationError("several values separated by commas are a sweep: add -m, or put them into [].")
         run = _opened(config, job, command, sweep, memory)
         plan.jobs.append(PlannedJob(run.job.name or run.config.name, _add(plan, run)))
+    return plan
+
+
+def plan_of_jobs(jobs: Iterable[tuple[DictConfig, Path, Job]], command: str = "genuq") -> Plan:
+    """What runs with these configurations would do one after the other.
+
+    Args:
+        jobs: of each run its configuration, its folder and where it comes from.
+        command: as it will be typed.
+    """
+    memory, plan = Memory(keeps_errors=True), Plan()
+    for config, folder, job in jobs:
+        OmegaConf.resolve(config)
+        run = PlannedRun(config, folder, command, job, memory=memory)
+        plan.jobs.append(PlannedJob(job.name or config.name, _add(plan, run)))
     return plan
 
 

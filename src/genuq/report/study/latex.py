@@ -32,6 +32,7 @@ ESCAPES = {
     "≤": r"$\le$",
     "≥": r"$\ge$",
     "…": r"\dots{}",
+    "†": r"\textdagger{}",
 }
 MISSING = "---"
 
@@ -49,7 +50,7 @@ def table_latex(table: StudyTable) -> str:
     head = [f"% {' '.join(line.split())}" for line in (f"genuq table, study {table.name}", *table.commands)]
     if table.missing:
         head.append(f"% {len(table.missing)} of {table.expected} runs are missing")
-    own = _environment(table.title, _notes(table), table.name, _study_rows(table), _alignment(table))
+    own = environment(table.title, _notes(table), table.name, _study_rows(table), _alignment(table))
     others = [_published(entry, table.name) for entry in table.published]
     return "\n".join([*head, own, *others])
 
@@ -63,7 +64,8 @@ def _alignment(table: StudyTable) -> str:
     return "l" * len(table.keys) + "r" * (len(table.measures) * len(table.columns))
 
 
-def _environment(title: str, notes: str, label: str, lines: Iterable[str], alignment: str) -> str:
+def environment(title: str, notes: str, label: str, lines: Iterable[str], alignment: str) -> str:
+    """A table environment with its caption; the lines are LaTeX, title and notes any text."""
     name = re.sub(r"[^A-Za-z0-9-]+", "-", label)
     body = "\n".join(f"    {line}" for line in lines)
     return (
@@ -85,14 +87,15 @@ def _sentence(text: str) -> str:
     return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
-def _line(cells: Iterable[str]) -> str:
+def latex_line(cells: Iterable[str]) -> str:
+    """A row of cells, which are LaTeX."""
     return f"{' & '.join(cells)} \\\\"
 
 
 def _study_rows(table: StudyTable) -> list[str]:
     keys = [escaped(key_words(key)) for key in table.keys]
     names = [f"{escaped(measure.label)} {escaped(ARROWS[measure.better])}".strip() for measure in table.measures]
-    lines = [_line([*keys, *names])]
+    lines = [latex_line([*keys, *names])]
     if table.column is not None:
         lines = _two_headings(table, keys, names)
     lines.append("\\midrule")
@@ -106,7 +109,7 @@ def _study_rows(table: StudyTable) -> list[str]:
             for measure in table.measures
             for column in table.columns
         ]
-        lines.append(_line([*_unrepeated(table, row, before), *cells]))
+        lines.append(latex_line([*_unrepeated(table, row, before), *cells]))
         before = row
     return lines
 
@@ -119,7 +122,7 @@ def _two_headings(table: StudyTable, keys: Sequence[str], names: Sequence[str]) 
         f"\\cmidrule(lr){{{first + wide * nth}-{first + wide * (nth + 1) - 1}}}" for nth in range(len(names))
     )
     columns = [escaped(column_words(table, column)) for column in table.columns]
-    return [_line([*[""] * len(keys), *spans]), rules, _line([*keys, *columns * len(names)])]
+    return [latex_line([*[""] * len(keys), *spans]), rules, latex_line([*keys, *columns * len(names)])]
 
 
 def _unrepeated(table: StudyTable, row: Row, before: Row) -> list[str]:
@@ -136,13 +139,13 @@ def cell_latex(cell: Cell, digits: int) -> str:
     text = cell_text(cell, digits)
     if text is None:
         return MISSING if cell.expected else ""
-    value = f"{_math(text.value)} \\pm {_math(text.error)}" if text.error else _math(text.value)
+    value = f"{math_number(text.value)} \\pm {math_number(text.error)}" if text.error else math_number(text.value)
     shown = f"{{\\boldmath${value}$}}" if cell.mark else f"${value}$"
-    span = f" ${_math(text.span)}$" if text.span else ""
+    span = f" ${math_number(text.span)}$" if text.span else ""
     return f"{shown}{span} {{\\scriptsize({text.count})}}"
 
 
-def _math(number: str) -> str:
+def math_number(number: str) -> str:
     """A number as math has it: its minus, and a comma between thousands that is no punctuation."""
     return re.sub(r"(?<=\d),(?=\d)", "{,}", number.replace("−", "-"))
 
@@ -150,11 +153,11 @@ def _math(number: str) -> str:
 def _published(entry: Published, study: str) -> str:
     columns, measures = entry.columns, entry.measures
     texts = len(columns) - len(measures)
-    lines = [_line(escaped(column_label(name)) for name in columns), "\\midrule"]
+    lines = [latex_line(escaped(column_label(name)) for name in columns), "\\midrule"]
     for row in entry.rows:
         words = [escaped(str(row[name])) if name in row else MISSING for name in columns]
         lines.append(
-            _line(f"${word}$" if name in measures and name in row else word for name, word in zip(columns, words))
+            latex_line(f"${word}$" if name in measures and name in row else word for name, word in zip(columns, words))
         )
     alignment = "l" * texts + "r" * len(measures)
-    return _environment("Published numbers", provenance(entry), f"{study}-{entry.name}", lines, alignment)
+    return environment("Published numbers", provenance(entry), f"{study}-{entry.name}", lines, alignment)

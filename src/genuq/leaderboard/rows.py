@@ -1,0 +1,401 @@
+"""The statistics of a leaderboard: each score of each condition, and over training seeds, for each kind of fault.
+
+A sample is bad if it has the fault and good if it has none; samples with other faults alone are left out. Where there
+are classes, bad samples are compared with good ones of their own class only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genuq.analysis import Interval, Undefined, benjamini_hochberg, holm
+from genuq.analysis.best_control import against_best
+from genuq.analysis.control_models import COMPLEXITY, ControlModels
+from genuq.analysis.detection import Concordance, one_sided
+from genuq.analysis.hierarchy import Drawn, Pooled, pooled
+from genuq.analysis.nested import LikelihoodRatio
+from genuq.analysis.resampling import Resampling
+from genuq.leaderboard.board import NESTED, Board, Comparison
+from genuq.leaderboard.results import BoolArray, FloatArray, ScoreColumn, ScoredSet
+
+CHANCE = 0.5
+ENOUGH = 200  # bad samples, and good ones, that a comparison needs to tell 0.64 from 0.60
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What a score adds to class and controls in cross-fitted AUROC.
+
+    Attributes:
+        controls: in the model without the score, beside the class.
+        by_class: whether it knows the class.
+        p: of the likelihood-ratio test, of all training seeds together.
+        q: p adjusted over the whole grid (Benjamini-Hochberg); None outside of it.
+    """
+
+    interval: Interval
+    controls: tuple[str, ...]
+    by_class: bool
+    p: float
+    q: float | None = None
+
+
+@dataclass(frozen=True)
+class Over:
+    """The AUROC of a score less that of the best control that costs as much or less, chosen on the other half.
+
+    Attributes:
+        chosen: the controls that it was compared with.
+    """
+
+    interval: Interval
+    chosen: tuple[str, ...]
+    p: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """A score for one kind of fault, under one condition or, without a seed, over its training seeds.
+
+    Attributes:
+        seeds: training seeds that count.
+        bad, good: samples, of the seeds that count; of all where none does.
+        auroc: within classes where there are classes.
+        evaluations: of the network, of one sample, beside those of sampling.
+        seconds: of one sample; None where they were not measured.
+        gain: None where there is no control to add to, or the score is one of them and no other is left.
+        over: None for a control, or where no control is as cheap.
+    """
+
+    data: str
+    sampler: str
+    seed: int | None
+    fault: str
+    score: str
+    label: str
+    kind: str
+    needs_posterior: bool
+    seeds: int
+    bad: int
+    good: int
+    auroc: Interval | Undefined
+    evaluations: float
+    seconds: float | None
+    gain: Gain | Undefined | None
+    over: Over | Undefined | None
+
+    @property
+    def few(self) -> bool:
+        """Whether there are too few bad samples, or good ones, to tell scores apart."""
+        return min(self.bad, self.good) < ENOUGH
+
+    @property
+    def per_evaluation(self) -> Interval | None:
+        """AUROC above chance for each evaluation spent; None where none was, or there is no AUROC."""
+        if isinstance(self.auroc, Undefined) or self.evaluations <= 0:
+            return None
+        found = self.auroc
+        return Interval(*((end - CHANCE) / self.evaluations for end in (found.value, found.low, found.high)))
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A comparison that was declared beforehand.
+
+    Attributes:
+        difference: of AUROCs, or what the score adds to class and controls.
+        p: of no difference; None where there is none.
+        adjusted: p of all declared comparisons together (Holm).
+        bad, good: samples.
+    """
+
+    comparison: Comparison
+    difference: Interval | Undefined
+    p: float | None
+    adjusted: float | None
+    bad: int = 0
+    good: int = 0
+
+    @property
+    def few(self) -> bool:
+        """As of a row."""
+        return min(self.bad, self.good) < ENOUGH
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """All rows, those over training seeds and those of each seed, and the declared comparisons."""
+
+    rows: tuple[Row, ...]
+    by_seed: tuple[Row, ...]
+    declared: tuple[Declared, ...]
+
+
+class Cut:
+    """The samples of one set that count for one kind of fault."""
+
+    def __init__(self, found: ScoredSet, fault: str, board: Board) -> None:
+        self.found, self.board = found, board
+        kept_N: BoolArray = found.valid | found.faults[fault]
+        self.rows_N = kept_N if found.left_out is None else kept_N & ~found.left_out
+        self.bad_N = found.faults[fault][self.rows_N]
+        self.classes_N = None if found.classes is None else found.classes[self.rows_N]
+        self.clusters_N = found.clusters[self.rows_N]
+        complexity = None if found.complexity is None or COMPLEXITY not in board.nested else found.complexity
+        self.models = ControlModels(
+            self.bad_N,
+            {name: self.values(name) for name in board.nested if name in found.columns},
+            classes=self.classes_N,
+            complexity=None if complexity is None else complexity[self.rows_N],
+            clusters=self.clusters_N,
+            bootstrap=board.bootstrap,
+            seed=found.condition.seed,
+        )
+        self._weights: dict[str, list[NDArray[np.uint8]]] = {}
+        self._bases: dict[int, Drawn] = {}
+
+    def values(self, name: str) -> FloatArray:
+        """(n,) a score in the direction that was fixed beforehand: higher is less to be trusted."""
+        sign = -1.0 if self.board.directions.get(name) == "lower" else 1.0
+        return np.asarray(sign * self.found.columns[name].values[self.rows_N])
+
+    def auroc(self, name: str) -> Drawn | Undefined:
+        """The AUROC of a score, within classes."""
+        if (reason := one_sided(self.bad_N)) is not None:
+            return reason
+        statistic = Concordance(self.values(name), self.bad_N, self.classes_N)
+        if not statistic.has_pairs:
+            return Undefined("no class has both bad and good samples")
+        return self.drawn(statistic, Resampling(len(self.bad_N), self.clusters_N, self.classes_N), "auroc")
+
+    def difference(self, name: str, other: str) -> Drawn | Undefined:
+        """The AUROC of a score less that of another on the same samples."""
+        ours, theirs = self.auroc(name), self.auroc(other)
+        if isinstance(ours, Undefined) or isinstance(theirs, Undefined):
+            return ours if isinstance(ours, Undefined) else Undefined(f"{other} has no AUROC")
+        return less(ours, theirs)
+
+    def gain(self, name: str) -> tuple[Drawn, LikelihoodRatio] | Undefined | None:
+        """What a score adds to class and controls."""
+        found = self.models.added(name, self.values(name))
+        if found is None or isinstance(found, Undefined):
+            return found
+        resampling = Resampling(len(self.bad_N), self.clusters_N)
+        if id(found.base) not in self._bases:
+            self._bases[id(found.base)] = self.drawn(found.base, resampling, "gain")
+        return less(self.drawn(found.full, resampling, "gain"), self._bases[id(found.base)]), found.test
+
+    def over(self, name: str) -> tuple[Drawn, tuple[str, ...]] | Undefined | None:
+        """A score against the best control that costs as much or less, and which that was in each half."""
+        cheap = self.cheaper_controls(name)
+        if not cheap or name in self.board.controls or self.found.columns[name].kind == "control":
+            return None
+        found = against_best(
+            self.values(name),
+            {control: self.values(control) for control in cheap},
+            self.bad_N,
+            classes=self.classes_N,
+            clusters=self.clusters_N,
+            seed=self.found.condition.seed,
+        )
+        if isinstance(found, Undefined):
+            return found
+        return self.drawn(found.one.statistic, found.one.resampling, "over"), found.chosen
+
+    def drawn(self, statistic: Callable[[FloatArray], FloatArray], resampling: Resampling, purpose: str) -> Drawn:
+        """A statistic of these samples and of replicates of them, which are drawn once for all scores."""
+        if purpose not in self._weights:
+            batches = resampling.weights(self.board.bootstrap, self.found.condition.seed)
+            self._weights[purpose] = [weights_BN.astype(np.uint8) for weights_BN in batches]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            value = float(statistic(np.ones((1, len(self.bad_N))))[0])
+            found = [statistic(weights_BN.astype(np.float64)) for weights_BN in self._weights[purpose]]
+        return Drawn(value, np.concatenate(found))
+
+    def cheaper_controls(self, name: str) -> list[str]:
+        """The controls that cost no more evaluations than a score."""
+        columns, spent = self.found.columns, self.found.columns[name].evaluations
+        return [one for one in self.board.controls if one in columns and columns[one].evaluations <= spent]
+
+
+def less(ours: Drawn, theirs: Drawn) -> Drawn:
+    """The difference of two statistics of the same replicates."""
+    return Drawn(ours.value - theirs.value, ours.replicates_R - theirs.replicates_R)
+
+
+def statistics(sets: Sequence[ScoredSet], board: Board, said: Callable[[str], None] = lambda what: None) -> Statistics:
+    """Everything that the leaderboard says of scored sets.
+
+    Args:
+        sets: of all conditions.
+        board: its controls, directions, replicates and declared comparisons.
+        said: told what is being worked on.
+    """
+    rows: list[Row] = []
+    by_seed: list[Row] = []
+    for (data, sampler), group in _by_setting(sets).items():
+        for fault in _names(one.faults for one in group):
+            said(f"{data}, {sampler}: {fault}")
+            cuts = [Cut(one, fault, board) for one in group if fault in one.faults]
+            for score in _names(one.columns for one in group):
+                pooled_row, single = _rows_of([cut for cut in cuts if score in cut.found.columns], score, fault)
+                rows += pooled_row
+                by_seed += single
+    return Statistics(tuple(_with_q(rows)), tuple(by_seed), tuple(_declared(sets, board)))
+
+
+def _by_setting(sets: Sequence[ScoredSet]) -> dict[tuple[str, str], list[ScoredSet]]:
+    """The sets of each data set and sampler, by training seed."""
+    found: dict[tuple[str, str], list[ScoredSet]] = {}
+    for one in sets:
+        found.setdefault((one.condition.data, one.condition.sampler), []).append(one)
+    return {place: sorted(group, key=lambda one: one.condition.seed) for place, group in found.items()}
+
+
+def _names(mappings: Iterable[Iterable[str]]) -> list[str]:
+    """Of all entries, in the order in which they first appear."""
+    return list(dict.fromkeys(name for one in mappings for name in one))
+
+
+def _rows_of(cuts: Sequence[Cut], score: str, fault: str) -> tuple[list[Row], list[Row]]:
+    """The row over all training seeds, and those of each."""
+    if not cuts:
+        return [], []
+    parts = [Parts(cut, score) for cut in cuts]
+    single = [_row([one], score, fault, one.cut.found.condition.seed) for one in parts]
+    together = replace(single[0], seed=None) if len(parts) == 1 else _row(parts, score, fault, None)
+    return [together], single
+
+
+class Parts:
+    """What one training says of one score: each statistic made once, for its own row and for that of all seeds."""
+
+    def __init__(self, cut: Cut, score: str) -> None:
+        self.cut, self.column = cut, cut.found.columns[score]
+        self.auroc, self.gain, self.over = cut.auroc(score), cut.gain(score), cut.over(score)
+        self.known = cut.models.known_beside(score, cut.values(score)) or ()
+
+
+def _row(parts: Sequence[Parts], score: str, fault: str, seed: int | None) -> Row:
+    first = parts[0]
+    column, condition = first.column, first.cut.found.condition
+    usable = [one.auroc for one in parts if isinstance(one.auroc, Drawn)]
+    auroc = _pooled(usable, [one.auroc for one in parts])
+    bad, good = _counts([one.cut for one in parts])
+    return Row(
+        data=condition.data,
+        sampler=condition.sampler,
+        seed=seed,
+        fault=fault,
+        score=score,
+        label=column.label,
+        kind=column.kind,
+        needs_posterior=column.needs_posterior,
+        seeds=len(usable),
+        bad=bad,
+        good=good,
+        auroc=auroc if isinstance(auroc, Undefined) else auroc.interval,
+        evaluations=float(np.mean([one.column.evaluations for one in parts])),
+        seconds=_mean_seconds([one.column for one in parts]),
+        gain=_gain(parts),
+        over=_over(parts),
+    )
+
+
+def _counts(cuts: Sequence[Cut]) -> tuple[int, int]:
+    """Bad and good samples of the sets that have both; of all where none has."""
+    counted = [cut for cut in cuts if one_sided(cut.bad_N) is None] or cuts
+    return int(sum(cut.bad_N.sum() for cut in counted)), int(sum((~cut.bad_N).sum() for cut in counted))
+
+
+def _mean_seconds(columns: Sequence[ScoreColumn]) -> float | None:
+    known = [one.seconds for one in columns if one.seconds is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _pooled(usable: Sequence[Drawn], found: Sequence[object]) -> Pooled | Undefined:
+    """Over the trainings that have the statistic; else why none has."""
+    if usable:
+        return pooled(usable)
+    return next(one for one in found if isinstance(one, Undefined))
+
+
+def _gain(parts: Sequence[Parts]) -> Gain | Undefined | None:
+    found = [one.gain for one in parts if one.gain is not None]
+    if not found:
+        return None
+    usable = [one for one in found if not isinstance(one, Undefined)]
+    over_seeds = _pooled([one for one, _ in usable], found)
+    if isinstance(over_seeds, Undefined):
+        return over_seeds
+    by_class = parts[0].cut.classes_N is not None
+    return Gain(over_seeds.interval, parts[0].known, by_class, reduce(add, (test for _, test in usable)).p)
+
+
+def _over(parts: Sequence[Parts]) -> Over | Undefined | None:
+    found = [one.over for one in parts if one.over is not None]
+    if not found:
+        return None
+    usable = [one for one in found if not isinstance(one, Undefined)]
+    over_seeds = _pooled([one for one, _ in usable], found)
+    if isinstance(over_seeds, Undefined):
+        return over_seeds
+    chosen = tuple(dict.fromkeys(name for _, names in usable for name in names))
+    return Over(over_seeds.interval, chosen, over_seeds.p())
+
+
+def _with_q(rows: Sequence[Row]) -> list[Row]:
+    """The rows with the p-values of their gains adjusted over all of them."""
+    p_values = [one.gain.p for one in rows if isinstance(one.gain, Gain)]
+    adjusted = iter(benjamini_hochberg(p_values) if p_values else ())
+    return [
+        replace(one, gain=replace(one.gain, q=float(next(adjusted)))) if isinstance(one.gain, Gain) else one
+        for one in rows
+    ]
+
+
+# The declared comparisons
+
+
+def _declared(sets: Sequence[ScoredSet], board: Board) -> list[Declared]:
+    found = [_compared(sets, board, one) for one in board.primary]
+    p_values = [one.p for one in found if one.p is not None]
+    adjusted = iter(holm(p_values) if p_values else ())
+    return [one if one.p is None else replace(one, adjusted=float(next(adjusted))) for one in found]
+
+
+def _compared(sets: Sequence[ScoredSet], board: Board, wanted: Comparison) -> Declared:
+    group = _by_setting(sets).get((wanted.data, wanted.sampler), [])
+    needed = [wanted.score] if wanted.control == NESTED else [wanted.score, wanted.control]
+    if not group:
+        return Declared(wanted, Undefined("its samples are missing"), None, None)
+    for name in needed:
+        if not any(name in one.columns for one in group):
+            return Declared(wanted, Undefined(f"the samples have no score '{name}'"), None, None)
+    usable = [one for one in group if wanted.fault in one.faults and all(name in one.columns for name in needed)]
+    if not usable:
+        return Declared(wanted, Undefined(f"the samples have no fault '{wanted.fault}'"), None, None)
+    cuts = [Cut(one, wanted.fault, board) for one in usable]
+    difference, p = _nested(cuts, wanted.score) if wanted.control == NESTED else _against(cuts, wanted)
+    return Declared(wanted, difference, p, None, *_counts(cuts))
+
+
+def _nested(cuts: Sequence[Cut], score: str) -> tuple[Interval | Undefined, float | None]:
+    found = _gain([Parts(cut, score) for cut in cuts])
+    if found is None:
+        return Undefined("there is no control to add to"), None
+    return (found, None) if isinstance(found, Undefined) else (found.interval, found.p)
+
+
+def _against(cuts: Sequence[Cut], wanted: Comparison) -> tuple[Interval | Undefined, float | None]:
+    found = [cut.difference(wanted.score, wanted.control) for cut in cuts]
+    over_seeds = _pooled([one for one in found if isinstance(one, Drawn)], found)
+    if isinstance(over_seeds, Undefined):
+        return over_seeds, None
+    return over_seeds.interval, over_seeds.p()

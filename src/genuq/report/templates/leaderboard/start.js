@@ -1,0 +1,4 @@
+startTheme();
+startTerms();
+if (byId("copy")) startCopy();
+document.documentElement.dataset.ready = "true";
