@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -56,15 +57,24 @@ def test_a_run_makes_its_members_and_samples_under_them(kind: str, trained: Path
     assert made == sorted([*members, "members.json"])
 
 
-def test_a_member_of_a_deep_ensemble_is_what_the_train_stage_makes_with_its_seed(trained: Path) -> None:
+def test_members_of_a_deep_ensemble_are_what_the_train_stage_makes_with_the_seeds_after_the_runs(
+    trained: Path, tmp_path: Path
+) -> None:
+    """The first one is not the model again, which would be no further network."""
     settings = [*POINTS, "stages=[fit]", "model.checkpoint=null", "posterior=deep_ensemble", "posterior.members=2"]
     launch(trained, *settings)
-    own, member, other = (
-        files.read_tensors(trained / path)[0]
-        for path in ("train/model.safetensors", *(f"fit/draws-members/member-{k}.safetensors" for k in (0, 1)))
+    launch(tmp_path / "next", *POINTS, "stages=[train]", "model.checkpoint=null", "seed=4")  # the run has 3
+    own, member, other, by_next = (
+        files.read_tensors(path)[0]
+        for path in (
+            trained / "train" / "model.safetensors",
+            *(trained / "fit" / "draws-members" / f"member-{k}.safetensors" for k in (0, 1)),
+            tmp_path / "next" / "train" / "model.safetensors",
+        )
     )
-    assert own.keys() == member.keys() and all(torch.equal(own[name], member[name]) for name in own)
-    assert not torch.equal(own["network.head.weight"], other["network.head.weight"])
+    assert by_next.keys() == member.keys() and all(torch.equal(by_next[name], member[name]) for name in member)
+    heads = [weights["network.head.weight"] for weights in (own, member, other)]
+    assert not any(torch.equal(one, another) for one, another in itertools.combinations(heads, 2))
 
 
 def test_the_members_of_one_run_are_the_checkpoints_of_another(trained: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from genuq.identity import neutral
 from genuq.pipeline.configured import data_inputs
 from genuq.pipeline.inputs import DataInputs, ModelInputs
 from genuq.pipeline.run import Run, hardware_of
-from genuq.posteriors import ChosenScale, FitResult, Ivon
+from genuq.posteriors import ChosenScale, DeepEnsemble, FitResult, Ivon
 from genuq.posteriors.fitting.held_out import HeldOutSums
 from genuq.store.upstream import FileContent
 from genuq.training.ensembles import fit_members
@@ -74,14 +74,16 @@ def members_inputs(run: Run, entry: Mapping[str, Any], model: ModelInputs) -> Me
 def member_settings(run: Run, entry: Mapping[str, Any]) -> MemberSettings:
     """The settings of one of the run's posteriors; what it leaves open is the trainer's.
 
-    A deep ensemble is trained like the model: in batches of the trainer's size. Of finished members nothing of a
-    training is read.
+    A deep ensemble is trained like the model: in batches of the trainer's size, under the seeds after the run's own,
+    which is that of the model itself. Of finished members nothing of a training is read.
     """
     chosen: dict[str, Any] = {"kind": entry["name"], "seed": run.config.seed}
     if entry.get("checkpoints") is not None:
         return MemberSettings(**chosen | {key: entry[key] for key in OF_FINISHED if entry.get(key) is not None})
     trainer = run.plain("trainer")["trainer"]
     known = {field.name for field in fields(MemberSettings)}
+    if entry["name"] == DeepEnsemble.kind:
+        chosen["seed"] += 1
     chosen |= {key: value for key, value in trainer.items() if key in known}
     chosen |= {key: entry[key] for key in OF_MEMBERS if entry.get(key) is not None}
     if entry["name"] == Ivon.kind:
