@@ -69,6 +69,16 @@ class Limits:
         return f"it must be finite and {'at least' if self.above is None else 'above'} {low:.10g}"
 
 
+@dataclass(frozen=True)
+class Multiple:
+    """Whole numbers of which one is a factor."""
+
+    of: int
+
+    def problem(self, value: Any) -> str | None:
+        return f"a multiple of {self.of} is needed" if value % self.of else None
+
+
 def at_least(least: float) -> Limits:
     """Numbers from one on."""
     return Limits(least=least)
@@ -136,6 +146,10 @@ Share = Annotated[float, Limits(above=0, most=1)]  # of what cannot be nothing
 Probability = Annotated[float, Limits(0, 1)]
 Rate = Annotated[float, Limits(least=0, below=1)]  # of what is left out
 Time = Annotated[float, Limits(above=0, most=1)]  # of a process, but for that of clean data
+NoiseLevel = Annotated[float, Limits(above=0, below=1)]  # sigma / (alpha + sigma), neither clean data nor pure noise
+Times = Annotated[tuple[NoiseLevel, ...], Items(distinct=True)]
+Points = Annotated[tuple[Probability, ...], Items(distinct=True)]  # of a path: 0 its first step, 1 its last
+Paired = Annotated[int, at_least(2), Multiple(2)]  # in antithetic pairs
 Window = Annotated[tuple[Probability, Probability], Items(2, 2, ascending=True)]  # fractions, first and last
 
 SEQUENCES = (list, tuple, set, frozenset, Sequence)

@@ -21,8 +21,6 @@ from genuq.posteriors import Posterior, isotropic_like
 from genuq.scores import SCORES, Resources, ScorePart
 from genuq.scores.probe_scores import ISOTROPIC
 from genuq.scores.shared import Predictions
-from genuq.scores.shared.path import require_points
-from genuq.scores.shared.probe import require_noisings, require_times
 from genuq.store.upstream import FileContent
 from genuq.training.ensembles import checkpoint_weights
 
@@ -162,19 +160,11 @@ def check_maps(run: Run) -> None:
 
 
 def check_options(part: ScorePart, options: Mapping[str, Any], draws: int) -> None:
-    """Raise ConfigurationError for times, points, noisings or members that cannot be.
+    """Raise ConfigurationError for more members than there are, or fewer than a variance takes.
 
     Args:
         draws: that the posterior has.
     """
-    checks: dict[str, Callable[[Any, str], None]] = {
-        "times": require_times,
-        "points": require_points,
-        "noisings": require_noisings,
-    }
-    for option, value in options.items():
-        if option in checks:
-            checks[option](value, f"score.{part.key_of(option)}")
     members = options.get("members")
     if "members" in part.needs and members is not None and not 1 <= members <= draws:
         raise ConfigurationError(f"score.{part.key_of('members')} = {members}; posterior.draws = {draws} is the most.")

@@ -8,11 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from genuq.parts.bounds import Count, Points
 from genuq.scores.registry import SCORES
 from genuq.scores.shared.path import SamplerPath
 from genuq.scores.shared.predictions import NULL, WEAK, disagreement
-
-Points = tuple[float, ...]
 
 
 @SCORES.add(
@@ -21,7 +20,7 @@ Points = tuple[float, ...]
     needs=frozenset({"members"}),
     keys={"points": "path_points"},
 )
-def path_disagreement(path: SamplerPath, points: Points = (1.0,), members: int | None = None) -> Tensor:
+def path_disagreement(path: SamplerPath, points: Points = (1.0,), members: Count | None = None) -> Tensor:
     """Variance of x0_hat over the weights at points of the one path, summed over dimensions; mean over the points.
 
     Biased variance over the trained weights and M draws, in the space of the process. M evaluations a point.
@@ -40,7 +39,7 @@ def path_disagreement(path: SamplerPath, points: Points = (1.0,), members: int |
     needs=frozenset({"members", "encoder"}),
     keys={"points": "path_points"},
 )
-def path_disagreement_semantic(path: SamplerPath, points: Points = (1.0,), members: int | None = None) -> Tensor:
+def path_disagreement_semantic(path: SamplerPath, points: Points = (1.0,), members: Count | None = None) -> Tensor:
     """`path_disagreement` in the likelihood's space, to which x0_hat is decoded and embedded.
 
     Args:

@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 
 from genuq.errors import ConfigurationError
-from genuq.parts.bounds import Several
+from genuq.parts.bounds import Count, Paired, Several, Times
 from genuq.scores.registry import SCORES
 from genuq.scores.shared.nested import Components, components
 from genuq.scores.shared.predictions import NULL, disagreement
 from genuq.scores.shared.probe import Probe
 
-Times = tuple[float, ...]
 ISOTROPIC = "isotropic"
 
 
@@ -26,7 +25,9 @@ ISOTROPIC = "isotropic"
     needs=frozenset({"members"}),
     keys={"times": "renoised_times", "noisings": "probe_noisings"},
 )
-def renoised_disagreement(probe: Probe, times: Times = (0.3,), noisings: int = 4, members: int | None = None) -> Tensor:
+def renoised_disagreement(
+    probe: Probe, times: Times = (0.3,), noisings: Paired = 4, members: Count | None = None
+) -> Tensor:
     """Variance of x0_hat over the weights when the finished sample is noised again, summed over dimensions.
 
     Biased variance over the trained weights and M draws, which see the same noise; mean over noisings and times. In the
@@ -47,7 +48,7 @@ def renoised_disagreement(probe: Probe, times: Times = (0.3,), noisings: int = 4
     keys={"times": "renoised_times", "noisings": "probe_noisings"},
 )
 def renoised_disagreement_semantic(
-    probe: Probe, times: Times = (0.3,), noisings: int = 4, members: int | None = None
+    probe: Probe, times: Times = (0.3,), noisings: Paired = 4, members: Count | None = None
 ) -> Tensor:
     """`renoised_disagreement` in the likelihood's space, to which x0_hat is decoded and embedded.
 
@@ -66,7 +67,9 @@ def renoised_disagreement_semantic(
     needs=frozenset({"members", "isotropic"}),
     keys={"times": "renoised_times", "noisings": "probe_noisings"},
 )
-def renoised_isotropic(probe: Probe, times: Times = (0.3,), noisings: int = 4, members: int | None = None) -> Tensor:
+def renoised_isotropic(
+    probe: Probe, times: Times = (0.3,), noisings: Paired = 4, members: Count | None = None
+) -> Tensor:
     """`renoised_disagreement` of weight noise of the posterior's size that knows no data.
 
     Args:
@@ -78,7 +81,7 @@ def renoised_isotropic(probe: Probe, times: Times = (0.3,), noisings: int = 4, m
 
 
 def renoised_components(
-    probe: Probe, times: Times, pairs: int, members: int | None, semantic: bool = False
+    probe: Probe, times: Times, pairs: int, members: Count | None, semantic: bool = False
 ) -> list[Components]:
     """The parts of the variance of x0_hat (of its features where `semantic`), one for each time.
 
@@ -99,7 +102,7 @@ def renoised_components(
     needs=frozenset({"members", "several"}),
     keys={"times": "renoised_times", "pairs": "nested_pairs"},
 )
-def renoised_epistemic(probe: Probe, times: Times = (0.3,), pairs: Several = 2, members: int | None = None) -> Tensor:
+def renoised_epistemic(probe: Probe, times: Times = (0.3,), pairs: Several = 2, members: Count | None = None) -> Tensor:
     """Variance over the weights of what x0_hat is on average over re-noisings, summed over dimensions: without bias.
 
     `renoised_disagreement` is as large where weights differ in how they take this or that noise. Here that part, known
@@ -121,7 +124,7 @@ def renoised_epistemic(probe: Probe, times: Times = (0.3,), pairs: Several = 2, 
     keys={"times": "renoised_times", "pairs": "nested_pairs"},
 )
 def renoised_epistemic_semantic(
-    probe: Probe, times: Times = (0.3,), pairs: Several = 2, members: int | None = None
+    probe: Probe, times: Times = (0.3,), pairs: Several = 2, members: Count | None = None
 ) -> Tensor:
     """`renoised_epistemic` in the likelihood's space, to which x0_hat is decoded and embedded.
 
@@ -141,7 +144,7 @@ def renoised_epistemic_semantic(
     keys={"times": "renoised_times", "pairs": "nested_pairs"},
 )
 def renoised_epistemic_share(
-    probe: Probe, times: Times = (0.3,), pairs: Several = 2, members: int | None = None
+    probe: Probe, times: Times = (0.3,), pairs: Several = 2, members: Count | None = None
 ) -> Tensor:
     """`renoised_epistemic` as a share of the whole variance of x0_hat, over weights and re-noisings; mean over times.
 
@@ -160,7 +163,7 @@ def renoised_epistemic_share(
     source="probe",
     keys={"times": "lid_times", "noisings": "probe_noisings"},
 )
-def lid(probe: Probe, times: Times = (0.1,), noisings: int = 4) -> Tensor:
+def lid(probe: Probe, times: Times = (0.1,), noisings: Paired = 4) -> Tensor:
     """Mean squared error of the noise that the network finds in the finished sample noised a little.
 
     It grows with the local intrinsic dimension of the data around the sample. Mean over dimensions, noisings and times;
@@ -181,7 +184,7 @@ def lid(probe: Probe, times: Times = (0.1,), noisings: int = 4) -> Tensor:
     source="probe",
     keys={"times": "self_confidence_times", "noisings": "probe_noisings"},
 )
-def self_confidence(probe: Probe, times: Times = (0.5,), noisings: int = 4) -> Tensor:
+def self_confidence(probe: Probe, times: Times = (0.5,), noisings: Paired = 4) -> Tensor:
     """Minus the self-confidence: log of the mean squared error of the noise found at a middle level.
 
     Mean over times; K evaluations a time.
@@ -202,7 +205,7 @@ def self_confidence(probe: Probe, times: Times = (0.5,), noisings: int = 4) -> T
     needs=frozenset({"classes"}),
     keys={"times": "margin_times", "noisings": "probe_noisings"},
 )
-def class_margin(probe: Probe, times: Times = (0.5,), noisings: int = 4) -> Tensor:
+def class_margin(probe: Probe, times: Times = (0.5,), noisings: Paired = 4) -> Tensor:
     """Re-noising loss of the class asked for minus the least of the other classes': above 0, another class fits better.
 
     Mean over times; K evaluations a time for each of the classes. With one class alone, its loss.
@@ -226,7 +229,7 @@ def class_margin(probe: Probe, times: Times = (0.5,), noisings: int = 4) -> Tens
     source="probe",
     keys={"times": "score_norm_times", "noisings": "probe_noisings"},
 )
-def score_norm(probe: Probe, times: Times = (0.1,), noisings: int = 4) -> Tensor:
+def score_norm(probe: Probe, times: Times = (0.1,), noisings: Paired = 4) -> Tensor:
     """Mean square of the noise that the network finds in the finished sample noised a little; K evaluations a time.
 
     Args:
@@ -244,7 +247,7 @@ def score_norm(probe: Probe, times: Times = (0.1,), noisings: int = 4) -> Tensor
     needs=frozenset({"classes"}),
     keys={"times": "null_gap_times", "noisings": "probe_noisings"},
 )
-def null_gap(probe: Probe, times: Times = (0.3,), noisings: int = 4) -> Tensor:
+def null_gap(probe: Probe, times: Times = (0.3,), noisings: Paired = 4) -> Tensor:
     """How far the class asked for moves the noise found in the finished sample noised again; the null class is beside.
 
     Squared distance of the two eps_hat, mean over dimensions, noisings and times; 2 K evaluations a time.
