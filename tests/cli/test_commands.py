@@ -67,6 +67,7 @@ def test_help_waits_for_no_heavy_library(tmp_path: Path) -> None:
     assert found.stdout.splitlines()[-1] == "set()", found.stderr
 
 
+@pytest.mark.slow
 def test_the_shell_completes_groups_options_and_keys(tmp_path: Path) -> None:
     def completed(line: str) -> list[str]:
         return command(tmp_path, "-sc", "query=bash", COMP_LINE=line).stdout.split()

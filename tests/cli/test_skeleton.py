@@ -22,6 +22,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_each_new_package_passes_its_own_tests_when_it_is_installed(fresh: Path) -> None:
     tests = [str(path) for path in sorted((fresh / "packages").rglob("test_*.py"))]
     assert len(tests) == len(GROUPS)

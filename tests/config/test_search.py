@@ -50,6 +50,7 @@ def test_a_trial_is_worth_its_runs_number_and_a_failed_one_nothing(
     assert f"({len(done)} trials; {len(failed)} failed)" in search(root).result()
 
 
+@pytest.mark.slow
 def test_the_same_command_goes_on_with_other_trials(searched: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     root, _ = searched
     before = search(root).study().trials

@@ -100,4 +100,4 @@ def test_what_counts_as_bad_changes_the_evaluation_and_its_report_alone(exact_ru
     changed = {
         name for name in whole.artefacts if whole.artefacts[name].fingerprint != some.artefacts[name].fingerprint
     }
-    assert changed == {"evaluate"}
+    assert changed == {"evaluate", "report"}

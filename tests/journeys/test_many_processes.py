@@ -81,6 +81,7 @@ def test_a_sweep_with_several_processes_runs_every_job_once_and_makes_no_folder_
     assert {path.name for path in (sweeps / "mixture").iterdir()} == {"seed=0", "seed=1", "multirun.yaml"}
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_ends_the_job_and_the_same_command_goes_on(
     alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,6 +134,7 @@ t.launch(Path(sys.argv[1]), *t.POINTS, *t.SMALL_BATCHES, t.STAGES, *t.TWO, "seed
 """
 
 
+@pytest.mark.slow
 def test_the_others_end_with_the_first_process(alone: Path, tmp_path: Path) -> None:
     folder = copied(alone / "seed=0", tmp_path / "run")
     without_samples(folder)

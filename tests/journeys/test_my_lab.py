@@ -78,7 +78,9 @@ def alone(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(scope="module", params=[1, pytest.param(2, marks=pytest.mark.slow)], ids="{}-process".format)
+@pytest.fixture(
+    scope="module", params=[pytest.param(count, marks=pytest.mark.slow) for count in (1, 2)], ids="{}-process".format
+)
 def swept(
     request: pytest.FixtureRequest, site: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, Any]]:

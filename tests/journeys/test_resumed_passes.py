@@ -171,6 +171,7 @@ for name, settings in SETTINGS.items():
 """
 
 
+@pytest.mark.slow
 def test_two_processes_fit_what_one_fits(tmp_path: Path) -> None:
     script = tmp_path / "two.py"
     script.write_text(TWO)

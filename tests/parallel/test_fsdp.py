@@ -81,6 +81,7 @@ def test_a_checkpoint_holds_the_whole_weights_averages_and_moments(killed: Path)
     )
 
 
+@pytest.mark.slow
 def test_divided_training_that_was_killed_ends_as_training_in_one_process(
     killed: Path, alone: Path, tmp_path: Path
 ) -> None:

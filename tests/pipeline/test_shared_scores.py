@@ -40,7 +40,7 @@ def test_only_what_a_score_asks_for_is_declared(image_root: Path, tmp_path: Path
         ),
         (["score=lid", "score.lid_times=[]"], r"score\.lid_times = \[\]"),
         (["score=score_norm", "score.probe_noisings=3"], r"score\.probe_noisings = 3; a multiple of 2 is needed"),
-        (["score=path_disagreement", "score.path_points=[2]"], r"score\.path_points = \[2\.0\]; give fractions"),
+        (["score=path_disagreement", "score.path_points=[2]"], r"score\.path_points = \[2\.0\]; of each entry"),
         (["score=path_disagreement", "score.members=3"], r"score\.members = 3; posterior\.draws = 2 is the most"),
         (["score.also=[renoised_isotropic]", "score.members=0"], r"score\.members = 0"),
         (

@@ -10,6 +10,7 @@ from genuq.errors import ConfigurationError
 from genuq.models.checkpoints import require_checkpoint
 from genuq.pipeline.posteriors import key_of
 from genuq.pipeline.run import Run
+from genuq.pipeline.shared_scores import weak_checkpoint
 from genuq.pipeline.stages.members import reference_name
 from genuq.training.member_settings import finished_members
 
@@ -23,6 +24,8 @@ def check_named_files(run: Run) -> None:
     check_store(run)
     if (start := run.config.trainer.start_from) is not None:
         require_checkpoint(Path(start).expanduser(), "trainer.start_from")
+    if (weak := weak_checkpoint(run)) is not None:
+        require_checkpoint(weak, "score.weak_checkpoint")
     chosen = run.config.model.get("checkpoint")
     if "process" in run.config.model and chosen not in (None, "reference"):
         require_checkpoint(Path(chosen).expanduser(), "model.checkpoint")

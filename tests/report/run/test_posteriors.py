@@ -32,7 +32,7 @@ def drawn(plot, room=panels.CRITERION, **about):
 
 def test_every_posterior_and_baseline_has_words():
     assert set(POSTERIORS) == set(KNOWN_POSTERIORS)
-    assert set(BASELINES) == set(SCORES.names(source="trajectory"))
+    assert set(BASELINES) == set(SCORES.names(kind="baseline"))
     assert all(label and sentence for label, sentence in (*POSTERIORS.values(), *BASELINES.values()))
     assert set(OVER_HEAD) == {"exact_laplace", "diagonal_laplace", "isotropic"}
 
