@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 
 from genuq import files
@@ -16,6 +17,7 @@ from genuq.models.checkpoints import (
     load_model,
     reference_members,
     reference_path,
+    require_checkpoint,
     save_classifier,
     save_model,
 )
@@ -57,6 +59,22 @@ def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
         load_classifier(tmp_path / "t.safetensors")
     with pytest.raises(ArtefactError):
         load_model(tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize("length", range(256, 512, 8))
+def test_a_header_of_any_length_is_no_other_format(length: int, tmp_path: Path) -> None:
+    """A safetensors file begins with the length of its header, whose bytes can be those that another format has."""
+    path = tmp_path / "model.safetensors"
+    bare = len(header_of(path, {"a": ""}).rstrip())  # it is filled up with blanks to a multiple of eight
+    assert len(header_of(path, {"a": "x" * (length - bare)})) == length
+    require_checkpoint(path, "model.checkpoint")
+
+
+def header_of(path: Path, metadata: dict[str, str]) -> bytes:
+    """The header of a file that is written with some metadata."""
+    safetensors.torch.save_file({"weight": torch.zeros(2)}, path, metadata)
+    written = path.read_bytes()
+    return written[8 : 8 + int.from_bytes(written[:8], "little")]
 
 
 def test_a_judge_comes_back_with_its_accuracy(tmp_path: Path) -> None:

@@ -163,11 +163,13 @@ def _bring_in(folder: Path) -> str:
 def foreign_format(path: str | Path) -> str | None:
     """What a file of weights is that is no safetensors, in words; else None. Nothing of it is unpickled."""
     with open(path, "rb") as file:
-        start = file.read(4)
-        if start.startswith(PICKLE):
-            return "a pickle, as torch.save wrote it before version 1.6"
-        if start != ARCHIVE:
-            return None
+        start = file.read(9)
+    if start[8:] == b"{":  # safetensors: before it stands the header's length, whose bytes may be any
+        return None
+    if start.startswith(PICKLE):
+        return "a pickle, as torch.save wrote it before version 1.6"
+    if not start.startswith(ARCHIVE):
+        return None
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if name.endswith("data.pkl")]
