@@ -287,7 +287,7 @@ def make_results(
         "warnings": ["FID is computed from few samples: compare it only with runs of the same size."],
     }
     results["posteriors"] = [results["posterior"]]
-    return plain(results) | {"maps": None, "application": None}, bad, classes
+    return plain(results) | {"maps": None, "application": None, "truth": None, "judged_maps": []}, bad, classes
 
 
 def typed(results: dict) -> Results:
