@@ -68,7 +68,7 @@ def test_options_change_the_column_and_its_cost(board_set: Path) -> None:
     assert (few.evaluations, many.evaluations) == (2, 6) and not np.array_equal(few.values, many.values)
     with pytest.raises(ConfigurationError, match=r"score 'lid' has no option 'noising'\. Did you mean 'noisings'"):
         score_saved(saved, score_part("lid"), {"noising": 2})
-    with pytest.raises(ConfigurationError, match=r"score\.lid_times = \[1\.5\]"):
+    with pytest.raises(ConfigurationError, match=r"score 'lid': times = \[1\.5\]"):
         score_saved(saved, score_part("lid"), {"times": [1.5]})
     with pytest.raises(ConfigurationError, match=r"score\.members = 3; posterior\.draws = 2 is the most"):
         score_saved(saved, score_part("path_disagreement"), {"members": 3})
