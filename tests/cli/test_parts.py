@@ -73,7 +73,7 @@ def test_installed_parts_and_those_that_are_broken(plugged_in: None, capsys: pyt
 
 def test_one_group_alone(plugged_in: None, capsys: pytest.CaptureFixture[str]) -> None:
     text = said(capsys, "posterior")
-    assert "posterior (12)" in text and "score (" not in text and "'gone'" in text and "'entropy'" not in text
+    assert "posterior (13)" in text and "score (" not in text and "'gone'" in text and "'entropy'" not in text
 
 
 def test_options_have_their_types_defaults_and_words(capsys: pytest.CaptureFixture[str]) -> None:
