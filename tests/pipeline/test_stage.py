@@ -66,6 +66,7 @@ READ: dict[str, tuple[Any, tuple[str, ...]]] = {
     "sampler.guidance_scale": (2.0, ("sample", "propagate")),
     "sampler.clip_x0": (True, ("sample", "propagate")),
     "sampler.keep_path": (True, ("sample",)),
+    "sampler.keep_path": (True, ("sample",)),
     "sampler.samples": (32, ("sample", "propagate")),
     "sampler.classes": ([0], ("sample", "propagate")),
     "sampler.batch_size": (12, ("sample", "propagate")),  # that of the shards
@@ -95,6 +96,8 @@ READ: dict[str, tuple[Any, tuple[str, ...]]] = {
     "score.margin_times": ([0.4], ()),
     "score.score_norm_times": ([0.2], ()),
     "score.null_gap_times": ([0.4], ()),
+    "score.nested_pairs": (3, ()),
+    "score.maps": (True, ("sample", "probe")),
     "metric.extractor": ("efficientnet", ("embed",)),
     "metric.k": (4, ("score", "evaluate", "apply")),
     "metric.reference_images": (30, ("embed",)),
