@@ -48,6 +48,14 @@ def test_only_what_a_score_asks_for_is_declared(image_root: Path, tmp_path: Path
             r"'renoised_epistemic'.*needs at least 2.*members = 1",
         ),
         (["score.also=[renoised_epistemic]", "score.nested_pairs=1"], r"score\.nested_pairs = 1"),
+        (
+            ["posterior=map", "score=lid", "score.also=[path_disagreement]"],
+            "'path_disagreement' scores how draws differ",
+        ),
+        (
+            ["posterior=map", "score=lid", "score.controls=[renoised_isotropic]"],
+            "'renoised_isotropic' scores how draws",
+        ),
         (["score=weak_model_gap"], r"score 'weak_model_gap' .* set score\.weak_checkpoint"),
         (["score=weak_model_gap", "score.weak_checkpoint=none.safetensors"], "none.safetensors does not exist"),
     ],
