@@ -66,7 +66,6 @@ READ: dict[str, tuple[Any, tuple[str, ...]]] = {
     "sampler.guidance_scale": (2.0, ("sample", "propagate")),
     "sampler.clip_x0": (True, ("sample", "propagate")),
     "sampler.keep_path": (True, ("sample",)),
-    "sampler.keep_path": (True, ("sample",)),
     "sampler.samples": (32, ("sample", "propagate")),
     "sampler.classes": ([0], ("sample", "propagate")),
     "sampler.batch_size": (12, ("sample", "propagate")),  # that of the shards

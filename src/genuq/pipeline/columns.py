@@ -110,7 +110,7 @@ def check_columns(run: Run) -> None:
             known = SCORES.get(name, key)
             if known.needs_images and not is_image(run):
                 raise ConfigurationError(f"{key}: '{name}' needs images; remove it for points.")
-            of_draws = known.source == "draws" and key != "score.controls" or known.needs & {"members", "isotropic"}
+            of_draws = (known.source == "draws" and key != "score.controls") or known.needs & {"members", "isotropic"}
             if of_draws and run.config.posterior.name == MAP.kind:
                 raise ConfigurationError(
                     f"{key} = '{name}' scores how draws differ, but posterior = '{MAP.kind}' draws the trained weights "
