@@ -53,7 +53,7 @@ def test_only_what_a_score_asks_for_is_declared(image_root: Path, tmp_path: Path
             "'path_disagreement' scores how draws differ",
         ),
         (
-            ["posterior=map", "score=lid", "score.controls=[renoised_isotropic]"],
+            ["posterior=map", "score=lid", "score.also=[]", "score.controls=[renoised_isotropic]"],
             "'renoised_isotropic' scores how draws",
         ),
         (["score=weak_model_gap"], r"score 'weak_model_gap' .* set score\.weak_checkpoint"),
