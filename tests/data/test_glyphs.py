@@ -88,6 +88,15 @@ def test_broken_glyphs_are_flagged_where_they_are(scale):
     assert int(truth.mask[3].sum()) == 6 * scale**2
 
 
+@pytest.mark.parametrize("contrast", [0.1, 0.3, 0.5, 0.7])
+def test_a_grey_glyph_is_broken_where_it_is_grey(contrast):
+    """The error 1 - contrast is beyond the grain, but below that of mid-grey."""
+    images = composed([[1, 0, 2, 3]], 1)
+    images[0, 0, :16, :16] *= contrast
+    truth = GlyphsOracle().truth(images)
+    assert truth.of("broken")[0] and truth.mask[0, :16, :16].all() and int(truth.mask.sum()) == 256
+
+
 def test_a_broken_quadrant_says_nothing_of_the_rule():
     images = composed([[0, 0, 1, 2]], 1)
     images[0, 0, 16:, 16:] = 0

@@ -93,6 +93,26 @@ def test_the_mask_shows_the_shape_that_is_wrong():
     assert torch.equal(truth.mask, expected)
 
 
+def test_the_mask_of_a_broken_panel_leaves_out_its_whole_shapes():
+    """A square at home and a blot beneath it: the panel looks crowded as well."""
+    images = planted(64, 5, (1, 1), (0, 1))[:1]
+    images[0, 0, 30:, 21:42] = -1
+    home = images[0, 0].clone() > 0
+    images[0, 0, 40:56, 24:36] = 1
+    truth = ShapesOracle(64).truth(images)
+    assert truth.of("broken")[0] and truth.mask[0].any() and not (truth.mask[0] & home).any()
+
+
+@pytest.mark.parametrize("image_size", SIZES)
+def test_a_grey_defect_is_in_the_mask(image_size):
+    images = planted(image_size, 5, (0, 0))[:1]
+    width = GEOMETRIES[image_size].panel[0]
+    images[0, 0, :, width : 2 * width] = -0.4  # an error of 0.6 on black
+    truth = ShapesOracle(image_size).truth(images)
+    assert truth.of("broken")[0] and truth.mask[0, :, width : 2 * width].all()
+    assert int(truth.mask.sum()) == image_size * width
+
+
 def test_grain_is_no_defect():
     images, _ = shapes(size=50).batch(range(50))
     noisy = images + 0.08 * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))

@@ -55,6 +55,27 @@ def test_what_is_no_triangle_is_broken(image_size):
     assert all(truth.names[kind] in GRADES for kind in truth.kinds) and truth.mask.flatten(1).any(1).all()
 
 
+@pytest.mark.parametrize("image_size", SIZES)
+def test_the_mask_of_a_broken_image_leaves_out_its_whole_triangles(image_size):
+    """Three and a blot, which counts as a fourth."""
+    images, step = planted(image_size, 3), image_size // 8
+    images[0, 0, -step:, -step:] = 1
+    truth = TrianglesOracle(image_size).truth(images)
+    assert truth.of("broken")[0] and truth.mask.any()
+    assert not truth.mask[:, : image_size // 4].any()
+
+
+@pytest.mark.parametrize("grey", [0.3, -0.2])  # on black: an error of 1.3 or 0.8
+def test_a_grey_defect_is_in_the_mask(grey):
+    images = planted(64, 3).repeat(2, 1, 1, 1)
+    images[0, 0, -24:, -24:] = grey
+    images[1, 0, :24, :24] = images[1, 0, :24, :24].clamp(max=grey)
+    images[1, 0, -24:, -24:] = grey
+    truth = TrianglesOracle(64).truth(images)
+    assert truth.of("broken").all() and truth.mask[:, -24:, -24:].all()
+    assert torch.equal(truth.mask[0].sum(), torch.tensor(24 * 24))
+
+
 def test_images_are_keyed_by_seed_and_split():
     assert torch.equal(triangles(size=20, seed=1).items, load("triangles", size=20, seed=1).items)
     others = (triangles(size=20, seed=2), triangles(size=20, seed=1, split="test"))

@@ -46,7 +46,7 @@ READ: dict[str, tuple[Any, tuple[str, ...]]] = {
     "data.image_size": (15, ALL),
     "data.channels": (3, ALL),
     "data.subset": (20, ("train", "judge", OWN, OTHER)),
-    "data.starve": ({"top": 0.5}, ("train", "judge", OWN, OTHER)),
+    "data.starve": ({"top": 0.5}, ("train", OWN, OTHER)),
     "data.permute": (False, ()),  # no class is left out
     "model.name": ("another", ()),
     "model.process.name": ("variance_preserving", ("train",)),

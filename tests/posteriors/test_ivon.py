@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from genuq.errors import ArtefactError, CheckpointError, ConfigurationError, NonFiniteError
 from genuq.posteriors import Scale, prior_dominance
+from genuq.posteriors.fitting.scale import factor_to_reach
 from genuq.posteriors.ivon import Ivon
 from genuq.posteriors.members import prior_sizes
 
@@ -58,6 +59,26 @@ def test_the_draws_have_the_mean_and_the_variances_that_were_learnt() -> None:
     assert posterior.relative_shift() == pytest.approx(shift, rel=1e-9)
 
 
+def test_the_relative_perturbation_counts_the_shift_of_the_mean() -> None:
+    posterior = fitted(scale=Scale(1, 1, 1, 1.7))
+    size = (trained().numpy() ** 2).mean()
+    wanted = np.sqrt((MOVED.numpy() ** 2 + 1.7 * VARIANCES.numpy()).mean() / size)
+    assert posterior.relative_perturbation() == pytest.approx(wanted, rel=1e-9)
+    assert prior_dominance(posterior).relative_move == pytest.approx(wanted, rel=1e-9)
+    drawn = torch.stack([flat(posterior.draw(index)) for index in range(4_000)]) - trained()
+    assert posterior.relative_perturbation() == pytest.approx(float(drawn.square().mean() / size) ** 0.5, rel=0.03)
+
+
+def test_a_wanted_perturbation_is_reached_with_the_shift_and_never_below_it() -> None:
+    posterior = fitted()
+    shift = posterior.relative_shift()
+    factor = factor_to_reach(posterior, 1.5 * shift)
+    assert posterior.rescaled(temperature=factor).relative_perturbation() == pytest.approx(1.5 * shift, rel=1e-9)
+    for target in (shift, 0.5 * shift):
+        with pytest.raises(ConfigurationError, match=r"posterior\.relative_perturbation = .* by 0\.\d+ already"):
+            factor_to_reach(fitted(), target)
+
+
 def test_of_two_trainings_it_has_the_moments_of_their_mixture() -> None:
     other = (-MOVED, 3 * VARIANCES)
     one, two = fitted(), fitted(other)
@@ -100,6 +121,19 @@ def test_what_the_data_decide_is_beside_the_prior() -> None:
     assert found.effective_parameters == pytest.approx(float((curvature / (curvature + delta)).sum()), rel=1e-6)
     trace = 2.0 * float((prior * delta / (curvature + delta)).sum() / prior.sum())
     assert found.trace_ratio == pytest.approx(trace, rel=1e-6)
+
+
+@pytest.mark.parametrize(("left", "told"), [(0.049, True), (0.999**300, False)])
+def test_the_data_are_not_said_to_decide_what_the_first_guess_of_the_curvature_does(
+    left: float, told: bool, tmp_path: Path
+) -> None:
+    posterior = Ivon(network(), initial_share=left)
+    posterior.update(split(trained() + MOVED), split(VARIANCES))
+    posterior.finalise(ONE).save(tmp_path / "ivon")
+    for one in (posterior, Ivon.load(tmp_path / "ivon", network())):
+        found = prior_dominance(one)
+        assert (found.effective_parameters is not None) == told == (found.decided_by_data is not None)
+        assert found.parameters == 4 and found.trace_ratio is not None
 
 
 def test_what_cannot_be_an_end_is_refused() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from genuq.data.base import SPLITS, ArrayDataset, check_split
 from genuq.data.drawing import WHITE
 from genuq.data.registry import DATASETS
-from genuq.data.truth import BROKEN, GRADES, RULE_BROKEN, VALID, Oracle, Truth, checked, grade, wrong
+from genuq.data.truth import BROKEN, GRADES, RULE_BROKEN, VALID, Oracle, Truth, checked, grade, off, wrong
 from genuq.errors import DataError
 from genuq.parts.bounds import Limits, Seed
 from genuq.randomness import generator
@@ -113,7 +113,7 @@ class GlyphsOracle(Oracle):
         rule_N = torch.where(twice_N4.any(1), self.kind(RULE_BROKEN), self.kind(VALID))
         any_broken_N = broken_N4.any(1)
         twice_N4 &= ~any_broken_N[:, None]  # the nearest glyph of a broken quadrant says nothing of the rule
-        off_N4RR = ((quadrants_N4RR - expected_N4RR).abs() > 1) & broken_N4[..., None, None]
+        off_N4RR = off(quadrants_N4RR, expected_N4RR) & broken_N4[..., None, None]
         mask_NHW = assembled(off_N4RR | ((expected_N4RR > 0) & twice_N4[..., None, None]))
         return torch.where(any_broken_N, grades_N, rule_N), size_N, broken_N4 | twice_N4, mask_NHW
 

@@ -14,7 +14,7 @@ from genuq.data.base import SPLITS, ArrayDataset, check_split
 from genuq.data.drawing import paint, polygon, rectangle, regular_polygon
 from genuq.data.figures import NOTHING, Figures, figures_in
 from genuq.data.registry import DATASETS
-from genuq.data.truth import BROKEN, GRADES, RULE_BROKEN, VALID, Oracle, Truth, checked, grade, wrong
+from genuq.data.truth import BROKEN, GRADES, RULE_BROKEN, VALID, Oracle, Truth, checked, grade, off, wrong
 from genuq.errors import DataError
 from genuq.parts.bounds import Limits, OneOf, Seed
 from genuq.randomness import generator
@@ -121,7 +121,8 @@ class ShapesOracle(Oracle):
         foreign_K = shape_K & (panel_K != figures.figure_K)
         count_NP = self._counts(figures, shape_K, len(images_NHW))
         crowded_NP = count_NP > 1
-        crowded_K = shape_K & crowded_NP[figures.image_K, self._nearest_panel(figures)]
+        places = figures.image_K, self._nearest_panel(figures)
+        crowded_K = shape_K & crowded_NP[places]
         foreign_NP = self._counts(figures, foreign_K, len(images_NHW)) > 0
         size_N = size_NP.amax(1)
         kinds_N = torch.full((len(images_NHW),), self.kind(VALID))
@@ -132,8 +133,10 @@ class ShapesOracle(Oracle):
         kinds_N = torch.where(broken_NP.any(1), grades_N, kinds_N)
         parts_NP = broken_NP | crowded_NP | foreign_NP
         parts_NP[kinds_N == self.kind(EMPTY)] = True
-        off_NHW = ((images_NHW - expected_NHW).abs() > 1) & self._panels(broken_NP)
-        return kinds_N, size_N, parts_NP, off_NHW | figures.pixels_of(foreign_K | crowded_K)
+        off_NHW = off(images_NHW, expected_NHW) & self._panels(broken_NP)
+        # what is nearest to the pieces of a broken panel says nothing of the rule: its wrong pixels alone count
+        against_rule_K = (foreign_K | crowded_K) & ~broken_NP[places]
+        return kinds_N, size_N, parts_NP, off_NHW | figures.pixels_of(against_rule_K)
 
     @property
     def _columns(self) -> Tensor:

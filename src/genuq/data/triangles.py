@@ -13,7 +13,7 @@ from genuq.data.base import SPLITS, ArrayDataset, check_split
 from genuq.data.drawing import cropped, paint, polygon
 from genuq.data.figures import NOTHING, figures_in
 from genuq.data.registry import DATASETS
-from genuq.data.truth import BROKEN, GRADES, RULE_BROKEN, VALID, Oracle, Truth, checked, grade, wrong
+from genuq.data.truth import BROKEN, GRADES, RULE_BROKEN, VALID, Oracle, Truth, checked, grade, off, wrong
 from genuq.errors import DataError
 from genuq.parts.bounds import Limits, Seed
 from genuq.randomness import generator
@@ -68,8 +68,10 @@ class TrianglesOracle(Oracle):
         grades_N = self.kind(GRADES[0]) + grade(size_N, (3 * self.tolerance, 8 * self.tolerance))
         rule_N = torch.where(miscounted_N, self.kind(RULE_BROKEN), self.kind(VALID))
         kinds_N = torch.where(broken_N, grades_N, rule_N)
-        off_NHW = ((images_NHW - expected_NHW).abs() > 1) & broken_N[:, None, None]
-        all_of_them = figures.pixels_of(whole_K & miscounted_N[figures.image_K])
+        off_NHW = off(images_NHW, expected_NHW) & broken_N[:, None, None]
+        # of a broken image the whole triangles are right, and what is counted beside them may be none
+        only_miscounted_N = miscounted_N & ~broken_N
+        all_of_them = figures.pixels_of(whole_K & only_miscounted_N[figures.image_K])
         return kinds_N, size_N, (broken_N | miscounted_N)[:, None], off_NHW | all_of_them
 
 

@@ -152,5 +152,9 @@ def wrong(images: Tensor, expected: Tensor) -> Tensor:
     Args:
         images, expected: of the same shape, in [-1, 1].
     """
-    error = (images - expected).abs()
-    return torch.where(error > GATE, (error / 2).square(), 0.0)
+    return torch.where(off(images, expected), ((images - expected) / 2).square(), 0.0)
+
+
+def off(images: Tensor, expected: Tensor) -> Tensor:
+    """bool, the pixels that are wrong by more than grain: those that `wrong` counts, grey ones too."""
+    return (images - expected).abs() > GATE

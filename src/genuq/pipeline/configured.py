@@ -43,19 +43,33 @@ from genuq.store.artefact import MANIFEST
 from genuq.store.upstream import FileContent, Upstream
 
 
-def data_inputs(run: Run, *splits: str) -> DataInputs:
-    """The run's data set, of which these splits may be read."""
-    options, subset = run.plain("data")["data"], run.config.data.subset
-    contents = {split: content_of(run, split) for split in splits}
+def data_inputs(run: Run, *splits: str, starved: bool = True) -> DataInputs:
+    """The run's data set, of which these splits may be read.
+
+    Args:
+        starved: the training set as `data.starve` leaves it; else the whole one, with its own labels.
+    """
+    options, subset = data_options(run, starved), run.config.data.subset
+    contents = {split: content_of(run, split, options) for split in splits}
     return DataInputs(contents, options, subset, run.config.seed, run.memory)
 
 
-def content_of(run: Run, split: str) -> str:
+def data_options(run: Run, starved: bool) -> dict[str, Any]:
+    """The options of the run's data set, with those of its starved classes or without."""
+    options: dict[str, Any] = run.plain("data")["data"]
+    return options if starved else options | {"starve": {}, "permute": True}
+
+
+def content_of(run: Run, split: str, options: Mapping[str, Any]) -> str:
     """The fingerprint of one split, which the store remembers by the state of its files."""
-    dataset = training_set(run) if split == "train" else test_set(run)
+    dataset = load_split(run.memory, options, split, run.config.data.subset, run.config.seed)
     if dataset.folder is not None:
         run.read[str(dataset.folder.absolute())] = files.state_of(dataset.folder)
-    read_as = run.plain("seed", "data") | {"split": dataset.split} | foreign_code([DATASETS.get(run.config.data.name)])
+    read_as = (
+        run.plain("seed")
+        | {"data": options, "split": dataset.split}
+        | foreign_code([DATASETS.get(run.config.data.name)])
+    )
     read_as |= {"class_names": list(dataset.class_names)}  # of test images those of the training set, elsewhere
     key = ["content", read_as, split]
     return run.memory(key, lambda: fingerprint_in(run.store, dataset, read_as, run.keeps_contents))

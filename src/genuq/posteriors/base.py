@@ -207,6 +207,10 @@ class Posterior(ABC):
         size = self.mean_square()
         return (self.mean_variance() / size) ** 0.5 if size > 0 else float("inf")
 
+    def relative_shift(self) -> float:
+        """What of `relative_perturbation` no temperature changes: the deviation of the draws' mean."""
+        return 0.0
+
     def require_precision(self) -> None:
         """Refuse draws that the weights' own precision would round away.
 

@@ -15,7 +15,8 @@ class PriorDominance:
     Attributes:
         parameters: weights that a draw moves; None for posteriors without curvature, as the next two.
         effective_parameters: sum of l / (l + d) over the curvature's eigenvalues l in the precision, d the prior
-            precision: how many of them the data decide.
+            precision: how many of them the data decide. Also None for an IVON whose curvature is still mostly its
+            first guess (beta2 ** steps of 0.05 or more, as by default: 0.999 ** 300 is 0.74).
         trace_ratio: trace of the posterior covariance over that of the prior: near 1 the prior alone decides.
         relative_move: size of a draw's deviation over that of the trained weights.
     Source: effective parameters: MacKay, Bayesian Interpolation, Neural Computation 1992, section 4.

@@ -13,6 +13,8 @@ from genuq.posteriors.members import MembersPosterior, prior_sizes
 from genuq.posteriors.register import POSTERIORS
 from genuq.randomness import WEIGHTS, generator
 
+GUESSED = 0.05  # of the curvature: more of its first guess left, and it says little of the data
+
 
 @POSTERIORS.add(
     label="IVON",
@@ -28,21 +30,22 @@ class Ivon(MembersPosterior):
 
     Args:
         prior_relative_size: standard deviation of the prior over the root mean square of each tensor.
+        initial_share: beta2 ** steps, what is left in the curvature of its first guess `hess_init`.
 
     Source: Shen et al., Variational Learning is Effective for Large Deep Networks, ICML 2024, arXiv 2402.17641.
     """
 
     kind = "ivon"
 
-    def __init__(self, module: nn.Module, prior_relative_size: float = 0.02) -> None:
+    def __init__(self, module: nn.Module, prior_relative_size: float = 0.02, initial_share: float = 0.0) -> None:
         super().__init__(module)
-        self.prior_relative_size = prior_relative_size
+        self.prior_relative_size, self.initial_share = prior_relative_size, initial_share
         # of deviations from the trained weights: they are small, so that the squares lose no digits
         zeros = {name: torch.zeros(value.shape, dtype=torch.float64) for name, value in self.covered().items()}
         self._first, self._second = zeros, {name: value.clone() for name, value in zeros.items()}
 
     def options(self) -> dict[str, Any]:
-        return {"prior_relative_size": self.prior_relative_size}
+        return {"prior_relative_size": self.prior_relative_size, "initial_share": self.initial_share}
 
     def update(self, inputs: Mapping[str, Tensor], gradients: Mapping[str, Tensor] | None = None) -> None:
         """Add the end of one fine-tuning.
@@ -104,16 +107,24 @@ class Ivon(MembersPosterior):
         around_mean = super().squared_deviations()
         return {name: value + float(self.mean(name).square().mean()) for name, value in around_mean.items()}
 
+    def relative_perturbation(self) -> float:
+        """As of any posterior around the trained weights: the shift of the mean counts."""
+        squares, size = self.squared_deviations(), self.mean_square()
+        counts = {name: value.numel() for name, value in self.covered().items()}
+        moved = sum(squares[name] * count for name, count in counts.items()) / sum(counts.values())
+        return (moved / size) ** 0.5 if size > 0 else float("inf")
+
     def relative_shift(self) -> float:
         """Root mean square of the learnt mean's deviation over that of the trained weights."""
         squares = sum(float(self.mean(name).square().sum()) for name in self.covered())
         count = sum(value.numel() for value in self.covered().values())
         return (squares / count / self.mean_square()) ** 0.5
 
-    def shares(self) -> tuple[float, float, float]:
+    def shares(self) -> tuple[float, float | None, float]:
         """(weights that were learnt, how many of them the data decide, trace of the covariance over the prior's).
 
-        Of each weight the data decide h / (h + delta), at temperature 1.
+        Of each weight the data decide h / (h + delta), at temperature 1. The second is None where `initial_share` is
+        `GUESSED` or more: h is then what `hess_init` said, not the data.
         """
         scale, sizes = self.require_final(), prior_sizes(self.covered(), self.prior_relative_size)
         learnt, decided, trace, prior = 0.0, 0.0, 0.0, 0.0
@@ -124,4 +135,5 @@ class Ivon(MembersPosterior):
             decided += float((1 - variances / sizes[name] ** 2).clamp(min=0).sum())
             trace += float(variances.sum())
             prior += variances.numel() * sizes[name] ** 2
-        return learnt, decided, scale.temperature * trace / (prior or 1.0)
+        told = decided if self.initial_share < GUESSED else None
+        return learnt, told, scale.temperature * trace / (prior or 1.0)

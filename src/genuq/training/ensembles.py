@@ -271,6 +271,7 @@ def ivon(making: Making) -> Ivon:
         raise ConfigurationError("posterior.checkpoints: ivon learns its variances in a training. Leave it null.")
     if path := making.made("ivon"):
         return Ivon.load(path, network)
+    newton = settings.online_newton or OnlineNewton()
     training = VariationalTraining(
         working_copy(making.model),
         making.dataset,
@@ -278,10 +279,10 @@ def ivon(making: Making) -> Ivon:
         settings.prior_relative_size,
         making.observation_noise,
         making.n_effective,
-        settings.online_newton or OnlineNewton(),
+        newton,
     )
     making.train(training, "ivon")
-    posterior = Ivon(network, settings.prior_relative_size)
+    posterior = Ivon(network, settings.prior_relative_size, newton.beta2**settings.steps)
     posterior.update(*training.cpu().learnt())
     making.keep("ivon", posterior.save)
     return posterior

@@ -52,8 +52,11 @@ class OnlineNewton:
         beta1: share of the average gradient that a step keeps.
         beta2: share of the curvature that a step keeps. With the paper's 0.99999, for trainings from nothing, a few
             hundred steps leave it at `hess_init`; far below 0.999 the noise of its estimates counts as curvature.
+            beta2 ** steps of it stays `hess_init` (0.74 of it after 300 steps with 0.999); only below 0.05 is it told
+            how many weights the data decide.
         hess_init: curvature to begin with, second derivative of the mean squared error by one weight (on average 0.001
-            to 0.004 in the networks shipped with genuq): a smaller one begins with wider draws.
+            to 0.004 in the networks shipped with genuq): a smaller one begins with wider draws, which
+            short trainings keep.
         clip_radius: largest step of a weight before the learning rate; None: any.
         mc_samples: draws of the weights a step, one evaluation with its gradient each; in antithetic pairs.
     """

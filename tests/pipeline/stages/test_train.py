@@ -10,10 +10,12 @@ from torch import nn
 
 from genuq import files
 from genuq.data import as_dataset
+from genuq.identity import identity_of
 from genuq.models import GenerativeModel
+from genuq.pipeline.configured import training_set
 from genuq.pipeline.run import Run
-from genuq.pipeline.stages.train import Schedule, schedule_of, test_loss
-from support.small_runs import POINTS, composed
+from genuq.pipeline.stages.train import Schedule, TrainJudge, schedule_of, test_loss
+from support.small_runs import IMAGES, POINTS, composed
 
 test_loss.__test__ = False  # type: ignore[attr-defined]  # no test of pytest's
 
@@ -29,6 +31,21 @@ def test_the_schedule_is_the_trainers(tmp_path: Path) -> None:
     run = Run(composed(*POINTS, "trainer.learning_rate=0.002", "trainer.ema_decay=0.9"), tmp_path, "genuq")
     schedule = schedule_of(run)
     assert (schedule.learning_rate, schedule.ema_decay, schedule.batch_size) == (0.002, 0.9, 32)
+
+
+@pytest.mark.parametrize("starve", ["{top: 0}", "{top: 0.1}"])
+def test_the_judge_learns_from_the_whole_training_set_with_its_own_labels(
+    starve: str, image_root: Path, tmp_path: Path
+) -> None:
+    given = [*IMAGES, f"data.root={image_root}", f"store={tmp_path}/store"]
+    plain, starved = (
+        Run(composed(*given, *more), tmp_path, "genuq") for more in ([], [f"data.starve={starve}", "data.permute=true"])
+    )
+    mine, theirs = TrainJudge().inputs(starved), TrainJudge().inputs(plain)
+    original = training_set(plain)
+    assert torch.equal(mine.data.train.labels, original.labels) and len(mine.data.train) == len(original)
+    assert mine.data.train.fingerprint == original.fingerprint != training_set(starved).fingerprint
+    assert identity_of(mine) == identity_of(theirs)  # one judge for all
 
 
 class Zero(nn.Module):

@@ -141,7 +141,7 @@ class Evaluate(Stage[EvaluateInputs]):
     """
 
     name = "evaluate"
-    version = 4
+    version = 5
 
     def inputs(self, run: Run) -> EvaluateInputs:
         return EvaluateInputs(

@@ -20,6 +20,7 @@ from genuq.pipeline.inputs import DataInputs, ModelInputs
 from genuq.pipeline.run import Run, hardware_of
 from genuq.posteriors import ChosenScale, DeepEnsemble, FitResult, Ivon
 from genuq.posteriors.fitting.held_out import HeldOutSums
+from genuq.posteriors.fitting.scale import factor_to_reach
 from genuq.store.upstream import FileContent
 from genuq.training.ensembles import fit_members
 from genuq.training.member_settings import WITH_PRIOR, MemberSettings, OnlineNewton
@@ -125,8 +126,7 @@ def fit_members_of(inputs: MembersInputs, folder: Path, display: Display) -> Fit
         say=display.say,
     )
     if (wanted := inputs.relative_perturbation) is not None:
-        alone = posterior.rescaled(temperature=1.0).relative_perturbation()
-        posterior = posterior.rescaled(temperature=(wanted / alone) ** 2)
+        posterior = posterior.rescaled(temperature=factor_to_reach(posterior.rescaled(temperature=1.0), wanted))
     no_prior = "none: these members know no prior"
     has_prior = inputs.posterior.kind in WITH_PRIOR
     how = {

@@ -225,7 +225,8 @@ class JudgeTrainingInputs:
     """What the judging classifier depends on.
 
     Attributes:
-        data: training images, and test images for its accuracy.
+        data: training images, those of starved classes too and all with their own labels, or the judge would know as
+            little of what is missing as the model; and test images for its accuracy.
         judge_steps: of its training.
         logger: looks on.
     """
@@ -248,7 +249,7 @@ class TrainJudge(Stage[JudgeTrainingInputs]):
         trainer = run.config.trainer
         return JudgeTrainingInputs(
             seed=run.config.seed,
-            data=data_inputs(run, "train", "test"),
+            data=data_inputs(run, "train", "test", starved=False),
             trainer=Schedule(**{part.name: trainer[part.name] for part in fields(Schedule)}),
             judge_steps=trainer.judge_steps,
             hardware=hardware_of(run),

@@ -216,10 +216,19 @@ def maximise_evidence(posterior: CurvaturePosterior, scale: Scale) -> tuple[floa
 
 
 def factor_to_reach(posterior: Posterior, target: float) -> float:
-    """The factor of a finalised posterior's covariance with which draws have the relative perturbation `target`."""
-    reached = posterior.relative_perturbation()
-    if reached == 0:
+    """The factor of a finalised posterior's covariance with which draws have the relative perturbation `target`.
+
+    Raises:
+        ConfigurationError: no factor reaches it: the posterior moves nothing, or its mean alone lies that far off.
+    """
+    reached, shift = posterior.relative_perturbation(), posterior.relative_shift()
+    if shift and target <= shift:
+        raise ConfigurationError(
+            f"posterior.relative_perturbation = {target:g}: the mean of posterior '{posterior.kind}' moves the weights "
+            f"by {shift:.3g} already. Choose more than that, or leave it null."
+        )
+    if reached <= shift:
         raise ConfigurationError(
             f"posterior '{posterior.kind}' moves no weight: leave posterior.relative_perturbation null."
         )
-    return (target / reached) ** 2
+    return (target**2 - shift**2) / (reached**2 - shift**2)
