@@ -159,12 +159,20 @@ def test_a_seed_without_any_bad_sample_does_not_count(made, tmp_path) -> None:
     assert together.seeds == 1 and together.bad == made[0].faults["broken"].sum()
 
 
-def test_samples_that_are_left_out_count_neither_way(tmp_path) -> None:
+def test_samples_that_are_left_out_are_not_good_but_have_their_own_faults(tmp_path) -> None:
     one = scored()
     outside = np.zeros_like(one.valid)
     outside[::3] = True
-    found, kept = statistics([replace(one, left_out=outside)], board(tmp_path)), broken_or_valid(one) & ~outside
-    assert row(found, "lid").bad == one.faults["broken"][kept].sum()
+    found = row(statistics([replace(one, left_out=outside)], board(tmp_path)), "lid")
+    assert (found.bad, found.good) == (one.faults["broken"].sum(), (one.valid & ~outside).sum())
+
+
+def test_one_bad_kind_leaves_the_tables_of_the_others_as_they_are(made, tmp_path) -> None:
+    """With `metric.bad=[broken]` a set leaves out what has another fault alone."""
+    narrow = [replace(one, left_out=~one.valid & ~one.faults["broken"]) for one in made]
+    assert narrow[0].left_out.any()
+    found, wanted = (statistics(group, board(tmp_path)).rows for group in (narrow, made))
+    assert found == wanted
 
 
 def test_intervals_of_a_random_score_cover_chance(tmp_path) -> None:

@@ -142,8 +142,8 @@ class Cut:
 
     def __init__(self, found: ScoredSet, fault: str, board: Board) -> None:
         self.found, self.board = found, board
-        kept_N: BoolArray = found.valid | found.faults[fault]
-        self.rows_N = kept_N if found.left_out is None else kept_N & ~found.left_out
+        good_N: BoolArray = found.valid if found.left_out is None else found.valid & ~found.left_out
+        self.rows_N: BoolArray = good_N | found.faults[fault]
         self.bad_N = found.faults[fault][self.rows_N]
         self.classes_N = None if found.classes is None else found.classes[self.rows_N]
         self.clusters_N = found.clusters[self.rows_N]
