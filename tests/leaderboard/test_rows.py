@@ -107,6 +107,11 @@ def test_the_best_control_costs_no_more_and_was_chosen_on_the_other_half(made, f
     assert row(found, "lid").over is None and row(found, "random").over is None
 
 
+def test_a_row_says_whether_its_score_is_a_control_of_the_board_whatever_its_kind(found) -> None:
+    assert row(found, "lid").is_control and row(found, "random").is_control
+    assert not row(found, "entropy").is_control
+
+
 def test_cost_and_auroc_for_each_evaluation(found) -> None:
     one = row(found, "renoised_disagreement")
     assert (one.evaluations, one.seconds) == (16.0, pytest.approx(0.01))
@@ -130,6 +135,16 @@ def test_declared_comparisons_are_adjusted_together(made, found) -> None:
         [one.adjusted for one in found.declared], holm([one.p for one in (over_lid, nested, random)])
     )
     assert over_lid.adjusted < 0.001 and nested.adjusted < 0.001 and random.difference.high < 0
+
+
+def test_declared_comparisons_that_could_not_be_made_count_as_unshown(made, tmp_path) -> None:
+    """Beside two that are missing, a p-value is taken times as many as of three known ones."""
+    absent = [{"score": "entropy", "control": "lid", "fault": fault, "data": "glyphs"} for fault in ("none", "such")]
+    weak = {"score": "entropy", "control": "random", "fault": "broken", "data": "glyphs"}
+    found = statistics(made, board(tmp_path, primary=[absent[0], weak, absent[1]])).declared
+    np.testing.assert_allclose(found[1].adjusted, holm([found[1].p, 1.0, 1.0])[0])
+    assert found[1].adjusted == pytest.approx(3 * found[1].p) and found[1].p > 0
+    assert found[0].adjusted is None and found[2].adjusted is None
 
 
 def test_what_lacks_says_why(made, tmp_path) -> None:
