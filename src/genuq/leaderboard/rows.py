@@ -415,4 +415,4 @@ def _against(cuts: Sequence[Cut], wanted: Comparison) -> tuple[Interval | Undefi
     over_seeds = _pooled([one for one in found if isinstance(one, Drawn)], found)
     if isinstance(over_seeds, Undefined):
         return over_seeds, None
-    return over_seeds.interval, over_seeds.p()
+    return over_seeds.student, over_seeds.p()

@@ -284,7 +284,11 @@ def notes_of(found: Statistics, board: Board) -> Iterable[str]:
     if any(one.few for one in found.rows):
         yield f"{FEW} Fewer than {ENOUGH} bad samples, or good ones: too few to tell 0.64 from 0.60."
     if 1 < max((one.seeds for one in found.rows), default=1) < 5:
-        yield "With so few training seeds the intervals are somewhat too narrow."
+        yield (
+            "With so few training seeds these intervals are too narrow: where trainings differ by more than their "
+            "samples tell, those of three seeds cover about 75 %. Declared comparisons of two scores, and all p-values "
+            "over several training seeds but those of the likelihood-ratio test, are Student's over training seeds."
+        )
 
 
 def _known_of(found: Statistics, board: Board) -> str:
