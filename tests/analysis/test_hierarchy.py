@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_1samp
 
 from genuq.analysis import Interval, Resampling, TrainingSeed, Undefined, hierarchical_interval
 from genuq.analysis.hierarchy import Drawn, hierarchical_replicates, pooled
@@ -79,3 +80,29 @@ def test_pooled_of_what_is_not_defined_is_undefined() -> None:
     assert isinstance(pooled([Drawn(float("nan"), np.ones(3))]), Undefined)
     assert isinstance(pooled([Drawn(0.5, np.full(3, np.nan))]), Undefined)
     assert pooled([Drawn(0.0, np.zeros(3))]).p() == 1.0
+
+
+@pytest.mark.parametrize(("between", "within"), [(1.0, 0.01), (1.0, 1.0), (0.0, 1.0)])
+def test_with_three_trainings_and_no_effect_one_p_value_in_twenty_is_below_a_twentieth(between, within) -> None:
+    """Wherever the variation is; the bootstrap's own interval misses a quarter where it is all between trainings."""
+    source, small, missed, covered = np.random.default_rng(2), 0, 0, 0
+    for _ in range(600):
+        values = between * source.normal(size=3) + within * source.normal(size=3)
+        found = pooled([Drawn(value, value + within * source.normal(size=1000)) for value in values])
+        small += found.p() < 0.05
+        covered += not found.student.excludes(0)
+        missed += found.interval.excludes(0)
+    assert 0.02 <= small / 600 <= 0.09
+    assert covered == 600 - small
+    if within < between:
+        assert 0.2 < missed / 600 < 0.3
+
+
+def test_p_and_interval_over_trainings_are_those_of_students_test() -> None:
+    values, source = [0.1, 0.35, 0.2], np.random.default_rng(0)
+    found = pooled([Drawn(value, value + 0.01 * source.normal(size=50)) for value in values])
+    wanted = ttest_1samp(values, 0)
+    assert found.p() == pytest.approx(wanted.pvalue)
+    assert (found.student.low, found.student.high) == pytest.approx(tuple(wanted.confidence_interval(0.95)))
+    alone = pooled([Drawn(0.1, 0.1 + 0.01 * source.normal(size=50))])
+    assert alone.student == alone.interval

@@ -107,6 +107,11 @@ def test_the_best_control_costs_no_more_and_was_chosen_on_the_other_half(made, f
     assert row(found, "lid").over is None and row(found, "random").over is None
 
 
+def test_a_row_says_whether_its_score_is_a_control_of_the_board_whatever_its_kind(found) -> None:
+    assert row(found, "lid").is_control and row(found, "random").is_control
+    assert not row(found, "entropy").is_control
+
+
 def test_cost_and_auroc_for_each_evaluation(found) -> None:
     one = row(found, "renoised_disagreement")
     assert (one.evaluations, one.seconds) == (16.0, pytest.approx(0.01))
@@ -129,7 +134,17 @@ def test_declared_comparisons_are_adjusted_together(made, found) -> None:
     np.testing.assert_allclose(
         [one.adjusted for one in found.declared], holm([one.p for one in (over_lid, nested, random)])
     )
-    assert over_lid.adjusted < 0.001 and nested.adjusted < 0.001 and random.difference.high < 0
+    assert over_lid.p < 0.1 and nested.adjusted < 0.001 and random.difference.value < 0  # of two training seeds
+
+
+def test_declared_comparisons_that_could_not_be_made_count_as_unshown(made, tmp_path) -> None:
+    """Beside two that are missing, a p-value is taken times as many as of three known ones."""
+    absent = [{"score": "entropy", "control": "lid", "fault": fault, "data": "glyphs"} for fault in ("none", "such")]
+    weak = {"score": "entropy", "control": "random", "fault": "broken", "data": "glyphs"}
+    found = statistics(made, board(tmp_path, primary=[absent[0], weak, absent[1]])).declared
+    np.testing.assert_allclose(found[1].adjusted, holm([found[1].p, 1.0, 1.0])[0])
+    assert found[1].adjusted == pytest.approx(3 * found[1].p) and found[1].p > 0
+    assert found[0].adjusted is None and found[2].adjusted is None
 
 
 def test_what_lacks_says_why(made, tmp_path) -> None:
@@ -159,12 +174,20 @@ def test_a_seed_without_any_bad_sample_does_not_count(made, tmp_path) -> None:
     assert together.seeds == 1 and together.bad == made[0].faults["broken"].sum()
 
 
-def test_samples_that_are_left_out_count_neither_way(tmp_path) -> None:
+def test_samples_that_are_left_out_are_not_good_but_have_their_own_faults(tmp_path) -> None:
     one = scored()
     outside = np.zeros_like(one.valid)
     outside[::3] = True
-    found, kept = statistics([replace(one, left_out=outside)], board(tmp_path)), broken_or_valid(one) & ~outside
-    assert row(found, "lid").bad == one.faults["broken"][kept].sum()
+    found = row(statistics([replace(one, left_out=outside)], board(tmp_path)), "lid")
+    assert (found.bad, found.good) == (one.faults["broken"].sum(), (one.valid & ~outside).sum())
+
+
+def test_one_bad_kind_leaves_the_tables_of_the_others_as_they_are(made, tmp_path) -> None:
+    """With `metric.bad=[broken]` a set leaves out what has another fault alone."""
+    narrow = [replace(one, left_out=~one.valid & ~one.faults["broken"]) for one in made]
+    assert narrow[0].left_out.any()
+    found, wanted = (statistics(group, board(tmp_path)).rows for group in (narrow, made))
+    assert found == wanted
 
 
 def test_intervals_of_a_random_score_cover_chance(tmp_path) -> None:

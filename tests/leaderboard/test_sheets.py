@@ -7,18 +7,18 @@ import pytest
 from genuq.analysis import Interval, Undefined
 from genuq.leaderboard.rows import statistics
 from genuq.leaderboard.sheets import Cell, answer_of, cell_text, headline_of, labels_of, notes_of, p_value, settings_of
-from support.made_board import board, sets
+from support.made_board import board, scored, sets
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     declared = board(tmp_path_factory.mktemp("board"))
-    return statistics(sets(), declared), declared
+    return statistics(sets(range(4), samples=700), declared), declared
 
 
 def test_a_table_for_each_measure_scores_down_faults_across(made) -> None:
     (setting,) = settings_of(*made)
-    assert (setting.title, setting.seeds) == ("Glyphs, Euler", 2)
+    assert (setting.title, setting.seeds) == ("Glyphs, Euler", 4)
     assert [sheet.measure.name for sheet in setting.sheets] == ["auroc", "gain", "over", "per_evaluation"]
     auroc = setting.sheets[0]
     assert [head.fault for head in auroc.heads] == ["broken", "rule_broken"]
@@ -30,6 +30,7 @@ def test_a_table_for_each_measure_scores_down_faults_across(made) -> None:
     assert gain["renoised_disagreement"].note == "q < 0.001" and gain["lid"].note == "nothing to add to"
     over = {line.score: line.cells[0] for line in setting.sheets[2].lines}
     assert over["renoised_disagreement"].note == "lid" and over["random"].note == "a control"
+    assert over["lid"].note == "a control"  # a baseline that the board has scores held against
 
 
 def test_the_answer_says_what_holds_and_what_does_not(made) -> None:
@@ -38,7 +39,7 @@ def test_the_answer_says_what_holds_and_what_does_not(made) -> None:
     labels = labels_of(found)
     first, nested, random = (answer_of(one, declared, labels) for one in found.declared)
     assert first.startswith("Glyphs, Euler, broken: Renoised disagreement is above Lid: 0.")
-    assert "adds to class and controls" in nested and "p < 0.001 (Holm)" in nested
+    assert "adds to lid" in nested and "p < 0.001 (Holm)" in nested
     assert "Entropy is below Lid: −0." in random
     unsure = replace(found.declared[0], adjusted=0.2)
     assert "was not shown to be above" in answer_of(unsure, declared, labels)
@@ -54,10 +55,31 @@ def test_the_answer_says_what_holds_and_what_does_not(made) -> None:
 def test_notes(made) -> None:
     found, declared = made
     notes = " ".join(notes_of(found, declared))
-    assert "class, lid" in notes and "too narrow" in notes and "†" not in notes
+    assert "cover about 75 %" in notes and "†" not in notes
     few = replace(found, rows=tuple(replace(one, bad=10) for one in found.rows))
     assert "† Fewer than 200" in " ".join(notes_of(few, declared))
     assert settings_of(few, declared)[0].sheets[0].heads[0].label == "Broken†"
+
+
+def test_only_controls_that_a_model_knew_are_named(made, tmp_path) -> None:
+    """These data have no classes; of sets without complexity the model knows none."""
+    found, declared = made
+    notes, nested = " ".join(notes_of(found, declared)), answer_of(found.declared[1], declared, labels_of(found))
+    assert "Controls that a score may add to: lid." in notes and "class" not in notes
+    assert "Renoised disagreement adds to lid: " in nested and "class" not in nested
+    assert not any("class, controls" in one.measure.about for one in settings_of(*made)[0].sheets)
+
+
+def test_controls_are_named_for_each_setting_where_they_differ(tmp_path) -> None:
+    declared = board(tmp_path, controls=["random", "lid", "complexity"], nested=["lid", "complexity"])
+    points = scored(samples=400, data="points")
+    of_points = replace(points, complexity=None)
+    found = statistics([scored(samples=400, classes=2), of_points], declared)
+    told = "Controls that a score may add to: class, lid, complexity (Glyphs, Euler); lid (points, Euler)."
+    assert told in " ".join(notes_of(found, declared))
+    assert "adds to class, lid and complexity: " in answer_of(
+        replace(found.declared[1], adjusted=0.0, difference=Interval(0.2, 0.1, 0.3)), declared, labels_of(found)
+    )
 
 
 def test_numbers() -> None:

@@ -60,7 +60,7 @@ def estimate(readings: Readings, bounds: tuple[float, float] = UNBOUNDED) -> Est
     if not len(values):
         return None
     if len(values) > 1:
-        found, error = _student(float(values.mean()), float(values.var(ddof=1)) / len(values), len(values) - 1)
+        found, error = student(float(values.mean()), float(values.var(ddof=1)) / len(values), len(values) - 1)
         low, high = max(found.low, bounds[0]), min(found.high, bounds[1])
         return Estimate(len(values), found.value, error, low, high, "seeds")
     (only,) = readings.values()
@@ -83,7 +83,7 @@ def difference(ours: Readings, other: Readings) -> tuple[Interval | None, str]:
     shared = [seed for seed in ours if seed in other]
     if len(shared) > 1:
         gaps = _values(ours, shared) - _values(other, shared)
-        return _student(float(gaps.mean()), float(gaps.var(ddof=1)) / len(gaps), len(gaps) - 1)[0], "paired"
+        return student(float(gaps.mean()), float(gaps.var(ddof=1)) / len(gaps), len(gaps) - 1)[0], "paired"
     if len(ours) > 1 and len(other) > 1:
         return _welch(_values(ours, ours), _values(other, other)), "welch"
     if len(ours) > 1 or len(other) > 1:
@@ -96,8 +96,14 @@ def _values(readings: Readings, seeds: object) -> Array:
     return np.array([readings[seed].value for seed in seeds], dtype=np.float64)  # type: ignore[attr-defined]
 
 
-def _student(mean: float, variance: float, freedom: float) -> tuple[Interval, float]:
-    """The interval of a mean, from the variance of the mean; and its standard error."""
+def student(mean: float, variance: float, freedom: float) -> tuple[Interval, float]:
+    """Student's interval of a mean, and the standard error.
+
+    Args:
+        mean: of normal readings.
+        variance: of the mean.
+        freedom: degrees of freedom of the variance.
+    """
     error = math.sqrt(variance)
     reach = float(stdtrit(freedom, (1 + LEVEL) / 2)) * error
     return Interval(mean, mean - reach, mean + reach), error
@@ -107,13 +113,13 @@ def _welch(ours: Array, other: Array) -> Interval:
     parts = np.array([ours.var(ddof=1) / len(ours), other.var(ddof=1) / len(other)])
     variance, spread = float(parts.sum()), float((parts**2 / [len(ours) - 1, len(other) - 1]).sum())
     freedom = variance**2 / spread if spread else 1.0
-    return _student(float(ours.mean() - other.mean()), variance, freedom)[0]
+    return student(float(ours.mean() - other.mean()), variance, freedom)[0]
 
 
 def _single(ours: Array, other: Array) -> Interval:
     several = max(ours, other, key=len)
     variance = float(several.var(ddof=1)) * (1 + 1 / len(several))
-    return _student(float(ours.mean() - other.mean()), variance, len(several) - 1)[0]
+    return student(float(ours.mean() - other.mean()), variance, len(several) - 1)[0]
 
 
 def _from_intervals(ours: Estimate | None, other: Estimate | None) -> Interval | None:

@@ -18,7 +18,7 @@ from genuq.errors import ConfigurationError, did_you_mean
 from genuq.leaderboard.results import Condition
 from genuq.scores import SCORES
 
-NESTED = "nested"  # as the rival of a comparison: class and controls together
+NESTED = "nested"  # as the rival of a comparison: all nested controls together
 REFERENCE = "{reference}"  # in an override: the folder of the checkpoints that are shipped with genuq
 FASTEST = "quick"
 KEYS = {  # with what each may hold, for messages
@@ -73,7 +73,7 @@ class DataChoice:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A comparison that was declared before the run: a score against a control, or against class and controls together
+    """A comparison that was declared before the run: a score against a control, or against all nested controls together
     (`nested`), for one kind of fault of one data set under one sampler."""
 
     score: str

@@ -54,7 +54,7 @@ def facts_of(board: Board) -> Iterator[tuple[str, str]]:
     yield "Samplers", "; ".join(one.label for one in board.samplers.values())
     yield "Scores", ", ".join(map(spoken, board.scores))
     yield "Controls", ", ".join(map(spoken, board.controls))
-    yield "Controls of the nested model", ", ".join(["class", *map(spoken, board.nested)])
+    yield "Controls of the nested model", ", ".join([*map(spoken, board.nested), "the class where there are classes"])
     yield (
         "Directions, fixed beforehand",
         ", ".join(f"{spoken(name)}: {how} is bad" for name, how in board.directions.items()) or "higher is bad",

@@ -67,7 +67,7 @@ class ScoredSet:
         complexity: float64 (N,), bytes of the image as PNG; None for points.
         clusters: int64 (N,), labels of samples that were drawn together: the seed of their noise.
         sampling_evaluations: of the network, of one sample, for sampling itself.
-        left_out: bool (N,), samples that count neither as good nor as bad; None: there are none.
+        left_out: bool (N,), samples that never count as good, and as bad for their own faults only; None: no such.
     """
 
     condition: Condition

@@ -30,7 +30,7 @@ ENOUGH = 200  # bad samples, and good ones, that a comparison needs to tell 0.64
 
 @dataclass(frozen=True)
 class Gain:
-    """What a score adds to class and controls in cross-fitted AUROC.
+    """What a score adds to the controls, and to the class where there are classes, in cross-fitted AUROC.
 
     Attributes:
         controls: in the model without the score, beside the class.
@@ -44,6 +44,11 @@ class Gain:
     by_class: bool
     p: float
     q: float | None = None
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """All that the model without the score knows."""
+        return (*(["class"] if self.by_class else []), *self.controls)
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ class Row:
         seconds: of one sample; None where they were not measured.
         gain: None where there is no control to add to, or the score is one of them and no other is left.
         over: None for a control, or where no control is as cheap.
+        is_control: whether scores are held against it: by its kind, or as the board declares.
     """
 
     data: str
@@ -89,6 +95,7 @@ class Row:
     seconds: float | None
     gain: Gain | Undefined | None
     over: Over | Undefined | None
+    is_control: bool
 
     @property
     def few(self) -> bool:
@@ -109,10 +116,11 @@ class Declared:
     """A comparison that was declared beforehand.
 
     Attributes:
-        difference: of AUROCs, or what the score adds to class and controls.
+        difference: of AUROCs, or what the score adds to the controls.
         p: of no difference; None where there is none.
-        adjusted: p of all declared comparisons together (Holm).
+        adjusted: p of all declared comparisons together (Holm), also those that could not be made.
         bad, good: samples.
+        known: of what a score is to add to, all that the model knows; nothing for other comparisons.
     """
 
     comparison: Comparison
@@ -121,6 +129,7 @@ class Declared:
     adjusted: float | None
     bad: int = 0
     good: int = 0
+    known: tuple[str, ...] = ()
 
     @property
     def few(self) -> bool:
@@ -142,8 +151,8 @@ class Cut:
 
     def __init__(self, found: ScoredSet, fault: str, board: Board) -> None:
         self.found, self.board = found, board
-        kept_N: BoolArray = found.valid | found.faults[fault]
-        self.rows_N = kept_N if found.left_out is None else kept_N & ~found.left_out
+        good_N: BoolArray = found.valid if found.left_out is None else found.valid & ~found.left_out
+        self.rows_N: BoolArray = good_N | found.faults[fault]
         self.bad_N = found.faults[fault][self.rows_N]
         self.classes_N = None if found.classes is None else found.classes[self.rows_N]
         self.clusters_N = found.clusters[self.rows_N]
@@ -182,7 +191,7 @@ class Cut:
         return less(ours, theirs)
 
     def gain(self, name: str) -> tuple[Drawn, LikelihoodRatio] | Undefined | None:
-        """What a score adds to class and controls."""
+        """What a score adds to the controls."""
         found = self.models.added(name, self.values(name))
         if found is None or isinstance(found, Undefined):
             return found
@@ -194,7 +203,7 @@ class Cut:
     def over(self, name: str) -> tuple[Drawn, tuple[str, ...]] | Undefined | None:
         """A score against the best control that costs as much or less, and which that was in each half."""
         cheap = self.cheaper_controls(name)
-        if not cheap or name in self.board.controls or self.found.columns[name].kind == "control":
+        if not cheap or self.is_control(name):
             return None
         found = against_best(
             self.values(name),
@@ -207,6 +216,10 @@ class Cut:
         if isinstance(found, Undefined):
             return found
         return self.drawn(found.one.statistic, found.one.resampling, "over"), found.chosen
+
+    def is_control(self, name: str) -> bool:
+        """Whether scores are held against it: by its kind, or as the board declares."""
+        return name in self.board.controls or self.found.columns[name].kind == "control"
 
     def drawn(self, statistic: Callable[[FloatArray], FloatArray], resampling: Resampling, purpose: str) -> Drawn:
         """A statistic of these samples and of replicates of them, which are drawn once for all scores."""
@@ -305,6 +318,7 @@ def _row(parts: Sequence[Parts], score: str, fault: str, seed: int | None) -> Ro
         seconds=_mean_seconds([one.column for one in parts]),
         gain=_gain(parts),
         over=_over(parts),
+        is_control=first.cut.is_control(score),
     )
 
 
@@ -365,9 +379,10 @@ def _with_q(rows: Sequence[Row]) -> list[Row]:
 
 def _declared(sets: Sequence[ScoredSet], board: Board) -> list[Declared]:
     found = [_compared(sets, board, one) for one in board.primary]
-    p_values = [one.p for one in found if one.p is not None]
-    adjusted = iter(holm(p_values) if p_values else ())
-    return [one if one.p is None else replace(one, adjusted=float(next(adjusted))) for one in found]
+    if not found:
+        return []
+    adjusted = holm([1.0 if one.p is None else one.p for one in found])  # what could not be made shows nothing
+    return [one if one.p is None else replace(one, adjusted=float(p)) for one, p in zip(found, adjusted, strict=True)]
 
 
 def _compared(sets: Sequence[ScoredSet], board: Board, wanted: Comparison) -> Declared:
@@ -382,15 +397,17 @@ def _compared(sets: Sequence[ScoredSet], board: Board, wanted: Comparison) -> De
     if not usable:
         return Declared(wanted, Undefined(f"the samples have no fault '{wanted.fault}'"), None, None)
     cuts = [Cut(one, wanted.fault, board) for one in usable]
-    difference, p = _nested(cuts, wanted.score) if wanted.control == NESTED else _against(cuts, wanted)
+    if wanted.control == NESTED:
+        return _nested(cuts, wanted)
+    difference, p = _against(cuts, wanted)
     return Declared(wanted, difference, p, None, *_counts(cuts))
 
 
-def _nested(cuts: Sequence[Cut], score: str) -> tuple[Interval | Undefined, float | None]:
-    found = _gain([Parts(cut, score) for cut in cuts])
-    if found is None:
-        return Undefined("there is no control to add to"), None
-    return (found, None) if isinstance(found, Undefined) else (found.interval, found.p)
+def _nested(cuts: Sequence[Cut], wanted: Comparison) -> Declared:
+    found = _gain([Parts(cut, wanted.score) for cut in cuts]) or Undefined("there is no control to add to")
+    if isinstance(found, Undefined):
+        return Declared(wanted, found, None, None, *_counts(cuts))
+    return Declared(wanted, found.interval, found.p, None, *_counts(cuts), known=found.known)
 
 
 def _against(cuts: Sequence[Cut], wanted: Comparison) -> tuple[Interval | Undefined, float | None]:
@@ -398,4 +415,4 @@ def _against(cuts: Sequence[Cut], wanted: Comparison) -> tuple[Interval | Undefi
     over_seeds = _pooled([one for one in found if isinstance(one, Drawn)], found)
     if isinstance(over_seeds, Undefined):
         return over_seeds, None
-    return over_seeds.interval, over_seeds.p()
+    return over_seeds.student, over_seeds.p()

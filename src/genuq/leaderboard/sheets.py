@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from genuq.analysis import Interval, Undefined
+from genuq.config.plugged import in_words
 from genuq.leaderboard.board import NESTED, Board
 from genuq.leaderboard.rows import ENOUGH, Declared, Gain, Over, Row, Statistics
 from genuq.report.drawing.values import decimals, interval, spoken, titled
@@ -108,7 +109,7 @@ def _gain(row: Row, column: Sequence[Row]) -> Cell:
 
 def _over(row: Row, column: Sequence[Row]) -> Cell:
     if not isinstance(row.over, Over):
-        why = "a control" if row.kind == "control" else "no control is as cheap"
+        why = "a control" if row.is_control else "no control is as cheap"
         return Cell(None, note=row.over.reason if isinstance(row.over, Undefined) else why)
     return Cell(row.over.interval, row.over.interval.low > 0, ", ".join(map(spoken, row.over.chosen)))
 
@@ -133,8 +134,8 @@ MEASURES = (
     ),
     Measure(
         "gain",
-        "Adds to class and controls",
-        "Cross-fitted AUROC of a model that knows class, controls and the score, less that of one without the score. "
+        "Adds to the controls",
+        "Cross-fitted AUROC of a model that knows the controls and the score, less that of one without the score. "
         "q: likelihood-ratio test, adjusted over all cells of all tables (Benjamini-Hochberg); bold: at most 0.05.",
         3,
         _gain,
@@ -224,7 +225,8 @@ def answer_of(one: Declared, board: Board, labels: dict[str, str]) -> str:
     data = board.data[wanted.data].label if wanted.data in board.data else wanted.data
     sampler = board.samplers[wanted.sampler].label if wanted.sampler in board.samplers else wanted.sampler
     place = f"{data}, {sampler}, {spoken(wanted.fault)}"
-    against = "class and controls" if wanted.control == NESTED else control
+    known = in_words([*map(spoken, one.known)]) if one.known else "the controls"
+    against = known if wanted.control == NESTED else control
     if isinstance(one.difference, Undefined):
         return f"{place}: {score} against {against} is not known: {one.difference.reason}."
     found = one.difference
@@ -277,9 +279,26 @@ def notes_of(found: Statistics, board: Board) -> Iterable[str]:
         "In brackets: 95 % intervals, of a bootstrap over training seeds and, within them, over noise seeds; of a "
         "single training seed over its noise seeds alone."
     )
-    if board.nested:
-        yield f"Controls of the model that a score may add to: class, {', '.join(map(spoken, board.nested))}."
+    if known := _known_of(found, board):
+        yield f"Controls that a score may add to: {known}."
     if any(one.few for one in found.rows):
         yield f"{FEW} Fewer than {ENOUGH} bad samples, or good ones: too few to tell 0.64 from 0.60."
     if 1 < max((one.seeds for one in found.rows), default=1) < 5:
-        yield "With so few training seeds the intervals are somewhat too narrow."
+        yield (
+            "With so few training seeds these intervals are too narrow: where trainings differ by more than their "
+            "samples tell, those of three seeds cover about 75 %. Declared comparisons of two scores, and all p-values "
+            "over several training seeds but those of the likelihood-ratio test, are Student's over training seeds."
+        )
+
+
+def _known_of(found: Statistics, board: Board) -> str:
+    """What the models of the settings know beside a score; where they differ, with the settings that they are of."""
+    settings: dict[str, list[str]] = {}
+    for setting in settings_of(found, board):
+        gains = [row.gain for row in setting.rows if isinstance(row.gain, Gain)]
+        known = ", ".join(map(spoken, dict.fromkeys(name for gain in gains for name in gain.known)))
+        if known:
+            settings.setdefault(known, []).append(setting.title)
+    if len(settings) == 1:
+        return next(iter(settings))
+    return "; ".join(f"{known} ({'; '.join(titles)})" for known, titles in settings.items())

@@ -119,16 +119,12 @@ def _fields(row: Row) -> dict[str, object]:
     fields["auroc_per_evaluation"] = row.per_evaluation.value if row.per_evaluation else None
     if isinstance(row.gain, Gain):
         fields |= _ends("gain", "gain", row.gain.interval)
-        fields |= {"gain_p": row.gain.p, "gain_q": row.gain.q, "gain_controls": _known(row.gain)}
+        fields |= {"gain_p": row.gain.p, "gain_q": row.gain.q, "gain_controls": " ".join(row.gain.known)}
     if isinstance(row.over, Over):
         fields |= _ends("over_best_control", "over", row.over.interval)
         fields |= {"over_p": row.over.p, "best_control": " ".join(row.over.chosen)}
     reasons = [one.reason for one in (row.auroc, row.gain, row.over) if isinstance(one, Undefined)]
     return fields | {"few_bad": row.few, "why_not": "; ".join(dict.fromkeys(reasons))}
-
-
-def _known(gain: Gain) -> str:
-    return " ".join([*(["class"] if gain.by_class else []), *gain.controls])
 
 
 def _ends(name: str, prefix: str, found: Interval | Undefined) -> dict[str, object]:
