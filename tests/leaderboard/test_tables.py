@@ -19,7 +19,7 @@ def made(tmp_path_factory):
 
 def test_markdown_says_question_answer_and_tables(made) -> None:
     text = markdown(*made, ["genuq leaderboard made --data x"])
-    assert text.startswith("# Made & \\<b>\n\nDoes it?\n\n**2 of 3 declared comparisons hold")
+    assert text.startswith("# Made & \\<b>\n\nDoes it?\n\n**1 of 3 declared comparisons hold")
     assert text.index("## Glyphs, Euler") < text.index("### AUROC") < text.index("### Adds to the controls")
     (line,) = [line for line in text.split("### Adds")[0].splitlines() if line.startswith("| Renoised")]
     one = next(row for row in made[0].rows if row.score == "renoised_disagreement")

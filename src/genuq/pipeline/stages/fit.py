@@ -104,7 +104,7 @@ class Fit(Stage[FitInputs]):
 
     name = "fit"
     shared = True
-    version = 6
+    version = 5
 
     def inputs(self, run: Run) -> FitInputs:
         return FitInputs({name: posterior_of(run, name) for name in in_order(run.posteriors())})
