@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
+from genuq.parts.groups import GROUPS, register_of
 from support.small_runs import EXACT, IMAGES, POINTS, launch
+
+
+def registered() -> dict[str, set[str]]:
+    """Names in every register that is imported already, by group."""
+    found = {}
+    for group, path in GROUPS.items():
+        module, _, name = path.partition(":")
+        if module in sys.modules:
+            found[group] = set(getattr(sys.modules[module], name)._own)
+    return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def parts_of_one_module_only() -> Iterator[None]:
+    """What a test names by class path stays in its register; the tests of other modules shall not find it there."""
+    before = registered()
+    yield
+    for group, names in registered().items():
+        register = register_of(group)
+        for name in names - before.get(group, set()):
+            if not register.get(name).builtin:
+                register.remove(name)
 
 
 @pytest.fixture(scope="session")

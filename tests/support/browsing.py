@@ -13,7 +13,7 @@ BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil
 DRIVER = shutil.which("chromedriver")
 FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --window-size=1280,900"
+    "--disable-component-update --disable-sync --disable-smooth-scrolling --window-size=1280,900"
 )
 HOSTILE = '<script>window.hacked = 1</script>"><img src=x onerror="window.hacked = 2">'
 
