@@ -14,7 +14,7 @@ from genuq import files, models
 from genuq.config import schemas
 from genuq.config.compose import configurations
 from genuq.data import ArrayDataset
-from genuq.errors import CheckpointError, ConfigurationError, DataError, GenuqError, NonFiniteError
+from genuq.errors import ArtefactError, CheckpointError, ConfigurationError, DataError, GenuqError, NonFiniteError
 from genuq.models.checkpoints import save_model
 from genuq.pipeline import preflight
 from genuq.pipeline.configured import description_of, training_set
@@ -227,6 +227,22 @@ def test_a_sound_run_passes_the_check(from_checkpoint: list[str], tmp_path: Path
 def test_a_start_that_does_not_exist_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"nowhere\.safetensors does not exist"):
         launch(tmp_path, *POINTS, f"trainer.start_from={tmp_path}/nowhere.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "lacking"),
+    [
+        (["stages=[train,fit,sample,embed,score]", "score.also=[lid]"], "'score' needs 'probe'"),
+        (["stages=[train,fit,sample,score]"], "'score' needs 'embed'"),
+        (["stages=[train,sample]"], "'sample' needs 'fit'"),
+        (["stages=[train,fit,sample,embed,score,report]"], "'report' needs 'evaluate'"),
+    ],
+)
+def test_a_stage_that_is_left_out_is_named_before_the_others_work(
+    tmp_path: Path, overrides: list[str], lacking: str
+) -> None:
+    with pytest.raises(ArtefactError, match=f"stage {lacking}, which was not made .* Add it: stages="):
+        launch(tmp_path, *POINTS, *overrides)
 
 
 def check(folder: Path, *overrides: str) -> None:

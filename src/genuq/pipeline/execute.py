@@ -19,7 +19,7 @@ from genuq.pipeline import preflight
 from genuq.pipeline.effect import without_effect
 from genuq.pipeline.recording import record_of
 from genuq.pipeline.run import NoTracker, Run, Tracker, hardware_of
-from genuq.pipeline.stage import STAGES, register
+from genuq.pipeline.stage import STAGES, asked, register
 from genuq.pipeline.stages.apply import Apply
 from genuq.pipeline.stages.embed import Embed
 from genuq.pipeline.stages.evaluate import Evaluate
@@ -77,11 +77,6 @@ def execute(
         if first:
             conclude(run)
     return run
-
-
-def asked(run: Run) -> list[str]:
-    """The stages that make something in this run, in their order."""
-    return [name for name, stage in STAGES.items() if name in run.config.stages and stage.applies(run)]
 
 
 def conclude(run: Run) -> None:

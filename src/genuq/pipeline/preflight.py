@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from pathlib import Path
 
 from genuq.analysis import EvaluationSettings, check_independence
 from genuq.analysis.metrics import METRICS
@@ -28,7 +29,7 @@ from genuq.pipeline.posteriors import check_posteriors, fit_settings, key_of, of
 from genuq.pipeline.run import Run, hardware_of
 from genuq.pipeline.shared_scores import check_shared_scores
 from genuq.pipeline.sizes import check_size
-from genuq.pipeline.stage import STAGES
+from genuq.pipeline.stage import STAGES, asked
 from genuq.pipeline.stages import evaluate
 from genuq.pipeline.stages.apply import applied, check_application
 from genuq.pipeline.stages.evaluate import scoring_space
@@ -54,6 +55,7 @@ def check(run: Run) -> None:
     """
     check_settings(run)
     require_hardware(hardware_of(run))
+    check_upstream(run)
     check_data(run)
 
 
@@ -86,6 +88,18 @@ def check_settings(run: Run) -> None:
         check_propagator(run)
     if applied(run):
         check_application(run)
+
+
+def check_upstream(run: Run) -> None:
+    """All that a stage reads is there, or is made by a stage before it: else the last stages would only say so after
+    hours of the first ones.
+    """
+    coming: set[Path] = set()
+    for name in asked(run):
+        folder = STAGES[name].folder(run)
+        if not folder.is_current():
+            STAGES[name].require_upstream(run, coming)
+        coming.add(folder.path)
 
 
 def check_data(run: Run) -> None:

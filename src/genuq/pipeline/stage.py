@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from genuq.display import Display
@@ -81,6 +82,19 @@ class Stage(ABC, Generic[Inputs]):
             folder.verify()
             run.verified.add(name)
 
+    def require_upstream(self, run: Run, coming: Collection[Path]) -> None:
+        """Raise ArtefactError unless all upstream is there, or will be made first.
+
+        Args:
+            coming: folders of the artefacts that will have been made by then.
+        """
+        for name in self.needs(run):
+            folder = STAGES[name].folder(run)
+            if folder.path not in coming:
+                STAGES[name].require_upstream(run, coming)
+                if not folder.is_current():
+                    raise self.lacks(name)
+
     def lacks(self, name: str) -> ArtefactError:
         """That a stage upstream has left nothing."""
         return ArtefactError(
@@ -134,6 +148,11 @@ def artefact_of(run: Run, name: str, version: int, inputs: Any) -> StageFolder:
         (artefacts if isinstance(value, Upstream) else settings)[part.name] = identity_of(value)
     identity = {"stage": name, "version": version, "layout": LAYOUT, "settings": settings, "inputs": artefacts}
     return StageFolder.in_store(run.store, identity)
+
+
+def asked(run: Run) -> list[str]:
+    """The stages that make something in this run, in their order."""
+    return [name for name, stage in STAGES.items() if name in run.config.stages and stage.applies(run)]
 
 
 def upstream(run: Run, stage: str) -> Upstream:

@@ -16,7 +16,7 @@ from genuq.config.schemas import folder_name
 from genuq.config.sweeps import Sweep, sweep_of
 from genuq.errors import ConfigurationError, GenuqError
 from genuq.pipeline import preflight
-from genuq.pipeline.execute import STAGES
+from genuq.pipeline.execute import STAGES, asked
 from genuq.planning.calibration import Calibration
 from genuq.planning.costs import Piece, Work, work_of
 from genuq.planning.history import History, TimeEstimate
@@ -256,13 +256,12 @@ def needed(run: PlannedRun, coming: set[Path]) -> Iterator[Needed]:
         ArtefactError: one that is altered, or one that would be missing.
     """
     made = set(coming)
-    for name, stage in STAGES.items():
-        if name not in run.config.stages or not stage.applies(run):
-            continue
+    for name in asked(run):
+        stage = STAGES[name]
         folder = stage.folder(run)
         one = Needed(name, folder, run, folder.path not in coming and folder.is_current())
         if not one.exists and folder.path not in coming:
-            require(name, run, made)
+            stage.require_upstream(run, made)
         if name == "fit":
             yield from _posteriors(run, one, coming)
         made.add(folder.path)
@@ -276,15 +275,3 @@ def _posteriors(run: PlannedRun, fit: Needed, coming: set[Path]) -> Iterator[Nee
         exists = folder.path not in coming and folder.is_current()
         if exists or not fit.exists:
             yield Needed(f"posterior.{name}", folder, run, exists)
-
-
-def require(name: str, run: PlannedRun, made: set[Path]) -> None:
-    """Raise ArtefactError unless all upstream is there, or will be by then."""
-    stage = STAGES[name]
-    for upstream in stage.needs(run):
-        folder = STAGES[upstream].folder(run)
-        if folder.path in made:
-            continue
-        require(upstream, run, made)
-        if not folder.is_current():
-            raise stage.lacks(upstream)
