@@ -78,17 +78,17 @@ def test_broken_glyphs_are_flagged_where_they_are(scale):
     images[1, 0, 8 * scale : side, :side] = -1
     other = composed([[6, 1, 2, 3]] * 4, scale, seed=1)
     images[2, 0, :side, :side] = (images[2, 0, :side, :side] + other[2, 0, :side, :side]) / 2
-    images[3, 0, 7 * scale : 10 * scale, 7 * scale : 9 * scale] *= -1
+    images[3, 0, 6 * scale : 10 * scale, 6 * scale : 10 * scale] *= -1
     truth = GlyphsOracle(scale).truth(images)
     assert truth.of("broken_large")[0]
     assert all(truth.names[kind] in GRADES for kind in truth.kinds)
     assert truth.parts.tolist() == [[True, False, False, False]] * 4
     assert not truth.mask[:, side:].any() and not truth.mask[:, :, side:].any()
-    assert truth.defect_size[3] == pytest.approx(6 * scale**2)
-    assert int(truth.mask[3].sum()) == 6 * scale**2
+    assert truth.defect_size[3] == pytest.approx(16 * scale**2)
+    assert int(truth.mask[3].sum()) == 16 * scale**2
 
 
-@pytest.mark.parametrize("contrast", [0.1, 0.3, 0.5, 0.7])
+@pytest.mark.parametrize("contrast", [0.1, 0.3, 0.5])
 def test_a_grey_glyph_is_broken_where_it_is_grey(contrast):
     """The error 1 - contrast is beyond the grain, but below that of mid-grey."""
     images = composed([[1, 0, 2, 3]], 1)

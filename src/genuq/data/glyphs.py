@@ -79,10 +79,11 @@ class GlyphsOracle(Oracle):
     """Compares each quadrant with all 200 glyphs and offsets.
 
     What is wrong, the first that applies: `broken_*`, a quadrant that no glyph explains, graded by its wrong pixels (up
-    to three times the tolerance, up to eight times, more); `rule_broken`, a clean glyph more than once.
+    to one and a half times the tolerance, up to twice, more); `rule_broken`, a clean glyph more than once.
 
     Attributes:
-        scale: pixels that a pixel of the 32 x 32 image is wide; four wrong ones of these are tolerated.
+        scale: pixels that a pixel of the 32 x 32 image is wide; ten wrong ones of these, of a quadrant's 256, are
+            tolerated: a glyph with rounded corners or an uneven edge is still seen as that glyph, one with more is not.
     """
 
     scale: int = 1
@@ -91,7 +92,7 @@ class GlyphsOracle(Oracle):
 
     @property
     def tolerance(self) -> float:
-        return 4.0 * self.scale**2
+        return 10.0 * self.scale**2
 
     @property
     def part_of(self) -> Tensor:
@@ -109,7 +110,7 @@ class GlyphsOracle(Oracle):
         size_N4 = wrong(quadrants_N4RR, expected_N4RR).sum((2, 3))
         size_N, broken_N4 = size_N4.amax(1), size_N4 > self.tolerance
         twice_N4 = (glyph_N4[:, :, None] == glyph_N4[:, None]).sum(2) > 1
-        grades_N = self.kind(GRADES[0]) + grade(size_N, (3 * self.tolerance, 8 * self.tolerance))
+        grades_N = self.kind(GRADES[0]) + grade(size_N, (1.5 * self.tolerance, 2 * self.tolerance))
         rule_N = torch.where(twice_N4.any(1), self.kind(RULE_BROKEN), self.kind(VALID))
         any_broken_N = broken_N4.any(1)
         twice_N4 &= ~any_broken_N[:, None]  # the nearest glyph of a broken quadrant says nothing of the rule
