@@ -41,9 +41,9 @@ def test_other_kinds_and_too_few_steps_are_named() -> None:
     with pytest.raises(ConfigurationError, match=r"posterior\.members = 9 snapshots need as many steps"):
         settings("swag", members=9)
     with pytest.raises(ConfigurationError, match=r"posterior\.checkpoints: swag"):
-        made("swag", checkpoints=["some"])
+        made("swag", checkpoints=[__file__])
     with pytest.raises(ConfigurationError, match=r"posterior\.checkpoints: ivon"):
-        made("ivon", checkpoints=["some"])
+        made("ivon", checkpoints=[__file__])
     with pytest.raises(
         ConfigurationError, match=r"trainer\.precision = '16-mixed' cannot be had with posterior\.name = 'iv"
     ):
@@ -71,6 +71,17 @@ def given(folder: Path, pattern: str) -> list[str]:
 def test_a_path_that_exists_is_itself(folders: Path) -> None:
     assert given(folders, "channels=[16,32],seed=0") == ["channels=[16,32],seed=0"]
     assert given(folders, "seed=[12]") == ["seed=[12]"]
+
+
+def test_several_stand_in_the_order_in_which_they_are_listed(folders: Path) -> None:
+    """Paths and patterns; names of the same pattern in their own order."""
+    listed = [f"{folders}/seed=1/*", f"{folders}/channels=[[]16*/*", f"{folders}/channels=1,seed=0/model.safetensors"]
+    found = MemberSettings(kind="deep_ensemble", checkpoints=listed).given("none")
+    names = ["seed=1", "channels=[16,32],seed=0", "channels=[16,32],seed=1", "channels=1,seed=0"]
+    assert [path.parent.name for path in found] == names
+    for wrong, message in ((["nowhere"], "'nowhere' matches no file"), ([], r"= \[\] names no member.* null")):
+        with pytest.raises(ConfigurationError, match=message):
+            MemberSettings(kind="deep_ensemble", checkpoints=wrong).given("none")
 
 
 def test_brackets_are_taken_literally_beside_a_star(folders: Path) -> None:

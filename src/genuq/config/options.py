@@ -284,7 +284,8 @@ def of_members(kind: str) -> Keys:
     left_open = [*scale, "rank", *(("steps", "learning_rate") if kind == "deep_ensemble" else ())]
     keys |= optional({name: keys[name] for name in left_open if name in keys})
     if "checkpoints" in keys:
-        keys["checkpoints"] = (str | None, dataclasses.field(default=None, metadata={BOUNDS: str | None}))
+        bounds = str | list[str] | None
+        keys["checkpoints"] = (Any, dataclasses.field(default=None, metadata={BOUNDS: bounds}))
     return keys | {"relative_perturbation": scale["relative_perturbation"]}
 
 

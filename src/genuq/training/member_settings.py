@@ -78,8 +78,8 @@ class MemberSettings:
     Attributes:
         kind: one of `MEMBER_KINDS`.
         members: K; of swag, the snapshots.
-        checkpoints: finished members in place of a training: files, a pattern (`outputs/*/train/model.safetensors`, in
-            the order of their names), or `reference` for those shipped with genuq.
+        checkpoints: finished members in place of a training: a file, a pattern (`outputs/*/train/model.safetensors`, in
+            the order of their names), a list of both, or `reference` for those shipped with genuq.
         steps, batch_size, learning_rate, warmup_steps, weight_decay, ema_decay, class_dropout: as in `Optimisation`;
             of each member, of swag the whole run.
         rank: posthoc_ensemble: of the low-rank differences, None for full weights; swag: snapshots that are kept.
@@ -186,11 +186,16 @@ def finished_members(
     """
     if chosen == "reference":
         return reference_members(reference, kind)
-    if not isinstance(chosen, str):
-        return [Path(path) for path in chosen]
-    if paths := _matching(str(Path(chosen).expanduser())):
+    several = [chosen] if isinstance(chosen, str) else list(chosen)
+    if not several:
+        raise ConfigurationError(f"{key} = [] names no member. Give paths or patterns, or null to make the members.")
+    return [path for one in several for path in _named(one, key)]
+
+
+def _named(path: str | Path, key: str) -> list[Path]:
+    if paths := _matching(str(Path(path).expanduser())):
         return paths
-    raise ConfigurationError(f"{key} = '{chosen}' matches no file. Correct the path or pattern.")
+    raise ConfigurationError(f"{key} = '{path}' matches no file. Correct the path or pattern.")
 
 
 def _matching(pattern: str) -> list[Path]:

@@ -83,6 +83,10 @@ def test_the_members_of_one_run_are_the_checkpoints_of_another(trained: Path, tm
     pattern = f"posterior.checkpoints='{trained}/fit/draws-members/member-*'"
     launch(tmp_path / "other", *POINTS, *MEMBERS, "posterior=deep_ensemble", pattern)
     assert torch.equal(sampled(tmp_path / "other")["draws"], sampled(trained)["draws"])
+    first, *_, last = sorted((trained / "fit/draws-members").glob("member-*"))
+    listed = f"posterior.checkpoints=['{last}','{first}']"
+    launch(tmp_path / "other", *POINTS, *MEMBERS, "posterior=deep_ensemble", listed)
+    assert torch.equal(sampled(tmp_path / "other")["draws"][:, 1], sampled(trained)["draws"][:, 0])
 
 
 def test_members_are_made_again_when_the_training_that_makes_them_changes(trained: Path) -> None:
