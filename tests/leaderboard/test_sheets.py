@@ -58,6 +58,8 @@ def test_notes(made) -> None:
     assert "cover about 75 %" in notes and "†" not in notes
     few = replace(found, rows=tuple(replace(one, bad=10) for one in found.rows))
     assert "† Fewer than 200" in " ".join(notes_of(few, declared))
+    judged = replace(found, rows=tuple(replace(one, fault="judged_bad") for one in found.rows))
+    assert "a classifier" in " ".join(notes_of(judged, declared)) and "a classifier" not in notes
     assert settings_of(few, declared)[0].sheets[0].heads[0].label == "Broken†"
 
 

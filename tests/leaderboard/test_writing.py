@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from genuq import files
+from genuq.analysis.results import SampleTable
 from genuq.errors import ArtefactError, ConfigurationError
 from genuq.leaderboard import writing
 from genuq.leaderboard.manifest import SET, Manifest
@@ -81,11 +82,24 @@ def test_no_other_folder_is_written_over(board_run: Path, board_set: Path, tmp_p
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.txt", UNFINISHED]
 
 
+def test_without_an_oracle_the_judge_says_which_samples_are_bad(
+    board_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "test_set", lambda run: SimpleNamespace(oracle=None))  # of data from the world
+    verdicts = SimpleNamespace(samples=SampleTable(["bad"], [[1.0], [0.0]] * 10))
+    monkeypatch.setattr(writing, "read_evaluation", lambda folder: verdicts)
+    saved = SavedSet.write(board_run, tmp_path / "set")
+    assert saved.scored().faults["judged_bad"].tolist() == [True, False] * 10
+    assert saved.scored().valid.tolist() == [False, True] * 10
+    assert list(saved.scored().faults) == ["judged_bad"] and saved.truth.parts.shape == (20, 0)
+
+
 def test_only_finished_runs_whose_truth_is_known_give_a_set(
     board_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(writing, "test_set", lambda run: SimpleNamespace(oracle=None))  # of data from the world
+        patched.setattr(writing, "BAD", "no_such_column")  # under a judge who knows no classes
         with pytest.raises(ConfigurationError, match=r"data\.name = 'glyphs' has no oracle.*data=glyphs, shapes"):
             write_set(board_run, tmp_path / "set")
     with pytest.raises(ConfigurationError, match=f"{tmp_path} is no folder of a run that was evaluated"):

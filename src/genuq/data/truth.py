@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genuq.errors import ConfigurationError, DataError, did_you_mean
 
-VALID, BROKEN, RULE_BROKEN = LABELS = ("valid", "broken", "rule_broken")
+VALID, BROKEN, RULE_BROKEN, JUDGED_BAD = LABELS = ("valid", "broken", "rule_broken", "judged_bad")
 GRADES = ("broken_small", "broken_middle", "broken_large")  # kinds of an oracle that tells defects apart by their size
 GATE = 0.25  # in [-1, 1]: a pixel that is off by no more is grain, not a defect
 
@@ -26,8 +26,8 @@ class Truth:
     Attributes:
         kinds: int64 (N,), places in `names`.
         names: of the kinds; the first is `valid`.
-        label_names: `valid`, `broken` (something that no real sample has) or `rule_broken` (clean pieces put together
-            as in no real sample), for each of the names.
+        label_names: `valid`, `broken` (something that no real sample has), `rule_broken` (clean pieces put together as
+            in no real sample) or `judged_bad` (no rule but a judge says so, who errs), for each of the names.
         defect_size: float64 (N,), of the worst part: in wrong pixels for images, in standard deviations for points.
             Also of valid samples, whose defects are within the oracle's tolerance.
         parts: bool (N, P), which quadrants, panels or the like are wrong; P is 0 where a sample has no parts.

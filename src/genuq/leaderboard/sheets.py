@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from genuq.analysis import Interval, Undefined
 from genuq.config.plugged import in_words
+from genuq.data.truth import JUDGED_BAD
 from genuq.leaderboard.board import NESTED, Board
 from genuq.leaderboard.rows import ENOUGH, Declared, Gain, Over, Row, Statistics
 from genuq.report.drawing.values import decimals, interval, spoken, titled
@@ -283,6 +284,11 @@ def notes_of(found: Statistics, board: Board) -> Iterable[str]:
         yield f"Controls that a score may add to: {known}."
     if any(one.few for one in found.rows):
         yield f"{FEW} Fewer than {ENOUGH} bad samples, or good ones: too few to tell 0.64 from 0.60."
+    if any(one.fault == JUDGED_BAD for one in found.rows):
+        yield (
+            "Judged bad: no rule says so but a classifier, for which it is of another class than asked for; it errs. "
+            "Its errors cap what can be seen of any score, and raise scores that find what is hard to judge."
+        )
     if 1 < max((one.seeds for one in found.rows), default=1) < 5:
         yield (
             "With so few training seeds these intervals are too narrow: where trainings differ by more than their "

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from yaml import YAMLError
 
 import genuq
 from genuq import files
+from genuq.analysis.results import read_evaluation
 from genuq.config.plugged import plug
 from genuq.data import Truth
+from genuq.data.truth import JUDGED_BAD, VALID
 from genuq.errors import ArtefactError, ConfigurationError
 from genuq.leaderboard.manifest import (
     EMBEDDINGS,
@@ -61,6 +64,7 @@ from genuq.store.disk import reporting_full_disk
 from genuq.store.shards import Shards, shard_name
 
 MADE = ("fit", "sample", "embed", "score", "evaluate")  # stages that a set is made of, and the probe where there is one
+BAD = "bad"  # the column of the samples in which a judge's verdicts stand
 UNFINISHED = "unfinished.json"  # what a set that is being written is made from
 
 Sources = dict[str, tuple[Path, str]]  # by name in the set: the file to link, and its sha256
@@ -73,19 +77,19 @@ def write_set(run_folder: str | Path, out: str | Path, condition: Condition | No
     set that is there already is left as it is.
 
     Args:
-        run_folder: of the run, which was sampled, scored and evaluated; its data have an oracle.
+        run_folder: of the run, which was sampled, scored and evaluated; an oracle or a judge knows its bad samples.
         out: folder of the set.
         condition: that it is of; None: the names of data and sampler, and the seed that the network was trained with.
 
     Raises:
-        ConfigurationError: no run's folder, data without an oracle, or a model that is not genuq's own.
+        ConfigurationError: no run's folder, no sample that is known to be bad, or a model not genuq's own.
         ArtefactError: the run is not finished, or is broken; or something else lies in `out`.
         StorageError: the disk is full.
     """
     run, out = finished_run(Path(run_folder)), Path(out).expanduser().absolute()
     model = model_entry(run)
     require_own(model.description, f"the run in {run.folder}")
-    require_oracle(run)
+    require_truth(run)
     condition = condition or condition_of(run, model)
     made_from = {name: run.artefacts[name].fingerprint for name in stages_of(run)}
     if (out / SET).is_file():
@@ -160,12 +164,14 @@ def stages_of(run: Run) -> list[str]:
     return [*MADE, *(["probe"] if "probe" in run.artefacts else [])]
 
 
-def require_oracle(run: Run) -> None:
-    """Raise ConfigurationError where nobody knows which samples are bad."""
-    if test_set(run).oracle is None:
+def require_truth(run: Run) -> None:
+    """Raise ConfigurationError where nobody says which samples are bad."""
+    if test_set(run).oracle is None and BAD not in read_evaluation(run.path("evaluate")).samples.columns:
         raise ConfigurationError(
-            f"data.name = '{run.config.data.name}' has no oracle, so that no sample is known to be bad. Save sets of "
-            "data that are drawn by rules: data=glyphs, shapes, triangles, mixture_d2, ..."
+            f"data.name = '{run.config.data.name}' has no oracle, and metric.extractor = "
+            f"'{run.config.metric.extractor}' does not judge single samples, so that none is known to be bad. Save "
+            "sets of data that are drawn by rules (data=glyphs, shapes, triangles, mixture_d2, ...), or of a model that "
+            "knows classes under metric=classifier."
         )
 
 
@@ -347,11 +353,19 @@ def seconds_of(run: Run) -> dict[str, float]:
 
 
 def truth_of(run: Run) -> Truth:
-    """What the data's oracle says of the run's samples."""
+    """What the data's oracle says of the run's samples; where they have none, what the run's judge said."""
     stored, oracle = Shards(run.path("sample")), test_set(run).oracle
-    assert oracle is not None
+    if oracle is None:
+        return judged(read_evaluation(run.path("evaluate")).samples.column(BAD))
     classes = stored.read("class")
     return oracle.truth(stored.read("image"), classes if bool((classes >= 0).all()) else None)
+
+
+def judged(bad: Sequence[float]) -> Truth:
+    """The verdicts of a judge, who knows neither kinds of faults nor their sizes or places."""
+    kinds = torch.tensor(bad).long()
+    names = (VALID, JUDGED_BAD)
+    return Truth(kinds, names, names, kinds.double(), torch.zeros(len(kinds), 0, dtype=torch.bool))
 
 
 def truth_tensors(run: Run, truth: Truth) -> dict[str, Tensor]:
