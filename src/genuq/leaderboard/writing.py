@@ -170,8 +170,8 @@ def require_truth(run: Run) -> None:
         raise ConfigurationError(
             f"data.name = '{run.config.data.name}' has no oracle, and metric.extractor = "
             f"'{run.config.metric.extractor}' does not judge single samples, so that none is known to be bad. Save "
-            "sets of data that are drawn by rules (data=glyphs, shapes, triangles, mixture_d2, ...), or of a model that "
-            "knows classes under metric=classifier."
+            "sets of data that are drawn by rules (data=glyphs, shapes, triangles, mixture_d2, ...), or of a model "
+            "that knows classes under metric=classifier."
         )
 
 
