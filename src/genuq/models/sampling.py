@@ -104,8 +104,8 @@ class Sampler:
             self.solver.require_own_spacing(self.spacing)
             if self.solver.directly and self.clip_x0:
                 raise ConfigurationError(
-                    f"sampler.clip_x0 = true, but {self.solver.name} samples directly: set it to false, and clip in the "
-                    "scheduler's configuration."
+                    f"sampler.clip_x0 = true, but {self.solver.name} samples directly: set it to false, and clip in "
+                    "the scheduler's configuration."
                 )
 
     def stages(self, model: GenerativeModel) -> list[AffineStage]:

@@ -7,7 +7,7 @@ vectors. Its networks are told of the time in units of their own, which the proc
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -95,25 +95,28 @@ def prepared(scheduler: Any, steps: int, settings: Settings | None = None) -> An
     return made
 
 
-def noised(scheduler: Any, place: int) -> tuple[float, float]:
-    """(coefficient of x_0, of the noise) of the state at one place of a prepared scheduler's grid, before scaling.
+def noised(scheduler: Any, places: Iterable[int]) -> list[tuple[float, float]]:
+    """(coefficient of x_0, of the noise), before scaling, of the states at places of a prepared scheduler's grid.
 
     Raises:
         ConfigurationError: the scheduler noises nothing.
     """
     asked = copy.deepcopy(scheduler)
-    if hasattr(asked, "set_begin_index"):  # by place: rounded times may occur twice
-        asked.set_begin_index(place)
     x0, noise = torch.eye(2, dtype=torch.float64).reshape(2, 1, 1, 1, 2).unbind(0)
-    time = asked.timesteps[place : place + 1]
-    if hasattr(asked, "scale_noise"):
-        mixed = asked.scale_noise(x0, time, noise)
-    elif hasattr(asked, "add_noise"):
-        mixed = asked.add_noise(x0, noise, time)
-    else:
-        raise ConfigurationError(f"{type(scheduler).__name__} has neither add_noise nor scale_noise. {_GIVE_ONE}")
-    on_x0, on_noise = mixed.flatten().tolist()
-    return on_x0, on_noise
+    found = []
+    for place in places:
+        if hasattr(asked, "set_begin_index"):  # by place: rounded times may occur twice
+            asked.set_begin_index(place)
+        time = asked.timesteps[place : place + 1]
+        if hasattr(asked, "scale_noise"):
+            mixed = asked.scale_noise(x0, time, noise)
+        elif hasattr(asked, "add_noise"):
+            mixed = asked.add_noise(x0, noise, time)
+        else:
+            raise ConfigurationError(f"{type(scheduler).__name__} has neither add_noise nor scale_noise. {_GIVE_ONE}")
+        on_x0, on_noise = mixed.flatten().tolist()
+        found.append((on_x0, on_noise))
+    return found
 
 
 def process_of(scheduler: Any, settings: Settings | None = None) -> Scheduled:
@@ -128,7 +131,7 @@ def process_of(scheduler: Any, settings: Settings | None = None) -> Scheduled:
     """
     grid = prepared(scheduler, _PROBED, settings)
     places = range(0, len(grid.timesteps), int(getattr(grid, "order", 1)))  # the states between two are auxiliary
-    mixed = [noised(grid, place) for place in places]
+    mixed = noised(grid, places)
     if all(abs(alpha + sigma - 1) < _SAME for alpha, sigma in mixed):
         return ScheduledFlow(int(grid.config.num_train_timesteps))
     table = getattr(scheduler, "alphas_cumprod", None)
@@ -164,8 +167,8 @@ def require_same_path(scheduler: Any, own: Scheduled, process: Process) -> None:
     if float(apart.max()) > 2 * _SAME:
         worst = float(t[apart.argmax()])
         raise ConfigurationError(
-            f"{type(scheduler).__name__} walks another path than the model was trained on: at t = {worst:.2f} its alpha "
-            f"is {float(own.alpha(worst)):.4f}, that of model.process {float(process.alpha(worst)):.4f}. Set "
+            f"{type(scheduler).__name__} walks another path than the model was trained on: at t = {worst:.2f} its "
+            f"alpha is {float(own.alpha(worst)):.4f}, that of model.process {float(process.alpha(worst)):.4f}. Set "
             "model.process to the one that the scheduler has (genuq.processes.process_of), or take the model's own "
             "scheduler."
         )

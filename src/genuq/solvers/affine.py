@@ -59,7 +59,6 @@ class AffineStage:
                 "not determine the step there. Start nearer to the data, or choose another model.prediction."
             )
 
-
     def network_times(self, x: Tensor) -> Tensor | None:
         """What the network is told at states x (B, ...), float32 (B,) on their device; None: what the process says."""
         if self.network_time is None:
@@ -151,7 +150,6 @@ class Solver(ABC):
             ConfigurationError: fewer than one step, or an unknown spacing.
         """
         return self.stages(process, prediction, grid(process, steps, self.start(process, prediction), spacing))
-
 
     def evaluations(self, process: Process, prediction: Predicted, steps: int, spacing: str = "uniform_time") -> int:
         """Evaluations of the network in a whole sampling run."""

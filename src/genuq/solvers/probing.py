@@ -22,6 +22,8 @@ _EXHAUSTIVE = 2  # up to this memory the fewest coefficients are looked for
 _TOLERANCE = 1e-9  # of a row in float64
 _DRAWS = 4  # of noise in a stage, at most
 _AMPLITUDE = 300.0  # of the states and predictions on which a step shows whether it clips
+_SEEN = 16  # of these, each a pixel
+_LINEAR = 1e-7  # relative
 
 
 class SuppliedNoise(TorchFunctionMode):
@@ -77,7 +79,7 @@ class Stepped:
 
 
 def stepped(
-    scheduler: Any, start: Tensor, predictions: Tensor, noises: Tensor, first: int = 0, options: Mapping[str, Any] = {}
+    scheduler: Any, start: Tensor, predictions: Tensor, noises: Tensor, first: int, options: Mapping[str, Any]
 ) -> Stepped:
     """Run a prepared scheduler from `start` (W,), with these predictions (S, W) and noises (N, W), as pipelines do.
 
@@ -163,59 +165,59 @@ class Probed:
     auxiliary: list[bool]
 
 
-class NotAffine(Exception):
+class NotAffineError(Exception):
     """The steps of a scheduler are not affine in what the network predicts; says where."""
 
 
-def probe(make: Callable[[], Any], first: int = 0, options: Mapping[str, Any] = {}) -> Probed:
+def probe(make: Callable[[], Any], first: int, options: Mapping[str, Any]) -> Probed:
     """The coefficients of a scheduler.
 
     Args:
-        make: gives the prepared scheduler anew: it is stepped several times.
+        make: gives the prepared scheduler anew: it is stepped twice.
         first, options: see `stepped`.
 
     Raises:
-        NotAffine: some step is not affine, or needs more than it is told.
+        NotAffineError: some step is not affine, or needs more than it is told.
         ConfigurationError: see `stepped`.
     """
-    times = [float(time) for time in make().timesteps[first:]]
+    scheduler = make()
+    times = [float(time) for time in scheduler.timesteps[first:]]
     stages = len(times)
-    units = torch.eye(1 + stages + _noises(make(), stages, first, options), dtype=torch.float64)
+    source = torch.Generator().manual_seed(0)
+    values = _AMPLITUDE * torch.randn(1 + (1 + _DRAWS) * stages, _SEEN, generator=source, dtype=torch.float64)
+    seen = stepped(scheduler, values[0], values[1 : stages + 1], values[stages + 1 :], first, options)
+    width = 1 + stages + sum(map(len, seen.drawn))
+    units = torch.eye(width, dtype=torch.float64)
     found = stepped(make(), units[0], units[1 : stages + 1], units[stages + 1 :], first, options)
-    if not bool(found.shown.isfinite().all()):
-        place = int((~found.shown.isfinite()).any(1).nonzero()[0]) - 1
-        raise NotAffine(f"the step from time {times[max(place, 0)]:g} has coefficients that are not finite")
-    _require_linear(make(), found, times, first, options)
+    _require_linear(found.shown, values[:width], seen.shown, times)
     rows = []
     for stage in range(stages):
         noises = [units[stages + 1 + number] for number in found.drawn[stage]]
         row = shortest(found.shown[stage + 1], found.shown[: stage + 1], units[1 : stage + 2], noises)
         if row is None:
-            raise NotAffine(f"the step from time {times[stage]:g} needs more than the last {_MEMORY} stages")
+            raise NotAffineError(f"the step from time {times[stage]:g} needs more than the last {_MEMORY} stages")
         rows.append(row)
     return Probed(times, rows, found.scales, float(found.shown[0, 0]), found.auxiliary)
 
 
-def _noises(scheduler: Any, stages: int, first: int, options: Mapping[str, Any]) -> int:
-    """How many noises the scheduler draws."""
-    ones = torch.ones(1 + (1 + _DRAWS) * stages, 1)
-    return sum(map(len, stepped(scheduler, ones[0], ones[1 : stages + 1], ones[stages + 1 :], first, options).drawn))
+def _require_linear(shown: Tensor, values: Tensor, seen: Tensor, times: Sequence[float]) -> None:
+    """That large random states and predictions were combined (`seen`) as unit vectors were (`shown`).
+
+    Raises:
+        NotAffineError: they were not.
+    """
+    broken = ~(shown.isfinite().all(1) & seen.isfinite().all(1))
+    if bool(broken.any()):
+        raise NotAffineError(f"the step from time {times[_stage_of(broken)]:g} has coefficients that are not finite")
+    expected = shown @ values
+    wrong = (seen - expected).abs().amax(1) > _LINEAR * expected.abs().amax(1).clamp(min=_AMPLITUDE)
+    if bool(wrong.any()):
+        raise NotAffineError(f"the step from time {times[_stage_of(wrong)]:g} clips or bends")
 
 
-def _require_linear(
-    scheduler: Any, found: Stepped, times: Sequence[float], first: int, options: Mapping[str, Any]
-) -> None:
-    """That large random states and predictions are combined as the unit vectors were."""
-    width = found.shown.shape[1]
-    source = torch.Generator().manual_seed(0)
-    values = _AMPLITUDE * torch.randn(width, 16, generator=source, dtype=torch.float64)
-    count = len(times)
-    again = stepped(scheduler, values[0], values[1 : count + 1], values[count + 1 :], first, options).shown
-    expected = found.shown @ values
-    size = expected.abs().amax(1).clamp(min=_AMPLITUDE)
-    wrong = (again - expected).abs().amax(1) > 1e-7 * size
-    if bool(wrong.any() | ~again.isfinite().all()):
-        raise NotAffine(f"the step from time {times[max(int(wrong.nonzero()[0]) - 1, 0)]:g} is not affine")
+def _stage_of(flagged: Tensor) -> int:
+    """The stage that led to the first flagged state."""
+    return max(int(flagged.nonzero()[0]) - 1, 0)
 
 
 def shortest(row: Tensor, states: Tensor, predictions: Tensor, noises: Sequence[Tensor]) -> Row | None:
@@ -255,7 +257,7 @@ def _choices(memory: int) -> Iterator[tuple[int, ...]]:
 
 def _fitted(row: Tensor, parts: Sequence[Tensor]) -> list[float] | None:
     """Coefficients with which the parts add up to the row; None where they do not."""
-    matrix = torch.stack(parts, 1)
+    matrix = torch.stack(list(parts), 1)
     weights = torch.linalg.lstsq(matrix, row[:, None], driver="gelsd").solution[:, 0]
     off = (matrix @ weights - row).abs().max()
     return weights.tolist() if float(off) <= _TOLERANCE * max(float(row.abs().max()), 1e-3) else None

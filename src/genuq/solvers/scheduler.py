@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,7 +22,7 @@ from genuq.processes import (
 )
 from genuq.processes.scheduled import Settings, noised, prepared, require_same_path
 from genuq.solvers.affine import AffineStage, Solver
-from genuq.solvers.probing import NotAffine, Probed, Row, probe
+from genuq.solvers.probing import NotAffineError, Probed, Row, probe
 
 _ON_PATH = 1e-4  # how far a state's (alpha, sigma) may lie from the path and still be on it
 _SAME_TIME = 1e-6  # of grid times that are one
@@ -155,19 +154,26 @@ class SchedulerSolver(Solver):
         if (steps, first) not in self._probes:
             try:
                 self._probes[steps, first] = probe(lambda: self.prepared(steps, first), first, self.options)
-            except NotAffine as found:
+            except NotAffineError as found:
                 raise ConfigurationError(self._not_affine(str(found), steps, first)) from found
         return self._probes[steps, first]
 
     def _times(self, process: Process, probed: Probed, steps: int, first: int) -> list[float]:
-        """The time of each state, and of the result: where a network without error would have it on the path.
+        """The time of each state, and of the result: where on the path the scheduler takes it to be.
 
-        States that lie beside it (a variance that is not that of the path) have the time that the network is told.
+        That is where its `add_noise` leads. The auxiliary states of a second-order scheduler, of which `add_noise`
+        knows nothing, and the result are where a network without error would have them; and if that is beside the path
+        (a variance that is not that of the path), at what the network is told.
         """
-        scale, mixed = probed.scales[0], noised(self.prepared(steps), first)
-        known = states_of_perfect_network(probed.rows, self.prediction, self.process, (scale * mixed[0], scale * mixed[1]))
-        told = [*(float(self.process.time_of(time)) for time in probed.times), 0.0]
-        return [_time(process, alpha, sigma, near) for (alpha, sigma), near in zip(known, told)]
+        grid = self.prepared(steps)
+        stages, second = range(first, first + len(probed.rows)), getattr(grid, "order", 1) > 1
+        mixed = [
+            (scale * alpha, scale * sigma)
+            for scale, (alpha, sigma) in zip(probed.scales, noised(grid, [first] if second else stages))
+        ]
+        perfect = perfect_states(probed.rows, self.prediction, self.process, mixed)
+        near = [*self.process.time_of(torch.tensor(probed.times, dtype=torch.float64)).tolist(), 0.0]
+        return _times_on(process, torch.tensor(perfect, dtype=torch.float64), near)
 
     def _of_prediction(
         self, process: Process, prediction: Prediction, rows: Sequence[Row], times: Sequence[float]
@@ -184,7 +190,7 @@ class SchedulerSolver(Solver):
     def _not_affine(self, where: str, steps: int, first: int) -> str:
         """What is said of steps that are not affine: which setting makes them so, and the remedy."""
         culprit = self._culprit(steps, first)
-        what = f"{self.name} is not affine in the network's predictions: {where}"
+        what = f"{self.name} is not affine in the network's predictions with sampler.steps = {steps}: {where}"
         keep = (
             "or sample by the scheduler itself, SchedulerSolver(scheduler, directly=True): propagators and scores of "
             "the path are then out of reach, scores of weight draws and of finished samples remain."
@@ -202,7 +208,7 @@ class SchedulerSolver(Solver):
             other = type(self.scheduler).from_config(self.scheduler.config, **{name: False})
             try:
                 probe(lambda other=other: prepared(other, steps, self.settings), first, self.options)  # type: ignore[misc]
-            except (NotAffine, ConfigurationError):
+            except (NotAffineError, ConfigurationError):
                 continue
             return name
         return None
@@ -220,25 +226,26 @@ def _prediction_of(scheduler: Any, process: Process) -> Prediction:
         ) from error
 
 
-def states_of_perfect_network(
-    rows: Sequence[Row], prediction: Prediction, process: Process, begin: tuple[float, float]
+def perfect_states(
+    rows: Sequence[Row], prediction: Prediction, process: Process, known: Sequence[tuple[float, float]]
 ) -> list[tuple[float, float]]:
     """(alpha, sigma) of each state, and of the result, of a network that knows the data and the noise.
 
     Args:
-        begin: of the first state.
+        known: of the first state, and of those after it that need not be found out.
     """
-    width = 2 + len(rows)
-    states = [torch.zeros(width, dtype=torch.float64)]
-    states[0][0], states[0][1] = begin
-    predictions: list[Tensor] = []
-    for place, row in enumerate(rows):
-        predictions.append(_perfect(states[-1], prediction, process))
-        following = torch.zeros(width, dtype=torch.float64)
-        for weight, state in zip(row.x, reversed(states)):
-            following += weight * state
-        for weight, answer in zip(row.f, reversed(predictions)):
-            following += weight * answer
+    states = [torch.zeros(2 + len(rows), dtype=torch.float64) for _ in known]
+    for state, pair in zip(states, known):
+        state[0], state[1] = pair
+    answers: dict[int, Tensor] = {}
+    for place in range(len(known) - 1, len(rows)):
+        row, following = rows[place], torch.zeros(2 + len(rows), dtype=torch.float64)
+        for back, weight in enumerate(row.x):
+            following += weight * states[place - back]
+        for back, weight in enumerate(row.f):
+            if place - back not in answers:
+                answers[place - back] = _perfect(states[place - back], prediction, process)
+            following += weight * answers[place - back]
         following[2 + place] += row.noise
         states.append(following)
     return [(float(state[0]), float(state[1:].norm())) for state in states]
@@ -246,24 +253,24 @@ def states_of_perfect_network(
 
 def _perfect(state: Tensor, prediction: Prediction, process: Process) -> Tensor:
     """What such a network predicts at a state, itself a combination of the data and all noises."""
-    alpha, sigma = float(state[0]), float(state[1:].norm())
+    alpha, sigma = state[0], state[1:].norm()
     p, q = target_coefficients(prediction, process, process.time_at(_half_log_snr(alpha, sigma)))
-    answer = state * (float(q) / sigma) if sigma else torch.zeros_like(state)
+    answer = state * (float(q) / float(sigma)) if sigma else torch.zeros_like(state)
     answer[0] = float(p)
     return answer
 
 
-def _half_log_snr(alpha: float, sigma: float) -> float:
-    if sigma <= 0:
-        return math.inf
-    return math.log(alpha / sigma) if alpha > 0 else -math.inf
+def _half_log_snr(alpha: Tensor, sigma: Tensor) -> Tensor:
+    return alpha.clamp(min=0).log() - sigma.log()
 
 
-def _time(process: Process, alpha: float, sigma: float, near: float) -> float:
-    """The time of a state on the path; `near` for one that lies at it, or beside the path."""
-    t = float(process.time_at(_half_log_snr(alpha, sigma)))
-    off = abs(float(process.alpha(t)) - alpha) + abs(float(process.sigma(t)) - sigma)
-    return near if abs(t - near) < _SAME_TIME or not off < _ON_PATH else t
+def _times_on(process: Process, states: Tensor, near: Sequence[float]) -> list[float]:
+    """The times on the path of states (S, 2), each (alpha, sigma); `near` for those that lie at it, or off the path."""
+    alpha, sigma = states.unbind(1)
+    found = process.time_at(_half_log_snr(alpha, sigma))
+    off = (process.alpha(found) - alpha).abs() + (process.sigma(found) - sigma).abs()
+    told = torch.tensor(near, dtype=torch.float64)
+    return torch.where((found - told).abs().lt(_SAME_TIME) | ~off.lt(_ON_PATH), told, found).tolist()
 
 
 def _converted(row: Row, pairs: Sequence[tuple[float, float]]) -> Row:

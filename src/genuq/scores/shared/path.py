@@ -58,11 +58,14 @@ class PathRecorder:
         """What was recorded, for a file; each has a row a sample. `kept` has it back.
 
         `states` x_t and the network's answers `asked`, and `null` where the sampler guides, (B, S, ...) as they were
-        computed, and `times` (B, S) float64; `told` (B, S) where a scheduler tells the network another time. They are not rounded to half precision: weight draws may disagree by less.
+        computed, and `times` (B, S) float64; `told` (B, S) where a scheduler tells the network another time. They are
+        not rounded to half precision: weight draws may disagree by less.
         """
         count, answers = len(self.states[0]), {"asked": ASKED, "null": NULL}
         told = [math.nan if time is None else time for time in self.told]
-        own = {"told": torch.tensor(told, dtype=torch.float64).repeat(count, 1)} if any(map(math.isfinite, told)) else {}
+        own = (
+            {"told": torch.tensor(told, dtype=torch.float64).repeat(count, 1)} if any(map(math.isfinite, told)) else {}
+        )
         return {
             "states": torch.stack(self.states, 1).cpu(),
             "times": torch.tensor(self.times, dtype=torch.float64).repeat(count, 1),
