@@ -107,16 +107,22 @@ def noised(scheduler: Any, places: Iterable[int]) -> list[tuple[float, float]]:
     for place in places:
         if hasattr(asked, "set_begin_index"):  # by place: rounded times may occur twice
             asked.set_begin_index(place)
-        time = asked.timesteps[place : place + 1]
-        if hasattr(asked, "scale_noise"):
-            mixed = asked.scale_noise(x0, time, noise)
-        elif hasattr(asked, "add_noise"):
-            mixed = asked.add_noise(x0, noise, time)
-        else:
-            raise ConfigurationError(f"{type(scheduler).__name__} has neither add_noise nor scale_noise. {_GIVE_ONE}")
-        on_x0, on_noise = mixed.flatten().tolist()
+        on_x0, on_noise = _mixed(asked, x0, noise, asked.timesteps[place : place + 1]).flatten().tolist()
         found.append((on_x0, on_noise))
     return found
+
+
+def _mixed(scheduler: Any, x0: Tensor, noise: Tensor, time: Tensor) -> Tensor:
+    name = type(scheduler).__name__
+    try:
+        if hasattr(scheduler, "scale_noise"):
+            return scheduler.scale_noise(x0, time, noise)
+        if hasattr(scheduler, "add_noise"):
+            return scheduler.add_noise(x0, noise, time)
+    except (NotImplementedError, ValueError, TypeError, IndexError, AttributeError) as error:
+        reason = str(error) or "not implemented"
+        raise ConfigurationError(f"{name} noises nothing at its time {float(time):g}: {reason}. {_GIVE_ONE}") from error
+    raise ConfigurationError(f"{name} has neither add_noise nor scale_noise. {_GIVE_ONE}")
 
 
 def process_of(scheduler: Any, settings: Settings | None = None) -> Scheduled:
