@@ -214,7 +214,7 @@ class TestAgainstGenuqsOwn:
         posterior = small_posterior(model)
         stages = solver.sampling_stages(solver.process, "flow", 6)
         own = Planned(Euler().stages(FlowMatching(), "flow", [*(stage.t for stage in stages), 0.0]), stages)
-        for propagator in (None, Corrected()):
+        for propagator in (None, Corrected(derivative="forward")):
             found, expected = (
                 propagate(model, posterior, Sampler(each, steps=6), range(2), propagator) for each in (solver, own)
             )
