@@ -31,6 +31,8 @@ _PUBLIC = {
     "generative_uncertainty": "genuq.scores",
     "regenerate": "genuq.scores",
     "load_reference": "genuq.models.checkpoints",
+    "from_pipeline": "genuq.pretrained",
+    "from_pretrained": "genuq.pretrained",
 }
 
 __all__ = ["__version__", *_PUBLIC]

@@ -137,7 +137,7 @@ class Guided:
 def evaluations_of(model: GenerativeModel, sampler: Sampler, how: Guidance) -> int:
     """Network evaluations of a guided sample."""
     steps = [stage for stage in sampler.stages(model) if not stage.intermediate]
-    branches = 1 if sampler.guidance_scale == 1.0 or not model.num_classes else 2
+    branches = model.branches(sampler.guidance_scale)
     return sampler.evaluations(model) + len(steps_in(how.window, len(steps))) * how.renoisings * branches
 
 

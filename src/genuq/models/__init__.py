@@ -1,6 +1,7 @@
 """Models: a network, its process and its autoencoder behind one interface; sampling; models as plain data."""
 
 from genuq.models.autoencoder import Autoencoder, DiffusersAutoencoder, VAEAutoencoder
+from genuq.models.conditioning import Conditions, Rows, padded, unpadded
 from genuq.models.description import build
 from genuq.models.generative import (
     GenerativeModel,
@@ -10,6 +11,7 @@ from genuq.models.generative import (
     head_candidates,
     load_weights,
 )
+from genuq.models.guidance import CLASSIFIER_FREE, Guidance
 from genuq.models.metering import Meter, metered
 from genuq.models.register import MODELS, ModelPart
 from genuq.models.restarting import SAME_TIME, finish_latents, grid_time, grid_times, stages_from, step_times
@@ -24,16 +26,21 @@ from genuq.models.sampling import (
     to_bytes,
     to_unit,
 )
+from genuq.models.tracing import traced_head
 
 __all__ = [
+    "CLASSIFIER_FREE",
     "MODELS",
     "SAME_TIME",
     "Autoencoder",
+    "Conditions",
     "DiffusersAutoencoder",
     "GenerativeModel",
+    "Guidance",
     "Meter",
     "ModelPart",
     "Observer",
+    "Rows",
     "Sampler",
     "StageRecord",
     "Steering",
@@ -49,10 +56,13 @@ __all__ = [
     "head_candidates",
     "load_weights",
     "metered",
+    "padded",
     "sample",
     "sample_latents",
     "stages_from",
     "step_times",
     "to_bytes",
     "to_unit",
+    "traced_head",
+    "unpadded",
 ]

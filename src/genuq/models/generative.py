@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +13,12 @@ from genuq.data import Dataset, check_first_item
 from genuq.errors import CheckpointError, ConfigurationError, did_you_mean, require_finite
 from genuq.models.autoencoder import Autoencoder
 from genuq.models.compiled import original
+from genuq.models.conditioning import Conditions
+from genuq.models.guidance import CLASSIFIER_FREE, NULL, Guidance
 from genuq.processes import Predicted, Process, require_prediction, target
 from genuq.processes import build as build_process
 
-Call = Callable[[nn.Module, Tensor, Tensor, Tensor | None], Tensor]
+Call = Callable[[nn.Module, Tensor, Tensor, Any], Tensor]
 
 
 def call_plainly(network: nn.Module, x: Tensor, t_B: Tensor, y_B: Tensor | None) -> Tensor:
@@ -38,9 +41,13 @@ class GenerativeModel(nn.Module):
             call signature. Also the place to drop channels that the sampler discards. With a process that was read off
             a scheduler, t is the network's own time (timesteps 0 to 999, say), float32.
         head: dotted name of the last weighted layer, for the posteriors; None means the last Conv2d or Linear.
+        conditions: rows that the network is conditioned on (prompts) in place of classes; `call` gets the rows of a
+            batch, by name, where it else gets classes. Their numbers are what genuq calls classes.
+        guidance: what a sampler's `guidance_scale` does; None: the model has no null class.
 
     Raises:
-        ConfigurationError: unknown prediction or process, or a head that does not exist (the candidates are listed).
+        ConfigurationError: unknown prediction or process, a head that does not exist (the candidates are listed), or
+            classes beside conditions.
     """
 
     def __init__(
@@ -53,9 +60,16 @@ class GenerativeModel(nn.Module):
         autoencoder: Autoencoder | None = None,
         call: Call = call_plainly,
         head: str | None = None,
+        conditions: Conditions | None = None,
+        guidance: Guidance | None = CLASSIFIER_FREE,
     ) -> None:
         super().__init__()
         require_prediction(prediction)
+        if conditions is not None and num_classes not in (0, len(conditions)):
+            raise ConfigurationError(
+                f"model.num_classes = {num_classes} beside {len(conditions)} conditions: leave num_classes out, the "
+                "numbers of the conditions are the classes."
+            )
         self.network = original(network)
         self.autoencoder = autoencoder if autoencoder is not None else Autoencoder()
         self.shape = tuple(shape)
@@ -63,7 +77,9 @@ class GenerativeModel(nn.Module):
         with evaluating(self.autoencoder):
             self.autoencoder.check(self.shape, self.latent_shape)
         self.process = build_process(process) if isinstance(process, str) else process
-        self.prediction, self.num_classes = prediction, num_classes
+        self.prediction, self.num_classes = prediction, num_classes if conditions is None else len(conditions)
+        self.conditions = conditions
+        self.guidance = None if conditions is not None and not conditions.nulls else guidance
         self._call = call
         self.head_name = find_head(self.network, head)
 
@@ -83,9 +99,20 @@ class GenerativeModel(nn.Module):
 
         Args:
             network_time_B: what the network is told of the time, where a stage says it; None: what the process says.
+
+        Raises:
+            ConfigurationError: no number of a condition for a model that has conditions, or one beyond them.
         """
         told_B = self.process.network_time(t_B) if network_time_B is None else network_time_B
-        return self._call(self.network, x, told_B, y_B)
+        return self._call(self.network, x, told_B, y_B if self.conditions is None else self._rows(y_B))
+
+    def _rows(self, y_B: Tensor | None) -> dict[str, Any]:
+        assert self.conditions is not None
+        if y_B is None:
+            raise ConfigurationError(
+                f"the model is conditioned on {len(self.conditions)} prompts: give the number of one for each state."
+            )
+        return self.conditions.at(y_B)
 
     def predicted(
         self, x: Tensor, t_B: Tensor, y_B: Tensor | None = None, network_time_B: Tensor | None = None
@@ -103,14 +130,44 @@ class GenerativeModel(nn.Module):
     def guided(
         self, x: Tensor, t_B: Tensor, y_B: Tensor | None, scale: float, network_time_B: Tensor | None = None
     ) -> Tensor:
-        """Classifier-free guidance: (1 - scale) f(null) + scale f(y), both branches in one forward pass."""
+        """The prediction that a sampler of this guidance scale goes on with, all branches in one forward pass.
+
+        Raises:
+            ConfigurationError: a scale other than 1 for a model without null class; else see `predicted`.
+        """
         if scale == 1.0 or y_B is None:
             return self.predicted(x, t_B, y_B, network_time_B)
-        null_B = torch.full_like(y_B, self.num_classes)
-        told = None if network_time_B is None else torch.cat([network_time_B, network_time_B])
-        both = self.predicted(torch.cat([x, x]), torch.cat([t_B, t_B]), torch.cat([null_B, y_B]), told)
-        unconditional, conditional = both.chunk(2)
-        return torch.lerp(unconditional, conditional, scale)
+        guidance = self.require_guidance(scale)
+        count = len(guidance.branches)
+        labels = [self.null_of(y_B) if branch == NULL else y_B for branch in guidance.branches]
+        told = None if network_time_B is None else torch.cat([network_time_B] * count)
+        both = self.predicted(torch.cat([x] * count), torch.cat([t_B] * count), torch.cat(labels), told)
+        return guidance(both.chunk(count), scale, t_B)
+
+    def branches(self, scale: float) -> int:
+        """Rows through the network for one sample at a guidance scale."""
+        return 1 if scale == 1.0 or not self.num_classes or self.guidance is None else len(self.guidance.branches)
+
+    def require_guidance(self, scale: float) -> Guidance:
+        """The model's guidance.
+
+        Raises:
+            ConfigurationError: it knows no classes, or no null class.
+        """
+        if not self.num_classes:
+            raise ConfigurationError(
+                f"sampler.guidance_scale = {scale}, but the model knows no classes: set it to 1."
+            )
+        if self.guidance is None:
+            raise ConfigurationError(
+                f"sampler.guidance_scale = {scale}, but the model has no null class: set it to 1, or give it a null "
+                "row (a negative prompt)."
+            )
+        return self.guidance
+
+    def null_of(self, y_B: Tensor) -> Tensor:
+        """The null class of each class (B,)."""
+        return torch.full_like(y_B, self.num_classes) if self.conditions is None else self.conditions.null_of(y_B)
 
     def target(self, x0: Tensor, noise: Tensor, t_B: Tensor) -> tuple[Tensor, Tensor]:
         """(x_t, what f should be there) for latents x0 (B, ...), noise and times t (B,)."""

@@ -90,10 +90,8 @@ class Sampler:
         """
         if self.classes is not None:
             model.check_classes(self.classes)
-        if self.guidance_scale != 1.0 and not model.num_classes:
-            raise ConfigurationError(
-                f"sampler.guidance_scale = {self.guidance_scale}, but the model knows no classes: set it to 1."
-            )
+        if self.guidance_scale != 1.0:
+            model.require_guidance(self.guidance_scale)
         if self.clip_x0 and (type(model.autoencoder) is not Autoencoder or len(model.shape) != 3):
             raise ConfigurationError(
                 "sampler.clip_x0 = true clips to the range of images, [-1, 1], which neither latents nor points have: "
@@ -112,9 +110,9 @@ class Sampler:
         return self.solver.sampling_stages(model.process, model.prediction, self.steps, self.spacing)
 
     def evaluations(self, model: GenerativeModel) -> int:
-        """Network evaluations of one sample; guidance doubles them."""
+        """Network evaluations of one sample; each branch of a guidance counts."""
         each = self.solver.evaluations(model.process, model.prediction, self.steps, self.spacing)
-        return each * (1 if self.guidance_scale == 1.0 else 2)
+        return each * model.branches(self.guidance_scale)
 
     def classes_of(self, model: GenerativeModel, indices: Sequence[int]) -> Tensor | None:
         """The class of each sample (B,), None for an unconditional model."""

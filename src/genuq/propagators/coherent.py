@@ -50,6 +50,10 @@ class Coherent(Propagator):
     def __post_init__(self) -> None:
         check_fields(self, "propagator")
 
+    @property
+    def needs_affine_guidance(self) -> bool:
+        return self.draws is None
+
     def check(self, model: GenerativeModel, posterior: Posterior, stages: Sequence[AffineStage]) -> None:
         posterior.require_final()
         if not any(part is posterior.module for part in model.modules()):
@@ -69,7 +73,7 @@ class _Follower(Follower):
     def __init__(self, journey: Journey, how: Coherent) -> None:
         self.network, self.memory, self.how = journey.network, journey.memory, how
         posterior = journey.network.posterior
-        self.head_alone = moves_head_alone(journey.network.model, posterior)
+        self.head_alone = moves_head_alone(journey.network.model, posterior) and journey.network.affine
         if self.head_alone:
             self.matrices, self.weights = _matrices(journey, how.draws), []
         else:

@@ -22,7 +22,7 @@ class FollowedNetwork:
     """One batch's network, posterior, classes and guidance.
 
     The head's input is remembered from the sampler's own forward passes: it costs nothing and changes nothing. With
-    classifier-free guidance it is the guided feature (1 - s) a_null + s a_class: the head is linear.
+    an affine guidance it is the guided feature, (1 - s) a_null + s a_class: the head is linear.
 
     Attributes:
         evaluations: forward passes of one sample beyond the sampler's own; guidance doubles them.
@@ -31,11 +31,16 @@ class FollowedNetwork:
     def __init__(self, model: GenerativeModel, posterior: Posterior, guidance: float, y: Tensor | None) -> None:
         self.model, self.posterior, self.guidance, self.y = model, posterior, guidance, y
         self._head = head_of(model.head)
-        self.branches = 1 if guidance == 1.0 or y is None else 2
+        self.branches = 1 if y is None else model.branches(guidance)
         self.evaluations = 0.0
         self.arrangement: Arrangement | None = None
         self._raw: Tensor | None = None
         self._watching = False
+
+    @property
+    def affine(self) -> bool:
+        """Whether f is affine in the predictions of the branches."""
+        return self.branches == 1 or self.model.require_guidance(self.guidance).affine
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
@@ -87,8 +92,8 @@ class FollowedNetwork:
         raw = self._raw if self._raw.dtype == torch.float64 else self._raw.float()
         if self.branches == 1:
             return raw
-        unconditional, conditional = raw.chunk(2)
-        return torch.lerp(unconditional, conditional, self.guidance)
+        t_B = torch.full((rows // self.branches,), self.record.stage.t, device=raw.device, dtype=raw.dtype)
+        return self.model.require_guidance(self.guidance)(raw.chunk(self.branches), self.guidance, t_B)
 
     def predict(self, x: Tensor) -> Tensor:
         """f at other states of this stage's time, one more evaluation."""

@@ -25,7 +25,7 @@ from genuq.models import (
 from genuq.models.compiled import original, require_uncompiled
 from genuq.posteriors import Posterior
 from genuq.propagators.network import FollowedNetwork
-from genuq.propagators.propagator import Follower, Journey, Propagator, require_affine
+from genuq.propagators.propagator import Follower, Journey, Propagator, require_affine, require_affine_guidance
 from genuq.propagators.trajectory import Trajectory
 from genuq.solvers import AffineStage
 
@@ -97,6 +97,7 @@ def propagate(
     model.check_weights()
     stages = sampler.stages(model)
     require_affine(propagator.name, sampler)
+    require_affine_guidance(propagator, model, sampler)
     propagator.check(model, posterior, stages)
     times = [grid_time(t, stages) for t in cuts]
     if not len(indices):

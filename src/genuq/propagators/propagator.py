@@ -89,6 +89,11 @@ class Propagator(ABC):
 
     name: ClassVar[str]
 
+    @property
+    def needs_affine_guidance(self) -> bool:
+        """Whether it reads the weights of the branches of a guidance."""
+        return True
+
     def check(self, model: GenerativeModel, posterior: Posterior, stages: Sequence[AffineStage]) -> None:
         """Refuse, before any work, what cannot be treated.
 
@@ -100,6 +105,19 @@ class Propagator(ABC):
     @abstractmethod
     def follow(self, journey: Journey) -> Follower:
         """A fresh follower of one batch."""
+
+
+def require_affine_guidance(propagator: Propagator, model: GenerativeModel, sampler: Sampler) -> None:
+    """Raise ConfigurationError for a guidance that is not affine, unless the propagator can do without."""
+    if model.branches(sampler.guidance_scale) == 1 or not propagator.needs_affine_guidance:
+        return
+    guidance = model.require_guidance(sampler.guidance_scale)
+    if not guidance.affine:
+        raise ConfigurationError(
+            f"propagator '{propagator.name}' needs a guidance that is affine in the predictions, which "
+            f"'{guidance.name}' is not. Set sampler.guidance_scale = 1, take plain classifier-free guidance "
+            "(genuq.models.CLASSIFIER_FREE), or propagator=coherent with a number of draws."
+        )
 
 
 def require_affine(name: str, sampler: Sampler) -> None:

@@ -99,7 +99,7 @@ class Regression(Training):
             latents = model.autoencoder.encode(batch.images)
         random = step_noise(batch, model.latent_shape, settings.seed, settings.class_dropout)
         t, noise, drop = (part.to(latents.device) for part in random)
-        classes = torch.where(drop, model.num_classes, batch.classes) if model.num_classes else None
+        classes = torch.where(drop, model.null_of(batch.classes), batch.classes) if model.num_classes else None
         x_t, target = model.target(latents, noise, t)
         return model.predicted(x_t, t.to(latents.dtype), classes), target
 

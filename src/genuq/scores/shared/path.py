@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError
-from genuq.models import GenerativeModel, Sampler, StageRecord
+from genuq.models import GenerativeModel, Sampler, StageRecord, guidance
 from genuq.scores.shared.predictions import ASKED, NULL, OWN, Predictions, Resources
 
 
@@ -51,8 +51,9 @@ class PathRecorder:
     def _answers(self, batch: int) -> dict[int | str, Tensor]:
         if len(self._latest) == batch:
             return {ASKED: self._latest}
-        null, asked = self._latest.chunk(2)
-        return {ASKED: asked, NULL: null}
+        branches = self.model.require_guidance(self.sampler.guidance_scale).branches
+        labels: dict[str, int | str] = {guidance.OWN: ASKED, guidance.NULL: NULL}
+        return {labels[branch]: part for branch, part in zip(branches, self._latest.chunk(len(branches)))}
 
     def tensors(self) -> dict[str, Tensor]:
         """What was recorded, for a file; each has a row a sample. `kept` has it back.

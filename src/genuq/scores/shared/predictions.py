@@ -203,7 +203,7 @@ class Predictions(ABC):
                 raise ConfigurationError("a score asked for other classes, but the model knows none.")
             return None
         if label == NULL:
-            return torch.full_like(self.classes_B, self.model.num_classes)
+            return self.model.null_of(self.classes_B)
         return (self.classes_B + int(label)) % self.model.num_classes
 
     def _wait(self) -> None:

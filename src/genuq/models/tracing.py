@@ -1,0 +1,66 @@
+"""Which layer is the head: the last weighted layer that runs and whose output arrives in the prediction."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from genuq.errors import ConfigurationError
+
+
+@torch.no_grad()
+def traced_head(network: nn.Module, evaluate: Callable[[], Tensor]) -> str:
+    """The dotted name of the last Conv2d or Linear layer of a forward pass whose output reaches the prediction.
+
+    The order of registration need not be that of running, and what runs last need not arrive (a learned variance).
+
+    Args:
+        evaluate: a forward pass through the network; it is repeated, at least twice.
+
+    Raises:
+        ConfigurationError: no such layer.
+    """
+    order = _order(network, evaluate)
+    for name in reversed(order):
+        if _arrives(network.get_submodule(name), evaluate):
+            return name
+    raise ConfigurationError(
+        f"no Conv2d or Linear layer of {type(network).__name__} reaches its prediction. Give its name as model.head."
+    )
+
+
+def _order(network: nn.Module, evaluate: Callable[[], Tensor]) -> list[str]:
+    """The layers that a forward pass runs, by when they ran last."""
+    found: dict[str, None] = {}
+
+    def note(name: str) -> Callable[..., None]:
+        def hook(*_: object) -> None:
+            found.pop(name, None)
+            found[name] = None
+
+        return hook
+
+    layers = {name: part for name, part in network.named_modules() if isinstance(part, nn.Conv2d | nn.Linear)}
+    with contextlib.ExitStack() as stack:
+        for name, layer in layers.items():
+            stack.enter_context(_hooked(layer, note(name)))
+        evaluate()
+    return list(found)
+
+
+def _arrives(layer: nn.Module, evaluate: Callable[[], Tensor]) -> bool:
+    """Whether the prediction has NaN where the layer gives NaN."""
+    with _hooked(layer, lambda module, inputs, output: torch.full_like(output, torch.nan)):
+        return bool(evaluate().isnan().any())
+
+
+@contextlib.contextmanager
+def _hooked(layer: nn.Module, hook: Callable[..., Tensor | None]) -> Iterator[None]:
+    handle = layer.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -1,0 +1,8 @@
+"""Pretrained pipelines of diffusers as models: a folder, or a pipeline object."""
+
+from genuq.pretrained.family import Family
+from genuq.pretrained.loading import from_pretrained
+from genuq.pretrained.model import PretrainedModel, from_pipeline
+from genuq.pretrained.register import FAMILIES, FamilyPart
+
+__all__ = ["FAMILIES", "Family", "FamilyPart", "PretrainedModel", "from_pipeline", "from_pretrained"]

@@ -1,0 +1,44 @@
+"""Lumina 2: flow matching with time and prediction reversed, text of Gemma."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from genuq.models import Guidance
+from genuq.models.guidance import renormalised
+from genuq.pretrained.family import Encoded, Family, dynamic_shift, encoded, even_sigmas, named
+from genuq.pretrained.register import FAMILIES
+
+_NAMES = ("text", "mask")
+
+
+@FAMILIES.add(label="Lumina 2", pipelines=("Lumina2Pipeline",))
+class Lumina2(Family):
+    """A transformer on latents that is told 1 - sigma and predicts minus the velocity; guidance keeps the norm of
+    each row of the latent.
+    """
+
+    name = "lumina2"
+    prediction = "minus_flow"
+    guidance: ClassVar[Guidance | None] = renormalised(
+        "classifier-free with the norm of the prompt's", [-1], lambda part: part, lambda parts, scale, t_B: parts[0]
+    )
+
+    def encode(self, pipe: Any, prompts: list[str], negative: list[str] | None, guided: bool) -> Encoded:
+        text, mask, null, null_mask = encoded(pipe, prompts, negative, guided)
+        return Encoded(named((text, mask), *_NAMES), named((null, null_mask), *_NAMES) if guided else None)
+
+    def settings(self, scheduler: Any, steps: int) -> Mapping[str, Any]:
+        # its pipeline takes the latents' channels for the number of their tokens
+        return {"sigmas": even_sigmas(steps), "mu": dynamic_shift(scheduler, self.asked.latent_shape[0])}
+
+    def call(self, network: Any, x: Tensor, time_B: Tensor, rows: Any) -> Tensor:
+        return network(
+            hidden_states=x,
+            timestep=1 - time_B / 1000,
+            encoder_hidden_states=rows["text"],
+            encoder_attention_mask=rows["mask"],
+        ).sample

@@ -1,0 +1,78 @@
+"""Qwen-Image: flow matching on packed latents, text with a mask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genuq.models import padded
+from genuq.models.guidance import renormalised
+from genuq.pretrained.family import (
+    Asked,
+    Encoded,
+    Family,
+    call_defaults,
+    dynamic_shift,
+    encoded,
+    even_sigmas,
+    packed,
+    ragged,
+    unpacked,
+)
+from genuq.pretrained.register import FAMILIES
+
+
+@FAMILIES.add(label="Qwen-Image", pipelines=("QwenImagePipeline",))
+class QwenImage(Family):
+    """A transformer on 2x2 patches of latents; guidance keeps the norm of each patch."""
+
+    name = "qwen_image"
+    scale = "true_cfg_scale"
+
+    def __init__(self, pipe: Any, asked: Asked) -> None:
+        super().__init__(pipe, asked)
+        self.height, self.width = asked.latent_shape[1:]
+        self.told = bool(pipe.transformer.config.guidance_embeds)
+        self.guidance = renormalised(  # type: ignore[misc]
+            "classifier-free with the norm of the prompt's",
+            [-1],
+            packed,
+            lambda parts, scale, t_B: unpacked(parts[0], self.height, self.width),
+        )
+
+    @classmethod
+    def side(cls, pipe: Any) -> int:
+        return int(pipe.default_sample_size) * int(pipe.vae_scale_factor)
+
+    def encode(self, pipe: Any, prompts: list[str], negative: list[str] | None, guided: bool) -> Encoded:
+        rows = ragged(*encoded(pipe, prompts, None))
+        return Encoded(rows, None if negative is None or not guided else ragged(*encoded(pipe, negative, None)))
+
+    def genuq_scale(self, given: float, negative: bool) -> float:
+        return max(given, 1.0) if negative else 1.0
+
+    def shared(self, pipe: Any) -> dict[str, Any]:
+        given = self.asked.embedded_guidance
+        scale = call_defaults(pipe)["guidance_scale"] if given is None else given
+        return {"guidance": torch.tensor([float(scale)])} if self.told else {}
+
+    def settings(self, scheduler: Any, steps: int) -> Mapping[str, Any]:
+        return {
+            "sigmas": even_sigmas(steps),
+            "mu": dynamic_shift(scheduler, (self.height // 2) * (self.width // 2)),
+        }
+
+    def call(self, network: Any, x: Tensor, time_B: Tensor, rows: Any) -> Tensor:
+        text, mask = padded(rows["text"])
+        answer = network(
+            hidden_states=packed(x),
+            timestep=time_B / 1000,
+            guidance=rows.get("guidance"),
+            encoder_hidden_states=text,
+            encoder_hidden_states_mask=None if bool(mask.all()) else mask,
+            img_shapes=[[(1, self.height // 2, self.width // 2)]] * len(x),
+        ).sample
+        return unpacked(answer, self.height, self.width)

@@ -1,0 +1,35 @@
+"""Sana: flow matching on deeply compressed latents, text of Gemma."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from genuq.pretrained.family import Asked, Encoded, Family, encoded, named
+from genuq.pretrained.register import FAMILIES
+
+_NAMES = ("text", "mask")
+
+
+@FAMILIES.add(label="Sana", pipelines=("SanaPipeline",))
+class Sana(Family):
+    """A transformer with linear attention on latents (Xie et al. 2024). Images have the size asked for, without bins."""
+
+    name = "sana"
+
+    def __init__(self, pipe: Any, asked: Asked) -> None:
+        super().__init__(pipe, asked)
+        self.timestep_scale = float(pipe.transformer.config.timestep_scale)
+
+    def encode(self, pipe: Any, prompts: list[str], negative: list[str] | None, guided: bool) -> Encoded:
+        text, mask, null, null_mask = encoded(pipe, prompts, negative, guided)
+        return Encoded(named((text, mask), *_NAMES), named((null, null_mask), *_NAMES) if guided else None)
+
+    def call(self, network: Any, x: Tensor, time_B: Tensor, rows: Any) -> Tensor:
+        return network(
+            x,
+            encoder_hidden_states=rows["text"],
+            encoder_attention_mask=rows["mask"],
+            timestep=time_B * self.timestep_scale,
+        ).sample

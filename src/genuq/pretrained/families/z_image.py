@@ -1,0 +1,46 @@
+"""Z-Image: flow matching with time and prediction reversed, lists in place of batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genuq.pretrained.family import Asked, Encoded, Family, dynamic_shift, encoded
+from genuq.pretrained.register import FAMILIES
+
+
+@FAMILIES.add(label="Z-Image", pipelines=("ZImagePipeline",))
+class ZImage(Family):
+    """A transformer on latents with texts of any length; its pipeline's scale g is 1 + g here."""
+
+    name = "z_image"
+    prediction = "minus_flow"
+
+    def __init__(self, pipe: Any, asked: Asked) -> None:
+        super().__init__(pipe, asked)
+        self.tokens = (asked.latent_shape[1] // 2) * (asked.latent_shape[2] // 2)
+
+    @classmethod
+    def side(cls, pipe: Any) -> int:
+        return 1024
+
+    def genuq_scale(self, given: float, negative: bool) -> float:
+        return 1 + given if given > 1 else 1.0  # at and below 1 it does not guide
+
+    def encode(self, pipe: Any, prompts: list[str], negative: list[str] | None, guided: bool) -> Encoded:
+        text, null = encoded(pipe, prompts, negative, guided)
+        return Encoded(_rows(text), _rows(null) if guided else None)
+
+    def settings(self, scheduler: Any, steps: int) -> Mapping[str, Any]:
+        return {"sigmas": even_sigmas(steps), "mu": dynamic_shift(scheduler, self.tokens)}
+
+    def call(self, network: Any, x: Tensor, time_B: Tensor, rows: Any) -> Tensor:
+        answers = network(list(x[:, :, None].unbind(0)), (1000 - time_B) / 1000, rows["text"], return_dict=False)[0]
+        return torch.stack(list(answers))[:, :, 0]
+
+
+def _rows(texts: list[Tensor]) -> dict[str, list[Tensor]]:
+    return {"text": [text.detach().cpu() for text in texts]}

@@ -1,0 +1,190 @@
+"""What the pipelines of one family have in common: how their network is called, and what it is conditioned on.
+
+A family knows nothing of samplers, posteriors or schedulers, and keeps nothing of a pipeline but a few numbers.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from genuq.models import CLASSIFIER_FREE, Guidance, Rows, unpadded
+
+AT_ONCE = 16  # prompts through the text encoders
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Prompts as a network wants them.
+
+    Attributes:
+        rows: one for each prompt.
+        null: of the negative prompt, a row for each prompt or one for all; None: not asked for, or the family has none.
+    """
+
+    rows: Rows
+    null: Rows | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a model is made for.
+
+    Attributes:
+        shape: (C, H, W) of its images.
+        latent_shape: of its states.
+        embedded_guidance: the scale that a guidance-distilled network is told.
+    """
+
+    shape: tuple[int, ...]
+    latent_shape: tuple[int, ...]
+    embedded_guidance: float | None = None
+    negative: bool = field(default=False)
+
+
+class Family(ABC):
+    """How the pipelines of one family call their network. One object belongs to one model.
+
+    Class attributes:
+        component: of the pipeline, the network.
+        prediction: what the network's output means; None: what the scheduler says.
+        guidance: of several branches; None: there is no null class.
+        scale: argument of the pipeline that a sampler's `guidance_scale` is.
+        prompted: whether it takes prompts.
+
+    Args:
+        pipe: the pipeline; it is read, never changed or kept.
+        asked: what the model is made for.
+    """
+
+    component: ClassVar[str] = "transformer"
+    prediction: ClassVar[str | None] = None
+    guidance: ClassVar[Guidance | None] = CLASSIFIER_FREE
+    scale: ClassVar[str] = "guidance_scale"
+    prompted: ClassVar[bool] = True
+
+    def __init__(self, pipe: Any, asked: Asked) -> None:
+        self.asked = asked
+
+    @abstractmethod
+    def call(self, network: Any, x: Tensor, time_B: Tensor, rows: Any) -> Tensor:
+        """The network's output at states x (B, *latent_shape) in its precision.
+
+        Args:
+            time_B: the scheduler's timestep (B,), float32.
+            rows: conditioning by name; classes (B,) of a family without prompts, or None.
+        """
+
+    def encode(self, pipe: Any, prompts: list[str], negative: list[str] | None, guided: bool) -> Encoded:
+        """The rows of prompts, by the pipeline's own `encode_prompt`."""
+        raise NotImplementedError
+
+    def shared(self, pipe: Any) -> dict[str, Any]:
+        """What all rows have in common."""
+        return {}
+
+    def settings(self, scheduler: Any, steps: int) -> Mapping[str, Any]:
+        """What the pipeline gives `set_timesteps` beside the number of steps."""
+        return {}
+
+    def genuq_scale(self, given: float, negative: bool) -> float:
+        """The scale of genuq, 1 for none, of the pipeline's own.
+
+        Args:
+            negative: whether there is a negative prompt.
+        """
+        return max(given, 1.0)
+
+    @classmethod
+    def side(cls, pipe: Any) -> int:
+        """Of the images that the pipeline makes by default."""
+        return int(getattr(pipe, cls.component).config.sample_size) * int(pipe.vae_scale_factor)
+
+    @classmethod
+    def num_classes(cls, pipe: Any) -> int:
+        return 0
+
+    def __call__(self, network: nn.Module, x: Tensor, time_B: Tensor, rows: Any) -> Tensor:
+        """`call` in the network's precision; times stay float32, the answer has the precision of x."""
+        dtype = dtype_of(network)
+        answer = self.call(network, x.to(dtype), time_B, _cast(rows, dtype))
+        return answer[:, : x.shape[1]].to(x.dtype)  # what comes behind is a learned variance
+
+
+def dtype_of(network: nn.Module) -> torch.dtype:
+    """The precision that a network computes in, read off its parameters; of diffusers' its own word."""
+    own = getattr(network, "dtype", None)
+    return own if isinstance(own, torch.dtype) else next(network.parameters()).dtype
+
+
+def _cast(value: Any, dtype: torch.dtype) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(dtype) if value.is_floating_point() else value
+    if isinstance(value, dict):
+        return {name: _cast(part, dtype) for name, part in value.items()}
+    return [_cast(part, dtype) for part in value] if isinstance(value, list) else value
+
+
+def call_defaults(pipe: Any) -> dict[str, Any]:
+    """The defaults of the pipeline's `__call__`."""
+    parameters = inspect.signature(pipe.__call__).parameters.values()
+    return {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
+
+
+def encoded(pipe: Any, prompts: Sequence[str], negative: Sequence[str] | None, guided: bool = False) -> Any:
+    """What the pipeline's `encode_prompt` gives, called as its `__call__` calls it."""
+    takes = inspect.signature(pipe.encode_prompt).parameters
+    given = {name: value for name, value in call_defaults(pipe).items() if name in takes}
+    given |= {"prompt": list(prompts), "device": getattr(pipe, "_execution_device", "cpu")}
+    if "do_classifier_free_guidance" in takes:
+        given["do_classifier_free_guidance"] = guided
+    if negative is not None and "negative_prompt" in takes:
+        given["negative_prompt"] = list(negative)
+    with torch.no_grad():
+        return pipe.encode_prompt(**{name: value for name, value in given.items() if name in takes})
+
+
+def named(values: Sequence[Any], *names: str) -> dict[str, Tensor]:
+    """Rows by name, on the CPU, of the parts of an `encode_prompt`."""
+    return {name: value.detach().cpu() for name, value in zip(names, values, strict=True)}
+
+
+def ragged(text: Tensor, mask: Tensor | None) -> dict[str, list[Tensor]]:
+    """Rows of texts of several lengths, on the CPU."""
+    return {"text": unpadded(text.detach().cpu(), None if mask is None else mask.cpu())}
+
+
+def dynamic_shift(scheduler: Any, tokens: int, largest: float = 1.15) -> float:
+    """mu of a dynamic shift, as pipelines compute it for so many tokens of the image.
+
+    Source: diffusers' `calculate_shift`, Esser et al. 2024 (the shift grows with the resolution).
+    """
+    config = scheduler.config
+    few, many = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
+    low, high = config.get("base_shift", 0.5), config.get("max_shift", largest)
+    slope = (high - low) / (many - few)
+    return tokens * slope + low - slope * few
+
+
+def even_sigmas(steps: int) -> list[float]:
+    """1 to 1 / steps, as pipelines of flow matching give them."""
+    return torch.linspace(1, 1 / steps, steps, dtype=torch.float64).tolist()
+
+
+def packed(x: Tensor) -> Tensor:
+    """Latents (B, C, H, W) as tokens (B, H/2 W/2, 4 C) of 2x2 patches."""
+    batch, channels, height, width = x.shape
+    tiles = x.reshape(batch, channels, height // 2, 2, width // 2, 2)
+    return tiles.permute(0, 2, 4, 1, 3, 5).reshape(batch, -1, channels * 4)
+
+
+def unpacked(tokens: Tensor, height: int, width: int) -> Tensor:
+    """The inverse of `packed`, for latents of this height and width."""
+    tiles = tokens.reshape(len(tokens), height // 2, width // 2, -1, 2, 2)
+    return tiles.permute(0, 3, 1, 4, 2, 5).reshape(len(tokens), -1, height, width)

@@ -1,0 +1,70 @@
+"""A folder that a pipeline was saved to, as a model: safetensors only, no code of others, no download unasked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from genuq.errors import ConfigurationError
+from genuq.pretrained.model import PretrainedModel, from_pipeline
+from genuq.pretrained.register import family_of
+
+INDEX = "model_index.json"
+
+
+def from_pretrained(path: str | Path, dtype: Any = None, device: Any = None, **options: Any) -> PretrainedModel:
+    """The model of a folder that `save_pretrained` of a pipeline wrote.
+
+    Args:
+        path: of the folder.
+        dtype: of the weights, for instance `torch.bfloat16`; None: as they are saved.
+        device: where the pipeline goes; None: it stays on the CPU.
+        options: of `from_pipeline`: prompts, negative_prompt, height, width, ...
+
+    Raises:
+        ConfigurationError: no such folder, no pipeline in it, one of an unknown class, weights that are not
+            safetensors, or what `from_pipeline` refuses.
+    """
+    folder = Path(path)
+    family_of([pipeline_class(folder)])  # before weights are read
+    pipe = _loaded(folder, dtype)
+    return from_pipeline(pipe if device is None else pipe.to(device), **options)
+
+
+def pipeline_class(folder: Path) -> str:
+    """The name of the class of the pipeline in a folder.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    index = folder / INDEX
+    if not index.is_file():
+        raise ConfigurationError(
+            f"model.pretrained = '{folder}' holds no {INDEX}: give a folder that a pipeline's save_pretrained wrote."
+        )
+    try:
+        found = json.loads(index.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{index} is not JSON ({error}). Save the pipeline again.") from error
+    name = found.get("_class_name") if isinstance(found, dict) else None
+    if not isinstance(name, str):
+        raise ConfigurationError(f"{index} names no pipeline by `_class_name`, and code of others is never run.")
+    return name
+
+
+def _loaded(folder: Path, dtype: Any) -> Any:
+    import diffusers
+
+    # by the class that the family knows, so that no folder chooses what is imported
+    kind = getattr(diffusers, pipeline_class(folder))
+    given = {} if dtype is None else {"torch_dtype": dtype}
+    try:
+        pipe = kind.from_pretrained(str(folder), use_safetensors=True, local_files_only=True, **given)
+    except (OSError, ValueError, ImportError) as error:
+        raise ConfigurationError(
+            f"model.pretrained = '{folder}' could not be loaded: {str(error).splitlines()[0]} It must be whole, with its "
+            "weights as safetensors."
+        ) from error
+    pipe.set_progress_bar_config(disable=True)
+    return pipe

@@ -1,0 +1,202 @@
+"""A pipeline of diffusers as a model, with the sampler that gives the pipeline's own images."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genuq.errors import ConfigurationError
+from genuq.models import (
+    Autoencoder,
+    Conditions,
+    DiffusersAutoencoder,
+    GenerativeModel,
+    Guidance,
+    Rows,
+    Sampler,
+    evaluating,
+    traced_head,
+)
+from genuq.pretrained.family import AT_ONCE, Asked, Encoded, Family, call_defaults
+from genuq.pretrained.register import family_of
+from genuq.solvers import SchedulerSolver
+
+
+class PretrainedModel(GenerativeModel):
+    """A model read off a pipeline; see `from_pipeline`.
+
+    Attributes:
+        family: how its network is called.
+        scheduler: the pipeline's own.
+        steps, scale: the pipeline's own defaults, the guidance scale in genuq's sense.
+    """
+
+    def __init__(
+        self, family: Family, network: torch.nn.Module, scheduler: Any, steps: int, scale: float, **options: Any
+    ) -> None:
+        self.family, self.scheduler, self.steps, self.scale = family, scheduler, steps, scale
+        solver = self.solver()
+        super().__init__(
+            network,
+            family.asked.shape,
+            process=solver.process,
+            prediction=family.prediction or solver.prediction,
+            call=family,
+            **options,
+        )
+
+    def solver(self, directly: bool = False) -> SchedulerSolver:
+        """The pipeline's own scheduler as a solver, with what the pipeline tells it.
+
+        Args:
+            directly: see `SchedulerSolver`.
+        """
+        takes = inspect.signature(self.scheduler.step).parameters
+        options = {"eta": 0.0} if "eta" in takes else {}
+        settings = functools.partial(self.family.settings, self.scheduler)
+        return SchedulerSolver(self.scheduler, settings, options, directly)
+
+    def sampler(
+        self,
+        steps: int | None = None,
+        guidance_scale: float | None = None,
+        directly: bool = False,
+        **options: Any,
+    ) -> Sampler:
+        """A sampler whose images are the pipeline's own for the same noise.
+
+        Args:
+            steps: None: the pipeline's default.
+            guidance_scale: s of (1 - s) f(null) + s f(prompt), 1 for none; None: the pipeline's default.
+            directly: sample by the scheduler itself, where its steps are not affine.
+            options: of `Sampler` (seed, classes, batch_size).
+        """
+        scale = self.scale if guidance_scale is None else guidance_scale
+        return Sampler(self.solver(directly), steps or self.steps, guidance_scale=scale, **options)
+
+
+def from_pipeline(
+    pipe: Any,
+    prompts: str | Sequence[str] | None = None,
+    negative_prompt: str | Sequence[str] | None = None,
+    height: int | None = None,
+    width: int | None = None,
+    embedded_guidance: float | None = None,
+    guidance: Guidance | None = None,
+    head: str | None = None,
+) -> PretrainedModel:
+    """A pipeline of diffusers as a model: its network, process, autoencoder, prompts and guidance.
+
+    Args:
+        pipe: the pipeline; it is read and stays as it is. The model works on its network, not on a copy.
+        prompts: what samples are asked for with; sample i gets prompt i modulo their number, and a data set for a fit
+            has their numbers as labels.
+        negative_prompt: of the null row, one for all prompts or one for each; None: what the pipeline takes then.
+        height, width: of the images in pixels; None: the pipeline's default.
+        embedded_guidance: the scale that a guidance-distilled network (FLUX.1) is told; None: the pipeline's default.
+        guidance: in place of the family's own, for instance `genuq.models.CLASSIFIER_FREE`.
+        head: dotted name of the last weighted layer; None: found by tracing a forward pass.
+
+    Raises:
+        ConfigurationError: a class of pipelines that is not known, prompts missing, or given to a model without, an
+            autoencoder whose scaling is not known, sides that it cannot have, or another problem that is named.
+    """
+    kind: type[Family] = family_of([base.__name__ for base in type(pipe).__mro__])
+    asked_prompts = _prompts(pipe, kind, prompts, negative_prompt)
+    network = getattr(pipe, kind.component)
+    autoencoder = _autoencoder(pipe)
+    shape = _shape(pipe, kind, height, width)
+    with torch.no_grad(), evaluating(autoencoder):
+        latent = tuple(autoencoder.latent_shape(shape))
+    family = kind(pipe, Asked(shape, latent, embedded_guidance, negative_prompt is not None))
+    defaults = call_defaults(pipe)
+    given = float(defaults.get(kind.scale, 1.0))
+    model = PretrainedModel(
+        family,
+        network,
+        pipe.scheduler,
+        int(defaults.get("num_inference_steps", 50)),
+        family.genuq_scale(given, negative_prompt is not None) if family.guidance is not None else 1.0,
+        num_classes=0 if kind.prompted else kind.num_classes(pipe),
+        autoencoder=autoencoder,
+        head=head,
+        conditions=_conditions(pipe, family, asked_prompts, negative_prompt) if kind.prompted else None,
+        guidance=guidance or family.guidance,
+    )
+    if model.guidance is None:
+        model.scale = 1.0
+    if head is None:
+        with evaluating(model):
+            model.head_name = traced_head(model.network, functools.partial(_one_pass, model))
+    return model
+
+
+def _prompts(pipe: Any, kind: type[Family], prompts: Any, negative: Any) -> list[str]:
+    name = type(pipe).__name__
+    if not kind.prompted:
+        if prompts is not None or negative is not None:
+            raise ConfigurationError(
+                f"prompts are given, but {name} takes none: leave them out (it has {kind.num_classes(pipe)} classes)."
+            )
+        return []
+    listed = [prompts] if isinstance(prompts, str) else list(prompts or [])
+    if not listed:
+        raise ConfigurationError(f"{name} makes images of prompts, and none are given: prompts=['a photo of a cat'].")
+    if not all(isinstance(prompt, str) for prompt in listed):
+        raise ConfigurationError(f"prompts must be texts, not {type(listed[0]).__name__}: prompts=['a photo of a cat'].")
+    if negative is not None and not isinstance(negative, str) and len(negative) != len(listed):
+        raise ConfigurationError(
+            f"negative_prompt has {len(negative)} texts for {len(listed)} prompts: give one for each, or one for all."
+        )
+    return listed
+
+
+def _autoencoder(pipe: Any) -> Autoencoder:
+    vae = getattr(pipe, "vae", None)
+    return Autoencoder() if vae is None else DiffusersAutoencoder(vae)
+
+
+def _shape(pipe: Any, kind: type[Family], height: int | None, width: int | None) -> tuple[int, int, int]:
+    side = kind.side(pipe) if height is None or width is None else 0
+    vae = getattr(pipe, "vae", None)
+    channels = int(pipe.unet.config.in_channels) if vae is None else 3
+    return (channels, height or side, width or side)
+
+
+def _conditions(pipe: Any, family: Family, prompts: list[str], negative: str | Sequence[str] | None) -> Conditions:
+    """The rows of all prompts, a few at a time; the null row once, unless each prompt has its own."""
+    per_prompt = negative is not None and not isinstance(negative, str)
+    parts: list[Encoded] = []
+    for start in range(0, len(prompts), AT_ONCE):
+        chosen = prompts[start : start + AT_ONCE]
+        theirs = None
+        if negative is not None:
+            theirs = list(negative[start : start + AT_ONCE]) if per_prompt else [str(negative)] * len(chosen)
+        guided = family.guidance is not None and (per_prompt or start == 0)
+        parts.append(family.encode(pipe, list(chosen), theirs, guided))
+    nulls = [part.null for part in parts if part.null is not None]
+    null = None if not nulls else _stacked(nulls) if per_prompt else {key: row[:1] for key, row in nulls[0].items()}
+    return Conditions(_stacked([part.rows for part in parts]), null, family.shared(pipe), prompts)
+
+
+def _stacked(parts: Sequence[Rows]) -> Rows:
+    found: dict[str, Tensor | list[Tensor]] = {}
+    for name, first in parts[0].items():
+        if isinstance(first, list):
+            found[name] = [row for part in parts for row in part[name]]
+        else:
+            found[name] = torch.cat([torch.as_tensor(part[name]) for part in parts])
+    return found
+
+
+def _one_pass(model: GenerativeModel) -> Tensor:
+    """A prediction at one random state, in the middle of the path."""
+    source = torch.Generator().manual_seed(0)
+    x = torch.randn(1, *model.latent_shape, generator=source).to(model.device)
+    y = torch.zeros(1, dtype=torch.long, device=model.device) if model.num_classes else None
+    return model.predicted(x, torch.full((1,), 0.5, device=model.device), y)
