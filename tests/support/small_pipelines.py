@@ -1,0 +1,398 @@
+"""Small pipelines of every family with random weights, text encoders and tokenizers included, as people save them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+import transformers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from torch import Tensor, nn
+
+from support.their_schedulers import STABLE_DIFFUSION
+
+PROMPTS = ["a red cat", "two small blue dogs on a big green hill"]
+NEGATIVE = "ugly and small"
+_WORDS = "a red cat two small blue dogs on big green hill ugly and the image user system".split()
+_CHAT = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
+
+
+def seeded(make: Callable[..., Any]) -> Callable[..., Any]:
+    def made(*given: Any, **options: Any) -> Any:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return make(*given, **options)
+
+    return made
+
+
+def tokenizer(longest: int = 12) -> Any:
+    """Words by number, each text between marks."""
+    vocabulary = {word: place for place, word in enumerate(["<pad>", "<bos>", "<unk>", *_WORDS, "<eos>"])}
+    made = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    marks = [(mark, vocabulary[mark]) for mark in ("<bos>", "<eos>")]
+    made.post_processor = processors.TemplateProcessing(single="<bos> $A <eos>", special_tokens=marks)
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        unk_token="<unk>",
+        pad_token="<pad>",
+        bos_token="<bos>",
+        eos_token="<eos>",
+        model_max_length=longest,
+        chat_template=_CHAT,
+        padding_side="right",
+    )
+
+
+def clip(projected: bool = False, layers: int = 2) -> Any:
+    config = transformers.CLIPTextConfig(
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        vocab_size=32,
+        max_position_embeddings=12,
+        projection_dim=16,
+        bos_token_id=1,
+        eos_token_id=3 + len(_WORDS),
+        pad_token_id=0,
+    )
+    return (transformers.CLIPTextModelWithProjection if projected else transformers.CLIPTextModel)(config).eval()
+
+
+def t5() -> Any:
+    config = transformers.T5Config(d_model=16, d_ff=16, d_kv=4, num_heads=2, num_layers=1, vocab_size=32)
+    return transformers.T5EncoderModel(config).eval()
+
+
+def gemma() -> Any:
+    config = transformers.Gemma2Config(
+        head_dim=8,
+        hidden_size=16,
+        intermediate_size=16,
+        num_attention_heads=2,
+        num_hidden_layers=2,
+        num_key_value_heads=2,
+        vocab_size=32,
+    )
+    return transformers.Gemma2Model(config).eval()
+
+
+def qwen3() -> Any:
+    config = transformers.Qwen3Config(
+        head_dim=8,
+        hidden_size=16,
+        intermediate_size=16,
+        num_attention_heads=2,
+        num_hidden_layers=2,
+        num_key_value_heads=2,
+        vocab_size=32,
+    )
+    return transformers.Qwen3Model(config).eval()
+
+
+def qwen_vl() -> Any:
+    config = transformers.Qwen2_5_VLConfig(
+        text_config={
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "vocab_size": 32,
+            "rope_parameters": {"mrope_section": [1, 1, 2], "rope_type": "default", "rope_theta": 1e6},
+        },
+        vision_config={"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 16},
+    )
+    return transformers.Qwen2_5_VLForConditionalGeneration(config).eval()
+
+
+def kl(channels: int = 4, reductions: int = 1, **settings: Any) -> Any:
+    """An AutoencoderKL that halves the sides so many times."""
+    count = reductions + 1
+    return diffusers.AutoencoderKL(
+        block_out_channels=(4,) * count,
+        norm_num_groups=2,
+        latent_channels=channels,
+        down_block_types=("DownEncoderBlock2D",) * count,
+        up_block_types=("UpDecoderBlock2D",) * count,
+        mid_block_add_attention=False,
+        sample_size=16,
+        **settings,
+    ).eval()
+
+
+def stirred(network: nn.Module) -> nn.Module:
+    """Random weights in place of those that begin at nought, or nowhere (diffusers' torch.empty)."""
+    source = torch.Generator().manual_seed(1)
+    for value in network.parameters():
+        noise = torch.randn(value.shape, generator=source)
+        value.data = noise / value[0].numel() ** 0.5 if value.ndim > 1 else value.data.nan_to_num(0) + 0.1 * noise
+    return network.eval()
+
+
+def ddpm(scheduler: Any = None, **settings: Any) -> Any:
+    unet = diffusers.UNet2DModel(
+        sample_size=8,
+        block_out_channels=(4, 8),
+        layers_per_block=1,
+        norm_num_groups=2,
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+        attention_head_dim=4,
+        **settings,
+    )
+    return diffusers.DDIMPipeline(stirred(unet), scheduler or diffusers.DDIMScheduler(clip_sample=False))
+
+
+def dit() -> Any:
+    network = diffusers.DiTTransformer2DModel(
+        sample_size=8,
+        num_layers=2,
+        patch_size=2,
+        attention_head_dim=8,
+        num_attention_heads=2,
+        in_channels=4,
+        out_channels=8,
+        num_embeds_ada_norm=1000,
+        norm_type="ada_norm_zero",
+        norm_elementwise_affine=False,
+        activation_fn="gelu-approximate",
+    )
+    return diffusers.DiTPipeline(stirred(network), kl(), diffusers.DDIMScheduler(clip_sample=False))
+
+
+def pixart() -> Any:
+    network = diffusers.PixArtTransformer2DModel(
+        sample_size=8,
+        num_layers=2,
+        patch_size=2,
+        attention_head_dim=8,
+        num_attention_heads=2,
+        in_channels=4,
+        out_channels=8,
+        cross_attention_dim=16,
+        caption_channels=16,
+    )
+    scheduler = diffusers.DPMSolverMultistepScheduler()
+    return diffusers.PixArtAlphaPipeline(tokenizer(), t5(), kl(), stirred(network), scheduler)
+
+
+def _unet(**settings: Any) -> nn.Module:
+    unet = diffusers.UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(4, 8),
+        layers_per_block=1,
+        norm_num_groups=2,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        **settings,
+    )
+    return stirred(unet)
+
+
+def stable_diffusion(scheduler: Any = None, **settings: Any) -> Any:
+    made = scheduler or diffusers.PNDMScheduler(skip_prk_steps=True, steps_offset=1, **STABLE_DIFFUSION)
+    unet = _unet(cross_attention_dim=16, attention_head_dim=2, **settings)
+    return diffusers.StableDiffusionPipeline(
+        kl(), clip(), tokenizer(), unet, made, None, None, requires_safety_checker=False
+    )
+
+
+def stable_diffusion_xl() -> Any:
+    unet = _unet(
+        cross_attention_dim=32,
+        attention_head_dim=(2, 4),
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=4,
+        projection_class_embeddings_input_dim=6 * 4 + 16,
+        transformer_layers_per_block=(1, 1),
+    )
+    scheduler = diffusers.EulerDiscreteScheduler(timestep_spacing="leading", steps_offset=1, **STABLE_DIFFUSION)
+    return diffusers.StableDiffusionXLPipeline(
+        kl(), clip(), clip(projected=True), tokenizer(), tokenizer(), unet, scheduler
+    )
+
+
+def stable_diffusion_3() -> Any:
+    network = diffusers.SD3Transformer2DModel(
+        sample_size=8,
+        patch_size=2,
+        in_channels=4,
+        out_channels=4,
+        num_layers=2,
+        attention_head_dim=8,
+        num_attention_heads=2,
+        caption_projection_dim=16,
+        joint_attention_dim=32,
+        pooled_projection_dim=32,
+    )
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
+    texts = [clip(projected=True), tokenizer(), clip(projected=True), tokenizer(), _wide_t5(), tokenizer()]
+    return diffusers.StableDiffusion3Pipeline(
+        stirred(network), scheduler, kl(shift_factor=0.06, scaling_factor=1.5), *texts
+    )
+
+
+def _wide_t5() -> Any:
+    config = transformers.T5Config(d_model=32, d_ff=16, d_kv=4, num_heads=2, num_layers=1, vocab_size=32)
+    return transformers.T5EncoderModel(config).eval()
+
+
+def flux(embedded: bool = True) -> Any:
+    network = diffusers.FluxTransformer2DModel(
+        patch_size=1,
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=8,
+        num_attention_heads=2,
+        joint_attention_dim=16,
+        pooled_projection_dim=16,
+        axes_dims_rope=(2, 2, 4),
+        guidance_embeds=embedded,
+    )
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True)
+    autoencoder = kl(shift_factor=0.1, scaling_factor=0.4)
+    return diffusers.FluxPipeline(scheduler, autoencoder, clip(), tokenizer(), t5(), tokenizer(), stirred(network))
+
+
+def lumina2() -> Any:
+    network = diffusers.Lumina2Transformer2DModel(
+        sample_size=4,
+        patch_size=2,
+        in_channels=4,
+        hidden_size=16,
+        num_layers=2,
+        num_refiner_layers=1,
+        num_attention_heads=2,
+        num_kv_heads=2,
+        multiple_of=16,
+        axes_dim_rope=(4, 2, 2),
+        axes_lens=(300, 32, 32),
+        cap_feat_dim=16,
+    )
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=6.0)
+    autoencoder = kl(reductions=3, shift_factor=0.1, scaling_factor=0.4)
+    return diffusers.Lumina2Pipeline(stirred(network), scheduler, autoencoder, gemma(), tokenizer(64))
+
+
+def z_image() -> Any:
+    network = diffusers.ZImageTransformer2DModel(
+        in_channels=4,
+        dim=16,
+        n_layers=2,
+        n_refiner_layers=1,
+        n_heads=2,
+        n_kv_heads=2,
+        cap_feat_dim=16,
+        axes_dims=(4, 2, 2),
+        axes_lens=(128, 16, 16),
+    )
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
+    autoencoder = kl(shift_factor=0.1, scaling_factor=0.4)
+    return diffusers.ZImagePipeline(scheduler, autoencoder, qwen3(), tokenizer(), stirred(network))
+
+
+def sana() -> Any:
+    network = diffusers.SanaTransformer2DModel(
+        patch_size=1,
+        in_channels=4,
+        out_channels=4,
+        num_layers=1,
+        num_attention_heads=2,
+        attention_head_dim=8,
+        num_cross_attention_heads=2,
+        cross_attention_head_dim=8,
+        cross_attention_dim=16,
+        caption_channels=16,
+        sample_size=8,
+    )
+    block = ("ResBlock", "EfficientViTBlock")
+    autoencoder = diffusers.AutoencoderDC(
+        latent_channels=4,
+        attention_head_dim=2,
+        encoder_block_types=block,
+        decoder_block_types=block,
+        encoder_block_out_channels=(4, 4),
+        decoder_block_out_channels=(4, 4),
+        encoder_qkv_multiscales=((), (5,)),
+        decoder_qkv_multiscales=((), (5,)),
+        encoder_layers_per_block=(1, 1),
+        decoder_layers_per_block=(1, 1),
+        downsample_block_type="conv",
+        upsample_block_type="interpolate",
+        scaling_factor=0.41407,
+    ).eval()
+    scheduler = diffusers.DPMSolverMultistepScheduler(
+        prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0
+    )
+    return diffusers.SanaPipeline(tokenizer(), gemma(), autoencoder, stirred(network), scheduler)
+
+
+def qwen_image() -> Any:
+    network = diffusers.QwenImageTransformer2DModel(
+        patch_size=2,
+        in_channels=16,
+        out_channels=4,
+        num_layers=2,
+        attention_head_dim=8,
+        num_attention_heads=2,
+        joint_attention_dim=16,
+        axes_dims_rope=(4, 2, 2),
+    )
+    autoencoder = diffusers.AutoencoderKLQwenImage(
+        base_dim=8,
+        z_dim=4,
+        dim_mult=(1, 1),
+        num_res_blocks=1,
+        temperal_downsample=(False,),
+        latents_mean=[0.1, -0.2, 0.3, 0.0],
+        latents_std=[1.5, 0.7, 1.0, 2.0],
+    ).eval()
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, shift_terminal=0.02)
+    return diffusers.QwenImagePipeline(scheduler, autoencoder, qwen_vl(), tokenizer(64), stirred(network))
+
+
+PIPELINES: dict[str, Callable[[], Any]] = {
+    "unet2d": seeded(ddpm),
+    "dit": seeded(dit),
+    "pixart": seeded(pixart),
+    "stable_diffusion": seeded(stable_diffusion),
+    "stable_diffusion_xl": seeded(stable_diffusion_xl),
+    "stable_diffusion_3": seeded(stable_diffusion_3),
+    "flux": seeded(flux),
+    "lumina2": seeded(lumina2),
+    "z_image": seeded(z_image),
+    "sana": seeded(sana),
+    "qwen_image": seeded(qwen_image),
+}
+SIDES = {"lumina2": 32, "unet2d": 8}
+UNPROMPTED = ("unet2d", "dit")
+
+
+def side_of(family: str) -> int:
+    """Of the images that a test makes."""
+    return SIDES.get(family, 16)
+
+
+def options_of(family: str) -> dict[str, Any]:
+    """What `from_pretrained` is given in a test."""
+    sides = {"height": side_of(family), "width": side_of(family)}
+    return sides if family in UNPROMPTED else {**sides, "prompts": PROMPTS, "negative_prompt": NEGATIVE}
+
+
+def saved(family: str, folder: Path) -> Path:
+    """A folder that the family's `save_pretrained` wrote."""
+    PIPELINES[family]().save_pretrained(str(folder))
+    return folder
+
+
+def relative(found: Tensor, expected: Tensor) -> float:
+    """Root mean square of the difference, relative."""
+    return float((found - expected).double().square().mean().sqrt() / expected.double().square().mean().sqrt())
