@@ -16,7 +16,8 @@ from support.their_schedulers import STABLE_DIFFUSION
 
 PROMPTS = ["a red cat", "two small blue dogs on a big green hill"]
 NEGATIVE = "ugly and small"
-_WORDS = "a red cat two small blue dogs on big green hill ugly and the image user system".split()
+_TEXT = "a red cat two small blue dogs on big green hill ugly and the image user system"
+_WORDS = _TEXT.split(" ")
 _CHAT = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
 
 

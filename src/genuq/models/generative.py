@@ -155,9 +155,7 @@ class GenerativeModel(nn.Module):
             ConfigurationError: it knows no classes, or no null class.
         """
         if not self.num_classes:
-            raise ConfigurationError(
-                f"sampler.guidance_scale = {scale}, but the model knows no classes: set it to 1."
-            )
+            raise ConfigurationError(f"sampler.guidance_scale = {scale}, but the model knows no classes: set it to 1.")
         if self.guidance is None:
             raise ConfigurationError(
                 f"sampler.guidance_scale = {scale}, but the model has no null class: set it to 1, or give it a null "

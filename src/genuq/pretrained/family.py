@@ -5,10 +5,11 @@ A family knows nothing of samplers, posteriors or schedulers, and keeps nothing 
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -45,7 +46,6 @@ class Asked:
     shape: tuple[int, ...]
     latent_shape: tuple[int, ...]
     embedded_guidance: float | None = None
-    negative: bool = field(default=False)
 
 
 class Family(ABC):
@@ -104,7 +104,11 @@ class Family(ABC):
     @classmethod
     def side(cls, pipe: Any) -> int:
         """Of the images that the pipeline makes by default."""
-        return int(getattr(pipe, cls.component).config.sample_size) * int(pipe.vae_scale_factor)
+        given = call_defaults(pipe).get("height")
+        if isinstance(given, int):
+            return given
+        size = getattr(pipe, "default_sample_size", None) or getattr(pipe, cls.component).config.sample_size
+        return int(size) * int(pipe.vae_scale_factor)
 
     @classmethod
     def num_classes(cls, pipe: Any) -> int:
@@ -188,3 +192,28 @@ def unpacked(tokens: Tensor, height: int, width: int) -> Tensor:
     """The inverse of `packed`, for latents of this height and width."""
     tiles = tokens.reshape(len(tokens), height // 2, width // 2, -1, 2, 2)
     return tiles.permute(0, 3, 1, 4, 2, 5).reshape(len(tokens), -1, height, width)
+
+
+@contextlib.contextmanager
+def at_positions(head: nn.Module, positions_BN: Tensor) -> Iterator[None]:
+    """The head sees these positions of its input (B, L, K) alone inside; the rest of its output is zeros.
+
+    For a network whose head also answers for tokens of text, of which nothing arrives: a posterior must not count them.
+    """
+
+    def gather(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+        nonlocal length
+        length = inputs[0].shape[1]
+        return inputs[0].gather(1, positions_BN[..., None].expand(-1, -1, inputs[0].shape[2]))
+
+    def scatter(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        whole = output.new_zeros(len(output), length, output.shape[2])
+        return whole.scatter(1, positions_BN[..., None].expand(-1, -1, output.shape[2]), output)
+
+    length = 0
+    handles = [head.register_forward_pre_hook(gather), head.register_forward_hook(scatter)]  # behind those of others
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -63,8 +63,8 @@ def _loaded(folder: Path, dtype: Any) -> Any:
         pipe = kind.from_pretrained(str(folder), use_safetensors=True, local_files_only=True, **given)
     except (OSError, ValueError, ImportError) as error:
         raise ConfigurationError(
-            f"model.pretrained = '{folder}' could not be loaded: {str(error).splitlines()[0]} It must be whole, with its "
-            "weights as safetensors."
+            f"model.pretrained = '{folder}' could not be loaded: {str(error).splitlines()[0]} It must be whole, "
+            "with its weights as safetensors."
         ) from error
     pipe.set_progress_bar_config(disable=True)
     return pipe

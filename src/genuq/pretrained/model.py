@@ -113,7 +113,7 @@ def from_pipeline(
     shape = _shape(pipe, kind, height, width)
     with torch.no_grad(), evaluating(autoencoder):
         latent = tuple(autoencoder.latent_shape(shape))
-    family = kind(pipe, Asked(shape, latent, embedded_guidance, negative_prompt is not None))
+    family = kind(pipe, Asked(shape, latent, embedded_guidance))
     defaults = call_defaults(pipe)
     given = float(defaults.get(kind.scale, 1.0))
     model = PretrainedModel(
@@ -148,7 +148,7 @@ def _prompts(pipe: Any, kind: type[Family], prompts: Any, negative: Any) -> list
     if not listed:
         raise ConfigurationError(f"{name} makes images of prompts, and none are given: prompts=['a photo of a cat'].")
     if not all(isinstance(prompt, str) for prompt in listed):
-        raise ConfigurationError(f"prompts must be texts, not {type(listed[0]).__name__}: prompts=['a photo of a cat'].")
+        raise ConfigurationError("prompts must be texts: prompts=['a photo of a cat'].")
     if negative is not None and not isinstance(negative, str) and len(negative) != len(listed):
         raise ConfigurationError(
             f"negative_prompt has {len(negative)} texts for {len(listed)} prompts: give one for each, or one for all."

@@ -47,6 +47,6 @@ def family_of(names: Sequence[str]) -> Any:
         if name in known:
             return known[name].resolve()
     raise ConfigurationError(
-        f"genuq does not know pipelines of the class '{names[0]}'.{did_you_mean(names[0], known)} Register a family for "
-        "it (CONTRIBUTING.md), or wrap its network in genuq.GenerativeModel with a `call` of your own."
+        f"genuq does not know pipelines of the class '{names[0]}'.{did_you_mean(names[0], known)} Register a family "
+        "for it (CONTRIBUTING.md), or wrap its network in genuq.GenerativeModel with a `call` of your own."
     )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from genuq.models import Guidance
 from genuq.models.guidance import renormalised
-from genuq.pretrained.family import Encoded, Family, dynamic_shift, encoded, even_sigmas, named
+from genuq.pretrained.family import Encoded, Family, at_positions, dynamic_shift, encoded, even_sigmas, named
 from genuq.pretrained.register import FAMILIES
 
 _NAMES = ("text", "mask")
@@ -36,9 +37,12 @@ class Lumina2(Family):
         return {"sigmas": even_sigmas(steps), "mu": dynamic_shift(scheduler, self.asked.latent_shape[0])}
 
     def call(self, network: Any, x: Tensor, time_B: Tensor, rows: Any) -> Tensor:
-        return network(
-            hidden_states=x,
-            timestep=1 - time_B / 1000,
-            encoder_hidden_states=rows["text"],
-            encoder_attention_mask=rows["mask"],
-        ).sample
+        tokens = (x.shape[2] // 2) * (x.shape[3] // 2)
+        text_B1 = rows["mask"].sum(1, keepdim=True).long()  # whose tokens come first
+        with at_positions(network.norm_out.linear_2, text_B1 + torch.arange(tokens, device=x.device)):
+            return network(
+                hidden_states=x,
+                timestep=1 - time_B / 1000,
+                encoder_hidden_states=rows["text"],
+                encoder_attention_mask=rows["mask"],
+            ).sample

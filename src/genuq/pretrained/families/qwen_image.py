@@ -43,10 +43,6 @@ class QwenImage(Family):
             lambda parts, scale, t_B: unpacked(parts[0], self.height, self.width),
         )
 
-    @classmethod
-    def side(cls, pipe: Any) -> int:
-        return int(pipe.default_sample_size) * int(pipe.vae_scale_factor)
-
     def encode(self, pipe: Any, prompts: list[str], negative: list[str] | None, guided: bool) -> Encoded:
         rows = ragged(*encoded(pipe, prompts, None))
         return Encoded(rows, None if negative is None or not guided else ragged(*encoded(pipe, negative, None)))

@@ -14,7 +14,7 @@ _NAMES = ("text", "mask")
 
 @FAMILIES.add(label="Sana", pipelines=("SanaPipeline",))
 class Sana(Family):
-    """A transformer with linear attention on latents (Xie et al. 2024). Images have the size asked for, without bins."""
+    """A transformer with linear attention on latents (Xie et al. 2024); sizes without bins."""
 
     name = "sana"
 

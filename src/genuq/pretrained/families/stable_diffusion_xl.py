@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from genuq.pretrained.family import Encoded, encoded, named
 from genuq.pretrained.families.stable_diffusion import StableDiffusion
+from genuq.pretrained.family import Encoded, encoded, named
 from genuq.pretrained.register import FAMILIES
 
 _NAMES = ("text", "pooled")
@@ -15,7 +15,7 @@ _NAMES = ("text", "pooled")
 
 @FAMILIES.add(label="Stable Diffusion XL", pipelines=("StableDiffusionXLPipeline",))
 class StableDiffusionXL(StableDiffusion):
-    """A U-Net on latents with texts of two CLIPs (Podell et al. 2023); without negative prompt the null row is zeros."""
+    """A U-Net on latents with texts of two CLIPs (Podell et al. 2023); a null row of zeros unless a prompt is given."""
 
     name = "stable_diffusion_xl"
 

@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genuq.pretrained.family import Asked, Encoded, Family, dynamic_shift, encoded
+from genuq.pretrained.family import Asked, Encoded, Family, at_positions, dynamic_shift, encoded, even_sigmas
 from genuq.pretrained.register import FAMILIES
+
+_HEAD = "all_final_layer.2-1.linear"
 
 
 @FAMILIES.add(label="Z-Image", pipelines=("ZImagePipeline",))
@@ -28,7 +30,7 @@ class ZImage(Family):
         return 1024
 
     def genuq_scale(self, given: float, negative: bool) -> float:
-        return 1 + given if given > 1 else 1.0  # at and below 1 it does not guide
+        return 1 + max(given, 0.0)
 
     def encode(self, pipe: Any, prompts: list[str], negative: list[str] | None, guided: bool) -> Encoded:
         text, null = encoded(pipe, prompts, negative, guided)
@@ -38,7 +40,9 @@ class ZImage(Family):
         return {"sigmas": even_sigmas(steps), "mu": dynamic_shift(scheduler, self.tokens)}
 
     def call(self, network: Any, x: Tensor, time_B: Tensor, rows: Any) -> Tensor:
-        answers = network(list(x[:, :, None].unbind(0)), (1000 - time_B) / 1000, rows["text"], return_dict=False)[0]
+        image_N = torch.arange(self.tokens, device=x.device)  # the tokens of the text come behind
+        with at_positions(network.get_submodule(_HEAD), image_N.expand(len(x), -1)):
+            answers = network(list(x[:, :, None].unbind(0)), (1000 - time_B) / 1000, rows["text"], return_dict=False)[0]
         return torch.stack(list(answers))[:, :, 0]
 
 
