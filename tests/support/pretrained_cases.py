@@ -1,0 +1,83 @@
+"""A family's small pipeline, read back by genuq and by diffusers, and the samples of both for the same noise."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from torch import Tensor
+
+import genuq
+from genuq.models import Sampler, finished, sample_latents, to_unit
+from genuq.pretrained import PretrainedModel
+from genuq.pretrained.family import packed, unpacked
+from support.small_pipelines import NEGATIVE, PROMPTS, UNPROMPTED, options_of, relative, saved, side_of
+
+STEPS = 3
+CLASSES = [5, 7]
+PACKED = ("flux", "qwen_image")
+
+
+@functools.cache
+def opened(family: str) -> tuple[PretrainedModel, Any]:
+    """(genuq's model, the pipeline) of a folder that was saved once; nobody may change them."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = saved(family, Path(place))
+        pipe = diffusers.DiffusionPipeline.from_pretrained(str(folder), use_safetensors=True)
+        pipe.set_progress_bar_config(disable=True)
+        return genuq.from_pretrained(folder, **options_of(family)), pipe
+
+
+def sampler_of(family: str, model: PretrainedModel, **options: Any) -> Sampler:
+    """The pipeline's own sampler with few steps."""
+    classes = {"classes": CLASSES} if family == "dit" else {}
+    return model.sampler(steps=STEPS, **{**classes, **options})
+
+
+def noise_of(model: PretrainedModel) -> Tensor:
+    return torch.randn(2, *model.latent_shape, generator=torch.Generator().manual_seed(0))
+
+
+def theirs(family: str, pipe: Any, noise: Tensor, output: str, **options: Any) -> Tensor:
+    """What the pipeline makes of this noise, latents as genuq has them, or images in [0, 1]."""
+    takes = inspect.signature(pipe.__call__).parameters
+    given: dict[str, Any] = {"num_inference_steps": STEPS, "output_type": output, **options}
+    if family not in UNPROMPTED:
+        given |= {"prompt": list(PROMPTS), "negative_prompt": [NEGATIVE] * 2}
+        given |= {"height": side_of(family), "width": side_of(family)}
+    given |= {"class_labels": list(CLASSES)} if family == "dit" else {"batch_size": 2} if family == "unet2d" else {}
+    if "use_resolution_binning" in takes:
+        given["use_resolution_binning"] = False
+    if "latents" in takes:
+        given["latents"] = packed(noise) if family in PACKED else noise
+    else:  # it draws them itself: the same as `noise_of`
+        given["generator"] = torch.Generator().manual_seed(0)
+    made = pipe(**given, return_dict=False)[0]
+    made = torch.as_tensor(made).movedim(-1, 1) if output == "np" else made
+    return unpacked(made, *noise.shape[2:]) if output == "latent" and family in PACKED else made
+
+
+def differences(family: str, **scale: Any) -> dict[str, float]:
+    """Relative differences of genuq's latents and images from the pipeline's, for the same noise."""
+    model, pipe = opened(family)
+    noise, sampler = noise_of(model), sampler_of(family, model, **scale)
+    given = {} if not scale else {"guidance_scale": scale["guidance_scale"]}
+    latents = sample_latents(model, sampler, [0, 1], noise)
+    found = {}
+    if family not in UNPROMPTED:
+        found["latents"] = relative(latents, theirs(family, pipe, noise, "latent", **given))
+    images = to_unit(finished(model, latents))
+    # those that take no latents give images without "latent" among their outputs
+    output = "np" if family in UNPROMPTED else "pt"
+    found["images"] = relative(images, theirs(family, pipe, noise, output, **given))
+    return found
+
+
+def assert_the_pipelines_own(family: str, **scale: Any) -> None:
+    found = differences(family, **scale)
+    assert max(found.values()) < 1e-5, found
