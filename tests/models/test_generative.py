@@ -8,7 +8,16 @@ from torch import nn
 
 from genuq.data import ArrayDataset
 from genuq.errors import CheckpointError, ConfigurationError, NonFiniteError
-from genuq.models import GenerativeModel, Sampler, evaluating, find_head, head_candidates, load_weights, sample
+from genuq.models import (
+    Conditions,
+    GenerativeModel,
+    Sampler,
+    evaluating,
+    find_head,
+    head_candidates,
+    load_weights,
+    sample,
+)
 from genuq.networks import MLP, UNet
 from genuq.processes import ScheduledFlow, VariancePreserving
 
@@ -55,6 +64,45 @@ class TestGuidance:
         model.network.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
         model.guided(*batch(), scale)
         assert seen == [rows]
+
+
+class TestConditions:
+    """Rows in place of classes: the call gets them by name, and their numbers are the classes."""
+
+    def model(self, null: bool = True, **options) -> GenerativeModel:
+        rows = {"text": torch.arange(6.0).reshape(3, 2)}
+        conditions = Conditions(rows, {"text": torch.full((1, 2), 9.0)} if null else None)
+
+        def call(network: nn.Module, x: torch.Tensor, t: torch.Tensor, rows: dict) -> torch.Tensor:
+            return network(x) + rows["text"]
+
+        return GenerativeModel(nn.Linear(2, 2), (2,), call=call, conditions=conditions, **options)
+
+    def test_their_numbers_are_the_classes(self):
+        model, (x, t, y) = self.model(), batch(3)
+        assert model.num_classes == 3
+        torch.testing.assert_close(model(x, t, y), model.network(x) + torch.arange(6.0).reshape(3, 2))
+
+    def test_the_null_row_guides(self):
+        model, (x, t, y) = self.model(), batch(3)
+        rows = torch.arange(6.0).reshape(3, 2)
+        expected = model.network(x) + 3 * rows - 2 * 9.0
+        torch.testing.assert_close(model.guided(x, t, y, 3.0), expected)
+
+    def test_without_a_null_row_no_guidance(self):
+        model = self.model(null=False)
+        assert model.branches(3.0) == 1
+        with pytest.raises(ConfigurationError, match="no null class"):
+            sample(model, Sampler(guidance_scale=3.0), [0])
+
+    def test_none_given_is_refused(self):
+        model, (x, t, _) = self.model(), batch(3)
+        with pytest.raises(ConfigurationError, match="conditioned on 3 prompts"):
+            model(x, t, None)
+
+    def test_classes_beside_them_are_refused(self):
+        with pytest.raises(ConfigurationError, match="leave num_classes out"):
+            self.model(num_classes=2)
 
 
 class TestTarget:

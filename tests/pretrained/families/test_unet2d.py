@@ -31,7 +31,7 @@ class TestClasses:
 
     def test_have_no_null_class(self):
         _, model = self.model()
-        with pytest.raises(ConfigurationError, match="guidance_scale = 2.0, but the model has no null class"):
+        with pytest.raises(ConfigurationError, match="the model has no null class"):
             genuq.sample(model, model.sampler(2, guidance_scale=2.0), [0])
 
     def test_beyond_the_range_are_refused(self):
