@@ -52,16 +52,17 @@ def test_prompts_that_cannot_be_are_refused(prompts, negative, said) -> None:
         genuq.from_pipeline(opened("stable_diffusion")[1], prompts, negative, 16, 16)
 
 
+def null_row(model: PretrainedModel, number: int) -> Tensor:
+    assert model.conditions is not None
+    return model.conditions.at(model.conditions.null_of(torch.tensor([number])))["text"]
+
+
 def test_a_negative_prompt_for_each() -> None:
     _, pipe = opened("stable_diffusion")
     both = genuq.from_pipeline(pipe, PROMPTS, [NEGATIVE, "green"], 16, 16)
     for place, negative in enumerate([NEGATIVE, "green"]):
         alone = genuq.from_pipeline(pipe, PROMPTS[place], negative, 16, 16)
-        assert both.conditions is not None and alone.conditions is not None
-        nulls = [
-            one.conditions.at(one.conditions.null_of(torch.tensor([number])))["text"]
-            for one, number in ((both, place), (alone, 0))
-        ]
+        nulls = [null_row(both, place), null_row(alone, 0)]
         torch.testing.assert_close(*nulls)
 
 
@@ -100,7 +101,7 @@ class TestGuidedVariance:
         images = torch.rand(6, *model.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
         labels = [index % 2 for index in range(6)]
         posterior = genuq.fit(model, images, labels=labels, images=4, held_out=2).posterior
-        return posterior.finalise(replace(posterior.require_final(), temperature=1e-2))
+        return posterior.finalise(replace(posterior.require_final(), temperature=1e-4))
 
     def brute_force(self, model: PretrainedModel, posterior: Posterior) -> Tensor:
         sampler = sampler_of("", model, guidance_scale=3.0)

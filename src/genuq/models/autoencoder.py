@@ -160,9 +160,10 @@ class DiffusersAutoencoder(Autoencoder):
         return (latent_shape[0], *(min(side, PROBE_SIDE) for side in latent_shape[1:]))
 
     def encode(self, images: Tensor) -> Tensor:
-        images = images.expand(-1, 3, -1, -1) if self.repeats else images
+        given = images.dtype
+        images = self._cast(images.expand(-1, 3, -1, -1) if self.repeats else images)
         raw = _latent(self.autoencoder.encode(images[:, :, None] if self.films else images))
-        raw = raw[:, :, 0] if self.films else raw
+        raw = (raw[:, :, 0] if self.films else raw).to(given)
         if self.mean is not None and self.mean.shape[1] != raw.shape[1]:
             raise ConfigurationError(
                 f"model.autoencoder: {self.title} makes latents of {raw.shape[1]} channels, but has "
@@ -178,9 +179,13 @@ class DiffusersAutoencoder(Autoencoder):
             raw = raw + self.shift
         else:
             raw = raw * self.deviation.to(raw) + self.mean.to(raw)
-        images = self.autoencoder.decode(raw[:, :, None] if self.films else raw).sample
-        images = images[:, :, 0] if self.films else images
+        images = self.autoencoder.decode(self._cast(raw[:, :, None] if self.films else raw)).sample
+        images = (images[:, :, 0] if self.films else images).to(latents.dtype)
         return images.mean(1, keepdim=True) if self.repeats else images
+
+    def _cast(self, values: Tensor) -> Tensor:
+        """In the autoencoder's own precision; latents and images keep theirs outside."""
+        return values.to(next(self.autoencoder.parameters()).dtype)
 
 
 def _factors(title: str, config: Any, mean: Tensor | None, deviation: Tensor | None) -> tuple[float, float]:

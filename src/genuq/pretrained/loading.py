@@ -18,7 +18,7 @@ def from_pretrained(path: str | Path, dtype: Any = None, device: Any = None, **o
 
     Args:
         path: of the folder.
-        dtype: of the weights, for instance `torch.bfloat16`; None: as they are saved.
+        dtype: of the weights, for instance `torch.bfloat16`; None: as diffusers loads them.
         device: where the pipeline goes; None: it stays on the CPU.
         options: of `from_pipeline`: prompts, negative_prompt, height, width, ...
 
@@ -57,14 +57,17 @@ def _loaded(folder: Path, dtype: Any) -> Any:
     import diffusers
 
     # by the class that the family knows, so that no folder chooses what is imported
-    kind = getattr(diffusers, pipeline_class(folder))
-    given = {} if dtype is None else {"torch_dtype": dtype}
+    name = pipeline_class(folder)
+    kind = getattr(diffusers, name, None)
+    if kind is None:
+        raise ConfigurationError(f"diffusers {diffusers.__version__} has no {name}: install one that has it.")
     try:
-        pipe = kind.from_pretrained(str(folder), use_safetensors=True, local_files_only=True, **given)
+        pipe = kind.from_pretrained(str(folder), use_safetensors=True, local_files_only=True)
     except (OSError, ValueError, ImportError) as error:
         raise ConfigurationError(
             f"model.pretrained = '{folder}' could not be loaded: {str(error).splitlines()[0]} It must be whole, "
             "with its weights as safetensors."
         ) from error
     pipe.set_progress_bar_config(disable=True)
-    return pipe
+    # not by an argument of from_pretrained, which some classes pass over in silence
+    return pipe if dtype is None else pipe.to(dtype=dtype)

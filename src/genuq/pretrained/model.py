@@ -45,7 +45,7 @@ class PretrainedModel(GenerativeModel):
             network,
             family.asked.shape,
             process=solver.process,
-            prediction=family.prediction or solver.prediction,
+            prediction=family.prediction or solver.prediction.name,
             call=family,
             **options,
         )
