@@ -38,7 +38,7 @@ def test_the_precision_is_read_off_the_parameters() -> None:
 def test_a_head_at_positions_sees_and_gives_these_alone() -> None:
     head, tokens, positions = nn.Linear(3, 2), torch.randn(2, 5, 3), torch.tensor([[1, 2], [3, 4]])
     seen: list[torch.Tensor] = []
-    head.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    head.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     whole = head(tokens)
     with at_positions(head, positions):
         found = head(tokens)

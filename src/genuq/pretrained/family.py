@@ -211,7 +211,8 @@ def at_positions(head: nn.Module, positions_BN: Tensor) -> Iterator[None]:
         return whole.scatter(1, positions_BN[..., None].expand(-1, -1, output.shape[2]), output)
 
     length = 0
-    handles = [head.register_forward_pre_hook(gather), head.register_forward_hook(scatter)]  # behind those of others
+    # outermost of all hooks: whoever watches the head sees these positions alone
+    handles = [head.register_forward_pre_hook(gather, prepend=True), head.register_forward_hook(scatter)]
     try:
         yield
     finally:
