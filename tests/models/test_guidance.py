@@ -32,7 +32,7 @@ def test_weights_may_depend_on_the_time() -> None:
 
 
 def test_renormalised_keeps_the_norm_of_the_prompts_branch() -> None:
-    kept = renormalised("kept", [-1], lambda part: part, lambda made, scale, t_B: made[0])
+    kept = renormalised("kept")
     null, own = parts()
     found, plain = kept([null, own], 3.0, T), null + 3 * (own - null)
     torch.testing.assert_close(found.norm(dim=-1), own.norm(dim=-1))

@@ -63,19 +63,22 @@ CLASSIFIER_FREE = Guidance("classifier-free", lambda scale, t_B: (1 - scale, sca
 """(1 - s) f(null) + s f(own). Source: Ho & Salimans 2022."""
 
 
-def renormalised(name: str, axes: Sequence[int], view: Callable[[Tensor], Tensor], back: Combine) -> Guidance:
-    """Classifier-free guidance whose result has the norm of the own branch.
+def renormalised(
+    name: str,
+    view: Callable[[Tensor], Tensor] = lambda part: part,
+    back: Callable[[Tensor], Tensor] = lambda part: part,
+) -> Guidance:
+    """Classifier-free guidance whose result has the norm of the own branch, along the last axis.
 
     Args:
-        axes: over which the norm is taken, of what `view` makes of a prediction.
-        view: a prediction in the layout of the network (patches).
-        back: ([patches], scale, t) -> prediction, the inverse of `view`.
+        view: a prediction in the layout whose last axis counts (patches).
+        back: the inverse of `view`.
     """
 
     def combine(parts: Sequence[Tensor], scale: float, t_B: Tensor) -> Tensor:
         null, own = (view(part) for part in parts)
         guided = null + scale * (own - null)
-        wanted, found = (torch.linalg.vector_norm(part, dim=tuple(axes), keepdim=True) for part in (own, guided))
-        return back([guided * (wanted / found)], scale, t_B)
+        wanted, found = (part.norm(dim=-1, keepdim=True) for part in (own, guided))
+        return back(guided * (wanted / found))
 
     return Guidance(name, combine=combine)

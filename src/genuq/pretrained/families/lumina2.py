@@ -24,9 +24,7 @@ class Lumina2(Family):
 
     name = "lumina2"
     prediction = "minus_flow"
-    guidance: ClassVar[Guidance | None] = renormalised(
-        "classifier-free with the norm of the prompt's", [-1], lambda part: part, lambda parts, scale, t_B: parts[0]
-    )
+    guidance: ClassVar[Guidance | None] = renormalised("classifier-free with the norm of the prompt's")
 
     def encode(self, pipe: Any, prompts: list[str], negative: list[str] | None, guided: bool) -> Encoded:
         text, mask, null, null_mask = encoded(pipe, prompts, negative, guided)

@@ -38,9 +38,8 @@ class QwenImage(Family):
         self.told = bool(pipe.transformer.config.guidance_embeds)
         self.guidance = renormalised(  # type: ignore[misc]
             "classifier-free with the norm of the prompt's",
-            [-1],
             packed,
-            lambda parts, scale, t_B: unpacked(parts[0], self.height, self.width),
+            lambda tokens: unpacked(tokens, self.height, self.width),
         )
 
     def encode(self, pipe: Any, prompts: list[str], negative: list[str] | None, guided: bool) -> Encoded:
