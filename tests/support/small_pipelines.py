@@ -350,9 +350,9 @@ def qwen_image() -> Any:
     autoencoder = diffusers.AutoencoderKLQwenImage(
         base_dim=8,
         z_dim=4,
-        dim_mult=(1, 1),
+        dim_mult=[1, 1],  # lists: it adds one to them
         num_res_blocks=1,
-        temperal_downsample=(False,),
+        temperal_downsample=[False],
         latents_mean=[0.1, -0.2, 0.3, 0.0],
         latents_std=[1.5, 0.7, 1.0, 2.0],
     ).eval()
@@ -373,7 +373,7 @@ PIPELINES: dict[str, Callable[[], Any]] = {
     "sana": seeded(sana),
     "qwen_image": seeded(qwen_image),
 }
-SIDES = {"lumina2": 32, "unet2d": 8}
+SIDES = {"lumina2": 32, "sana": 32, "unet2d": 8}
 UNPROMPTED = ("unet2d", "dit")
 
 
