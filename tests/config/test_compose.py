@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 
 from genuq.config import compose as overrides
 from genuq.config import options
@@ -101,9 +102,20 @@ def test_every_key_has_a_type_except_the_options_of_foreign_code() -> None:
             assert free <= {"options", "starve", "checkpoints"}  # what they may hold is checked by their bounds
 
 
-def test_the_quickstart_is_as_large_as_promised() -> None:
+def recipe(name: str) -> DictConfig:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        chosen = compose("config", overrides=["experiment=quickstart"])
+        return compose("config", overrides=[f"experiment={name}"])
+
+
+def test_the_quickstart_is_where_truth_is_exact_and_as_large_as_promised() -> None:
+    chosen = recipe("quickstart")
+    assert chosen.sampler.samples >= 1024 and chosen.metric.truth == "oracle" and list(chosen.metric.bad) == ["broken"]
+    assert {"random", "complexity"} <= set(chosen.score.controls) and {"lid", "entropy"} <= set(chosen.score.also)
+    assert "train" not in chosen.stages and chosen.model.checkpoint == chosen.posterior.checkpoints == "reference"
+
+
+def test_the_judged_run_is_as_large_as_promised() -> None:
+    chosen = recipe("fashion_mnist")
     assert chosen.sampler.samples >= 512 and chosen.posterior.draws >= 5
     assert chosen.likelihood.extractor == "efficientnet" and chosen.metric.extractor == "classifier"
     assert {"random", "complexity", "direct_noise", "jitter"} <= set(chosen.score.controls)
