@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,12 @@ from PIL import Image
 
 from genuq.parts.groups import GROUPS, register_of
 from support.small_runs import EXACT, IMAGES, POINTS, launch
+
+
+def pytest_collection_finish() -> None:
+    """The libraries and the collected tests stay to the end: the garbage collector need not look at them again."""
+    gc.collect()
+    gc.freeze()
 
 
 def registered() -> dict[str, set[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from importlib import import_module
@@ -11,10 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-import genuq
 from genuq.cli import help, main
 from genuq.cli.commands import ALIASES, COMMANDS
 from genuq.config.compose import config_directory
+from support.programs import COMMAND, program
+from support.programs import environment as known
 
 ROOT = Path(__file__).parents[2]
 POINTS = [
@@ -27,16 +27,8 @@ POINTS = [
 
 def command(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """`genuq` with these arguments, in a process of its own."""
-    code = "import sys; sys.argv[0] = 'genuq'; from genuq.cli.main import main; main()"
-    source = os.pathsep.join([str(Path(genuq.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=1800,
-        env={**os.environ, "PYTHONPATH": source, **environment},
-    )
+    code = f"import sys; sys.argv[0] = 'genuq'; {COMMAND}"
+    return program(code, *arguments, folder=folder, variables=known() | environment)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

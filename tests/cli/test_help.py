@@ -8,13 +8,9 @@ import sys
 from pathlib import Path
 
 from genuq.cli import help, main
+from support.programs import COMMAND, program
 
 ROOT = Path(__file__).parents[2]
-
-
-def genuq_command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).with_name("genuq")), *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=1800)
 
 
 def test_help_says_everything_that_one_can_type() -> None:
@@ -31,7 +27,8 @@ def test_help_says_everything_that_one_can_type() -> None:
 
 
 def test_help_is_printed_by_the_command(tmp_path: Path) -> None:
-    finished = genuq_command(tmp_path, "--help")
+    command = [str(Path(sys.executable).with_name("genuq")), "--help"]
+    finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=1800)
     assert finished.returncode == 0 and finished.stdout.startswith("genuq: which outputs")
-    finished = genuq_command(tmp_path, "store", "--help")
+    finished = program(COMMAND, "store", "--help", folder=tmp_path)
     assert finished.returncode == 0 and all(word in finished.stdout for word in ("list", "show", "verify", "prune"))

@@ -14,6 +14,7 @@ import torch
 import genuq
 from genuq import files
 from genuq.cli.main import subcommand
+from support.programs import COMMAND, program
 
 LONG = "b" * 300
 ROOT = Path(__file__).parents[2]
@@ -29,8 +30,7 @@ POINTS = [
 
 
 def genuq_command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).with_name("genuq")), *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=1800)
+    return program(COMMAND, *arguments, folder=folder)
 
 
 def test_the_command_is_installed_under_its_name() -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from genuq.pipeline.configured import build_likelihood
 from genuq.pipeline.run import Run
 from genuq.pipeline.stages.score import draws_inputs
 from support import my_lab_parts
+from support.programs import COMMAND, program
 from support.small_runs import POINTS, composed
 
 LAB = "support.my_lab_parts"
@@ -130,16 +129,9 @@ def test_a_run_with_parts_of_ones_own_and_after_a_change_of_their_source(tmp_pat
     ]
 
     def said(*more: str) -> str:
-        code = "from genuq.cli.main import main; main()"
         path = os.pathsep.join([str(tmp_path), str(Path(schemas.__file__).parents[2])])
         environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-        found = subprocess.run(
-            [sys.executable, "-c", code, *more, *overrides],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
+        found = program(COMMAND, *more, *overrides, folder=tmp_path, variables=environment)
         assert found.returncode == 0, found.stderr
         return found.stdout
 

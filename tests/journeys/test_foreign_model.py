@@ -27,7 +27,7 @@ from genuq.pipeline.stage import STAGES
 from genuq.pipeline.stages.sample import read_samples
 from genuq.report.run.writing import RESULTS
 from genuq.store.artefact import MANIFEST
-from support.programs import command_line, environment
+from support.programs import COMMAND, environment, given_once, program
 from support.small_runs import IMAGES, composed, launch
 from support.their_model import write_package
 
@@ -200,8 +200,7 @@ def test_what_does_not_fit_is_said_before_any_work(image_root: Path, tmp_path: P
 def command(place: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     variables = environment()
     variables["PYTHONPATH"] = f"{place}:{variables['PYTHONPATH']}"
-    line = command_line(*arguments)
-    return subprocess.run(line, cwd=folder, capture_output=True, text=True, timeout=1800, env=variables)
+    return program(COMMAND, *given_once(arguments), folder=folder, variables=variables)
 
 
 @pytest.mark.slow

@@ -6,8 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ import torch
 from genuq.errors import ArtefactError, CheckpointError
 from genuq.pipeline.stages import sample as sampling_stage
 from genuq.training.batches import StepBatches, TrainingBatch
-from support.programs import environment
+from support.programs import environment, program
 from support.small_runs import POINTS, copied, launch
 
 TRAINING = [*POINTS, "stages=[train]", "trainer.steps=9", "trainer.checkpoint_every=2"]
@@ -66,7 +64,8 @@ def killed(points_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     code = "import sys; from pathlib import Path; import test_interrupted as t\n"
     code += "t.kill_both(Path(sys.argv[1]), Path(sys.argv[2]))"
     arguments = [str(folder / "training"), str(folder / "sampling")]
-    subprocess.run([sys.executable, "-c", code, *arguments], check=True, timeout=1800, env=environment(__file__))
+    done = program(code, *arguments, variables=environment(__file__))
+    assert done.returncode == 0, done.stderr
     copied(folder / "training", folder / "unfinished")
     return folder
 

@@ -6,8 +6,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 import traceback
 from pathlib import Path
@@ -16,7 +14,7 @@ import pytest
 
 from genuq import files
 from genuq.store.store import Store
-from support.programs import environment
+from support.programs import environment, program
 from support.small_runs import POINTS, launch
 
 STAGES = "stages=[train,fit,sample,propagate,embed,score,evaluate,apply,report]"
@@ -93,9 +91,9 @@ def killed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     root = tmp_path_factory.mktemp("killed")
     code = "import sys; from pathlib import Path; import test_killed_anywhere as t\n"
     code += "t.kill_and_resume(Path(sys.argv[1]), int(sys.argv[2]))"
-    command = [sys.executable, "-c", code, str(root), str(request.param)]
     # One thread: a child has none of its parent's further threads.
-    subprocess.run(command, check=True, timeout=1800, env=environment(__file__))
+    done = program(code, str(root), str(request.param), variables=environment(__file__))
+    assert done.returncode == 0, done.stderr
     return root
 
 

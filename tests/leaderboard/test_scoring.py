@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from genuq.leaderboard import scoring
 from genuq.leaderboard.saved import SavedSet
 from genuq.leaderboard.scoring import score_part, score_saved, why_not
 from genuq.scores import SCORES
-from support.programs import environment
+from support.programs import program
 from support.saved_sets import SHARED, copied_set
 
 OPTIONS: dict[str, dict[str, Any]] = {name: {"noisings": 2} for name in ("lid", "renoised_disagreement")}
@@ -120,16 +118,15 @@ def test_another_process_finds_the_column_and_computes_a_function_in_its_folder(
 ) -> None:
     folder = copied_set(board_set, tmp_path / "set")
     here = score_saved(SavedSet.open(folder), score_part("lid"))
-    program = f"""
+    code = f"""
 import json
 from genuq.leaderboard.saved import SavedSet
 from genuq.leaderboard.scoring import score_part, score_saved
 columns = [score_saved(SavedSet.open("set"), score_part(name)) for name in ("lid", "{mine}:unrest")]
 print(json.dumps([[column.seconds, column.values.tolist()] for column in columns]))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True
-    )
+    done = program(code, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
     lid, unrest = json.loads(done.stdout.splitlines()[-1])
     assert lid == [here.seconds, here.values.tolist()]
     found = score_saved(SavedSet.open(folder), score_part(f"{mine}:unrest"))

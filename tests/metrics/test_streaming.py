@@ -6,8 +6,6 @@ import pickle
 
 import pytest
 import torch
-import torch.distributed
-import torch.multiprocessing
 
 from genuq.errors import DataError
 from genuq.metrics import (
@@ -17,7 +15,8 @@ from genuq.metrics import (
     kernel_distance,
     precision_recall,
 )
-from support.metric_processes import FAKE, REAL, all_values, fed, join_group
+from support.metric_processes import FAKE, REAL, all_values, fed
+from support.programs import finished, start
 
 
 def expected_values() -> dict[str, float]:
@@ -30,7 +29,9 @@ def test_batches_give_the_functions_values():
 
 
 def test_two_processes_give_the_values_of_one(tmp_path):
-    torch.multiprocessing.spawn(join_group, args=(str(tmp_path),), nprocs=2)
+    code = "import sys; from support.metric_processes import join_group; join_group(int(sys.argv[1]), sys.argv[2])"
+    both = [start(code, str(rank), str(tmp_path)) for rank in range(2)]
+    assert [finished(process).returncode for process in both] == [0, 0]
     for rank in range(2):
         assert torch.load(tmp_path / f"{rank}.pt") == pytest.approx(expected_values(), abs=1e-9)
 

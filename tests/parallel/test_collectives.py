@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from genuq.parallel import collectives
 from genuq.parallel.collectives import agree, is_first_process, totals
-from support.programs import environment
+from support.programs import finished, start
 
 
 @pytest.mark.parametrize(("total", "processes"), [(10, 1), (10, 3), (2, 4), (0, 2)])
@@ -48,14 +46,6 @@ processes.destroy_process_group()
 
 
 def test_two_processes_take_the_firsts_value_and_add_up(tmp_path: Path):
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-c", GROUP, str(rank), str(tmp_path)],
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment(),
-        )
-        for rank in range(2)
-    ]
-    said = [json.loads(process.communicate(timeout=600)[0].splitlines()[-1]) for process in both]
+    both = [start(GROUP, str(rank), str(tmp_path)) for rank in range(2)]
+    said = [json.loads(finished(process).stdout.splitlines()[-1]) for process in both]
     assert said == [[["of", 0], {"a": 3.0, "b": 1.0}]] * 2

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,7 @@ from genuq.errors import ConfigurationError
 from genuq.pipeline.configured import description_of
 from genuq.pipeline.preflight import check
 from genuq.pipeline.run import Run, hardware_of
-from support.programs import environment
+from support.programs import environment, program
 from support.small_runs import POINTS, composed, copied, launch
 
 TRAINING = [
@@ -56,8 +54,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Killed in the eighth of nine steps; the last checkpoint is that of the sixth."""
     folder = tmp_path_factory.mktemp("killed")
-    arguments = [sys.executable, "-c", KILLED, str(folder)]
-    finished = subprocess.run(arguments, capture_output=True, text=True, timeout=1800, env=environment(__file__))
+    finished = program(KILLED, str(folder), variables=environment(__file__))
     assert finished.returncode == -signal.SIGKILL, finished.stderr
     return folder
 

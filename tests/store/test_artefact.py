@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from genuq.errors import ArtefactError
 from genuq.store import artefact as artefacts
 from genuq.store.artefact import StageFolder, fingerprint
 from genuq.store.store import Store
-from support.programs import environment
+from support.programs import finished, start
 from support.small_runs import POINTS, copied, launch
 
 STAGES = ["train", "fit", "sample", "embed", "score", "evaluate"]
@@ -70,12 +68,9 @@ launch(root / number, *POINTS, f"store={root}/store", "trainer.steps=40")
 
 def test_two_runs_that_share_a_store_make_everything_once(tmp_path: Path) -> None:
     """Started at the same time with the same configuration: each artefact is made by one, and reused by the other."""
-    arguments = [sys.executable, "-c", TOGETHER, str(tmp_path)]
-    both = [
-        subprocess.Popen([*arguments, str(n)], stdout=subprocess.PIPE, text=True, env=environment()) for n in (0, 1)
-    ]
-    said = [process.communicate(timeout=600)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0]
+    both = [finished(each) for each in [start(TOGETHER, str(tmp_path), str(n)) for n in (0, 1)]]
+    assert [done.returncode for done in both] == [0, 0]
+    said = [done.stdout for done in both]
     for stage in STAGES:
         assert sum(f"{stage}: already done, reused" in text for text in said) == 1, stage
     assert not Store(tmp_path / "store").broken()

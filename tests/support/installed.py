@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from support.programs import environment
+from support.programs import COMMAND, environment, program
 
 
 def install(target: Path, *sources: Path) -> None:
@@ -30,18 +30,12 @@ def seeing(target: Path) -> dict[str, str]:
     return known | {"PYTHONPATH": os.pathsep.join([str(target), known["PYTHONPATH"]])}
 
 
-def python(target: Path, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Python with these arguments, seeing what is installed in `target`."""
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=1800,
-        env=seeing(target),
-    )
+def tested(target: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """pytest with these arguments, seeing what is installed in `target`."""
+    code = "import sys, pytest; sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', *sys.argv[1:]]))"
+    return program(code, *arguments, folder=folder, variables=seeing(target))
 
 
 def genuq(target: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The command `genuq`, begun in `folder`."""
-    return python(target, "-c", "from genuq.cli.main import main; main()", *arguments, cwd=folder)
+    return program(COMMAND, *arguments, folder=folder, variables=seeing(target))

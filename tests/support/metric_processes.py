@@ -1,4 +1,4 @@
-"""Features, and what the torchmetrics modules say of them in one process and in a group; spawned ones import it."""
+"""Features, and what the torchmetrics modules say of them in one process and in a group."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ from genuq.training.ensembles import finetune_ensemble, fit_members, residual_va
 from genuq.training.fine_tuning import anchor, anchored_loss, target_noise
 from genuq.training.member_settings import OnlineNewton
 from genuq.training.modules import GenerativeTraining
-from support.programs import environment
+from support.programs import environment, program
 from support.small_members import CPU, SMALL, fresh, made, points, settings, trained_model
 
 
@@ -336,7 +336,8 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "        t.kill(kind, Path(sys.argv[1]) / kind); os._exit(0)\n"
         "    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -9, kind\n"
     )
-    subprocess.run([sys.executable, "-c", code, str(folder)], check=True, timeout=600, env=environment(__file__))
+    done = program(code, str(folder), variables=environment(__file__))
+    assert done.returncode == 0, done.stderr
     return folder
 
 

@@ -61,7 +61,7 @@ def knows_classes(run: Run) -> bool:
 
 def other_posteriors(run: Run) -> list[str]:
     """Names of the posteriors beside the run's own."""
-    return [name for name in run.posteriors() if name != MAIN_POSTERIOR]
+    return [str(name) for name in run.config.beside or {}]
 
 
 def entry_of(run: Run, name: str) -> ScorePart:
@@ -75,7 +75,8 @@ def entry_of(run: Run, name: str) -> ScorePart:
 
 def of_source(run: Run, *sources: str) -> dict[str, ScorePart]:
     """The columns that are made from one of these, but for posteriors beside the run's own."""
-    names = [name for name in score_columns(run) if name not in other_posteriors(run)]
+    others = other_posteriors(run)
+    names = [name for name in score_columns(run) if name not in others]
     return {name: SCORES.get(name) for name in names if SCORES.get(name).source in sources}
 
 

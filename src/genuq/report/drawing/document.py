@@ -44,8 +44,9 @@ def joined(names: Iterable[str]) -> str:
     return "\n".join(folder.joinpath(*name.split("/")).read_text(encoding="utf-8").strip() for name in names)
 
 
+@functools.cache
 def environment() -> jinja2.Environment:
-    """Escapes everything; knows how numbers are written, and what the macros of all pages need."""
+    """Compiles a template once; escapes everything; knows how numbers are written, and what the macros need."""
     made = jinja2.Environment(
         loader=jinja2.PackageLoader("genuq.report", "templates"),
         autoescape=True,
