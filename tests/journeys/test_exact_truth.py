@@ -9,8 +9,9 @@ import torch
 
 from genuq import entries
 from genuq.analysis import judge_map
+from genuq.analysis.evaluation_entries import read_evaluation
 from genuq.analysis.numbers import numbers_of
-from genuq.analysis.results import Results, read_evaluation
+from genuq.analysis.results import Results
 from genuq.data import glyphs, lattice_mixture
 from genuq.errors import ConfigurationError
 from genuq.pipeline.stages.sample import read_samples

@@ -5,12 +5,7 @@ from __future__ import annotations
 import pytest
 
 from genuq import files
-from genuq.analysis.results import (
-    IntervalRow,
-    read_evaluation,
-    read_scores,
-    write_evaluation,
-)
+from genuq.analysis.evaluation_entries import IntervalRow, read_evaluation, read_scores, write_evaluation
 from genuq.errors import ArtefactError
 from support.made_evaluation import EVALUATION, ROW, SCORE
 
