@@ -114,7 +114,7 @@ class Report(Stage[ReportInputs]):
     """Leaves index.html, results.json, results.csv, summary.md and plots/."""
 
     name = "report"
-    version = 4
+    version = 5
 
     def inputs(self, run: Run) -> ReportInputs:
         propagator = run.config.propagator
