@@ -10,7 +10,7 @@ from genuq.data import ArrayDataset
 from genuq.errors import CheckpointError, ConfigurationError, NonFiniteError
 from genuq.models import GenerativeModel, Sampler, evaluating, find_head, head_candidates, load_weights, sample
 from genuq.networks import MLP, UNet
-from genuq.processes import VariancePreserving
+from genuq.processes import ScheduledFlow, VariancePreserving
 
 
 def points_model(num_classes: int = 3, **options) -> GenerativeModel:
@@ -20,6 +20,26 @@ def points_model(num_classes: int = 3, **options) -> GenerativeModel:
 
 def batch(count: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return torch.randn(count, 2), torch.rand(count), torch.arange(count) % 3
+
+
+class TestTheNetworksOwnTime:
+    """A process that was read off a scheduler says what the network is told; a stage may know better."""
+
+    def told(self, *times: torch.Tensor | None, scale: float = 1.0) -> torch.Tensor:
+        seen: list[torch.Tensor] = []
+        network = nn.Linear(2, 2)
+        process = ScheduledFlow(1000)
+        model = GenerativeModel(
+            network, (2,), process, num_classes=3, call=lambda net, x, t, y: (seen.append(t), net(x))[1]
+        )
+        x, t, y = batch()
+        model.guided(x, torch.full_like(t, 0.25), y, scale, *times)
+        return seen[0]
+
+    @pytest.mark.parametrize("scale,rows", [(1.0, 4), (2.0, 8)])
+    def test_is_what_the_process_says_or_the_stage(self, scale, rows):
+        assert torch.equal(self.told(scale=scale), torch.full((rows,), 250.0))
+        assert torch.equal(self.told(torch.full((4,), 249.0), scale=scale), torch.full((rows,), 249.0))
 
 
 class TestGuidance:

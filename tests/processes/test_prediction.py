@@ -9,7 +9,18 @@ import pytest
 import torch
 
 from genuq.errors import ConfigurationError
-from genuq.processes import PREDICTIONS, FlowMatching, VariancePreserving, conversion, target, target_coefficients
+from genuq.processes import (
+    PREDICTIONS,
+    FlowMatching,
+    Prediction,
+    Process,
+    VariancePreserving,
+    between,
+    conversion,
+    edm,
+    target,
+    target_coefficients,
+)
 
 PATHS = {"flow_matching": FlowMatching(), "linear": VariancePreserving(), "cosine": VariancePreserving("cosine")}
 paths = pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
@@ -29,9 +40,11 @@ def by_definition(prediction: str, path, x0: torch.Tensor, noise: torch.Tensor, 
         return x0
     if prediction == "v_prediction":  # Salimans & Ho 2022: v = alpha eps - sigma x
         return path.alpha(t) * noise - path.sigma(t) * x0
+    if prediction == "edm":  # Karras et al. 2022, table 1, with c_in = alpha and s = sigma / alpha
+        return path.sigma(t) / 0.5 * x0 - 0.5 * path.alpha(t) * noise
     step = 1e-7  # flow: the velocity of x_t along the path
     ahead, behind = (path.alpha(u) * x0 + path.sigma(u) * noise for u in (t + step, t - step))
-    return (ahead - behind) / (2 * step)
+    return (ahead - behind) / (2 * step) * (-1 if prediction == "minus_flow" else 1)
 
 
 @paths
@@ -112,3 +125,66 @@ def test_target_keeps_the_precision_of_the_data(path, prediction):
 def test_unknown_prediction_gets_the_near_match():
     with pytest.raises(ConfigurationError, match="Did you mean 'epsilon'"):
         conversion("epsilom", FlowMatching(), 0.5)
+
+
+class Preconditioned(Process):
+    """What EDM's networks are shown: c_in (x_0 + s eps) with s = t / (1 - t), data of standard deviation 0.5."""
+
+    def alpha(self, t):
+        t = torch.as_tensor(t, dtype=torch.float64)
+        return 1 / ((t / (1 - t)).square() + 0.25).sqrt()
+
+    def sigma(self, t):
+        t = torch.as_tensor(t, dtype=torch.float64)
+        return self.alpha(t) * t / (1 - t)
+
+    def derivatives(self, t):
+        raise NotImplementedError
+
+    def time_at(self, half_log_snr):
+        raise NotImplementedError
+
+
+def test_the_denoiser_of_edm_is_recovered_from_its_f():
+    """Karras et al. 2022, table 1: D = c_skip x + c_out F with x = x_0 + s eps."""
+    x0, noise = pair()
+    t = torch.tensor([0.1, 0.3, 0.5, 0.8, 0.9], dtype=torch.float64)
+    s = (t / (1 - t))[:, None]
+    c_skip, c_out = 0.25 / (s**2 + 0.25), s * 0.5 / (s**2 + 0.25).sqrt()
+    target_F = (x0 - c_skip * (x0 + s * noise)) / c_out
+    path = Preconditioned()
+    torch.testing.assert_close(target("edm", path, x0, noise, t), target_F, rtol=1e-9, atol=1e-9)
+    found = conversion("edm", path, t)
+    x_t = path.interpolate(x0, noise, t)
+    D = found.x0_x[:, None] * x_t + found.x0_f[:, None] * target_F
+    torch.testing.assert_close(D, c_skip * (x0 + s * noise) + c_out * target_F, rtol=1e-9, atol=1e-9)
+
+
+def test_edm_is_minus_v_where_the_data_have_unit_variance():
+    x0, noise = pair()
+    t, path = torch.linspace(0.1, 0.9, 5), PATHS["linear"]
+    torch.testing.assert_close(
+        target(edm(1.0), path, x0, noise, t), -target("v_prediction", path, x0, noise, t), rtol=1e-9, atol=1e-9
+    )
+
+
+def test_a_prediction_of_ones_own_is_converted_like_the_others():
+    half = Prediction("half", lambda process, t: (process.alpha(t) / 2, -process.sigma(t)))
+    x0, noise = pair()
+    t, path = torch.linspace(0.1, 0.9, 5, dtype=torch.float64), PATHS["cosine"]
+    x_t, f = path.interpolate(x0, noise, t), target(half, path, x0, noise, t)
+    a, b, c, d = (number[:, None] for number in conversion(half, path, t))
+    torch.testing.assert_close(a * x_t + b * f, x0, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(c * x_t + d * f, noise, rtol=1e-9, atol=1e-9)
+    assert str(half) == "half"
+
+
+@paths
+@predictions
+@pytest.mark.parametrize("wanted", PREDICTIONS)
+def test_one_prediction_is_another_of_the_same_state(path, prediction, wanted):
+    x0, noise = pair()
+    t = torch.tensor([0.1, 0.2, 0.5, 0.8, 0.9], dtype=torch.float64)
+    on_x, on_f = (number[:, None] for number in between(prediction, wanted, path, t))
+    found = on_x * path.interpolate(x0, noise, t) + on_f * target(prediction, path, x0, noise, t)
+    torch.testing.assert_close(found, target(wanted, path, x0, noise, t), rtol=1e-9, atol=1e-9)

@@ -34,7 +34,7 @@ def marginal(path: Process, t: float) -> tuple[Tensor, Tensor]:
 def affine_prediction(path: Process, prediction: str, t: float) -> tuple[Tensor, Tensor]:
     """(slope, intercept) of the exact prediction E[f | x_t] = slope x_t + intercept, by Gaussian conditioning.
 
-    f is written out here, not taken from genuq: noise, data, alpha eps - sigma x_0, or alpha' x_0 + sigma' eps.
+    f is written out here, not taken from genuq: noise, data, alpha eps - sigma x_0, alpha' x_0 + sigma' eps, ...
     """
     alpha, sigma = path.alpha(t), path.sigma(t)
     on_data, on_noise = {
@@ -42,6 +42,8 @@ def affine_prediction(path: Process, prediction: str, t: float) -> tuple[Tensor,
         "sample": lambda: (1.0, 0.0),
         "v_prediction": lambda: (-sigma, alpha),
         "flow": lambda: path.derivatives(t),
+        "minus_flow": lambda: tuple(-part for part in path.derivatives(t)),
+        "edm": lambda: (sigma / 0.5, -0.5 * alpha),
     }[prediction]()
     centre, variance = marginal(path, t)
     slope = (on_data * alpha * DEVIATION.square() + on_noise * sigma) / variance  # Cov(f, x_t) / Var(x_t)

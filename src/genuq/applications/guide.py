@@ -96,7 +96,7 @@ class UncertaintyGuidance(Steering):
         hats, noises = [], []
         for _ in range(self.how.renoisings):
             renoised = alpha * x0 + sigma * normal(self.sources, x.shape[1:]).to(x)
-            answer = self._predict(renoised, stage.t)
+            answer = self._predict(renoised, stage)
             hats.append(x0_x * renoised + x0_f * answer)
             noises.append((eps_x * renoised + eps_f * answer).double())
         ranked = torch.stack(noises).var(0)
@@ -107,9 +107,9 @@ class UncertaintyGuidance(Steering):
         move = self.how.strength * (torch.stack(hats).mean(0) - x0)
         return prediction + torch.where(region, move, 0.0) / x0_f
 
-    def _predict(self, x: Tensor, t: float) -> Tensor:
-        t_B = torch.full((len(x),), t, device=x.device, dtype=x.dtype)
-        return self.model.guided(x, t_B, self.classes, self.sampler.guidance_scale)
+    def _predict(self, x: Tensor, stage: AffineStage) -> Tensor:
+        t_B = torch.full((len(x),), stage.t, device=x.device, dtype=x.dtype)
+        return self.model.guided(x, t_B, self.classes, self.sampler.guidance_scale, stage.network_times(x))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from genuq.data import Dataset, check_first_item
 from genuq.errors import CheckpointError, ConfigurationError, did_you_mean, require_finite
 from genuq.models.autoencoder import Autoencoder
 from genuq.models.compiled import original
-from genuq.processes import PREDICTIONS, Process, target
+from genuq.processes import Predicted, Process, require_prediction, target
 from genuq.processes import build as build_process
 
 Call = Callable[[nn.Module, Tensor, Tensor, Tensor | None], Tensor]
@@ -30,11 +30,13 @@ class GenerativeModel(nn.Module):
         network: any module; genuq never changes it. Of one that torch.compile gave, the module within it.
         shape: (C, H, W) of an image, or the shape of a point.
         process: a Process, or its name (`flow_matching`, `variance_preserving`).
-        prediction: `epsilon`, `sample`, `v_prediction` or `flow`: what the network's output means.
+        prediction: what the network's output means: `epsilon`, `sample`, `v_prediction`, `flow`, `minus_flow`, `edm`,
+            or a `Prediction` of your own.
         num_classes: 0 means unconditional. Class `num_classes` is the null class of classifier-free guidance.
         autoencoder: None means the process runs on pixels.
         call: adapter (network, x, t (B,) in [0, 1], y (B,) or None) -> prediction, for a network with another
-            call signature. Also the place to drop channels that the sampler discards.
+            call signature. Also the place to drop channels that the sampler discards. With a process that was read off
+            a scheduler, t is the network's own time (timesteps 0 to 999, say), float32.
         head: dotted name of the last weighted layer, for the posteriors; None means the last Conv2d or Linear.
 
     Raises:
@@ -46,17 +48,14 @@ class GenerativeModel(nn.Module):
         network: nn.Module,
         shape: Sequence[int],
         process: Process | str = "flow_matching",
-        prediction: str = "flow",
+        prediction: Predicted = "flow",
         num_classes: int = 0,
         autoencoder: Autoencoder | None = None,
         call: Call = call_plainly,
         head: str | None = None,
     ) -> None:
         super().__init__()
-        if prediction not in PREDICTIONS:
-            raise ConfigurationError(
-                f"model.prediction = '{prediction}' is not a prediction type." + did_you_mean(prediction, PREDICTIONS)
-            )
+        require_prediction(prediction)
         self.network = original(network)
         self.autoencoder = autoencoder if autoencoder is not None else Autoencoder()
         self.shape = tuple(shape)
@@ -77,27 +76,39 @@ class GenerativeModel(nn.Module):
     def device(self) -> torch.device:
         return next(self.network.parameters()).device
 
-    def forward(self, x: Tensor, t_B: Tensor, y_B: Tensor | None = None) -> Tensor:
-        """The network's prediction f at states x (B, *latent_shape), times t in [0, 1] and classes y."""
-        return self._call(self.network, x, t_B, y_B)
+    def forward(
+        self, x: Tensor, t_B: Tensor, y_B: Tensor | None = None, network_time_B: Tensor | None = None
+    ) -> Tensor:
+        """The network's prediction f at states x (B, *latent_shape), times t in [0, 1] and classes y.
 
-    def predicted(self, x: Tensor, t_B: Tensor, y_B: Tensor | None = None) -> Tensor:
+        Args:
+            network_time_B: what the network is told of the time, where a stage says it; None: what the process says.
+        """
+        told_B = self.process.network_time(t_B) if network_time_B is None else network_time_B
+        return self._call(self.network, x, told_B, y_B)
+
+    def predicted(
+        self, x: Tensor, t_B: Tensor, y_B: Tensor | None = None, network_time_B: Tensor | None = None
+    ) -> Tensor:
         """The prediction of `forward`, which must be what a process can use.
 
         Raises:
             ConfigurationError: it is no tensor, or not of the states' shape.
         """
-        prediction = self(x, t_B, y_B)
+        prediction = self(x, t_B, y_B) if network_time_B is None else self(x, t_B, y_B, network_time_B)
         if not isinstance(prediction, Tensor) or prediction.shape != x.shape:
             raise ConfigurationError(_other_prediction(prediction, x))
         return prediction
 
-    def guided(self, x: Tensor, t_B: Tensor, y_B: Tensor | None, scale: float) -> Tensor:
+    def guided(
+        self, x: Tensor, t_B: Tensor, y_B: Tensor | None, scale: float, network_time_B: Tensor | None = None
+    ) -> Tensor:
         """Classifier-free guidance: (1 - scale) f(null) + scale f(y), both branches in one forward pass."""
         if scale == 1.0 or y_B is None:
-            return self.predicted(x, t_B, y_B)
+            return self.predicted(x, t_B, y_B, network_time_B)
         null_B = torch.full_like(y_B, self.num_classes)
-        both = self.predicted(torch.cat([x, x]), torch.cat([t_B, t_B]), torch.cat([null_B, y_B]))
+        told = None if network_time_B is None else torch.cat([network_time_B, network_time_B])
+        both = self.predicted(torch.cat([x, x]), torch.cat([t_B, t_B]), torch.cat([null_B, y_B]), told)
         unconditional, conditional = both.chunk(2)
         return torch.lerp(unconditional, conditional, scale)
 

@@ -11,11 +11,13 @@ from torch import Tensor
 
 from genuq.errors import ConfigurationError, require_finite
 from genuq.models.autoencoder import Autoencoder
+from genuq.models.directly import sample_directly
 from genuq.models.generative import GenerativeModel, evaluating
 from genuq.parts.bounds import Count, Items, OneOf, Seed, WholeNumber, check_fields
 from genuq.processes import conversion
+from genuq.processes.scheduled import is_scheduler
 from genuq.randomness import ANCESTRAL, INITIAL, generators, normal
-from genuq.solvers import AffineStage, Euler, Solver, apply
+from genuq.solvers import AffineStage, Euler, SchedulerSolver, Solver, apply
 from genuq.solvers.affine import SPACINGS
 
 Progress = Callable[[int], None]
@@ -56,7 +58,7 @@ class Sampler:
     """How to draw samples from a model.
 
     Attributes:
-        solver: of the reverse process.
+        solver: of the reverse process; a scheduler of diffusers' becomes a `SchedulerSolver`.
         steps: solver steps (second-order singlestep solvers evaluate the network twice a step).
         spacing: of the times, `uniform_time` or `uniform_log_snr`.
         guidance_scale: 1 means none; s gives (1 - s) f(null) + s f(class).
@@ -78,6 +80,8 @@ class Sampler:
     clip_x0: bool = False
 
     def __post_init__(self) -> None:
+        if is_scheduler(self.solver):
+            object.__setattr__(self, "solver", SchedulerSolver(self.solver))
         check_fields(self, "sampler")
 
     def check(self, model: GenerativeModel) -> None:
@@ -96,12 +100,21 @@ class Sampler:
                 "set it to false."
             )
 
+        if isinstance(self.solver, SchedulerSolver):
+            self.solver.require_own_spacing(self.spacing)
+            if self.solver.directly and self.clip_x0:
+                raise ConfigurationError(
+                    f"sampler.clip_x0 = true, but {self.solver.name} samples directly: set it to false, and clip in "
+                    "the scheduler's configuration."
+                )
+
     def stages(self, model: GenerativeModel) -> list[AffineStage]:
         return self.solver.sampling_stages(model.process, model.prediction, self.steps, self.spacing)
 
     def evaluations(self, model: GenerativeModel) -> int:
         """Network evaluations of one sample; guidance doubles them."""
-        return len(self.stages(model)) * (1 if self.guidance_scale == 1.0 else 2)
+        each = self.solver.evaluations(model.process, model.prediction, self.steps, self.spacing)
+        return each * (1 if self.guidance_scale == 1.0 else 2)
 
     def classes_of(self, model: GenerativeModel, indices: Sequence[int]) -> Tensor | None:
         """The class of each sample (B,), None for an unconditional model."""
@@ -137,9 +150,15 @@ def sample_latents(
     Raises:
         NonFiniteError: the samples diverged.
     """
+    noise = sampler.initial_noise(model, indices) if initial_noise is None else initial_noise
+    solver = sampler.solver
+    if isinstance(solver, SchedulerSolver) and solver.directly and not observers and steering is None:
+        sampler.check(model)
+        y = _classes_there(model, sampler, indices)
+        scale = sampler.guidance_scale
+        return sample_directly(model, solver, sampler.steps, noise.to(model.device), y, scale, sampler.seed, indices)
     stages = sampler.stages(model)
-    x = sampler.initial_noise(model, indices) if initial_noise is None else initial_noise
-    x = x.to(model.device) * float(model.process.sigma(stages[0].t))
+    x = stages[0].initial_state(model.process, noise.to(model.device))
     return run_stages(model, sampler, indices, x, stages, observers=observers, steering=steering)
 
 
@@ -169,8 +188,7 @@ def run_stages(
             f"states of shape {tuple(x.shape)} for {len(indices)} samples: give one of {model.latent_shape} for each."
         )
     device, steering = model.device, steering or Steering()
-    y = sampler.classes_of(model, indices)
-    y = None if y is None else y.to(device)
+    y = _classes_there(model, sampler, indices)
     noisy = any(stage.noise for stage in stages)
     ancestral = generators(sampler.seed, indices, ANCESTRAL) if noisy else []
     for stage in passed:
@@ -182,7 +200,8 @@ def run_stages(
     for stage in stages:
         t = torch.full((len(x),), stage.t, device=device, dtype=x.dtype)
         states = [x, *states][:memory]
-        prediction = steering.prediction(stage, x, model.guided(x, t, y, sampler.guidance_scale))
+        prediction = model.guided(x, t, y, sampler.guidance_scale, stage.network_times(x))
+        prediction = steering.prediction(stage, x, prediction)
         if sampler.clip_x0:
             prediction = clipped(model, stage.t, x, prediction)
         predictions = [prediction, *predictions][:memory]
@@ -192,6 +211,12 @@ def run_stages(
             observer(StageRecord(stage, states, predictions, noise, x))
     require_finite(x, "the samples", "The sampler diverged: use more steps, or check the weights.")
     return x
+
+
+def _classes_there(model: GenerativeModel, sampler: Sampler, indices: Sequence[int]) -> Tensor | None:
+    """The class of each sample (B,) on the model's device."""
+    y = sampler.classes_of(model, indices)
+    return None if y is None else y.to(model.device)
 
 
 def clipped(model: GenerativeModel, t: float, x: Tensor, prediction: Tensor) -> Tensor:

@@ -3,9 +3,21 @@
 from typing import Any
 
 from genuq.processes.base import Process
-from genuq.processes.prediction import PREDICTIONS, Conversion, conversion, target, target_coefficients
+from genuq.processes.prediction import (
+    PREDICTIONS,
+    Conversion,
+    Predicted,
+    Prediction,
+    between,
+    conversion,
+    edm,
+    require_prediction,
+    target,
+    target_coefficients,
+)
 from genuq.processes.process import FlowMatching, VariancePreserving
 from genuq.processes.register import PROCESSES, ProcessPart
+from genuq.processes.scheduled import ScheduledDiffusion, ScheduledFlow, process_of
 
 
 def build(name: str, **options: Any) -> Process:
@@ -27,11 +39,19 @@ __all__ = [
     "PROCESSES",
     "Conversion",
     "FlowMatching",
+    "Predicted",
+    "Prediction",
     "Process",
     "ProcessPart",
+    "ScheduledDiffusion",
+    "ScheduledFlow",
     "VariancePreserving",
+    "between",
     "build",
     "conversion",
+    "edm",
+    "process_of",
+    "require_prediction",
     "target",
     "target_coefficients",
 ]

@@ -40,6 +40,10 @@ class Process(ABC):
     def time_at(self, half_log_snr: Time) -> Tensor:
         """The inverse of `half_log_snr`."""
 
+    def network_time(self, t: Tensor) -> Tensor:
+        """What the network is told of the time t: t itself, unless the process was read off a scheduler."""
+        return t
+
     def interpolate(self, x0: Tensor, noise: Tensor, t_B: Tensor) -> Tensor:
         """x_t for a batch: x0 and noise (B, ...), t (B,)."""
         alpha, sigma = (_over(coefficient, x0) for coefficient in (self.alpha(t_B), self.sigma(t_B)))

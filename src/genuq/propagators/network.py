@@ -98,7 +98,7 @@ class FollowedNetwork:
     def _predict(self, x: Tensor) -> Tensor:
         y = None if self.y is None else self.y[: len(x)]
         t = torch.full((len(x),), self.record.stage.t, device=x.device, dtype=x.dtype)
-        return self.model.guided(x, t, y, self.guidance)
+        return self.model.guided(x, t, y, self.guidance, self.record.stage.network_times(x))
 
     def along(self, direction: Tensor, method: Derivative) -> Tensor:
         """J u: the derivative of f at the sampler's state in the direction u, float64."""
@@ -143,7 +143,8 @@ class FollowedNetwork:
             x = self.record.states[0][:1]
             t = torch.full((1,), self.record.stage.t, device=x.device, dtype=x.dtype)
             y = None if self.y is None else self.y[:1]
-            self.arrangement = Arrangement(self.model.head, self._output, lambda: self.model(x, t, y))
+            told = self.record.stage.network_times(x)
+            self.arrangement = Arrangement(self.model.head, self._output, lambda: self.model.predicted(x, t, y, told))
             self.evaluations += self.arrangement.passes / len(self.record.result)
         return self.arrangement(values)
 

@@ -140,7 +140,7 @@ def _follow(
 ) -> _Part:
     model = network.model
     noise = sampler.initial_noise(model, indices)
-    start = noise.to(model.device) * float(model.process.sigma(stages[0].t))
+    start = stages[0].initial_state(model.process, noise.to(model.device))
     ends = [number for number, stage in enumerate(stages) if stage.t_next in times and not stage.intermediate]
     follower = propagator.follow(Journey(network, start, stages, indices, seed, ends))
     kept = {t: _moments(follower) for t in times if t == stages[0].t}

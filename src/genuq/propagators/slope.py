@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from genuq.processes import Process, conversion
+from genuq.processes import Predicted, Process, conversion
 
 _LARGEST_SHARE = 1 - 1e-6
 
@@ -21,7 +21,7 @@ class HeldSlope:
         others: the rest of f's answer to each probe (probes, B, ...), in units of the image's root mean V.
     """
 
-    def __init__(self, process: Process, prediction: str, t: float, slope: Tensor, others: Tensor) -> None:
+    def __init__(self, process: Process, prediction: Predicted, t: float, slope: Tensor, others: Tensor) -> None:
         self.process, self.prediction = process, prediction
         self.t, self.slope, self.others = t, slope, others
         x0_x, x0_f, *_ = (float(number) for number in conversion(prediction, process, t))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genuq.models import StageRecord
 from genuq.parts.bounds import Positive, check_fields
-from genuq.processes import Process
+from genuq.processes import Predicted, Process
 from genuq.processes.prediction import target_coefficients
 from genuq.propagators.propagator import Follower, Journey, Propagator
 from genuq.propagators.register import PROPAGATORS
@@ -107,7 +107,7 @@ def transport(stages: Sequence[AffineStage], slopes: Sequence[float]) -> Tensor:
     return torch.stack(rows)
 
 
-def gaussian_slope(process: Process, prediction: str, t: float, data_variance: float) -> float:
+def gaussian_slope(process: Process, prediction: Predicted, t: float, data_variance: float) -> float:
     """d E[f | x_t] / d x_t for data of independent pixels of this variance: Cov(f, x_t) / Var(x_t)."""
     alpha, sigma = float(process.alpha(t)), float(process.sigma(t))
     on_data, on_noise = (float(number) for number in target_coefficients(prediction, process, t))

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from genuq.errors import ConfigurationError
-from genuq.processes import Process, conversion
+from genuq.processes import Predicted, Process, conversion
 
 _LOWEST_HALF_LOG_SNR = math.log(0.001 / 0.999)  # of flow matching at t = 0.999
 
@@ -36,6 +36,8 @@ class AffineStage:
         f: coefficients of the current and the earlier predictions, newest first.
         noise: coefficient of fresh standard normal noise.
         intermediate: True if the next state is only an auxiliary point of a singlestep method.
+        network_time: what the network is told of the time, where it is not what the process says of t.
+        start: of the first stage, the coefficient of the initial noise in its state; None: sigma(t).
 
     Raises:
         ConfigurationError: a coefficient is not finite (`epsilon` says nothing of x_0 where alpha = 0).
@@ -47,6 +49,8 @@ class AffineStage:
     f: tuple[float, ...]
     noise: float = 0.0
     intermediate: bool = False
+    network_time: float | None = None
+    start: float | None = None
 
     def __post_init__(self) -> None:
         if not all(math.isfinite(number) for number in (*self.x, *self.f, self.noise)):
@@ -54,6 +58,16 @@ class AffineStage:
                 f"The step from t = {self.t:g} to {self.t_next:g} has infinite coefficients: the prediction type does "
                 "not determine the step there. Start nearer to the data, or choose another model.prediction."
             )
+
+    def network_times(self, x: Tensor) -> Tensor | None:
+        """What the network is told at states x (B, ...), float32 (B,) on their device; None: what the process says."""
+        if self.network_time is None:
+            return None
+        return torch.full((len(x),), self.network_time, device=x.device, dtype=torch.float32)
+
+    def initial_state(self, process: Process, noise: Tensor) -> Tensor:
+        """The state that a run which begins with this stage starts from, of standard normal noise (B, ...)."""
+        return noise * (float(process.sigma(self.t)) if self.start is None else self.start)
 
 
 class Point(NamedTuple):
@@ -71,7 +85,7 @@ class Point(NamedTuple):
     eps_f: float
 
 
-def points(process: Process, prediction: str, times: Sequence[float] | Tensor) -> list[Point]:
+def points(process: Process, prediction: Predicted, times: Sequence[float] | Tensor) -> list[Point]:
     """The process and the conversion at each of the times."""
     time_T = torch.as_tensor(times, dtype=torch.float64)
     paths = (process.alpha(time_T), process.sigma(time_T), *process.derivatives(time_T), process.half_log_snr(time_T))
@@ -92,7 +106,7 @@ class Solver(ABC):
     in_log_snr: bool = False
 
     @abstractmethod
-    def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[AffineStage]:
+    def stages(self, process: Process, prediction: Predicted, times: Sequence[float]) -> list[AffineStage]:
         """Stages from times[0] down to times[-1].
 
         Args:
@@ -101,7 +115,7 @@ class Solver(ABC):
             times: decreasing, T + 1 of them; a final 0 means: end at x0_hat.
         """
 
-    def path(self, process: Process, prediction: str, times: Sequence[float]) -> list[Point]:
+    def path(self, process: Process, prediction: Predicted, times: Sequence[float]) -> list[Point]:
         """The points of a grid that this solver can walk.
 
         Raises:
@@ -117,7 +131,7 @@ class Solver(ABC):
             )
         return found
 
-    def start(self, process: Process, prediction: str) -> float:
+    def start(self, process: Process, prediction: Predicted) -> float:
         """The first time: 1, or where the SNR is that of flow matching at t = 0.999 if it falls lower on the way.
 
         Only for solvers in log SNR and for `epsilon`: they divide by alpha, so that an alpha near 0 (5e-5 at the end of
@@ -128,7 +142,7 @@ class Solver(ABC):
         return 1.0
 
     def sampling_stages(
-        self, process: Process, prediction: str, steps: int, spacing: str = "uniform_time"
+        self, process: Process, prediction: Predicted, steps: int, spacing: str = "uniform_time"
     ) -> list[AffineStage]:
         """Stages of a whole sampling run with `steps` steps, ending at x0_hat.
 
@@ -136,6 +150,10 @@ class Solver(ABC):
             ConfigurationError: fewer than one step, or an unknown spacing.
         """
         return self.stages(process, prediction, grid(process, steps, self.start(process, prediction), spacing))
+
+    def evaluations(self, process: Process, prediction: Predicted, steps: int, spacing: str = "uniform_time") -> int:
+        """Evaluations of the network in a whole sampling run."""
+        return len(self.sampling_stages(process, prediction, steps, spacing))
 
 
 SPACINGS = ("uniform_time", "uniform_log_snr")

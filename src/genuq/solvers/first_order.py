@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from genuq.errors import ConfigurationError
 from genuq.parts.bounds import Probability
-from genuq.processes import Process
+from genuq.processes import Predicted, Process
 from genuq.solvers.affine import AffineStage, Point, Solver, linear_in_hats
 from genuq.solvers.register import SOLVERS
 
@@ -30,7 +30,7 @@ class DDIM(Solver):
             raise ConfigurationError(f"sampler.eta = {eta} is outside [0, 1].")
         self.eta = eta
 
-    def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[AffineStage]:
+    def stages(self, process: Process, prediction: Predicted, times: Sequence[float]) -> list[AffineStage]:
         return [ddim_stage(here, there, self.eta) for here, there in pairwise(self.path(process, prediction, times))]
 
 
@@ -53,7 +53,7 @@ class Euler(Solver):
 
     name = "euler"
 
-    def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[AffineStage]:
+    def stages(self, process: Process, prediction: Predicted, times: Sequence[float]) -> list[AffineStage]:
         return [euler_stage(here, there) for here, there in pairwise(self.path(process, prediction, times))]
 
 

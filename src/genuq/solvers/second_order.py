@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import torch
 
-from genuq.processes import Process
+from genuq.processes import Predicted, Process
 from genuq.solvers.affine import AffineStage, Point, Solver, linear_in_hats, points
 from genuq.solvers.first_order import ddim_stage, euler_stage, velocity_weights
 from genuq.solvers.register import SOLVERS
@@ -23,7 +23,7 @@ class Heun(Solver):
 
     name, order = "heun", 2
 
-    def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[AffineStage]:
+    def stages(self, process: Process, prediction: Predicted, times: Sequence[float]) -> list[AffineStage]:
         stages: list[AffineStage] = []
         for here, there in pairwise(self.path(process, prediction, times)):
             predictor = euler_stage(here, there)
@@ -51,7 +51,7 @@ class DPMSolver2(Solver):
 
     name, order, in_log_snr = "dpm_solver_2", 2, True
 
-    def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[AffineStage]:
+    def stages(self, process: Process, prediction: Predicted, times: Sequence[float]) -> list[AffineStage]:
         path = self.path(process, prediction, times)
         lambdas = torch.tensor([here.half_log_snr for here in path], dtype=torch.float64)
         middles = points(process, prediction, process.time_at(0.5 * (lambdas[:-1] + lambdas[1:])))
@@ -80,7 +80,7 @@ class DPMSolverPlusPlus2M(Solver):
 
     name, order, in_log_snr = "dpm_solver_pp_2m", 2, True
 
-    def stages(self, process: Process, prediction: str, times: Sequence[float]) -> list[AffineStage]:
+    def stages(self, process: Process, prediction: Predicted, times: Sequence[float]) -> list[AffineStage]:
         path = self.path(process, prediction, times)
         stages = [ddim_stage(path[0], path[1])]
         for before, here, there in zip(path, path[1:], path[2:]):

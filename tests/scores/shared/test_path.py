@@ -13,7 +13,8 @@ from genuq.models import Sampler, sample
 from genuq.scores import guidance_gap, path_disagreement
 from genuq.scores.shared import MAIN, PathRecorder, Resources, recording, score_together
 from genuq.scores.shared.path import require_points
-from genuq.solvers import Euler, Heun
+from genuq.solvers import Euler, Heun, SchedulerSolver
+from support import their_schedulers
 from support.slow_scores import posterior_of
 from support.watched_models import CLASSES, random_model
 
@@ -62,3 +63,20 @@ def test_points_are_fractions_of_the_steps() -> None:
             require_points(points, "score.path_points")
         with pytest.raises(ConfigurationError, match="points"):
             path.at(points)
+
+
+def test_what_a_scheduler_told_the_network_is_kept_and_told_again() -> None:
+    """Karras' sigmas lie beside the rounded times that the network is told."""
+    solver = SchedulerSolver(their_schedulers.DIFFUSION["dpm++ 2m karras"]())
+    model, sampler = their_schedulers.model_of(solver), Sampler(solver, steps=5)
+    with recording(model, sampler, [0, 1]) as recorder:
+        sample(model, sampler, [0, 1], observers=[recorder])
+    again = PathRecorder.kept(model, sampler, [0, 1], recorder.tensors())
+    assert again.told == recorder.told == solver.prepared(5).timesteps.tolist()
+    path = again.path()
+    for step in range(5):
+        asked = path._evaluate(step, 0)
+        torch.testing.assert_close(asked, recorder.answers[step][0], rtol=1e-6, atol=1e-6)
+    with recording(random_model().eval(), Sampler(steps=2), [0]) as plain:
+        sample(random_model().eval(), Sampler(steps=2), [0], observers=[plain])
+    assert "told" not in plain.tensors(), "of genuq's own solvers nothing more is kept"

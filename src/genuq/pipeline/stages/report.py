@@ -214,7 +214,7 @@ def model_entry(inputs: ReportInputs) -> ModelEntry:
         name=inputs.model_names[0],
         network=inputs.model_names[1],
         parameters=sum(parameter.numel() for parameter in model.network.parameters()),
-        prediction=model.prediction,
+        prediction=str(model.prediction),
         process=model.process.name,
         checkpoint=inputs.model.file_name,
     )

@@ -17,6 +17,7 @@ from genuq.models import GenerativeModel, Meter, Observer, Sampler, StageRecord,
 from genuq.parts.bounds import Window, check
 from genuq.processes import conversion
 from genuq.scores.shared import Cost, Resources, recording, score_together
+from genuq.solvers import AffineStage
 
 Progress = Callable[[int], None]
 PATH = "all path scores"  # what evaluations of the scores of the path are counted under, each of them once
@@ -72,12 +73,20 @@ class StepWatcher(Watcher):
         self.ends = [stage.t_next for stage in sampler.stages(model) if not stage.intermediate]
         self.steps = steps_in(window, len(self.ends), self.least_steps)
         self.step, self._starts_step = 0, True
+        self._stage: AffineStage | None = None
 
     def __call__(self, record: StageRecord) -> None:
         if self._starts_step and self.step in self.steps:
+            self._stage = record.stage
             self.look(record)
         self._starts_step = not record.stage.intermediate
         self.step += self._starts_step
+
+    def predict(self, x: Tensor, t: float) -> Tensor:
+        if self._stage is None or t != self._stage.t:
+            return super().predict(x, t)
+        t_B = torch.full((len(x),), t, device=x.device, dtype=x.dtype)
+        return self.model.guided(x, t_B, self.classes, self.sampler.guidance_scale, self._stage.network_times(x))
 
     @abstractmethod
     def look(self, record: StageRecord) -> None:

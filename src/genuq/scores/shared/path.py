@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Self
 
@@ -22,6 +23,7 @@ class PathRecorder:
     Attributes:
         states: x_t (B, ...) of each step.
         times: t of each step.
+        told: what the network was told of it, where it is not what the process says.
         answers: f for the class asked for, and for the null class where the sampler asked for it.
     """
 
@@ -29,6 +31,7 @@ class PathRecorder:
         self.model, self.sampler, self.indices = model, sampler, indices
         self.states: list[Tensor] = []
         self.times: list[float] = []
+        self.told: list[float | None] = []
         self.answers: list[dict[int | str, Tensor]] = []
         self._latest = torch.empty(0)
         self._starts_step = True
@@ -41,6 +44,7 @@ class PathRecorder:
         if self._starts_step:
             self.states.append(record.states[0])
             self.times.append(record.stage.t)
+            self.told.append(record.stage.network_time)
             self.answers.append(self._answers(len(record.states[0])))
         self._starts_step = not record.stage.intermediate
 
@@ -54,12 +58,18 @@ class PathRecorder:
         """What was recorded, for a file; each has a row a sample. `kept` has it back.
 
         `states` x_t and the network's answers `asked`, and `null` where the sampler guides, (B, S, ...) as they were
-        computed, and `times` (B, S) float64. They are not rounded to half precision: weight draws may disagree by less.
+        computed, and `times` (B, S) float64; `told` (B, S) where a scheduler tells the network another time. They are
+        not rounded to half precision: weight draws may disagree by less.
         """
         count, answers = len(self.states[0]), {"asked": ASKED, "null": NULL}
+        told = [math.nan if time is None else time for time in self.told]
+        own = (
+            {"told": torch.tensor(told, dtype=torch.float64).repeat(count, 1)} if any(map(math.isfinite, told)) else {}
+        )
         return {
             "states": torch.stack(self.states, 1).cpu(),
             "times": torch.tensor(self.times, dtype=torch.float64).repeat(count, 1),
+            **own,
             **{
                 name: torch.stack([answer[label] for answer in self.answers], 1).cpu()
                 for name, label in answers.items()
@@ -80,6 +90,8 @@ class PathRecorder:
         found = cls(model, sampler, indices)
         found.states = list(tensors["states"].to(model.device).unbind(1))
         found.times = tensors["times"][0].tolist()
+        told = tensors["told"][0].tolist() if "told" in tensors else [math.nan] * len(found.times)
+        found.told = [None if math.isnan(time) else time for time in told]
         labels: dict[str, int | str] = {"asked": ASKED, "null": NULL}
         given = {label: tensors[name].to(model.device) for name, label in labels.items() if name in tensors}
         found.answers = [
@@ -116,6 +128,7 @@ class SamplerPath(Predictions):
     def __init__(self, recorded: PathRecorder, resources: Resources | None = None) -> None:
         super().__init__(recorded.model, recorded.sampler.classes_of(recorded.model, recorded.indices), resources)
         self.indices, self._states, self._times = recorded.indices, recorded.states, recorded.times
+        self._told = recorded.told
         for step, answers in enumerate(recorded.answers):
             for label, prediction in answers.items():
                 self.ledger.give((step, OWN, label), prediction)
@@ -139,6 +152,10 @@ class SamplerPath(Predictions):
     def state(self, part: Hashable) -> tuple[Tensor, float]:
         assert isinstance(part, int)
         return self._states[part], self._times[part]
+
+    def network_time(self, part: Hashable) -> float | None:
+        assert isinstance(part, int)
+        return self._told[part]
 
 
 def require_points(points: Sequence[float], key: str = "points") -> None:

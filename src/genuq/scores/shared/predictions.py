@@ -76,6 +76,10 @@ class Predictions(ABC):
     def state(self, part: Hashable) -> tuple[Tensor, float]:
         """(x_t (B, ...), t) of one of them."""
 
+    def network_time(self, part: Hashable) -> float | None:
+        """What the network is told of the time there, where it is not what the process says."""
+        return None
+
     # What scores ask for
 
     @property
@@ -187,7 +191,11 @@ class Predictions(ABC):
     @torch.no_grad()
     def _evaluate(self, part: Hashable, label: Label) -> Tensor:
         x, t = self.state(part)
-        return self.model(x, torch.full((len(x),), t, device=x.device, dtype=x.dtype), self._labels(label))
+        t_B = torch.full((len(x),), t, device=x.device, dtype=x.dtype)
+        told = self.network_time(part)
+        if told is None:
+            return self.model(x, t_B, self._labels(label))
+        return self.model(x, t_B, self._labels(label), torch.full_like(t_B, told, dtype=torch.float32))
 
     def _labels(self, label: Label) -> Tensor | None:
         if self.classes_B is None:
