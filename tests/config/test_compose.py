@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import types
 import typing
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 
 from genuq.config import compose as overrides
 from genuq.config import options
@@ -22,6 +24,7 @@ from genuq.errors import ConfigurationError
 
 CONF = config_directory()
 GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name != "hydra")
+BUILDING = ["sampler", "posterior", "network", "score", "propagator", "application"]
 CHOICES = [(group, file.stem) for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))]
 
 
@@ -65,7 +68,7 @@ def test_every_shipped_choice_composes_and_passes_the_check(job: list[str]) -> N
         assert name is None or config[group].name == name
 
 
-@pytest.mark.parametrize("group", ["sampler", "posterior", "network", "score", "propagator", "application"])
+@pytest.mark.parametrize("group", BUILDING)
 def test_an_option_is_named_after_what_it_builds(group: str) -> None:
     """`genuq sampler=heun` builds heun; a second option of the same kind begins with its name (unet_latent)."""
     built = {option: built_by(group, option) for option in OPTIONS[group]}
@@ -74,8 +77,15 @@ def test_an_option_is_named_after_what_it_builds(group: str) -> None:
 
 
 def built_by(group: str, option: str) -> str:
+    return str(composed(OPTIONS[group].index(option))[group].name)
+
+
+@functools.cache
+def composed(number: int) -> DictConfig:
+    """With this option of each of the groups that are tried, from the start again where a group has fewer."""
+    chosen = [f"{group}={OPTIONS[group][number % len(OPTIONS[group])]}" for group in BUILDING]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return str(compose("config", overrides=[f"{group}={option}"])[group].name)
+        return compose("config", overrides=chosen)
 
 
 def untyped(schema: type, prefix: str = "") -> list[str]:

@@ -20,7 +20,7 @@ CASES = {
     "latents, v, head": ("latents", "variance_preserving", "v_prediction", "head"),
     "points, sample, ensemble": ("points", "flow_matching", "sample", "ensemble"),
 }
-SEED, DRAWS, COUNT = 5, 3, 5
+SEED, DRAWS, COUNT = 5, 3, 3  # a sample of each class
 ALL = {
     "pixel": partial(scores.renoised_disagreement, times=(0.3, 0.1), noisings=2),
     "two members": partial(scores.renoised_disagreement, times=(0.3,), members=2),
@@ -80,7 +80,7 @@ def expected(case: str) -> dict[str, list[float]]:
 @pytest.mark.parametrize("case", CASES)
 def test_each_score_is_its_formula_at_any_batch_size_and_on_shards(case):
     whole, one_by_one = found(case, list(range(COUNT)))[0], [found(case, [index])[0] for index in range(COUNT)]
-    shards = [found(case, indices)[0] for indices in ([0, 1, 2], [3, 4])]
+    shards = [found(case, indices)[0] for indices in ([0, 1], [2])]
     for name, values in expected(case).items():
         wanted = torch.tensor(values, dtype=torch.float64)
         assert wanted.abs().min() > 1e-9
