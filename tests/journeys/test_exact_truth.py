@@ -40,7 +40,7 @@ def test_images_are_judged_by_their_oracle_to_the_page(tmp_path: Path) -> None:
     launch(tmp_path, *GLYPHS)
     evaluation = read_evaluation(tmp_path / "evaluate")
     truth = glyphs(size=1).oracle.truth(read_samples(tmp_path / "sample")["image"])
-    assert evaluation.truth is not None and evaluation.truth.tolerance == 4.0
+    assert evaluation.truth is not None and evaluation.truth.tolerance == 10.0
     assert evaluation.truth.counts == {name: int(chosen.sum()) for name, chosen in truth.faults.items()}
     assert evaluation.samples.column("fault") == [truth.names[kind] for kind in truth.kinds]
     assert evaluation.samples.column("defect_size") == truth.defect_size.tolist()
