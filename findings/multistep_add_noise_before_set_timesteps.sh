@@ -29,7 +29,7 @@ import diffusers
 import torch
 
 image, noise = torch.ones(1, 1), torch.zeros(1, 1)  # what is left of the image is read off directly
-AFFINE = ["DDPMScheduler", "DDIMScheduler", "PNDMScheduler"]
+FORWARDS = ["DDPMScheduler", "DDIMScheduler", "PNDMScheduler"]
 MULTISTEP = ["DPMSolverMultistepScheduler", "UniPCMultistepScheduler", "DEISMultistepScheduler"]
 
 
@@ -38,14 +38,14 @@ def left(scheduler, timestep):
 
 
 seen = {}
-for name in AFFINE + MULTISTEP:
+for name in FORWARDS + MULTISTEP:
     scheduler = getattr(diffusers, name)(num_train_timesteps=1000)
     before = left(scheduler, 0), left(scheduler, 999)
     scheduler.set_timesteps(20)
     seen[name] = (*before, left(scheduler, 999))
     print(f"{name} {before[0]:.4f} {before[1]:.4f}, after set_timesteps(20) {seen[name][2]:.4f}")
 
-forwards = all(seen[name][0] > 0.99 and seen[name][1] < 0.01 for name in AFFINE)
+forwards = all(seen[name][0] > 0.99 and seen[name][1] < 0.01 for name in FORWARDS)
 backwards = all(seen[name][0] < 0.01 and seen[name][1] > 0.99 for name in MULTISTEP)
 agree_later = all(values[2] < 0.01 for values in seen.values())
 sys.exit(0 if forwards and backwards and agree_later else 1)
