@@ -12,7 +12,7 @@ leaderboard: .venv/installed
 	$(BIN)/genuq leaderboard $(if $(QUICK),--quick)
 
 test: .venv/installed browser
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/installed browser
 	$(BIN)/python -m pytest -m slow

@@ -12,7 +12,13 @@ import torch
 from PIL import Image
 
 from genuq.parts.groups import GROUPS, register_of
+from support.shared import made_once
 from support.small_runs import EXACT, IMAGES, POINTS, launch
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long files first: no process is to be left alone with one of them at the end."""
+    items.sort(key=lambda item: item.path.parent.name != "journeys")
 
 
 def pytest_collection_finish() -> None:
@@ -46,7 +52,11 @@ def parts_of_one_module_only() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def image_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """64 training and 48 test images, 16 x 16 grey, in two classes: bright top, bright bottom."""
-    root, source = tmp_path_factory.mktemp("images"), torch.Generator().manual_seed(0)
+    return made_once(tmp_path_factory, "images", draw_images)
+
+
+def draw_images(root: Path) -> None:
+    source = torch.Generator().manual_seed(0)
     for split, count in (("train", 32), ("test", 24)):
         for label, name in enumerate(("bottom", "top")):
             folder = root / split / name
@@ -55,28 +65,22 @@ def image_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 image = 60 * torch.rand(16, 16, generator=source)
                 image[8 * (1 - label) : 8 * (1 - label) + 8] += 150
                 Image.fromarray(image.byte().numpy()).save(folder / f"{index:03d}.png")
-    return root
 
 
 @pytest.fixture(scope="session")
 def points_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run on the mixture. Tests copy it before they change anything."""
-    folder = tmp_path_factory.mktemp("runs") / "points"
-    launch(folder, *POINTS)
-    return folder
+    return made_once(tmp_path_factory, "points_run", lambda folder: launch(folder, *POINTS))
 
 
 @pytest.fixture(scope="session")
 def images_run(tmp_path_factory: pytest.TempPathFactory, image_root: Path) -> Path:
     """A finished run on the image folder. Tests copy it before they change anything."""
-    folder = tmp_path_factory.mktemp("runs") / "images"
-    launch(folder, *IMAGES, f"data.root={image_root}")
-    return folder
+    root = f"data.root={image_root}"
+    return made_once(tmp_path_factory, "images_run", lambda folder: launch(folder, *IMAGES, root))
 
 
 @pytest.fixture(scope="session")
 def exact_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of the exact score of a mixture. Tests copy it before they change anything."""
-    folder = tmp_path_factory.mktemp("runs") / "exact"
-    launch(folder, *EXACT)
-    return folder
+    return made_once(tmp_path_factory, "exact_run", lambda folder: launch(folder, *EXACT))

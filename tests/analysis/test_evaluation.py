@@ -19,7 +19,7 @@ from genuq.analysis import (
     describe_judge,
     evaluate_scores,
 )
-from genuq.analysis.results import ScoreEntry
+from genuq.analysis.evaluation_entries import ScoreEntry
 from genuq.entries import from_json
 from genuq.errors import ConfigurationError, DataError, NonFiniteError
 from genuq.metrics import MetricLabel

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from genuq.analysis.evaluation_entries import Detection, TruthEntry
 from genuq.analysis.numbers import numbers_of
-from genuq.analysis.results import Detection, TruthEntry
 from support.made_evaluation import EVALUATION
 
 

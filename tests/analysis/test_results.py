@@ -1,40 +1,34 @@
-"""An evaluation on disk: read back as it was, and its scores alone whether or not they have a file of their own."""
+"""results.json on disk, and the measures of an application."""
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from genuq import files
-from genuq.analysis.results import (
-    IntervalRow,
-    read_evaluation,
-    read_scores,
-    write_evaluation,
-)
+from genuq import entries, files
+from genuq.analysis.evaluation_entries import IntervalRow
+from genuq.analysis.results import OutcomeRow, Results
 from genuq.errors import ArtefactError
-from support.made_evaluation import EVALUATION, ROW, SCORE
+from support.made_run import make_results, typed
 
 
-def test_an_evaluation_comes_back_as_it_was(tmp_path):
-    write_evaluation(tmp_path, EVALUATION)
-    assert read_evaluation(tmp_path) == EVALUATION
-    assert read_scores(tmp_path) == [SCORE]
-    (tmp_path / "scores.json").unlink()
-    assert read_scores(tmp_path) == [SCORE]
+def test_results_come_back_as_they_were_and_what_is_missing_has_its_default(tmp_path):
+    made = typed(make_results(samples=12, draws=2)[0])
+    files.write_json(tmp_path / "results.json", files.plain(made))
+    assert entries.read(tmp_path / "results.json", Results) == made
+    plain = json.loads((tmp_path / "results.json").read_text())
+    for key in ("maps", "application", "warnings", "truth", "judged_maps"):
+        plain.pop(key)
+    files.write_json(tmp_path / "older.json", plain)
+    older = entries.read(tmp_path / "older.json", Results)
+    assert older.maps is older.application is older.truth is None and not older.warnings and not older.judged_maps
+    files.write_json(tmp_path / "other.json", plain | {"mood": "good"})
+    with pytest.raises(ArtefactError, match=r"other\.json: 'mood' is not a key"):
+        entries.read(tmp_path / "other.json", Results)
 
 
-def test_another_versions_evaluation_names_the_key(tmp_path):
-    written = files.plain(EVALUATION)
-    written["scores"][0]["auroc"]["negatives"] = 33
-    files.write_json(tmp_path / "evaluation.json", written)
-    with pytest.raises(ArtefactError, match=r"evaluation.json: 'scores\[0\].auroc.negatives' is not a key"):
-        read_evaluation(tmp_path)
-
-
-def test_parts_are_found_by_name():
-    assert EVALUATION.score("entropy") is SCORE
-    assert SCORE.correlation("realism", "spearman").interval.value == -0.5
-    assert SCORE.correlation("realism", "kendall") is None
-    assert EVALUATION.samples.of_score("entropy") == [0.5, 0.25]
-    assert EVALUATION.summary.row("entropy").measured("auroc") == IntervalRow(0.75, 0.5, 1.0)
-    assert EVALUATION.summary.measured("fid_gain") == [ROW] and EVALUATION.summary.row("trace") is None
+def test_the_rows_of_an_outcome_are_ours_the_controls_and_their_gap():
+    row = OutcomeRow("realism", 0.9, 0.8, 1.0, 0.7, 0.6, 0.75, 0.2, 0.1, 0.3, n=40)
+    assert (row.ours, row.control) == (IntervalRow(0.9, 0.8, 1.0), IntervalRow(0.7, 0.6, 0.75))
+    assert row.gap == IntervalRow(0.2, 0.1, 0.3)

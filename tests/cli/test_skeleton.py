@@ -10,7 +10,7 @@ import pytest
 from genuq.cli.skeleton import class_name, rendered, write_skeleton
 from genuq.errors import ConfigurationError
 from genuq.parts import GROUPS
-from support.installed import genuq, install, tested
+from support.installed import genuq, install, run_tests
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_each_new_package_passes_its_own_tests_when_it_is_installed(fresh: Path) -> None:
     tests = [str(path) for path in sorted((fresh / "packages").rglob("test_*.py"))]
     assert len(tests) == len(GROUPS)
-    done = tested(fresh / "site", fresh, *tests)
+    done = run_tests(fresh / "site", fresh, *tests)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

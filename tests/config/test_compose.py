@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import types
 import typing
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 
 from genuq.config import compose as overrides
 from genuq.config import options
@@ -55,27 +57,30 @@ JOBS = [  # the i-th option of every group together, and every experiment: each 
 ] + [[f"experiment={option}"] for option in OPTIONS["experiment"]]
 
 
-@pytest.mark.parametrize("job", JOBS, ids=lambda job: job[0])
-def test_every_shipped_choice_composes_and_passes_the_check(job: list[str]) -> None:
-    """And the configuration has the part that each choice's file names."""
+@functools.cache
+def shipped(number: int) -> DictConfig:
+    """The configuration of one of these jobs, checked."""
+    job = JOBS[number]
     ((_, config),) = configurations([*job, *(["data.root=images"] if "data=image_folder" in job else [])])
-    for group, option in (text.split("=") for text in job if not text.startswith("experiment")):
+    return config
+
+
+@pytest.mark.parametrize("number", range(len(JOBS)), ids=lambda number: JOBS[number][0])
+def test_every_shipped_choice_composes_and_passes_the_check(number: int) -> None:
+    """And the configuration has the part that each choice's file names."""
+    for group, option in (text.split("=") for text in JOBS[number] if not text.startswith("experiment")):
         written = yaml.safe_load((CONF / group / f"{option}.yaml").read_text())
         name = written.get(group, written).get("name")  # a file for several groups keeps each one's keys apart
-        assert name is None or config[group].name == name
+        assert name is None or shipped(number)[group].name == name
+    assert shipped(number).stages
 
 
 @pytest.mark.parametrize("group", ["sampler", "posterior", "network", "score", "propagator", "application"])
 def test_an_option_is_named_after_what_it_builds(group: str) -> None:
     """`genuq sampler=heun` builds heun; a second option of the same kind begins with its name (unet_latent)."""
-    built = {option: built_by(group, option) for option in OPTIONS[group]}
+    built = {option: str(shipped(number)[group].name) for number, option in enumerate(OPTIONS[group])}
     assert all(option.startswith(name) for option, name in built.items())
     assert set(built.values()) == set(options.GROUPS[group].register or ())
-
-
-def built_by(group: str, option: str) -> str:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return str(compose("config", overrides=[f"{group}={option}"])[group].name)
 
 
 def untyped(schema: type, prefix: str = "") -> list[str]:
@@ -101,9 +106,20 @@ def test_every_key_has_a_type_except_the_options_of_foreign_code() -> None:
             assert free <= {"options", "starve", "checkpoints"}  # what they may hold is checked by their bounds
 
 
-def test_the_quickstart_is_as_large_as_promised() -> None:
+def recipe(name: str) -> DictConfig:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        chosen = compose("config", overrides=["experiment=quickstart"])
+        return compose("config", overrides=[f"experiment={name}"])
+
+
+def test_the_quickstart_is_where_truth_is_exact_and_as_large_as_promised() -> None:
+    chosen = recipe("quickstart")
+    assert chosen.sampler.samples >= 1024 and chosen.metric.truth == "oracle" and list(chosen.metric.bad) == ["broken"]
+    assert {"random", "complexity"} <= set(chosen.score.controls) and {"lid", "entropy"} <= set(chosen.score.also)
+    assert "train" not in chosen.stages and chosen.model.checkpoint == chosen.posterior.checkpoints == "reference"
+
+
+def test_the_judged_run_is_as_large_as_promised() -> None:
+    chosen = recipe("fashion_mnist")
     assert chosen.sampler.samples >= 512 and chosen.posterior.draws >= 5
     assert chosen.likelihood.extractor == "efficientnet" and chosen.metric.extractor == "classifier"
     assert {"random", "complexity", "direct_noise", "jitter"} <= set(chosen.score.controls)

@@ -17,6 +17,8 @@ from genuq.store.store import Store
 from support.programs import environment, program
 from support.small_runs import POINTS, launch
 
+pytestmark = pytest.mark.slow  # the tests of each stage kill it where it is most at risk
+
 STAGES = "stages=[train,fit,sample,propagate,embed,score,evaluate,apply,report]"
 RUN = [
     *(text for text in POINTS if not text.startswith("stages=")),
@@ -31,7 +33,7 @@ RUN = [
     "+posterior@beside.ensemble=posthoc_ensemble",
     *("beside.ensemble.members=2", "beside.ensemble.steps=20", "beside.ensemble.draws=2"),
 ]
-KILLS = (6, 20)  # all of them are slow
+KILLS = (6, 20)
 
 
 def whole_run(folder: Path, reports: bool = True) -> None:
@@ -86,7 +88,7 @@ def in_child(folder: Path, seconds: float | None = None, reports: bool = True) -
     return True
 
 
-@pytest.fixture(scope="module", params=[KILLS[0], pytest.param(KILLS[1], marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=KILLS)
 def killed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("killed")
     code = "import sys; from pathlib import Path; import test_killed_anywhere as t\n"

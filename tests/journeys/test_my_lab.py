@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from genuq import files
-from support.installed import genuq, install, tested
+from support.installed import genuq, install, run_tests
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "my_lab"
 PARTS = {
@@ -31,7 +31,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_packages_own_tests_pass(site: Path, tmp_path: Path) -> None:
-    done = tested(site, tmp_path, str(EXAMPLE / "tests"))
+    done = run_tests(site, tmp_path, str(EXAMPLE / "tests"))
     assert done.returncode == 0, done.stdout + done.stderr
 
 

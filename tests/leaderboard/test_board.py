@@ -32,6 +32,16 @@ def test_a_condition_is_a_run(tmp_path) -> None:
     assert "seed=7" in second.overrides
 
 
+def test_settings_go_from_the_general_to_the_particular(tmp_path) -> None:
+    """Of two overrides of one key Hydra takes the last."""
+    glyphs = {"settings": ["seed=2"], "seeds": {0: ["seed=4"]}}
+    samplers = {"ode": {"settings": ["seed=3"]}}
+    made = board(tmp_path, settings=["seed=1"], samplers=samplers, data={"glyphs": BOARD["data"]["glyphs"] | glyphs})
+    assert [text for text in made.wanted[0].overrides if text.startswith("seed=")] == [
+        f"seed={k}" for k in (1, 2, 3, 4)
+    ]
+
+
 def test_shipped_checkpoints_are_named_by_their_folder(tmp_path) -> None:
     seeds = {0: ["model.checkpoint={reference}/ddpm_fashion_mnist.safetensors"]}
     data = {"glyphs": BOARD["data"]["glyphs"] | {"seeds": seeds}}

@@ -17,7 +17,8 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 def tiny(folder, *more):
-    path = tiny_board.declare(folder, settings=[*tiny_board.SETTINGS, *more])
+    points = tiny_board.TINY["data"]["points"] | {"settings": [*tiny_board.POINTS, *more]}
+    path = tiny_board.declare(folder, data={"points": points})
     return runs_of(read_board(path), folder / "board")
 
 

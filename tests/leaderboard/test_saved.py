@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from genuq import files
-from genuq.analysis.results import read_evaluation
+from genuq.analysis.evaluation_entries import read_evaluation
 from genuq.data import glyphs
 from genuq.errors import ArtefactError
 from genuq.identity import identity_of

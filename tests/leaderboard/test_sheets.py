@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from genuq.analysis import Interval, Undefined
-from genuq.leaderboard.rows import statistics
+from genuq.leaderboard.rows import Gain, statistics
 from genuq.leaderboard.sheets import Cell, answer_of, cell_text, headline_of, labels_of, notes_of, p_value, settings_of
 from support.made_board import board, scored, sets
 
@@ -31,6 +31,20 @@ def test_a_table_for_each_measure_scores_down_faults_across(made) -> None:
     over = {line.score: line.cells[0] for line in setting.sheets[2].lines}
     assert over["renoised_disagreement"].note == "lid" and over["random"].note == "a control"
     assert over["lid"].note == "a control"  # a baseline that the board has scores held against
+
+
+def test_what_one_training_adds_and_another_does_not_is_not_bold(made) -> None:
+    """The likelihood-ratio test takes all samples for one training's."""
+    found, declared = made
+    rows = tuple(
+        replace(row, gain=replace(row.gain, interval=replace(row.gain.interval, low=-0.01)))
+        if isinstance(row.gain, Gain)
+        else row
+        for row in found.rows
+    )
+    (setting,) = settings_of(replace(found, rows=rows), declared)
+    cell = next(line.cells[0] for line in setting.sheets[1].lines if line.score == "renoised_disagreement")
+    assert cell.note == "q < 0.001" and not cell.bold
 
 
 def test_the_answer_says_what_holds_and_what_does_not(made) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from genuq import files
-from genuq.analysis.results import SampleTable
+from genuq.analysis.evaluation_entries import SampleTable
 from genuq.errors import ArtefactError, ConfigurationError
 from genuq.leaderboard import writing
 from genuq.leaderboard.manifest import SET, Manifest

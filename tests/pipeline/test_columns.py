@@ -124,7 +124,9 @@ def test_what_cannot_work_is_said_before_the_training(overrides: list[str], mess
 @pytest.mark.parametrize("name", SCORES)
 def test_every_score_is_an_option(name: str, image_root: Path, tmp_path: Path) -> None:
     weak = {"weak_model_gap": [f"score.weak_checkpoint={tmp_path}/early.safetensors"]}
-    run = Run(composed(*IMAGES, f"data.root={image_root}", f"score={name}", *weak.get(name, [])), tmp_path, "genuq")
+    stages = "stages=[train,judge,fit,sample,probe,propagate,embed,score]"
+    chosen = [f"data.root={image_root}", f"score={name}", stages, *weak.get(name, [])]
+    run = Run(composed(*IMAGES, *chosen), tmp_path, "genuq")
     files.write_tensors(tmp_path / "early.safetensors", untrained_model(run).network.state_dict())
     preflight.check(run)
     assert run.config.score.name == name

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from genuq import files
+from genuq.analysis.evaluation_entries import read_evaluation
 from genuq.analysis.numbers import numbers_of
-from genuq.analysis.results import read_evaluation
 from genuq.pipeline.recording import record_of
 from genuq.pipeline.run import Run
 from genuq.store.records import read_records

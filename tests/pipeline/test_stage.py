@@ -225,11 +225,19 @@ def fingerprints(config: DictConfig, folder: Path, present: set[str]) -> dict[st
 def wrongly_covered(config: DictConfig, folder: Path, present: set[str], file: Path) -> list[str]:
     """A line for each key whose change changes other fingerprints than the tables say."""
     before, wrong = fingerprints(config, folder, present), []
-    for key, (value, stages) in reads().items():
+
+    def changed(*keys: str) -> set[str]:
         other = copy.deepcopy(config)
-        OmegaConf.update(other, key, str(file) if value == "FILE" else value, merge=False)
+        for key in keys:
+            value = reads()[key][0]
+            OmegaConf.update(other, key, str(file) if value == "FILE" else value, merge=False)
         after = fingerprints(other, folder, present)
-        found = {name for name in present if before[name] != after[name]}
+        return {name for name in present if before[name] != after[name]}
+
+    unread = [key for key, (_, stages) in reads().items() if not stages]
+    together = not changed(*unread)  # or they are tried one by one, to name the one
+    for key, (_, stages) in reads().items():
+        found = set() if together and key in unread else changed(key)
         expected = with_downstream(set(stages), present)
         if found != expected:
             wrong.append(f"{key}: too many {sorted(found - expected)}, too few {sorted(expected - found)}")

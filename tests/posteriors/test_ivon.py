@@ -45,7 +45,7 @@ def fitted(*ends: tuple[Tensor, Tensor], scale: Scale | None = ONE) -> Ivon:
 
 
 def test_the_draws_have_the_mean_and_the_variances_that_were_learnt() -> None:
-    number, posterior = 20_000, fitted(scale=Scale(1, 1, 1, 1.7))
+    number, posterior = 5_000, fitted(scale=Scale(1, 1, 1, 1.7))
     drawn = torch.stack([flat(posterior.draw(index)) for index in range(number)]).numpy()
     mean, stated = (trained() + MOVED).numpy(), np.diag(1.7 * VARIANCES.numpy())
     variances = np.diag(stated)

@@ -218,7 +218,7 @@ def test_the_predictive_variance_of_the_head_alone_is_the_quadratic_form():
 
 
 SCALE = Scale(n_effective=40, observation_noise=0.3, prior_precision=0.7, temperature=2.0)
-DRAWS = 20_000
+DRAWS = 5_000  # what is compared in standard errors has 2 % of a variance as one
 STANDARD_ERRORS = 5
 
 

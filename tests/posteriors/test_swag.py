@@ -43,7 +43,7 @@ def stated_covariance(rows, rank):
 
 @pytest.mark.parametrize(("count", "rank", "drift"), [(6, 10, 0.0), (9, 4, 0.0), (9, 4, 0.2)])
 def test_the_draws_have_the_moments_of_the_snapshots(count, rank, drift):
-    rows, number = snapshots(count, drift), 20_000
+    rows, number = snapshots(count, drift), 5_000  # errors of 2 % of a variance
     posterior = fitted(rows, rank, Scale(1, 1, 1, 1.7))
     drawn = torch.stack([flat(posterior.draw(index)) for index in range(number)]).numpy()
     stated = 1.7 * stated_covariance(rows, rank)
@@ -55,7 +55,7 @@ def test_the_draws_have_the_moments_of_the_snapshots(count, rank, drift):
     trained = flat(dict(network().named_parameters())).numpy()
     shift = np.sqrt(((rows.mean(0) - trained) ** 2).mean() / (trained**2).mean())
     squares = ((drawn - trained) ** 2).mean(0)
-    assert posterior.squared_deviations() == pytest.approx({"weight": squares[:3].mean(), "bias": squares[3]}, rel=0.05)
+    assert posterior.squared_deviations() == pytest.approx({"weight": squares[:3].mean(), "bias": squares[3]}, rel=0.1)
     assert posterior.relative_shift() == pytest.approx(shift, rel=1e-6)
 
 

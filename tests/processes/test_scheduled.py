@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import types
+
 import diffusers
 import pytest
 import torch
@@ -82,6 +84,11 @@ def test_a_path_of_another_kind_is_refused(name):
         pytest.skip(f"this diffusers has no {name}")
     with pytest.raises(ConfigurationError, match="Process of your own"):
         process_of(kind())
+
+
+def test_what_sets_no_timesteps_is_no_scheduler():
+    with pytest.raises(ConfigurationError, match=r"no set_timesteps and step.*Process of your own"):
+        process_of(types.SimpleNamespace(step=len))
 
 
 def test_a_table_of_others_is_noticed():

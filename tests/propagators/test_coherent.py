@@ -27,9 +27,9 @@ def test_every_direction_is_the_closed_form(name, steps):
 
 
 def test_does_not_depend_on_the_number_of_steps():
-    """The same data, noise and weights at 20, 50 and 250 steps; with fresh weights at each step V shrinks."""
+    """The same data, noise and weights at 20 and 100 steps; with fresh weights at each step V shrinks."""
     totals, fresh = [], []
-    for steps in (20, 50, 250):
+    for steps in (20, 100):
         run = gaussian_run("ddim", steps)
         found = propagate(run.case.model, run.case.posterior, run.sampler, range(24), Coherent(None))
         expected = run.case.weights_shared(run.stages, run.start, run.noises)
@@ -39,7 +39,7 @@ def test_does_not_depend_on_the_number_of_steps():
             float(propagate(run.case.model, run.case.posterior, run.sampler, range(24), Corrected()).variance.sum())
         )
     assert max(totals) < 1.15 * min(totals)  # the solver's own error at 20 steps
-    assert fresh[0] > 4 * fresh[2]
+    assert fresh[0] > 2.5 * fresh[1]
 
 
 @pytest.mark.parametrize("derivative", ["difference", "forward"])

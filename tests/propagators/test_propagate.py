@@ -57,7 +57,7 @@ def test_one_step_is_the_variance_over_weight_draws(network, guidance):
     model = random_model(network)
     posterior, sampler = fitted(model), Sampler(steps=1, guidance_scale=guidance)
     versions = []
-    for draw in range(400):
+    for draw in range(200):
         with swapped(model.head, posterior.draw(draw)):
             versions.append(sample_latents(model, sampler, range(4)))
     drawn = torch.stack(versions).double().var(0)
@@ -65,8 +65,8 @@ def test_one_step_is_the_variance_over_weight_draws(network, guidance):
         found = propagate(model, posterior, sampler, range(4), propagator).variance
         relative = drawn / found
         assert float(drawn.sum() / found.sum()) == pytest.approx(1, abs=0.05)
-        assert relative.std() < 0.1  # 0.07 of 400 draws
-        assert relative.min() > 0.6 and relative.max() < 1.4
+        assert relative.std() < 0.14  # 0.1 of 200 draws
+        assert relative.min() > 0.55 and relative.max() < 1.5
 
 
 def test_kfac_of_the_head_alone_propagates_as_well():

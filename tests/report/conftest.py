@@ -14,6 +14,7 @@ from genuq.report import write_report
 from support import browsing
 from support.made_run import FEWER, make_images, make_points, make_results, typed
 from support.rich_run import MANY, make_examples, make_maps, make_rich
+from support.shared import made_once
 
 
 @pytest.fixture(scope="session")
@@ -46,9 +47,8 @@ def point_run(made) -> tuple[dict, np.ndarray, np.ndarray]:
 def whole_report(made, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the report of `run`, written once; tests only read it."""
     results, bad, classes = made
-    folder = tmp_path_factory.mktemp("report")
-    write_report(folder, typed(results), *make_images(bad, classes, 3))
-    return folder
+    images = make_images(bad, classes, 3)
+    return made_once(tmp_path_factory, "report", lambda folder: write_report(folder, typed(results), *images))
 
 
 @pytest.fixture(scope="session")
@@ -64,9 +64,7 @@ def rich() -> dict:
 @pytest.fixture(scope="session")
 def rich_report(rich, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the report of `rich`, written once; tests only read it."""
-    folder = tmp_path_factory.mktemp("rich")
-    write_report(folder, **rich)
-    return folder
+    return made_once(tmp_path_factory, "rich", lambda folder: write_report(folder, **rich))
 
 
 @pytest.fixture(scope="session")

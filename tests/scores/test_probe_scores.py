@@ -20,7 +20,7 @@ CASES = {
     "latents, v, head": ("latents", "variance_preserving", "v_prediction", "head"),
     "points, sample, ensemble": ("points", "flow_matching", "sample", "ensemble"),
 }
-SEED, DRAWS, COUNT = 5, 3, 5
+SEED, DRAWS, COUNT = 5, 3, 3  # a sample of each class
 ALL = {
     "pixel": partial(scores.renoised_disagreement, times=(0.3, 0.1), noisings=2),
     "two members": partial(scores.renoised_disagreement, times=(0.3,), members=2),
@@ -79,14 +79,13 @@ def expected(case: str) -> dict[str, list[float]]:
 
 @pytest.mark.parametrize("case", CASES)
 def test_each_score_is_its_formula_at_any_batch_size_and_on_shards(case):
-    whole, one_by_one = found(case, list(range(COUNT)))[0], [found(case, [index])[0] for index in range(COUNT)]
-    shards = [found(case, indices)[0] for indices in ([0, 1, 2], [3, 4])]
+    whole = found(case, list(range(COUNT)))[0]
+    parts = [found(case, indices)[0] for indices in ([0, 1], [2])]
     for name, values in expected(case).items():
         wanted = torch.tensor(values, dtype=torch.float64)
         assert wanted.abs().min() > 1e-9
         torch.testing.assert_close(whole.values[name], wanted, rtol=1e-6, atol=0)
-        for parts in (one_by_one, shards):
-            torch.testing.assert_close(torch.cat([part.values[name] for part in parts]), wanted, rtol=1e-6, atol=0)
+        torch.testing.assert_close(torch.cat([part.values[name] for part in parts]), wanted, rtol=1e-6, atol=0)
 
 
 def test_evaluations_are_those_that_a_counting_network_sees():

@@ -8,7 +8,8 @@ import math
 
 import pytest
 
-from genuq.analysis.results import JudgeEntry, RunResults, Summary, SummaryRow
+from genuq.analysis.evaluation_entries import JudgeEntry, Summary, SummaryRow
+from genuq.analysis.results import RunResults
 from genuq.errors import ArtefactError, ConfigurationError
 from genuq.store.records import RunRecord, read_records, studies_in, write_record
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from genuq import files
-from genuq.analysis.results import JudgeEntry, RunResults, SampleTable, Summary, SummaryRow
+from genuq.analysis.evaluation_entries import JudgeEntry, SampleTable, Summary, SummaryRow
+from genuq.analysis.results import RunResults
 from genuq.cli import run as run_command
 from genuq.cli.study import main
 from genuq.config.job import Job

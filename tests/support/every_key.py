@@ -103,10 +103,10 @@ class Trial:
 
 
 def wrong_values(kind: Any) -> list[Any]:
-    """What is tried of a type; None where it is not optional."""
-    inside = [part for part in typing.get_args(kind) if part is not types.NoneType]
+    """What is tried of a type, of all where it may be one of several; None where it is not optional."""
     optional = types.NoneType in typing.get_args(kind)
-    return [*OF_KIND[inside[0] if optional else kind], *([] if optional else [None])]
+    inside = [part for part in typing.get_args(kind) if part is not types.NoneType] if optional else [kind]
+    return [*(value for part in inside for value in OF_KIND[part]), *([] if optional else [None])]
 
 
 def trials() -> Iterator[Trial]:
@@ -114,7 +114,7 @@ def trials() -> Iterator[Trial]:
     for group in GROUPS:
         for name in names_of(group):
             for key, (kind, default) in keys_of(group, name).items():
-                for value in wrong_values(kind):
+                for value in wrong_values(bounds_of(default) if kind is Any else kind):
                     yield Trial(f"{group}={name}", group, key, kind, bounds_of(default), value)
     for place, schema in SCHEMAS.items():
         plain, bounds = typing.get_type_hints(schema), declared(schema)

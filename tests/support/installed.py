@@ -30,7 +30,7 @@ def seeing(target: Path) -> dict[str, str]:
     return known | {"PYTHONPATH": os.pathsep.join([str(target), known["PYTHONPATH"]])}
 
 
-def tested(target: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_tests(target: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """pytest with these arguments, seeing what is installed in `target`."""
     code = "import sys, pytest; sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', *sys.argv[1:]]))"
     return program(code, *arguments, folder=folder, variables=seeing(target))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genuq.analysis.results import (
+from genuq.analysis.evaluation_entries import (
     BinnedMetric,
     Correlation,
     Curve,

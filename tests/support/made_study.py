@@ -11,17 +11,17 @@ import numpy as np
 import yaml
 
 from genuq import files
-from genuq.analysis.results import (
+from genuq.analysis.evaluation_entries import (
     Curve,
     Evaluation,
     JudgeEntry,
-    RunResults,
     SampleTable,
     ScoreEntry,
     Summary,
     SummaryRow,
     write_evaluation,
 )
+from genuq.analysis.results import RunResults
 from genuq.store.records import RunRecord, write_record
 
 FRACTIONS = [1.0, 0.9, 0.8, 0.7, 0.6, 0.5]

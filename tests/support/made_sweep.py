@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from genuq.analysis.results import JudgeEntry, RunResults, Summary, SummaryRow
+from genuq.analysis.evaluation_entries import JudgeEntry, Summary, SummaryRow
+from genuq.analysis.results import RunResults
 from genuq.store.records import RunRecord
 from genuq.studies.dashboard_content import Board, board_of
 

@@ -130,6 +130,14 @@ class SlowProbe:
         self.model, self.label = model, index % CLASSES
         self.latent = model.autoencoder.encode(sample[None].double())[0]
         self.seed, self.index = seed, index
+        self.answers: dict[tuple[int, int, float, bytes], tuple[Tensor, Tensor]] = {}
+
+    def asked(self, weights: Weights, x: Tensor, t: float, label: int) -> tuple[Tensor, Tensor]:
+        """`asked_of`, once for each question."""
+        question = id(weights), label, t, x.numpy().tobytes()
+        if question not in self.answers:
+            self.answers[question] = asked_of(self.model, weights, x, t, label)
+        return self.answers[question]
 
     def noised(self, level: float, noisings: int) -> list[tuple[Tensor, Tensor, float]]:
         """(x_t, noise, t) of each noising at sigma / (alpha + sigma) = level."""
@@ -151,7 +159,7 @@ class SlowProbe:
     def disagreement(self, level: float, noisings: int, members: Sequence[Weights], semantic: bool = False) -> float:
         total = 0.0
         for x, _, t in self.noised(level, noisings):
-            hats = [asked_of(self.model, weights, x, t, self.label)[0] for weights in (OWN, *members)]
+            hats = [self.asked(weights, x, t, self.label)[0] for weights in (OWN, *members)]
             total += spread([seen(self.model, x0) for x0 in hats] if semantic else hats)
         return total / noisings
 
@@ -162,7 +170,7 @@ class SlowProbe:
         states = self.noised(level, 2 * pairs)
 
         def hat(weights: Weights, k: int) -> Tensor:
-            x0 = asked_of(self.model, weights, states[k][0], states[k][2], self.label)[0]
+            x0 = self.asked(weights, states[k][0], states[k][2], self.label)[0]
             return (seen(self.model, x0) if semantic else x0).flatten()
 
         table = [[(hat(weights, 2 * p) + hat(weights, 2 * p + 1)) / 2 for p in range(pairs)] for weights in members]
@@ -175,9 +183,7 @@ class SlowProbe:
 
     def loss(self, level: float, noisings: int, label: int | None = None) -> float:
         label = self.label if label is None else label
-        losses = [
-            ((asked_of(self.model, OWN, x, t, label)[1] - xi) ** 2).mean() for x, xi, t in self.noised(level, noisings)
-        ]
+        losses = [((self.asked(OWN, x, t, label)[1] - xi) ** 2).mean() for x, xi, t in self.noised(level, noisings)]
         return float(sum(losses)) / noisings
 
     def margin(self, level: float, noisings: int) -> float:
@@ -185,15 +191,13 @@ class SlowProbe:
         return self.loss(level, noisings) - min(others)
 
     def norm(self, level: float, noisings: int) -> float:
-        norms = [
-            (asked_of(self.model, OWN, x, t, self.label)[1] ** 2).mean() for x, _, t in self.noised(level, noisings)
-        ]
+        norms = [(self.asked(OWN, x, t, self.label)[1] ** 2).mean() for x, _, t in self.noised(level, noisings)]
         return float(sum(norms)) / noisings
 
     def null_gap(self, level: float, noisings: int) -> float:
         total = 0.0
         for x, _, t in self.noised(level, noisings):
-            own, null = (asked_of(self.model, OWN, x, t, y)[1] for y in (self.label, CLASSES))
+            own, null = (self.asked(OWN, x, t, y)[1] for y in (self.label, CLASSES))
             total += float(((own - null) ** 2).mean())
         return total / noisings
 

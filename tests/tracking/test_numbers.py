@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from genuq import files
+from genuq.analysis.evaluation_entries import read_evaluation
 from genuq.analysis.numbers import numbers_of
-from genuq.analysis.results import read_evaluation
 from genuq.tracking.numbers import evaluation_numbers
 from support.small_runs import POINTS, run_of
 

@@ -51,7 +51,7 @@ def assert_same(one: Posterior, two: Posterior) -> None:
 def test_randomised_map_of_a_linear_model_samples_its_posterior() -> None:
     """Each member is the exact minimiser of the training's own loss (a Newton step, as it is quadratic); mean and
     covariance over members against Bayesian linear regression, within Monte-Carlo error."""
-    source, count, noise, number = torch.Generator().manual_seed(0), 12, 0.3, 4000
+    source, count, noise, number = torch.Generator().manual_seed(0), 12, 0.3, 2000
     features_NK = torch.randn(count, 3, generator=source, dtype=torch.float64)
     y_NO = torch.randn(count, 2, generator=source, dtype=torch.float64)
     trained = {"weight": torch.randn(2, 3, generator=source, dtype=torch.float64)}

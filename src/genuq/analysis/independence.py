@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genuq.analysis.results import JudgeEntry
+from genuq.analysis.evaluation_entries import JudgeEntry
 from genuq.errors import ConfigurationError
 from genuq.metrics import MetricLabel
 

@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> list[Record]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         overrides = [
-            "experiment=quickstart",
+            "experiment=fashion_mnist",
             f"sampler.samples={samples}",
             f"store={folder}/store",
             "stages=[fit,sample,embed,score,evaluate]",

@@ -22,17 +22,17 @@ import torch
 import yaml
 
 from genuq import files
-from genuq.analysis.results import (
+from genuq.analysis.evaluation_entries import (
     Curve,
     Evaluation,
     JudgeEntry,
-    RunResults,
     SampleTable,
     ScoreEntry,
     Summary,
     SummaryRow,
     write_evaluation,
 )
+from genuq.analysis.results import RunResults
 from genuq.errors import GenuqError
 from genuq.report.drawing.markdown import table_lines
 from genuq.report.drawing.values import decimals

@@ -87,13 +87,20 @@ def folder_name(overrides: str, longest: int = 150) -> str:
     return f"{whole_letters}-{hashlib.sha256(os.fsencode(overrides)).hexdigest()[:12]}"
 
 
+_registered: list[Any] = []  # the store that has the schemas, and the parts that they are of
+
+
 def register() -> None:
     """Make the schemas known to Hydra: `schema` for the whole, GROUP/schema_NAME for each option that has one, and
-    GROUP/NAME for each part of an installed package.
+    GROUP/NAME for each part of an installed package. Called again it does nothing, unless there are other parts.
     """
     accept_plugins()
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
     store = ConfigStore.instance()
+    registers = [known.register for known in GROUPS.values() if known.register is not None]
+    asked = [store, *(part for each in (*registers, register_of("model")) for part in each.values())]
+    if len(asked) == len(_registered) and all(one is other for one, other in zip(asked, _registered)):
+        return
     store.store(name="schema", node=whole())
     store.store(group="model", name="schema_described", node=ModelConfig)
     for group in GROUPS:
@@ -104,6 +111,7 @@ def register() -> None:
     for part in register_of("model").values():
         if part.builtin or part.distribution is not None:
             store.store(group="model", name=f"schema_{part.name}" if part.builtin else part.name, node=model_node(part))
+    _registered[:] = asked
 
 
 def accept_plugins() -> None:

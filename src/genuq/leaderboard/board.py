@@ -126,8 +126,8 @@ class Board:
 
     def _overrides(self, data: DataChoice, sampler: SamplerChoice, seed: int) -> tuple[str, ...]:
         return (
+            *self.settings,  # from the general to the particular: the last word counts
             *data.settings,
-            *self.settings,
             *sampler.settings,
             *data.seeds[seed],
             *self._columns(data),

@@ -104,8 +104,9 @@ def _auroc(row: Row, column: Sequence[Row]) -> Cell:
 def _gain(row: Row, column: Sequence[Row]) -> Cell:
     if not isinstance(row.gain, Gain):
         return Cell(None, note=row.gain.reason if isinstance(row.gain, Undefined) else "nothing to add to")
-    q = row.gain.q
-    return Cell(row.gain.interval, q is not None and q <= LEVEL, "" if q is None else f"q {p_value(q)}")
+    q, gain = row.gain.q, row.gain.interval
+    bold = q is not None and q <= LEVEL and gain.low > 0  # the test knows nothing of how trainings differ
+    return Cell(gain, bold, "" if q is None else f"q {p_value(q)}")
 
 
 def _over(row: Row, column: Sequence[Row]) -> Cell:
@@ -137,7 +138,8 @@ MEASURES = (
         "gain",
         "Adds to the controls",
         "Cross-fitted AUROC of a model that knows the controls and the score, less that of one without the score. "
-        "q: likelihood-ratio test, adjusted over all cells of all tables (Benjamini-Hochberg); bold: at most 0.05.",
+        "q: likelihood-ratio test, adjusted over all cells of all tables (Benjamini-Hochberg). Bold: q at most 0.05 "
+        "and interval above 0.",
         3,
         _gain,
     ),

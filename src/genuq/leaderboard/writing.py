@@ -16,7 +16,7 @@ from yaml import YAMLError
 
 import genuq
 from genuq import files
-from genuq.analysis.results import read_evaluation
+from genuq.analysis.evaluation_entries import read_evaluation
 from genuq.config.plugged import plug
 from genuq.data import Truth
 from genuq.data.truth import JUDGED_BAD, VALID

@@ -214,9 +214,17 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def load_reference(name: str) -> GenerativeModel:
-    """A model shipped with genuq: `flow_matching`, `ddpm` or `latent_diffusion` (all of Fashion-MNIST)."""
-    return load_model(reference_path(f"{name}_fashion_mnist"))[0]
+def load_reference(name: str, data: str = "fashion_mnist") -> GenerativeModel:
+    """A model shipped with genuq.
+
+    Args:
+        name: `flow_matching`, `ddpm` or `latent_diffusion`.
+        data: that it was trained on: `fashion_mnist`; `flow_matching` also `glyphs`.
+
+    Raises:
+        ConfigurationError: no such model is shipped.
+    """
+    return load_model(reference_path(f"{name}_{data}"))[0]
 
 
 def save_classifier(path: str | Path, classifier: Classifier, options: Mapping[str, Any], accuracy: float) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from genuq.analysis.evaluation_entries import read_evaluation
 from genuq.analysis.metrics import CURVES
 from genuq.analysis.numbers import AUROC_OF, numbers_of
-from genuq.analysis.results import read_evaluation
 from genuq.errors import ArtefactError, ConfigurationError, did_you_mean
 from genuq.pipeline.columns import score_columns
 from genuq.pipeline.configured import test_set

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
+from genuq.analysis.evaluation_entries import read_evaluation
 from genuq.analysis.numbers import numbers_of
-from genuq.analysis.results import RunResults, read_evaluation
+from genuq.analysis.results import RunResults
 from genuq.config import neutral
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import STAGES

@@ -135,6 +135,8 @@ def process_of(scheduler: Any, settings: Settings | None = None) -> Scheduled:
     Raises:
         ConfigurationError: a path that is neither variance preserving nor that of flow matching.
     """
+    if not is_scheduler(scheduler):
+        raise ConfigurationError(f"{type(scheduler).__name__} has no set_timesteps and step, or only one. {_GIVE_ONE}")
     grid = prepared(scheduler, _PROBED, settings)
     places = range(0, len(grid.timesteps), int(getattr(grid, "order", 1)))  # the states between two are auxiliary
     mixed = noised(grid, places)

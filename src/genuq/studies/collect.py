@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genuq.analysis.results import EVALUATION, Curve, ScoreEntry, read_scores
+from genuq.analysis.evaluation_entries import EVALUATION, Curve, ScoreEntry, read_scores
 from genuq.analysis.seeds import UNBOUNDED, Reading, Readings, gain
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.report.drawing.values import present

@@ -15,7 +15,7 @@ import numpy as np
 
 import genuq
 from genuq import files
-from genuq.analysis.results import EVALUATION, SampleTable, read_evaluation, read_scores
+from genuq.analysis.evaluation_entries import EVALUATION, SampleTable, read_evaluation, read_scores
 from genuq.config.neutral import ELSEWHERE, is_neutral
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.models import to_bytes

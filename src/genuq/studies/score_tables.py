@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from genuq import files
+from genuq.analysis.evaluation_entries import SCORE_COLUMN
 from genuq.analysis.filtering import keep_lowest
 from genuq.analysis.inputs import Array, column
 from genuq.analysis.intervals import Interval
 from genuq.analysis.kept_means import KeptMeans, kept_means
-from genuq.analysis.results import SCORE_COLUMN
 from genuq.analysis.retention import FRACTIONS
 from genuq.errors import ArtefactError, ConfigurationError, did_you_mean
 from genuq.report.drawing.markdown import prose, table_lines

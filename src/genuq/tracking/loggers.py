@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch.loggers import CSVLogger
 
 from genuq import files
-from genuq.analysis.results import read_evaluation
+from genuq.analysis.evaluation_entries import read_evaluation
 from genuq.display import Display
 from genuq.pipeline.run import Run
 from genuq.report.drawing.spreadsheet import csv_table

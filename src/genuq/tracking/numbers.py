@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from genuq.analysis.evaluation_entries import Evaluation
 from genuq.analysis.numbers import numbers_of
-from genuq.analysis.results import Evaluation
 from genuq.pipeline.run import MAIN_POSTERIOR, Run
 from genuq.pipeline.stage import STAGES
 

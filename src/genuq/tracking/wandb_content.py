@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from genuq import entries, files
-from genuq.analysis.results import FitSummary, Number, Numbers, SampleTable, ScoreEntry, read_evaluation
+from genuq.analysis.evaluation_entries import Number, Numbers, SampleTable, ScoreEntry, read_evaluation
+from genuq.analysis.results import FitSummary
 from genuq.pipeline.configured import is_image
 from genuq.pipeline.run import MAIN_POSTERIOR, Run
 from genuq.pipeline.stages.apply import read_application

@@ -10,7 +10,8 @@ import torch
 
 import genuq
 from genuq import entries, files
-from genuq.analysis.results import Results, read_evaluation
+from genuq.analysis.evaluation_entries import read_evaluation
+from genuq.analysis.results import Results
 from genuq.pipeline.stages.report import display_path, versions
 
 

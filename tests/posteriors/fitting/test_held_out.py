@@ -86,7 +86,7 @@ def test_the_predictive_density_of_a_head_is_that_of_dense_draws():
 
 
 def test_draws_too_large_to_keep_are_drawn_again_and_change_nothing(monkeypatch):
-    model, data = network_case("unet")
+    model, data = network_case("mlp")
     options = {"images": 12, "held_out": 8, "batch_size": 3, "scale": ScaleOptions(criterion="predictive")}
     kept = fit(model, data, "kfac", **options).chosen
     drawn = []

@@ -1,5 +1,7 @@
 """The page in real Chromium: it shows its images and plots, answers to mouse and keyboard, and asks for nothing."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -101,6 +103,28 @@ def test_sorting_orders_by_the_chosen_column(images_page, run):
         assert samples_in(images_page, "low") == expected[:24]
         assert samples_in(images_page, "high") == expected[::-1][:24]
     assert find(images_page, "#low-title")[0].text == "Lowest confidence"
+
+
+def test_where_rules_say_what_is_wrong_tiles_are_marked_by_them(browser, run, tmp_path):
+    """In place of what the judge sees."""
+    results, images, draws = copy.deepcopy(run[0]), *run[1:]
+    table, faults = results["samples"], ["valid", "valid", "rule_broken"]
+    table["columns"] = [*table["columns"], "fault", "defect_size"]
+    table["rows"] = [[*row, faults[place % 3], 0.0] for place, row in enumerate(table["rows"])]
+    total, wrong = len(table["rows"]), len(table["rows"]) // 3
+    results["truth"] = {
+        "bad": ["rule_broken"],
+        "counts": {"rule_broken": wrong},
+        "valid": total - wrong,
+        "samples": total,
+        "tolerance": 1.0,
+    }
+    page = opened(browser, write_report(tmp_path, typed(results), images, draws))
+    marked = [bool(tile.find_elements("css selector", ".mark")) for tile in find(page, "#low .tile")]
+    assert marked == [sample % 3 == 2 for sample in samples_in(page, "low")] and len(set(marked)) == 2
+    valid = round(100 * (24 - sum(marked)) / 24)
+    assert find(page, "#low-tally")[0].text == f"Of these 24: {valid} % valid by the rules of the data"
+    assert "wrong by the rules" in find(page, ".key")[0].text and "class" not in find(page, ".key")[0].text
 
 
 def test_the_class_filter_shows_that_class_only(images_page, run):

@@ -12,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from genuq.analysis.results import NOTHING, IntervalRow, Results
+from genuq.analysis.evaluation_entries import NOTHING, IntervalRow
+from genuq.analysis.results import Results
 from genuq.entries import from_json
 from genuq.errors import DataError
 from genuq.report import write_report

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from genuq.analysis.results import JudgeEntry, Summary, SummaryRow
+from genuq.analysis.evaluation_entries import JudgeEntry, Summary, SummaryRow
 from genuq.report.study.runs import StudyRun, StudyRuns
 from genuq.report.study.verdict import study_headline, study_warnings, verdict_lines, verdict_of
 from support.made_page import make_study, typed

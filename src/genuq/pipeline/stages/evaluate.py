@@ -23,8 +23,7 @@ from genuq.analysis import (
     random_map,
     summarise,
 )
-from genuq.analysis.metrics import METRICS
-from genuq.analysis.results import (
+from genuq.analysis.evaluation_entries import (
     SCORE_COLUMN,
     DrawsQuality,
     Evaluation,
@@ -35,6 +34,7 @@ from genuq.analysis.results import (
     TruthEntry,
     write_evaluation,
 )
+from genuq.analysis.metrics import METRICS
 from genuq.data import Truth
 from genuq.display import Display
 from genuq.extractors.judge import Judge
@@ -135,7 +135,7 @@ class EvaluateInputs:
 
 
 class Evaluate(Stage[EvaluateInputs]):
-    """Leaves evaluation.json (`analysis.results.Evaluation`), its scores in scores.json once more.
+    """Leaves evaluation.json (`analysis.evaluation_entries.Evaluation`), its scores in scores.json once more.
 
     And samples.safetensors, the same samples as one (N,) column each, for `genuq table --scores`.
     """

@@ -14,10 +14,10 @@ from torch import Tensor
 
 import genuq
 from genuq import entries
+from genuq.analysis.evaluation_entries import DrawsQuality, read_evaluation
 from genuq.analysis.results import (
     CostEntry,
     DataEntry,
-    DrawsQuality,
     FitSummary,
     LikelihoodEntry,
     MapsEntry,
@@ -25,7 +25,6 @@ from genuq.analysis.results import (
     PosteriorEntry,
     Results,
     SamplerEntry,
-    read_evaluation,
 )
 from genuq.display import Display
 from genuq.identity import neutral
@@ -115,7 +114,7 @@ class Report(Stage[ReportInputs]):
     """Leaves index.html, results.json, results.csv, summary.md and plots/."""
 
     name = "report"
-    version = 4
+    version = 5
 
     def inputs(self, run: Run) -> ReportInputs:
         propagator = run.config.propagator

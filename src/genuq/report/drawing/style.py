@@ -44,6 +44,7 @@ RC: dict[Any, Any] = {
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.titlepad": 9,
+    "axes.titley": 1.0,  # no tick labels on top; left open, matplotlib measures every label to find out
     "axes.labelsize": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from genuq import analysis, posteriors
+from genuq.analysis.evaluation_entries import ScoreEntry
 from genuq.analysis.numbers import AUROC_OF, SHARE_OF
-from genuq.analysis.results import Results, ScoreEntry
+from genuq.analysis.results import Results
 from genuq.analysis.seeds import UNBOUNDED
 from genuq.parts import Register
 from genuq.scores import SCORES

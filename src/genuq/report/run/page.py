@@ -11,7 +11,8 @@ import numpy as np
 import yaml
 
 from genuq import files
-from genuq.analysis.results import Curve, JudgeEntry, Results
+from genuq.analysis.evaluation_entries import Curve, JudgeEntry
+from genuq.analysis.results import Results
 from genuq.analysis.summary import p_value
 from genuq.report.drawing import document, values, vocabulary
 from genuq.report.drawing.document import headline, short

@@ -7,7 +7,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from genuq.analysis.results import IntervalRow, Results, SummaryRow
+from genuq.analysis.evaluation_entries import IntervalRow, SummaryRow
+from genuq.analysis.results import Results
 from genuq.files import plain
 from genuq.report.drawing.markdown import code, prose, table_lines
 from genuq.report.drawing.spreadsheet import csv_table

@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from genuq import files
-from genuq.analysis.results import SCORE_COLUMN, Results
+from genuq.analysis.evaluation_entries import SCORE_COLUMN
+from genuq.analysis.results import Results
 from genuq.errors import DataError, did_you_mean
 from genuq.report.drawing.canvas import Room, figure_of
 from genuq.report.drawing.heat import as_maps, maps_figure

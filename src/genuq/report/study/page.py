@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from genuq.analysis.results import NOTHING, IntervalRow
+from genuq.analysis.evaluation_entries import NOTHING, IntervalRow
 from genuq.report.drawing import document, vocabulary
 from genuq.report.drawing.values import present, words
 from genuq.report.study.data import MEASURES, embedded

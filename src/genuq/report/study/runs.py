@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from genuq.analysis.results import Curve, JudgeEntry, Number, SampleTable, Summary, SummaryRow
+from genuq.analysis.evaluation_entries import Curve, JudgeEntry, Number, SampleTable, Summary, SummaryRow
 
 
 @dataclass(frozen=True)

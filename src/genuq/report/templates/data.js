@@ -18,6 +18,9 @@ const className = (sample) => {
 };
 const sampleName = (sample) => `Sample ${at(sample, "index") ?? sample}` + (className(sample) === null ? "" : ` · ${className(sample)}`);
 const isOutside = (sample) => at(sample, "member") === false || at(sample, "member") === 0;
+// Where rules say what is wrong with a sample, that is shown in place of what the judge sees.
+const TRUE = columnOf("fault") >= 0;
+const isFaulty = (sample) => TRUE && at(sample, "fault") !== "valid";
 const isOther = (sample) => {
   const [asked, seen] = [at(sample, "class"), at(sample, "predicted")];
   return asked !== null && seen !== null && asked !== seen;

@@ -3,15 +3,21 @@ const ENDS = 24;
 const WINDOW = 24;
 const state = { sort: SORTS[0], chosen: "", order: [], start: 0 };
 
+// What is wrong with a sample: the kind of its mark, and words.
+function verdicts(sample) {
+  if (TRUE) return isFaulty(sample) ? [["outside", at(sample, "fault").replace("_", " ")]] : [];
+  return [...(isOutside(sample) ? [["outside", "outside the manifold"]] : []), ...(isOther(sample) ? [["other", "recognised as another class"]] : [])];
+}
+
 function tile(sample) {
   const canvas = element("canvas");
   paintSample(canvas, sample);
   const marks = element("span", { ariaHidden: "true" }, element("span", { textContent: written(at(sample, state.sort.column)) }));
   const flags = element("span");
-  if (isOutside(sample)) flags.append(element("i", { className: "mark outside" }));
-  if (isOther(sample)) flags.append(element("i", { className: "mark other" }));
+  const said = verdicts(sample);
+  flags.append(...said.map(([kind]) => element("i", { className: `mark ${kind}` })));
   marks.append(flags);
-  const spoken = `${sampleName(sample)}, ${state.sort.label} ${written(at(sample, state.sort.column))}` + (isOutside(sample) ? ", outside the manifold" : "") + (isOther(sample) ? ", recognised as another class" : "");
+  const spoken = `${sampleName(sample)}, ${state.sort.label} ${written(at(sample, state.sort.column))}` + said.map(([, words]) => `, ${words}`).join("");
   const button = element("button", { type: "button", className: "tile", ariaLabel: spoken, tabIndex: -1 }, canvas, marks);
   button.dataset.sample = sample;
   button.addEventListener("click", () => openSample(sample));
@@ -23,8 +29,9 @@ function fill(holder, samples, make = tile) {
   if (holder.firstChild) holder.firstChild.tabIndex = 0;
 }
 
-// What can be said of the samples shown, when the judge has looked at them.
+// What can be said of the samples shown, when the truth is known or the judge has looked at them.
 function tally(samples) {
+  if (TRUE && samples.length) return `Of these ${samples.length}: ${share(samples.filter((sample) => !isFaulty(sample)).length, samples.length)} valid by the rules of the data`;
   const judged = samples.filter((sample) => at(sample, "member") !== null);
   const seen = samples.filter((sample) => at(sample, "predicted") !== null && at(sample, "class") !== null);
   const parts = [];

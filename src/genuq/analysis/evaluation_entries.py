@@ -1,0 +1,334 @@
+"""What the evaluation of a run says, as it stands in evaluation.json.
+
+Each class is one object of that JSON, its fields the keys in their order: `files.plain` writes it, `entries.read` reads
+it. A number is None where it could not be computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from genuq import entries, files
+from genuq.analysis.intervals import Interval
+
+Number = float | None
+Numbers = Sequence[Number]
+EVALUATION, SCORES = "evaluation.json", "scores.json"  # files of one evaluation; the second is a part of the first
+SCORE_COLUMN = "score_"  # begins the name of a score's column among the samples
+
+
+@dataclass(frozen=True)
+class IntervalRow:
+    """A value with the ends of its 95 % interval."""
+
+    value: Number
+    low: Number
+    high: Number
+
+    @classmethod
+    def of(cls, found: Interval) -> IntervalRow:
+        return cls(found.value, found.low, found.high)
+
+    @property
+    def interval(self) -> Interval | None:
+        """None where any of the three is missing."""
+        if self.value is None or self.low is None or self.high is None:
+            return None
+        return Interval(self.value, self.low, self.high)
+
+
+NOTHING = IntervalRow(None, None, None)
+
+
+@dataclass(frozen=True)
+class Detection(IntervalRow):
+    """AUROC of the bad samples: `positives` of the `n`."""
+
+    positives: int
+    n: int
+
+
+@dataclass(frozen=True)
+class Addition(IntervalRow):
+    """What a score adds to the controls: the cross-fitted AUROC of a model with the score less that of one without.
+
+    Attributes:
+        base, full: those two AUROCs.
+        statistic, freedom, p: of the likelihood-ratio test of no effect.
+        controls: names of the columns in the model without the score.
+        by_class: whether it has an intercept for each class.
+    """
+
+    base: Number
+    full: Number
+    statistic: Number
+    freedom: int
+    p: Number
+    controls: Sequence[str]
+    by_class: bool
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One metric against the fraction kept, with 95 % intervals; `random_*` are subsets of equal size at random: their
+    mean, and the range that 95 % of them fall in."""
+
+    fraction: Sequence[float]
+    value: Numbers
+    low: Numbers
+    high: Numbers
+    random_value: Numbers
+    random_low: Numbers
+    random_high: Numbers
+
+    def at(self, place: int) -> IntervalRow:
+        """The metric at one of the fractions."""
+        return IntervalRow(self.value[place], self.low[place], self.high[place])
+
+    def random_at(self, place: int) -> IntervalRow:
+        """That of random subsets of the same size."""
+        return IntervalRow(self.random_value[place], self.random_low[place], self.random_high[place])
+
+
+@dataclass(frozen=True)
+class BinnedMetric:
+    """One metric in bins of equal size, from the lowest to the highest scores.
+
+    Attributes:
+        centre: mean score of each bin; None where it is not finite.
+        value: of the metric in each bin.
+        spearman: correlation of the bin's rank with the metric.
+    """
+
+    centre: Numbers
+    value: Numbers
+    spearman: IntervalRow
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Rank correlation of a score with a target, by one statistic, over n samples."""
+
+    target: str
+    statistic: str
+    value: Number
+    low: Number
+    high: Number
+    n: int
+
+    @property
+    def interval(self) -> Interval | None:
+        return IntervalRow(self.value, self.low, self.high).interval
+
+
+@dataclass(frozen=True)
+class ScoreEntry:
+    """One evaluated score.
+
+    Attributes:
+        kind: `score`, `baseline`, `control` or `oracle`.
+        evaluations_per_sample: network evaluations beside those of sampling.
+        curves, gains, bins: by metric; `per_class_gains` filter within each class, None where there are none.
+        notes: what could not be computed, and why.
+        within_classes: AUROC over the pairs of a bad and a good sample of one class.
+        adds: to class, complexity and controls.
+        detections: by fault, of the samples that have it among these and those without any; empty without an oracle.
+    """
+
+    name: str
+    label: str
+    kind: str
+    evaluations_per_sample: Number
+    curves: Mapping[str, Curve]
+    gains: Mapping[str, IntervalRow]
+    per_class_gains: Mapping[str, IntervalRow] | None
+    bins: Mapping[str, BinnedMetric]
+    correlations: Sequence[Correlation]
+    auroc: Detection | None
+    ause: IntervalRow | None
+    notes: Sequence[str]
+    within_classes: IntervalRow | None = None
+    adds: Addition | None = None
+    detections: Mapping[str, Detection] = field(default_factory=dict)
+
+    def correlation(self, target: str, statistic: str) -> Correlation | None:
+        """With a target, by a statistic."""
+        wanted = target, statistic
+        return next((entry for entry in self.correlations if (entry.target, entry.statistic) == wanted), None)
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    """A score in the summary's table; `spearman` is with the summary's `spearman_target`, `adds` to the controls."""
+
+    score: str
+    label: str
+    kind: str
+    spearman: Number
+    spearman_low: Number
+    spearman_high: Number
+    auroc: Number
+    auroc_low: Number
+    auroc_high: Number
+    fid_gain: Number
+    fid_gain_low: Number
+    fid_gain_high: Number
+    within_classes: Number = None
+    within_classes_low: Number = None
+    within_classes_high: Number = None
+    adds: Number = None
+    adds_low: Number = None
+    adds_high: Number = None
+
+    def measured(self, measure: str) -> IntervalRow:
+        """`spearman`, `auroc`, `fid_gain`, `within_classes` or `adds` with its interval."""
+        return IntervalRow(*(getattr(self, f"{measure}{end}") for end in ("", "_low", "_high")))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The answer.
+
+    Attributes:
+        sentence: for someone who knows none of the terms.
+        finds_bad: true or false when the interval of the AUROC (where no truth is known, of the FID gain) lies on one
+            side of no effect, None when it holds no effect.
+        beats_controls: whether every control does worse, which does not change `finds_bad`; None without a control.
+        spearman_target: what the table's Spearman column correlates with.
+        table: a row for each score.
+    """
+
+    sentence: str | None
+    finds_bad: bool | None
+    beats_controls: bool | None
+    spearman_target: str | None
+    table: Sequence[SummaryRow]
+
+    def measured(self, measure: str) -> list[IntervalRow]:
+        """One measure of every score."""
+        return [row.measured(measure) for row in self.table]
+
+    def row(self, score: str) -> SummaryRow | None:
+        return next((row for row in self.table if row.score == score), None)
+
+
+@dataclass(frozen=True)
+class JudgeEntry:
+    """Who judged, under which conditions (`metrics.MetricLabel`), how good it is on real test images, and warnings."""
+
+    extractor: str
+    dimension: int
+    k: int
+    samples: int
+    reference: int
+    real_test_accuracy: Number
+    sample_accuracy: Number
+    independent: bool
+    warnings: Sequence[str]
+
+
+@dataclass(frozen=True)
+class TruthEntry:
+    """What the data's oracle found.
+
+    Attributes:
+        bad: faults that count as bad; samples with others are left out of AUROC and AUSE.
+        counts: samples with each fault.
+        valid: samples without any, of `samples`.
+        tolerance: the largest defect of a valid sample, in wrong pixels of an image, or standard deviations of a point.
+    """
+
+    bad: Sequence[str]
+    counts: Mapping[str, int]
+    valid: int
+    samples: int
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class JudgedMapEntry:
+    """How well a map finds the wrong pixels (`analysis.maps.JudgedMap`).
+
+    Attributes:
+        kind: `map`, or `control` for what knows nothing of the weights.
+        pixels, parts: AUROC within a sample; None where there is none.
+        top_share: share of its top 5 % of pixels that are wrong.
+        faulty: samples with wrong pixels.
+    """
+
+    name: str
+    label: str
+    kind: str
+    pixels: IntervalRow | None
+    parts: IntervalRow | None
+    top_share: IntervalRow | None
+    faulty: int
+
+
+@dataclass(frozen=True)
+class DrawsQuality:
+    """FID of the unperturbed samples, and of those of each draw."""
+
+    fid_map: Number
+    fid_draws: Numbers
+
+
+@dataclass(frozen=True)
+class SampleTable:
+    """What is known of each sample, a row each."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+    def column(self, name: str) -> list[Any]:
+        place = self.columns.index(name)
+        return [row[place] for row in self.rows]
+
+    def of_score(self, name: str) -> list[Any]:
+        """The column of a score."""
+        return self.column(f"{SCORE_COLUMN}{name}")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """evaluation.json: what the stage `evaluate` found; `quality` by posterior."""
+
+    summary: Summary
+    judge: JudgeEntry
+    scores: Sequence[ScoreEntry]
+    quality: Mapping[str, DrawsQuality]
+    samples: SampleTable
+    truth: TruthEntry | None = None
+    judged_maps: Sequence[JudgedMapEntry] = field(default_factory=list)
+
+    def score(self, name: str) -> ScoreEntry:
+        return next(entry for entry in self.scores if entry.name == name)
+
+
+def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
+    """Write evaluation.json, and its scores beside it: the samples are most of it, and a study reads many."""
+    files.write_json(folder / EVALUATION, files.plain(evaluation))
+    files.write_json(folder / SCORES, files.plain(evaluation.scores))
+
+
+def read_evaluation(folder: Path) -> Evaluation:
+    """The evaluation in a folder.
+
+    Raises:
+        ArtefactError: it is missing, not whole JSON, or of another version, by its path and key.
+    """
+    return entries.read(folder / EVALUATION, Evaluation)
+
+
+def read_scores(folder: Path) -> list[ScoreEntry]:
+    """The scores of the evaluation in a folder; of one that was made before they had a file of their own, too.
+
+    Raises:
+        ArtefactError: as `read_evaluation`.
+    """
+    if not (folder / SCORES).exists():
+        return list(read_evaluation(folder).scores)
+    return entries.read(folder / SCORES, list[ScoreEntry])
