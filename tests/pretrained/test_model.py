@@ -101,7 +101,8 @@ class TestGuidedVariance:
         images = torch.rand(6, *model.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
         labels = [index % 2 for index in range(6)]
         posterior = genuq.fit(model, images, labels=labels, images=4, held_out=2).posterior
-        return posterior.finalise(replace(posterior.require_final(), temperature=1e-4))
+        scale, small = posterior.require_final(), 1e-5  # so small that the network answers linearly
+        return posterior.finalise(replace(scale, temperature=small, prior_precision=scale.prior_precision / small))
 
     def brute_force(self, model: PretrainedModel, posterior: Posterior) -> Tensor:
         sampler = sampler_of("", model, guidance_scale=3.0)
@@ -119,7 +120,7 @@ class TestGuidedVariance:
         sampler = sampler_of(family, model, guidance_scale=3.0)
         found = genuq.propagate(model, posterior, sampler, [0, 1], Coherent(draws=DRAWS)).variance
         expected = self.brute_force(model, posterior)
-        assert float((found - expected).norm() / expected.norm()) < 0.05
+        assert float((found - expected).norm() / expected.norm()) < 0.02
 
     def test_of_a_guidance_that_is_not_affine_is_refused_by_name(self) -> None:
         model, pipe = opened("qwen_image")
@@ -131,4 +132,4 @@ class TestGuidedVariance:
         plain = genuq.from_pipeline(pipe, PROMPTS, NEGATIVE, 16, 16, guidance=CLASSIFIER_FREE)
         posterior = self.fitted(plain)
         found = genuq.propagate(plain, posterior, sampler, [0], Trajectory())
-        assert found.variance.isfinite().all() and found.evaluations == 2 * STEPS
+        assert found.variance.isfinite().all() and found.plain_evaluations == 2 * STEPS <= found.evaluations

@@ -201,6 +201,8 @@ def at_positions(head: nn.Module, positions_BN: Tensor) -> Iterator[None]:
     For a network whose head also answers for tokens of text, of which nothing arrives: a posterior must not count them.
     """
 
+    length = 0
+
     def gather(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
         nonlocal length
         length = inputs[0].shape[1]
@@ -210,7 +212,6 @@ def at_positions(head: nn.Module, positions_BN: Tensor) -> Iterator[None]:
         whole = output.new_zeros(len(output), length, output.shape[2])
         return whole.scatter(1, positions_BN[..., None].expand(-1, -1, output.shape[2]), output)
 
-    length = 0
     # outermost of all hooks: whoever watches the head sees these positions alone
     handles = [head.register_forward_pre_hook(gather, prepend=True), head.register_forward_hook(scatter)]
     try:
