@@ -244,13 +244,13 @@ def renamed(keys: Keys, prefix: str) -> Keys:
 
 def optional(keys: Keys) -> Keys:
     """The same keys, each null unless it is given."""
-    return {
-        name: (
-            kind if kind is Any else kind | None,
-            dataclasses.field(default=None, metadata={BOUNDS: bounds_of(entry) | None}),
-        )
-        for name, (kind, entry) in keys.items()
-    }
+    return {name: nullable(kind, entry, None) for name, (kind, entry) in keys.items()}
+
+
+def nullable(kind: Any, entry: Any, default: Any) -> tuple[Any, Any]:
+    """A key that may be null too."""
+    bounds = {BOUNDS: bounds_of(entry) | None}
+    return kind if kind is Any else kind | None, dataclasses.field(default=default, metadata=bounds)
 
 
 def bounds_of(default: Any) -> Any:
@@ -291,6 +291,9 @@ def of_members(kind: str) -> Keys:
 
 def of_sampler(part: Part) -> Keys:
     shared = taken(SAMPLER, "steps", "spacing", "guidance_scale", "classes", "clip_x0", "batch_size")
+    for name in ("steps", "guidance_scale"):  # null: those that the model itself has
+        kind, entry = shared[name]
+        shared[name] = nullable(kind, entry, entry.default)
     return taken(Drawn) | shared | own(part)
 
 

@@ -266,7 +266,7 @@ class Work:
         saved, indices = self.saved, list(rows)
         if self.part.source == "path":
             recorded = saved.shard(PATHS, rows)
-            recorder = PathRecorder.kept(self.model, saved.sampler.build(), indices, recorded)
+            recorder = PathRecorder.kept(self.model, saved.sampler.build(self.model), indices, recorded)
             return recorder.path(self.resources)
         samples = saved.shard(SAMPLES, rows)
         classes = samples["class"] if self.model.num_classes else None

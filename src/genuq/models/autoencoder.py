@@ -222,7 +222,7 @@ def _factors(title: str, config: Any, mean: Tensor | None, deviation: Tensor | N
 def _channels(autoencoder: nn.Module, config: Any, key: str) -> Tensor | None:
     """Numbers of the channels (1, C, 1, 1) from the configuration, or from a buffer (AutoencoderKLLTXVideo)."""
     found = getattr(config, key, None)
-    found = getattr(autoencoder, key, None) if found is None else found
+    found = dict(autoencoder.named_buffers(recurse=False)).get(key) if found is None else found
     return None if found is None else torch.as_tensor(found, dtype=torch.float32).detach().reshape(1, -1, 1, 1)
 
 

@@ -45,6 +45,10 @@ class GenerativeModel(nn.Module):
             batch, by name, where it else gets classes. Their numbers are what genuq calls classes.
         guidance: what a sampler's `guidance_scale` does; None: the model has no null class.
 
+    Attributes:
+        asked: classes that samples are of unless a sampler names others, in turn; all.
+        data_classes: how many of the classes, the first ones, are those of training images; all.
+
     Raises:
         ConfigurationError: unknown prediction or process, a head that does not exist (the candidates are listed), or
             classes beside conditions.
@@ -80,6 +84,8 @@ class GenerativeModel(nn.Module):
         self.prediction, self.num_classes = prediction, num_classes if conditions is None else len(conditions)
         self.conditions = conditions
         self.guidance = None if conditions is not None and not conditions.nulls else guidance
+        self.asked: Sequence[int] = range(self.num_classes)
+        self.data_classes = self.num_classes
         self._call = call
         self.head_name = find_head(self.network, head)
 
@@ -189,9 +195,9 @@ class GenerativeModel(nn.Module):
                 f"the model makes samples of shape {self.shape}, but {dataset.name} has {tuple(dataset.shape)}. "
                 "Convert the data (channels first, the model's size), or choose another model."
             )
-        if self.num_classes and dataset.num_classes != self.num_classes:
+        if self.num_classes and dataset.num_classes != self.data_classes:
             raise ConfigurationError(
-                f"the model knows {self.num_classes} classes, but {dataset.name} has {dataset.num_classes}: give one "
+                f"the model knows {self.data_classes} classes, but {dataset.name} has {dataset.num_classes}: give one "
                 "class name for each that the model knows, in its order."
             )
         check_first_item(dataset)

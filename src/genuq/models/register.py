@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,9 +30,18 @@ class ModelPart(Part):
     Args:
         head: dotted name of another layer for the posteriors.
         checkpoint: weights that genuq's training left.
+
+    A parameter of its target called `class_names` gets those of the data, unless it is given.
+
+    Attributes:
+        settle: what its options become before anything is made of them: files of texts their texts, a hub's name the
+            folder that has it. It may say that something is missing, by ConfigurationError.
+        casts: whether its `call` takes float32 states whatever the precision of its weights.
     """
 
     group: str = "model"
+    settle: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    casts: bool = False
     product: ClassVar[type | None] = GenerativeModel
 
     @property
@@ -75,17 +84,18 @@ class ModelPart(Part):
             n: Path(p).expanduser() if self._is_path(n) else str(Path(p).expanduser()) for n, p in paths.items()
         }
         model: GenerativeModel = super().make(*given, **options)
-        require_usable(model.network, self.name)
+        require_usable(model.network, self.name, self.casts)
         if head is not None:
             model.head_name = find_head(model.network, head)
         return model
 
 
-def require_usable(network: nn.Module, name: str) -> None:
+def require_usable(network: nn.Module, name: str, casts: bool = False) -> None:
     """Raise ConfigurationError for a network into which the posteriors could not look, or not in single precision.
 
     Args:
         name: of the model, for the message.
+        casts: whether another precision is taken care of.
     """
     compiled = compiled_part(network)
     for path, module in network.named_modules():
@@ -101,11 +111,11 @@ def require_usable(network: nn.Module, name: str) -> None:
                 "nn.Module that it was made from."
             )
     for path, parameter in network.named_parameters():
-        if parameter.dtype is not torch.float32:
+        if not casts and parameter.dtype is not torch.float32:
             raise ConfigurationError(
                 f"model '{name}': weight '{path}' is {str(parameter.dtype).removeprefix('torch.')}, but genuq samples "
                 "and fits in float32. Return network.float(); what a training computes in is trainer.precision."
             )
 
 
-MODELS = Register(ModelPart, "genuq.models", "model._target_")
+MODELS = Register(ModelPart, "genuq.models", "model._target_", also=("genuq.pretrained",))

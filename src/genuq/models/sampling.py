@@ -63,7 +63,8 @@ class Sampler:
         spacing: of the times, `uniform_time` or `uniform_log_snr`.
         guidance_scale: 1 means none; s gives (1 - s) f(null) + s f(class).
         seed: with the sample's index, keys all of its randomness.
-        classes: None deals the classes out in turn, index by index; otherwise these, in turn.
+        classes: None deals the classes out in turn, index by index, of a model with prompts those it is asked for;
+            otherwise these, in turn.
         batch_size: samples at a time; changes no sample.
         clip_x0: clip x0_hat to the images' range [-1, 1] at every evaluation, and let eps_hat follow from it and x_t,
             as published pixel diffusion models are sampled (Ho et al. 2020; diffusers' `clip_sample`, in its DDIM with
@@ -118,7 +119,7 @@ class Sampler:
         """The class of each sample (B,), None for an unconditional model."""
         if not model.num_classes:
             return None
-        choice = torch.as_tensor(list(range(model.num_classes)) if self.classes is None else list(self.classes))
+        choice = torch.as_tensor(list(model.asked if self.classes is None else self.classes))
         return choice[torch.as_tensor(list(indices), dtype=torch.long) % len(choice)]
 
     def initial_noise(self, model: GenerativeModel, indices: Sequence[int]) -> Tensor:

@@ -6,7 +6,7 @@ import functools
 import importlib
 import itertools
 import pkgutil
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 from genuq.errors import ConfigurationError, did_you_mean
@@ -41,6 +41,7 @@ class Register(Generic[P]):
         key: where a configuration names one, for errors.
         fallback: makes an entry of a name that nobody registered, or returns None.
         unread: modules of the package that are slow to import and hold no entry.
+        also: dotted names of further packages or modules that hold entries, which come later along the imports.
     """
 
     def __init__(
@@ -50,9 +51,11 @@ class Register(Generic[P]):
         key: str,
         fallback: Callable[[str], P | None] | None = None,
         unread: Collection[str] = (),
+        also: Sequence[str] = (),
     ) -> None:
         self.unread = {f"{package}.{module}" for module in unread}
         self.type, self.package, self.key, self.fallback = type, package, key, fallback
+        self.packages = (package, *also)
         self.group = str(type.__dataclass_fields__["group"].default)
         self._own: dict[str, tuple[tuple[int, str, int], P]] = {}
         self._count, self._searched = itertools.count(), False
@@ -94,10 +97,11 @@ class Register(Generic[P]):
         if self._searched:
             return
         self._searched = True  # first, since these modules may ask the register
-        found = importlib.import_module(self.package)
-        for module in pkgutil.walk_packages(getattr(found, "__path__", []), f"{self.package}."):
-            if module.name not in self.unread:
-                importlib.import_module(module.name)
+        for package in self.packages:
+            found = importlib.import_module(package)
+            for module in pkgutil.walk_packages(getattr(found, "__path__", []), f"{package}."):
+                if module.name not in self.unread:
+                    importlib.import_module(module.name)
 
     def _known(self) -> tuple[dict[str, P], list[Broken]]:
         """All parts by name, and what of the plug-ins cannot be used."""

@@ -85,6 +85,12 @@ def test_set(run: Run) -> Dataset:
     return load_split(run.memory, run.plain("data")["data"], "test")
 
 
+def class_names_of(run: Run) -> list[str]:
+    """What the classes of samples are called: the prompts of a model that has prompts, else the data's classes."""
+    conditions = untrained_model(run).conditions if model_part(run) is not None else None
+    return list(training_set(run).class_names if conditions is None else conditions.prompts)
+
+
 def is_image(run: Run) -> bool:
     """Whether the run's samples are images, not points."""
     return len(training_set(run).shape) == 3
@@ -122,6 +128,11 @@ def part_options(run: Run, part: ModelPart) -> dict[str, Any]:
     """The options of the function that builds the run's model; not a checkpoint of genuq's, which is loaded into it."""
     settings = run.plain("model")["model"]
     given = {name: settings[name] for name in part.option_names if name in settings}
+    if "class_names" in given and given["class_names"] is None:
+        given["class_names"] = list(training_set(run).class_names)
+    if part.settle is not None:
+        asked, settle = dict(given), part.settle
+        given = dict(run.memory(["settled", part.path, asked], lambda: settle(asked)))
     return given | ({"checkpoint": None} if loads_own_training(run) else {})
 
 
@@ -162,9 +173,9 @@ def require_fit(run: Run, part: ModelPart, model: GenerativeModel) -> None:
             f"model '{part.name}' makes samples of shape {tuple(model.shape)}, but data.name = '{data}' has "
             f"{tuple(dataset.shape)}. Choose data or options of the model so that they agree."
         )
-    if model.num_classes not in (0, dataset.num_classes):
+    if model.data_classes not in (0, dataset.num_classes):
         raise ConfigurationError(
-            f"model '{part.name}' knows {model.num_classes} classes, but data.name = '{data}' has "
+            f"model '{part.name}' knows {model.data_classes} classes, but data.name = '{data}' has "
             f"{dataset.num_classes}. Choose data or options of the model so that they agree, or num_classes=0."
         )
 
@@ -274,9 +285,9 @@ def sampler_inputs(run: Run) -> SamplerInputs:
     solver = part_inputs(part, {key: settings[key] for key in part.option_names if settings.get(key) is not None})
     return SamplerInputs(
         solver=solver,
-        steps=settings.steps,
+        steps=_of_model(run, "steps", settings.steps),
         spacing=settings.spacing,
-        guidance_scale=settings.guidance_scale,
+        guidance_scale=_of_model(run, "scale", settings.guidance_scale),
         classes=None if settings.classes is None else tuple(settings.classes),
         seed=run.config.seed,
         samples=settings.samples,
@@ -285,9 +296,24 @@ def sampler_inputs(run: Run) -> SamplerInputs:
     )
 
 
+def _of_model(run: Run, name: str, given: Any) -> Any:
+    """A setting of the sampler, or the model's own where none is given.
+
+    Raises:
+        ConfigurationError: the model has none.
+    """
+    if given is not None:
+        return given
+    found = getattr(untrained_model(run), name, None)
+    if found is None:
+        key = {"steps": "sampler.steps", "scale": "sampler.guidance_scale"}[name]
+        raise ConfigurationError(f"{key} = null is the model's own, and this model has none: give a number.")
+    return found
+
+
 def build_sampler(run: Run) -> Sampler:
     """The run's sampler."""
-    return sampler_inputs(run).build()
+    return sampler_inputs(run).build(untrained_model(run))
 
 
 def extractor_inputs(run: Run, name: str, options: Mapping[str, Any]) -> ExtractorInputs:

@@ -244,9 +244,10 @@ class SamplerInputs:
     batch_size: int
     clip_x0: bool = where_given(False)
 
-    def build(self) -> Sampler:
+    def build(self, model: GenerativeModel) -> Sampler:
+        """The sampler for this model."""
         return Sampler(
-            solver=solvers.build(self.solver.name, **self.solver.options),
+            solver=solvers.build(self.solver.name, **self.solver.options).of(model),
             steps=self.steps,
             spacing=self.spacing,
             guidance_scale=self.guidance_scale,

@@ -13,7 +13,14 @@ from genuq.analysis.retention import descending_fractions
 from genuq.applications.finished_run import EXAMPLES
 from genuq.models import Autoencoder, VAEAutoencoder
 from genuq.pipeline.columns import score_columns
-from genuq.pipeline.configured import build_likelihood, is_image, test_set, training_set, untrained_model
+from genuq.pipeline.configured import (
+    build_likelihood,
+    is_image,
+    sampler_inputs,
+    test_set,
+    training_set,
+    untrained_model,
+)
 from genuq.pipeline.posteriors import fit_settings, of_members, size_from_exact, size_source
 from genuq.pipeline.run import MAIN_POSTERIOR
 from genuq.pipeline.stages.members import member_settings, reference_name
@@ -233,7 +240,7 @@ def of_sample(run: PlannedRun) -> Work:
 def _rows_at_once(run: PlannedRun) -> int:
     """Rows of one evaluation of the sampler: guidance makes two branches of one batch."""
     size = min(run.config.sampler.batch_size, run.config.sampler.samples)
-    return size * (1 if run.config.sampler.guidance_scale == 1.0 else 2)
+    return size * (1 if sampler_inputs(run).guidance_scale == 1.0 else 2)
 
 
 def _passes(run: PlannedRun, found: Evaluations, batch: int) -> list[Piece]:

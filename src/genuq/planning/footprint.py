@@ -31,6 +31,7 @@ from genuq.pipeline.configured import (
     build_sampler,
     description_of,
     open_judge,
+    sampler_inputs,
     test_set,
     training_set,
     untrained_model,
@@ -135,7 +136,7 @@ def of_paths(run: PlannedRun) -> int:
     """Of the samplers' paths, where they are kept: the states of all steps and the answers there."""
     if not run.config.sampler.keep_path:
         return 0
-    model, guides = untrained_model(run), run.config.sampler.guidance_scale != 1.0
+    model, guides = untrained_model(run), sampler_inputs(run).guidance_scale != 1.0
     steps = sum(not stage.intermediate for stage in build_sampler(run).stages(model))
     kept = ("states", "asked", *(("null",) if guides else ()))
     shape = (steps, *model.latent_shape)

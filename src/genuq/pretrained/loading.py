@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,8 @@ def _loaded(folder: Path, dtype: Any) -> Any:
     if kind is None:
         raise ConfigurationError(f"diffusers {diffusers.__version__} has no {name}: install one that has it.")
     try:
-        pipe = kind.from_pretrained(str(folder), use_safetensors=True, local_files_only=True)
+        quick = find_spec("accelerate") is not None  # what diffusers would choose too, after a warning
+        pipe = kind.from_pretrained(str(folder), use_safetensors=True, local_files_only=True, low_cpu_mem_usage=quick)
     except (OSError, ValueError, ImportError) as error:
         raise ConfigurationError(
             f"model.pretrained = '{folder}' could not be loaded: {str(error).splitlines()[0]} It must be whole, "

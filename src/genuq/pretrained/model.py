@@ -40,6 +40,7 @@ class PretrainedModel(GenerativeModel):
         self, family: Family, network: torch.nn.Module, scheduler: Any, steps: int, scale: float, **options: Any
     ) -> None:
         self.family, self.scheduler, self.steps, self.scale = family, scheduler, steps, scale
+        self._solvers: dict[bool, SchedulerSolver] = {}
         solver = self.solver()
         super().__init__(
             network,
@@ -56,10 +57,12 @@ class PretrainedModel(GenerativeModel):
         Args:
             directly: see `SchedulerSolver`.
         """
-        takes = inspect.signature(self.scheduler.step).parameters
-        options = {"eta": 0.0} if "eta" in takes else {}
-        settings = functools.partial(self.family.settings, self.scheduler)
-        return SchedulerSolver(self.scheduler, settings, options, directly)
+        if directly not in self._solvers:  # its steps are read off it once
+            takes = inspect.signature(self.scheduler.step).parameters
+            options = {"eta": 0.0} if "eta" in takes else {}
+            settings = functools.partial(self.family.settings, self.scheduler)
+            self._solvers[directly] = SchedulerSolver(self.scheduler, settings, options, directly)
+        return self._solvers[directly]
 
     def sampler(
         self,
@@ -89,25 +92,26 @@ def from_pipeline(
     embedded_guidance: float | None = None,
     guidance: Guidance | None = None,
     head: str | None = None,
+    captions: Sequence[str] = (),
 ) -> PretrainedModel:
     """A pipeline of diffusers as a model: its network, process, autoencoder, prompts and guidance.
 
     Args:
         pipe: the pipeline; it is read and stays as it is. The model works on its network, not on a copy.
-        prompts: what samples are asked for with; sample i gets prompt i modulo their number, and a data set for a fit
-            has their numbers as labels.
+        prompts: what samples are asked for with; sample i gets prompt i modulo their number. None: the captions.
         negative_prompt: of the null row, one for all prompts or one for each; None: what the pipeline takes then.
         height, width: of the images in pixels; None: the pipeline's default.
         embedded_guidance: the scale that a guidance-distilled network (FLUX.1) is told; None: the pipeline's default.
         guidance: in place of the family's own, for instance `genuq.models.CLASSIFIER_FREE`.
         head: dotted name of the last weighted layer; None: found by tracing a forward pass.
+        captions: texts of the images of a fit, whose labels are their numbers; none: the labels number the prompts.
 
     Raises:
         ConfigurationError: a class of pipelines that is not known, prompts missing, or given to a model without, an
             autoencoder whose scaling is not known, sides that it cannot have, or another problem that is named.
     """
     kind: type[Family] = family_of([base.__name__ for base in type(pipe).__mro__])
-    asked_prompts = _prompts(pipe, kind, prompts, negative_prompt)
+    asked_prompts = _prompts(pipe, kind, prompts, negative_prompt, captions)
     network = getattr(pipe, kind.component)
     autoencoder = _autoencoder(pipe)
     shape = _shape(pipe, kind, height, width)
@@ -125,18 +129,21 @@ def from_pipeline(
         num_classes=0 if kind.prompted else kind.num_classes(pipe),
         autoencoder=autoencoder,
         head=head,
-        conditions=_conditions(pipe, family, asked_prompts, negative_prompt) if kind.prompted else None,
+        conditions=_conditions(pipe, family, [*captions, *asked_prompts], negative_prompt) if kind.prompted else None,
         guidance=guidance or family.guidance,
     )
     if model.guidance is None:
         model.scale = 1.0
+    if kind.prompted and captions:
+        model.data_classes = len(captions)
+        model.asked = range(len(captions) if asked_prompts else 0, model.num_classes)
     if head is None:
         with evaluating(model):
             model.head_name = traced_head(model.network, functools.partial(_one_pass, model))
     return model
 
 
-def _prompts(pipe: Any, kind: type[Family], prompts: Any, negative: Any) -> list[str]:
+def _prompts(pipe: Any, kind: type[Family], prompts: Any, negative: Any, captions: Sequence[str]) -> list[str]:
     name = type(pipe).__name__
     if not kind.prompted:
         if prompts is not None or negative is not None:
@@ -145,13 +152,15 @@ def _prompts(pipe: Any, kind: type[Family], prompts: Any, negative: Any) -> list
             )
         return []
     listed = [prompts] if isinstance(prompts, str) else list(prompts or [])
-    if not listed:
+    if not listed and not captions:
         raise ConfigurationError(f"{name} makes images of prompts, and none are given: prompts=['a photo of a cat'].")
     if not all(isinstance(prompt, str) for prompt in listed):
         raise ConfigurationError("prompts must be texts: prompts=['a photo of a cat'].")
-    if negative is not None and not isinstance(negative, str) and len(negative) != len(listed):
+    count = len(captions) + len(listed)
+    if negative is not None and not isinstance(negative, str) and len(negative) != count:
         raise ConfigurationError(
-            f"negative_prompt has {len(negative)} texts for {len(listed)} prompts: give one for each, or one for all."
+            f"negative_prompt has {len(negative)} texts for {count} prompts{' and captions' if captions else ''}: give "
+            "one for each, or one for all."
         )
     return listed
 

@@ -14,7 +14,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -104,6 +104,10 @@ class Solver(ABC):
     name: str
     order: int = 1
     in_log_snr: bool = False
+
+    def of(self, model: Any) -> Solver:
+        """The solver as this model has it."""
+        return self
 
     @abstractmethod
     def stages(self, process: Process, prediction: Predicted, times: Sequence[float]) -> list[AffineStage]:

@@ -77,7 +77,7 @@ def finetune_ensemble(
             raise ConfigurationError(f"'{name}' is no setting of members.{did_you_mean(name, known)}")
     chosen = MemberSettings(**settings | {"kind": "posthoc_ensemble"})
     callbacks = [] if progress is None else [Reporting(progress)]
-    dataset = as_dataset(training_data, labels, num_classes=model.num_classes)
+    dataset = as_dataset(training_data, labels, num_classes=model.data_classes)
     fitted = fit_members(chosen, model, dataset, folder, callbacks=callbacks)
     assert isinstance(fitted, PosthocEnsemble)
     return fitted

@@ -109,7 +109,8 @@ class StoredRun:
         self.replicates = Replicates(inputs.bootstrap, inputs.seed)
         conditional = bool((self.samples["class"] >= 0).all())
         self.classes = self.samples["class"] if conditional else None
-        self.model, self.sampler, self.seed = inputs.model.open(), inputs.sampler.build(), inputs.seed
+        self.model, self.seed = inputs.model.open(), inputs.seed
+        self.sampler = inputs.sampler.build(self.model)
         self.draws, self.functional, self.k = inputs.draws, inputs.functional, inputs.neighbours
 
     @property

@@ -51,10 +51,10 @@ from genuq.metrics import (
 from genuq.pipeline.columns import MAPPED, cost, draws_scored, entry_of, leaving_maps, score_columns
 from genuq.pipeline.configured import (
     build_likelihood,
+    class_names_of,
     is_image,
     judge_inputs,
     likelihood_inputs,
-    training_set,
     truth_inputs,
 )
 from genuq.pipeline.inputs import JudgeInputs, LikelihoodInputs, TruthInputs, foreign_code
@@ -102,7 +102,7 @@ class EvaluateInputs:
         main: the name of the run's own score.
         likelihood: in whose space draws were scored.
         allow_shared_extractor: whether the judge may be the encoder that scores.
-        class_names: of the training images.
+        class_names: of the samples' classes.
         posteriors: names of the draws whose quality is told.
         code: of the metrics that are not genuq's own.
         probe: whose evaluations are the cost of the scores of the probe, where the run has any.
@@ -155,7 +155,7 @@ class Evaluate(Stage[EvaluateInputs]):
             judge=judge_inputs(run),
             likelihood=likelihood_inputs(run),
             allow_shared_extractor=run.config.metric.allow_shared_extractor,
-            class_names=tuple(training_set(run).class_names),
+            class_names=tuple(class_names_of(run)),
             posteriors=tuple(run.posteriors()),
             code=foreign_code(METRICS.get(name) for name in run.config.metric.curves),
             probe=probe_upstream(run),

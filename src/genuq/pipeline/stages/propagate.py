@@ -93,7 +93,8 @@ class Propagate(Stage[PropagateInputs]):
         return run.config.propagator is not None
 
     def work(self, inputs: PropagateInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
-        model, sampler = inputs.model.open(), inputs.sampler.build()
+        model = inputs.model.open()
+        sampler = inputs.sampler.build(model)
         posterior = load_posterior(inputs.fit.path, model)
 
         def make(indices: list[int], advance: Callable[[int], None]) -> dict[str, Tensor]:

@@ -28,7 +28,14 @@ from genuq.analysis.results import (
 )
 from genuq.display import Display
 from genuq.identity import neutral
-from genuq.pipeline.configured import likelihood_inputs, model_inputs, model_names, sampler_inputs, training_set
+from genuq.pipeline.configured import (
+    class_names_of,
+    likelihood_inputs,
+    model_inputs,
+    model_names,
+    sampler_inputs,
+    training_set,
+)
 from genuq.pipeline.inputs import LikelihoodInputs, ModelInputs, SamplerInputs
 from genuq.pipeline.run import MAIN_POSTERIOR, Run
 from genuq.pipeline.stage import Stage, upstream
@@ -124,7 +131,7 @@ class Report(Stage[ReportInputs]):
             application=None if run.config.application is None else upstream(run, "apply"),
             command=run.command,
             name=run.config.name,
-            class_names=tuple(training_set(run).class_names),
+            class_names=tuple(class_names_of(run)),
             model=model_inputs(run),
             sampler=sampler_inputs(run),
             likelihood=likelihood_inputs(run),
@@ -228,13 +235,14 @@ def maps_entry(inputs: ReportInputs) -> MapsEntry | None:
     if inputs.mask is not None:
         mask = inputs.mask.open()
         how += f" The score counts {int(mask.sum())} of {mask.numel()} pixels, those of {inputs.mask.name}."
+    model = inputs.model.open()
     evaluations = float(propagated(inputs.propagate.path)["evaluations"].mean())
     return MapsEntry(
         propagator=inputs.propagator.name,
         solver=inputs.sampler.solver.name,
         unit="share of the image's range",
         score_reduce=inputs.propagator.reduce,
-        evaluations_ratio=1 + evaluations / inputs.sampler.build().evaluations(inputs.model.open()),
+        evaluations_ratio=1 + evaluations / inputs.sampler.build(model).evaluations(model),
         how=how,
     )
 

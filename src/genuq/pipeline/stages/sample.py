@@ -108,7 +108,8 @@ class Sample(Stage[SampleInputs]):
         )
 
     def work(self, inputs: SampleInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
-        model, sampler = inputs.model.open(), inputs.sampler.build()
+        model = inputs.model.open()
+        sampler = inputs.sampler.build(model)
         drawn = {name: load_posterior(inputs.fit.path, model, name) for name in inputs.draws}
         for name, control in inputs.weight_controls.items():
             drawn[name] = SCORES.get(name).make(drawn[MAIN_POSTERIOR], model.network, **control.options)
@@ -151,7 +152,8 @@ def sample_shard(
     """All versions of the samples `indices`; adds the seconds of each to `seconds`, and those of what watches the
     sampler or starts it anew to `of_scores`. The sampler's path is written into `paths` where it is kept.
     """
-    model, sampler = inputs.model.open(), inputs.sampler.build()
+    model = inputs.model.open()
+    sampler = inputs.sampler.build(model)
     classes = sampler.classes_of(model, indices)
     started = time.perf_counter()
     on_path, keep = functions_of(inputs.on_path), inputs.keep_path

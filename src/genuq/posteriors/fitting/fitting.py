@@ -230,7 +230,7 @@ def fit(
     )
     model = original(model)
     runner = PassRunner(model, advance=counting(progress, settings.rows))
-    return fit_by(runner.run, model, as_dataset(training_data, labels, num_classes=model.num_classes), settings)
+    return fit_by(runner.run, model, as_dataset(training_data, labels, num_classes=model.data_classes), settings)
 
 
 def counting(progress: Progress | None, total: int) -> Callable[[int], None]:

@@ -1,0 +1,105 @@
+"""`model=diffusers`: a pipeline of diffusers as the model of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+
+from genuq.errors import ConfigurationError
+from genuq.models import MODELS, GenerativeModel
+from genuq.parts.bounds import Count, OneOf
+from genuq.pretrained.hub import folder_of
+from genuq.pretrained.loading import from_pretrained, pipeline_class
+from genuq.pretrained.register import family_of
+
+PRECISIONS = ("float32", "float16", "bfloat16")
+Texts = str | list[str] | None
+
+
+def settled(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with the folder in place of a hub's name, and texts in place of files of them.
+
+    Raises:
+        ConfigurationError: there is no such folder or file, or a file without a line.
+    """
+    found = dict(options)
+    if found.get("pretrained") is not None:
+        found["pretrained"] = str(folder_of(str(found["pretrained"]), bool(found.get("download"))))
+    found["download"] = False
+    for name in ("prompts", "negative_prompt"):
+        if found.get(name) is not None:
+            found[name] = texts(found[name], f"model.{name}")
+    return found
+
+
+def texts(given: str | Sequence[str], key: str) -> str | list[str]:
+    """Texts as they are, or the lines of a .txt file.
+
+    Args:
+        key: where they were given.
+    """
+    if not isinstance(given, str):
+        return [str(text) for text in given]
+    if not given.endswith(".txt"):
+        return given
+    path = Path(given).expanduser()
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"{key} = '{given}' cannot be read ({error}). Give a text file, one a line."
+        ) from error
+    found = [line for line in lines if line]
+    if not found:
+        raise ConfigurationError(f"{key} = '{given}' has no lines. Write one text a line.")
+    return found
+
+
+@MODELS.add(label="Pipeline of diffusers", settle=settled, casts=True)
+def diffusers(
+    pretrained: Path,
+    prompts: Texts = None,
+    negative_prompt: Texts = None,
+    captions: str = "{}",
+    height: Count | None = None,
+    width: Count | None = None,
+    embedded_guidance: float | None = None,
+    precision: Annotated[str, OneOf(*PRECISIONS)] | None = None,
+    download: bool = False,
+    class_names: list[str] | None = None,
+) -> GenerativeModel:
+    """A pipeline that `save_pretrained` wrote, or one of the hub.
+
+    Args:
+        pretrained: its folder, or OWNER/NAME of the Hugging Face hub.
+        prompts: that samples are asked for with, in turn: a text, several, or a .txt file with one a line; null: the
+            captions of the data.
+        negative_prompt: one for all, or one for each caption and prompt; null: what the pipeline takes then.
+        captions: what a training image is told of, with {} for the name of its class (the folder's, or its caption).
+        height, width: of the images in pixels; null: the pipeline's own.
+        embedded_guidance: the scale that a guidance-distilled network is told; null: the pipeline's own.
+        precision: of the weights; null: that of the files.
+        download: fetch what the hub's cache lacks.
+        class_names: of the data.
+
+    Raises:
+        ConfigurationError: see `from_pretrained`; captions without {}.
+    """
+    if "{}" not in captions:
+        raise ConfigurationError(f"model.captions = '{captions}' has no place for the class: write {{}} there.")
+    prompted = family_of([pipeline_class(pretrained)]).prompted
+    told = [captions.replace("{}", name) for name in class_names or []] if prompted else []
+    dtype = None if precision is None else getattr(torch, precision)
+    return from_pretrained(
+        pretrained,
+        dtype=dtype,
+        prompts=prompts,
+        negative_prompt=negative_prompt,
+        height=height,
+        width=width,
+        embedded_guidance=embedded_guidance,
+        captions=told,
+    )

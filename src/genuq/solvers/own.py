@@ -1,0 +1,47 @@
+"""`scheduler`: the solver that a model brings itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NoReturn
+
+from genuq.errors import ConfigurationError
+from genuq.processes import Predicted, Process
+from genuq.solvers.affine import AffineStage, Solver
+from genuq.solvers.register import SOLVERS
+
+
+@SOLVERS.add(label="The model's own scheduler")
+@dataclass(frozen=True)
+class OwnScheduler(Solver):
+    """In place of a solver until the model is known, which has it as `model.solver(directly)`.
+
+    Args:
+        directly: sample by the scheduler itself, for one whose steps are not affine (it clips, or thresholds). What
+            needs no affine step remains: samples, their regenerations, and all scores of finished samples.
+    """
+
+    directly: bool = False
+    name: ClassVar[str] = "scheduler"
+
+    def of(self, model: Any) -> Solver:
+        """The model's own.
+
+        Raises:
+            ConfigurationError: it has none.
+        """
+        make = getattr(model, "solver", None)
+        if make is None:
+            self._refuse()
+        found: Solver = make(self.directly)
+        return found
+
+    def stages(self, process: Process, prediction: Predicted, times: Sequence[float]) -> list[AffineStage]:
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise ConfigurationError(
+            "sampler.name = 'scheduler' is the scheduler of a model that brings one (model=diffusers), and this model "
+            "brings none: choose another sampler, sampler=euler for instance."
+        )
