@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +16,7 @@ from genuq.pretrained.loading import from_pretrained, pipeline_class
 from genuq.pretrained.register import family_of
 
 PRECISIONS = ("float32", "float16", "bfloat16")
-Texts = str | list[str] | None
+Texts = Any  # str | list[str] | None, of which a schema of Hydra's cannot be
 
 
 def settled(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,14 +35,19 @@ def settled(options: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def texts(given: str | Sequence[str], key: str) -> str | list[str]:
+def texts(given: Any, key: str) -> str | list[str]:
     """Texts as they are, or the lines of a .txt file.
 
     Args:
         key: where they were given.
+
+    Raises:
+        ConfigurationError: they are no texts, or there is no such file, or no line in it.
     """
+    if isinstance(given, list) and all(isinstance(text, str) for text in given):
+        return list(given)
     if not isinstance(given, str):
-        return [str(text) for text in given]
+        raise ConfigurationError(f"{key} = {given!r} is no text: {key}='\"a red cat\"', a list of texts, or FILE.txt.")
     if not given.endswith(".txt"):
         return given
     path = Path(given).expanduser()
