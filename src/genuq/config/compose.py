@@ -247,6 +247,11 @@ def _explain(error: Exception, job: Sequence[str]) -> str:
     return text.strip().splitlines()[0]
 
 
+def _has(whole: DictConfig, group: str, key: str) -> bool:
+    node = None if OmegaConf.is_missing(whole, group) else whole[group]
+    return isinstance(node, DictConfig) and key in node
+
+
 def _near_key(name: str, job: Sequence[str]) -> str:
     """The nearest key in the same group, and all of them, under the job's choices of groups."""
     roots = searched(job, config_directory())
@@ -257,6 +262,8 @@ def _near_key(name: str, job: Sequence[str]) -> str:
         whole: Any = compose("config", overrides=choices)
     except HydraException:  # the fault is in the file of one of the choices
         whole = compose("config", overrides=[])
+    if not groups and (places := [str(group) for group in whole if _has(whole, str(group), last)]):
+        return f" Did you mean {' or '.join(f'{group}.{last}' for group in places)}?"
     try:
         for group in groups:
             whole = whole[group]

@@ -45,19 +45,22 @@ def settle_model(config: DictConfig, named: dict[str, Any]) -> None:
     Raises:
         ConfigurationError: a class path that is no function for models, a key that its option has not.
     """
-    node = config.model
+    node, registered = config.model, parts.register_of("model")
     if (path := node.get(TARGET)) is not None:
         part = parts.plugged(path, "model", KEY)
         named.setdefault("model", {})[part.name] = path
-        schema = model_node(part)
-        known = list(map(str, schema))
-        for key in map(str, node):
-            if key not in (*known, TARGET, *(each.name for each in fields(ModelConfig))):
-                raise ConfigurationError(f"'model.{key}' is not a key of the configuration.{did_you_mean(key, known)}")
-        own = {key: node._get_node(key) for key in known if key in node and key != "name"}
-        _merge(config, schema, own)
-    elif "process" in node:
+    elif node.get("name") in registered:
+        part = registered[node.name]
+    else:
         _merge(config, OmegaConf.structured(ModelConfig), node)
+        return
+    schema = model_node(part)
+    known = list(map(str, schema))
+    for key in map(str, node):
+        if key not in (*known, TARGET, *(each.name for each in fields(ModelConfig))):
+            raise ConfigurationError(f"'model.{key}' is not a key of the configuration.{did_you_mean(key, known)}")
+    own = {key: node._get_node(key) for key in known if key in node and key != "name"}
+    _merge(config, schema, own)
 
 
 def _merge(config: DictConfig, schema: DictConfig, own: Any) -> None:

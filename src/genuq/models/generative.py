@@ -71,7 +71,7 @@ class GenerativeModel(nn.Module):
         require_prediction(prediction)
         if conditions is not None and num_classes not in (0, len(conditions)):
             raise ConfigurationError(
-                f"model.num_classes = {num_classes} beside {len(conditions)} conditions: leave num_classes out, the "
+                f"num_classes = {num_classes} beside {len(conditions)} conditions: leave num_classes out, the "
                 "numbers of the conditions are the classes."
             )
         self.network = original(network)

@@ -38,7 +38,7 @@ from genuq.pipeline.inputs import (
 )
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import upstream
-from genuq.solvers import SOLVERS
+from genuq.solvers import SOLVERS, SchedulerSolver
 from genuq.store.artefact import MANIFEST
 from genuq.store.upstream import FileContent, Upstream
 
@@ -307,8 +307,19 @@ def _of_model(run: Run, name: str, given: Any) -> Any:
     found = getattr(untrained_model(run), name, None)
     if found is None:
         key = {"steps": "sampler.steps", "scale": "sampler.guidance_scale"}[name]
-        raise ConfigurationError(f"{key} = null is the model's own, and this model has none: give a number.")
+        raise ConfigurationError(
+            f"{key} = null is that of a model that brings a scheduler (model=diffusers), and this model brings none: "
+            "give a number, and another sampler than sampler=scheduler (sampler=euler)."
+        )
     return found
+
+
+def why_direct(run: Run) -> str | None:
+    """Why the model's scheduler samples itself though nobody asked for it; None: it does not."""
+    sampler, asked = build_sampler(run), run.config.sampler.get("directly")
+    if asked is not None or not isinstance(sampler.solver, SchedulerSolver) or not sampler.solver.directly:
+        return None
+    return f"Samples come from the scheduler itself. {sampler.solver.why_not_affine(sampler.steps)}"
 
 
 def build_sampler(run: Run) -> Sampler:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from genuq.data.folder import shortened
 from genuq.errors import ConfigurationError, DataError, did_you_mean
 from genuq.extractors import EXTRACTORS
 from genuq.metrics.reference import read_statistics, require_dimension
-from genuq.pipeline.columns import check_columns, check_watchers
+from genuq.pipeline.columns import check_columns, check_watchers, watched_inputs
 from genuq.pipeline.configured import (
     architecture_of,
     build_sampler,
@@ -22,12 +23,13 @@ from genuq.pipeline.configured import (
     open_judge,
     test_set,
     training_set,
+    why_direct,
 )
 from genuq.pipeline.named_files import check_named_files
 from genuq.pipeline.objective import check_objective
 from genuq.pipeline.posteriors import check_posteriors, fit_settings, key_of, of_members
 from genuq.pipeline.run import Run, hardware_of
-from genuq.pipeline.shared_scores import check_shared_scores
+from genuq.pipeline.shared_scores import check_shared_scores, path_inputs
 from genuq.pipeline.sizes import check_size
 from genuq.pipeline.stage import STAGES, asked
 from genuq.pipeline.stages import evaluate
@@ -43,6 +45,11 @@ from genuq.propagators import PROPAGATORS
 from genuq.scores import SCORES
 from genuq.solvers import SOLVERS
 from genuq.training.trainer import check_trainer, require_hardware
+
+
+class DirectSamplingWarning(UserWarning):
+    """A scheduler samples itself, since its steps are not affine in the predictions."""
+
 
 JUDGES = ("classifier", "points")  # that are no extractors
 
@@ -75,6 +82,7 @@ def check_settings(run: Run) -> None:
         check_splits(run)
     if stages & {"train", "fit", "sample"}:
         build_sampler(run).check(architecture_of(run))
+        check_stages(run)
         check_watchers(run, architecture_of(run))
     if "fit" in stages:
         check_fit(run)
@@ -88,6 +96,19 @@ def check_settings(run: Run) -> None:
         check_propagator(run)
     if applied(run):
         check_application(run)
+
+
+def check_stages(run: Run) -> None:
+    """Say that samples come from a scheduler itself where its steps are not affine, or refuse it for what needs stages.
+
+    Raises:
+        ConfigurationError: steps that the sampler does not take, or scores of a path that nobody sees.
+    """
+    sampler, model = build_sampler(run), architecture_of(run)
+    if not getattr(sampler.solver, "directly", False) or watched_inputs(run) or path_inputs(run):
+        sampler.stages(model)
+    elif (why := why_direct(run)) is not None:
+        warnings.warn(why, DirectSamplingWarning, stacklevel=2)
 
 
 def check_upstream(run: Run) -> None:

@@ -50,7 +50,7 @@ def folder_of(name: str, download: bool = False, display: Display | None = None,
     if download:
         return _downloaded(name, display or Display(), endpoint)
     try:
-        return Path(huggingface_hub.snapshot_download(name, local_files_only=True, endpoint=endpoint))
+        return _snapshot(name, endpoint, local_files_only=True)
     except LocalEntryNotFoundError as error:
         raise ConfigurationError(
             f"model.pretrained = '{name}' is no folder here, and the hub's cache ({_cache()}) has no copy. Set "
@@ -68,14 +68,18 @@ def _downloaded(name: str, display: Display, endpoint: str | None) -> Path:
             raise ConfigurationError(f"model.pretrained = '{name}' holds no pipeline: it has no model_index.json.")
         size = sum(files[each] for each in chosen)
         display.say(f"Downloading {name}: {len(chosen)} files, {size:,} bytes, to {_cache()}.")
-        return Path(
-            huggingface_hub.snapshot_download(name, revision=info.sha, allow_patterns=chosen, endpoint=endpoint)
-        )
+        return _snapshot(name, endpoint)
     except (HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
         raise ConfigurationError(
             f"model.pretrained = '{name}' could not be downloaded: {_first_line(error)} Check the name, the licence "
             "that it may ask for (HF_TOKEN), the network and HF_HUB_OFFLINE; or copy its folder here."
         ) from error
+
+
+def _snapshot(name: str, endpoint: str | None, **options: Any) -> Path:
+    """The folder of a snapshot, of which no more is asked than what is read: others' caches may hold no more."""
+    patterns = {"allow_patterns": list(WANTED), "ignore_patterns": list(VARIANTS)}
+    return Path(huggingface_hub.snapshot_download(name, endpoint=endpoint, **patterns, **options))
 
 
 def wanted(files: Iterable[str]) -> list[str]:

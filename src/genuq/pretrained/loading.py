@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from genuq.errors import ConfigurationError
+from genuq.errors import ConfigurationError, did_you_mean
 from genuq.pretrained.model import PretrainedModel, from_pipeline
 from genuq.pretrained.register import family_of
 
 INDEX = "model_index.json"
 
 
-def from_pretrained(path: str | Path, dtype: Any = None, device: Any = None, **options: Any) -> PretrainedModel:
+def from_pretrained(
+    path: str | Path,
+    dtype: Any = None,
+    device: Any = None,
+    scheduler: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> PretrainedModel:
     """The model of a folder that `save_pretrained` of a pipeline wrote.
 
     Args:
         path: of the folder.
         dtype: of the weights, for instance `torch.bfloat16`; None: as diffusers loads them.
         device: where the pipeline goes; None: it stays on the CPU.
+        scheduler: settings in place of its scheduler's own, `{"clip_sample": False}`; with `name`, of another class of
+            diffusers' schedulers.
         options: of `from_pipeline`: prompts, negative_prompt, height, width, ...
 
     Raises:
@@ -30,6 +40,8 @@ def from_pretrained(path: str | Path, dtype: Any = None, device: Any = None, **o
     folder = Path(path)
     family_of([pipeline_class(folder)])  # before weights are read
     pipe = _loaded(folder, dtype)
+    if scheduler:
+        pipe.scheduler = _rescheduled(pipe.scheduler, scheduler)
     return from_pipeline(pipe if device is None else pipe.to(device), **options)
 
 
@@ -52,6 +64,22 @@ def pipeline_class(folder: Path) -> str:
     if not isinstance(name, str):
         raise ConfigurationError(f"{index} names no pipeline by `_class_name`, and code of others is never run.")
     return name
+
+
+def _rescheduled(scheduler: Any, changed: Mapping[str, Any]) -> Any:
+    """The scheduler with other settings, or another of its configuration."""
+    import diffusers
+
+    settings = dict(changed)
+    name = settings.pop("name", type(scheduler).__name__)
+    kind = getattr(diffusers, name, None) if str(name).endswith("Scheduler") else None
+    if kind is None:
+        raise ConfigurationError(f"model.scheduler.name = '{name}' is no scheduler of diffusers'.")
+    known = list(inspect.signature(kind.__init__).parameters)[1:]
+    for key in settings:
+        if key not in known:
+            raise ConfigurationError(f"model.scheduler.{key} is no setting of {name}.{did_you_mean(key, known)}")
+    return kind.from_config({**scheduler.config, **settings})
 
 
 def _loaded(folder: Path, dtype: Any) -> Any:

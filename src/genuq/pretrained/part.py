@@ -54,9 +54,7 @@ def texts(given: Any, key: str) -> str | list[str]:
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            f"{key} = '{given}' cannot be read ({error}). Give a text file, one a line."
-        ) from error
+        raise ConfigurationError(f"{key} = '{given}' cannot be read ({error}). Give one text a line.") from error
     found = [line for line in lines if line]
     if not found:
         raise ConfigurationError(f"{key} = '{given}' has no lines. Write one text a line.")
@@ -72,6 +70,7 @@ def diffusers(
     height: Count | None = None,
     width: Count | None = None,
     embedded_guidance: float | None = None,
+    scheduler: dict[str, Any] | None = None,
     precision: Annotated[str, OneOf(*PRECISIONS)] | None = None,
     download: bool = False,
     class_names: list[str] | None = None,
@@ -86,6 +85,8 @@ def diffusers(
         captions: what a training image is told of, with {} for the name of its class (the folder's, or its caption).
         height, width: of the images in pixels; null: the pipeline's own.
         embedded_guidance: the scale that a guidance-distilled network is told; null: the pipeline's own.
+        scheduler: settings in place of the scheduler's own, {timestep_spacing: trailing} say; with `name`, of another
+            class of diffusers' schedulers. It samples unless sampler=... is another.
         precision: of the weights; null: that of the files.
         download: fetch what the hub's cache lacks.
         class_names: of the data.
@@ -101,6 +102,7 @@ def diffusers(
     return from_pretrained(
         pretrained,
         dtype=dtype,
+        scheduler=scheduler,
         prompts=prompts,
         negative_prompt=negative_prompt,
         height=height,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn, cast
 
 from genuq.errors import ConfigurationError
 from genuq.processes import Predicted, Process
 from genuq.solvers.affine import AffineStage, Solver
 from genuq.solvers.register import SOLVERS
+from genuq.solvers.scheduler import SchedulerSolver
 
 
 @SOLVERS.add(label="The model's own scheduler")
@@ -18,11 +19,12 @@ class OwnScheduler(Solver):
     """In place of a solver until the model is known, which has it as `model.solver(directly)`.
 
     Args:
-        directly: sample by the scheduler itself, for one whose steps are not affine (it clips, or thresholds). What
-            needs no affine step remains: samples, their regenerations, and all scores of finished samples.
+        directly: sample by the scheduler itself, and not by its steps as coefficients. What needs no affine step
+            remains: samples, their regenerations, and all scores of finished samples. None: where its steps are not
+            affine (it clips, or thresholds).
     """
 
-    directly: bool = False
+    directly: bool | None = None
     name: ClassVar[str] = "scheduler"
 
     def of(self, model: Any) -> Solver:
@@ -34,14 +36,16 @@ class OwnScheduler(Solver):
         make = getattr(model, "solver", None)
         if make is None:
             self._refuse()
-        found: Solver = make(self.directly)
-        return found
+        if self.directly is not None:
+            return cast(Solver, make(self.directly))
+        found: SchedulerSolver = make(False)
+        return found if found.why_not_affine(model.steps) is None else cast(Solver, make(True))
 
     def stages(self, process: Process, prediction: Predicted, times: Sequence[float]) -> list[AffineStage]:
         self._refuse()
 
     def _refuse(self) -> NoReturn:
         raise ConfigurationError(
-            "sampler.name = 'scheduler' is the scheduler of a model that brings one (model=diffusers), and this model "
+            "sampler=scheduler is the scheduler of a model that brings one (model=diffusers), and this model "
             "brings none: choose another sampler, sampler=euler for instance."
         )

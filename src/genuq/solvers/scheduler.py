@@ -78,7 +78,8 @@ class SchedulerSolver(Solver):
         if self.directly:
             raise ConfigurationError(
                 f"{self.name} samples directly: it has no affine stages, which propagators, scores of the path, "
-                "applications that change it, and cuts need. Take scores of weight draws or of finished samples."
+                "applications that change it, and cuts need. Take scores of weight draws or of finished samples. "
+                f"{self.why_not_affine(steps) or ''}".rstrip()
             )
         key = (process, require_prediction(prediction), steps)
         if key not in self._stages:
@@ -114,6 +115,14 @@ class SchedulerSolver(Solver):
             made.set_begin_index(first)
         return made
 
+    def why_not_affine(self, steps: int) -> str | None:
+        """In words, with the setting at fault and the remedy, why its steps are not affine; None: they are."""
+        try:
+            self._probed(steps, 0)
+        except NotAffineError as found:
+            return self._not_affine(str(found), steps, 0)
+        return None
+
     def require_own_spacing(self, spacing: str) -> None:
         """Raise ConfigurationError for a spacing other than the scheduler's."""
         if spacing != "uniform_time":
@@ -127,7 +136,10 @@ class SchedulerSolver(Solver):
         return told if isinstance(process, ScheduledDiffusion | ScheduledFlow) else float(self.process.time_of(told))
 
     def _made(self, process: Process, prediction: Prediction, steps: int, first: int = 0) -> list[AffineStage]:
-        probed = self._probed(steps, first)
+        try:
+            probed = self._probed(steps, first)
+        except NotAffineError as found:
+            raise ConfigurationError(self._not_affine(str(found), steps, first)) from found
         times = self._times(process, probed, steps, first)
         rows = self._of_prediction(process, prediction, probed.rows, times)
         stages = []
@@ -151,11 +163,9 @@ class SchedulerSolver(Solver):
         return stages
 
     def _probed(self, steps: int, first: int) -> Probed:
+        """Raises NotAffineError."""
         if (steps, first) not in self._probes:
-            try:
-                self._probes[steps, first] = probe(lambda: self.prepared(steps, first), first, self.options)
-            except NotAffineError as found:
-                raise ConfigurationError(self._not_affine(str(found), steps, first)) from found
+            self._probes[steps, first] = probe(lambda: self.prepared(steps, first), first, self.options)
         return self._probes[steps, first]
 
     def _times(self, process: Process, probed: Probed, steps: int, first: int) -> list[float]:
@@ -192,8 +202,8 @@ class SchedulerSolver(Solver):
         culprit = self._culprit(steps, first)
         what = f"{self.name} is not affine in the network's predictions with sampler.steps = {steps}: {where}"
         keep = (
-            "or sample by the scheduler itself, SchedulerSolver(scheduler, directly=True): propagators and scores of "
-            "the path are then out of reach, scores of weight draws and of finished samples remain."
+            "or sample by the scheduler itself, SchedulerSolver(scheduler, directly=True), sampler.directly=true: "
+            "propagators and scores of the path are then out of reach, those of draws and of finished samples remain."
         )
         if culprit is None:
             return f"{what}. Choose another scheduler, {keep}"

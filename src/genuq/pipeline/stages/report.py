@@ -27,7 +27,7 @@ from genuq.analysis.results import (
     SamplerEntry,
 )
 from genuq.display import Display
-from genuq.identity import neutral
+from genuq.identity import neutral, where_given
 from genuq.pipeline.configured import (
     class_names_of,
     likelihood_inputs,
@@ -35,6 +35,7 @@ from genuq.pipeline.configured import (
     model_names,
     sampler_inputs,
     training_set,
+    why_direct,
 )
 from genuq.pipeline.inputs import LikelihoodInputs, ModelInputs, SamplerInputs
 from genuq.pipeline.run import MAIN_POSTERIOR, Run
@@ -59,6 +60,7 @@ class ReportInputs:
         config: all of it, as it was typed.
         propagator: its name, and how a score is made of the variances; None without one.
         mask: of the pixels that the score counts.
+        direct: why the model's scheduler samples itself, where it does so unasked.
         data_name, model_names: in the configuration's words: of the data, of the model and of its network.
     """
 
@@ -80,6 +82,7 @@ class ReportInputs:
     data_name: str = neutral()
     model_names: tuple[str, str] = neutral()
     config: Mapping[str, Any] = neutral()
+    direct: str | None = where_given(None)
 
     @property
     def are_images(self) -> bool:
@@ -134,6 +137,7 @@ class Report(Stage[ReportInputs]):
             class_names=tuple(class_names_of(run)),
             model=model_inputs(run),
             sampler=sampler_inputs(run),
+            direct=why_direct(run),
             likelihood=likelihood_inputs(run),
             propagator=None if propagator is None else PropagatorWords(propagator.name, propagator.reduce),
             mask=mask_inputs(run),
@@ -206,7 +210,10 @@ def collect(inputs: ReportInputs) -> Results:
         samples=evaluation.samples,
         maps=maps_entry(inputs),
         application=None if inputs.application is None else read_application(inputs.application.path),
-        warnings=[note for row in evaluation.scores for note in row.notes if row.kind in ("score", "baseline")],
+        warnings=[
+            *([] if inputs.direct is None else [inputs.direct]),
+            *(note for row in evaluation.scores for note in row.notes if row.kind in ("score", "baseline")),
+        ],
     )
 
 
