@@ -89,6 +89,8 @@ PUBLIC = {
         "generative_uncertainty",
         "regenerate",
         "load_reference",
+        "from_pipeline",
+        "from_pretrained",
         "__version__",
     ],
     "genuq.posteriors": ["ExactLastLayerLaplace", "DiagonalLaplace"],

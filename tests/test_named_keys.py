@@ -18,7 +18,7 @@ from genuq.config.compose import config_directory, configurations
 PACKAGE = Path(genuq.__file__).parent
 CONF = config_directory()
 GROUPS = {folder.name for folder in CONF.iterdir() if folder.is_dir()} | {"hydra"}
-FREE = {"beside", "options"}  # below these the user chooses the names
+FREE = {"beside", "options", "scheduler"}  # below these the user chooses the names
 NO_KEYS = {"group.key", "model.safetensors"}  # what an override looks like, and a file
 PLACEHOLDER = "\0"
 # a dotted name of small letters that no path, no module and no file name goes on from
@@ -62,7 +62,13 @@ def known_keys() -> set[str]:
     found: set[str] = set()
     for number in range(max(map(len, options.values()))):
         job = [f"{group}={names[number % len(names)]}" for group, names in options.items() if names]
-        for _, config in configurations([*job, *(["data.root=images"] if "data=image_folder" in job else [])]):
+        for _, config in configurations(
+            [
+                *job,
+                *(["data.root=images"] if "data=image_folder" in job else []),
+                *(["model.pretrained=folder"] if "model=diffusers" in job else []),
+            ]
+        ):
             found |= set(keys_in(config))
     return found | sweeper_keys()
 

@@ -113,7 +113,7 @@ def test_what_is_fetched_is_said_first_and_is_there_the_next_time(hub: str) -> N
 
 
 def test_a_name_that_the_hub_does_not_know(hub: str) -> None:
-    with pytest.raises(ConfigurationError, match="could not be downloaded.*Check the name"):
+    with pytest.raises(ConfigurationError, match=r"could not be downloaded.*Check the name"):
         folder_of("someone/else", download=True, display=said(), endpoint=hub)
 
 

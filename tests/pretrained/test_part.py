@@ -107,7 +107,7 @@ class TestScheduler:
     @pytest.mark.parametrize(
         "changed,said",
         [
-            ({"clip": True}, r"model\.scheduler\.clip is no setting of PNDMScheduler"),
+            ({"clip": True}, r"model\.scheduler: 'clip' is no setting of PNDMScheduler"),
             ({"name": "AutoencoderKL"}, r"model\.scheduler\.name = 'AutoencoderKL' is no scheduler"),
             ({"name": "DimScheduler"}, "is no scheduler"),
         ],

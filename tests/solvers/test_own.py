@@ -27,7 +27,7 @@ def test_one_that_clips_samples_itself_and_says_why() -> None:
     clipping = diffusion("DDIMScheduler", clip_sample=True)()
     found = OwnScheduler().of(model_of(clipping))
     assert found.directly and "clip_sample = True" in str(found.why_not_affine(4))
-    with pytest.raises(ConfigurationError, match="samples directly.*clip_sample = True"):
+    with pytest.raises(ConfigurationError, match=r"samples directly.*clip_sample = True"):
         found.sampling_stages(found.process, found.prediction, 4)
 
 

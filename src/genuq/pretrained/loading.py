@@ -78,7 +78,7 @@ def _rescheduled(scheduler: Any, changed: Mapping[str, Any]) -> Any:
     known = list(inspect.signature(kind.__init__).parameters)[1:]
     for key in settings:
         if key not in known:
-            raise ConfigurationError(f"model.scheduler.{key} is no setting of {name}.{did_you_mean(key, known)}")
+            raise ConfigurationError(f"model.scheduler: '{key}' is no setting of {name}.{did_you_mean(key, known)}")
     return kind.from_config({**scheduler.config, **settings})
 
 
