@@ -90,16 +90,6 @@ def test_linked_folders_are_followed(folder, tmp_path):
     assert image_folder(tmp_path / "links", 8).labels.tolist() == [0, 1, 1]
 
 
-def test_splits_of_a_root(folder, tmp_path):
-    assert len(image_folder(folder, 8, split="train")) == 5, "an undivided root is a training set"
-    with pytest.raises(DataError, match=r"no folder for the test split. Make test or val"):
-        image_folder(folder, 8, split="test")
-    shutil.copytree(folder, tmp_path / "divided" / "val")
-    assert len(image_folder(tmp_path / "divided", 8, split="test")) == 5
-    with pytest.raises(DataError, match="no folder for the train split"):
-        image_folder(tmp_path / "divided", 8, split="train")
-
-
 def test_the_fingerprint_follows_content_and_size_but_not_the_place(folder, tmp_path):
     reference = image_folder(folder, 8).fingerprint
     assert image_folder(folder, 16).fingerprint != reference

@@ -1,7 +1,8 @@
 """Data: named sets found or fetched and verified, image folders, sets drawn by rules with their oracles, subsets."""
 
 from genuq.data.base import ArrayDataset, Dataset, Subset, as_dataset, check_first_item, subset
-from genuq.data.folder import ImageFolder, image_folder
+from genuq.data.folder import ImageFolder
+from genuq.data.folders import image_folder
 from genuq.data.glyphs import glyphs
 from genuq.data.lattice import lattice_mixture
 from genuq.data.mixtures import GaussianMixture, gaussian_mixture, off_mode

@@ -17,10 +17,9 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 
-from genuq.data.base import Dataset, Indices, check_split, to_signed
-from genuq.data.registry import DATASETS
+from genuq.data.base import Dataset, Indices, to_signed
 from genuq.errors import DataError
-from genuq.parts.bounds import Limits, OneOf
+from genuq.parts.bounds import Limits
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff"}
 MODES = {1: "L", 3: "RGB"}  # PIL's names by number of channels
@@ -28,7 +27,6 @@ DEEP_MODES = {"F", "I", "I;16", "I;16B", "I;16L"}  # more than 8 bits: PIL would
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "PPM", "TIFF")  # not PostScript, which PIL hands to another program
 # Colour files that PIL reads as 8 bits: `RGB;16B`, `CMYK;16L`; a BMP's `BGR;16` has 16 bits for all three.
 DEEP_LAYOUTS = re.compile(r"(?!BGR;)\w+;(12|16|32)")
-SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val")}
 ImageSize = Annotated[int, Limits(1, 16_384)]  # pixels of a side
 NAMED_FILES = 5  # how many damaged files an error names
 NAMED_CLASSES = 8  # and how many classes
@@ -62,6 +60,16 @@ class ImageFolder(Dataset):
         split: str = "",
         class_names: Sequence[str] | None = None,
     ) -> None:
+        self._place(root, image_size, channels, split)
+        found = class_folders(self.root)
+        self.class_names = found if class_names is None else list(class_names)
+        require_known(found, self.class_names, self.root)
+        files = [_image_files(self.root / name) if name in found else [] for name in self.class_names]
+        self.files = [file for of_class in files for file in of_class]
+        require_named(self.files)
+        self.labels = torch.repeat_interleave(torch.tensor([len(of_class) for of_class in files]))
+
+    def _place(self, root: str | Path, image_size: int, channels: int, split: str) -> None:
         if channels not in MODES:
             raise DataError(f"channels is {channels}; an image folder gives 1 (greyscale) or 3 (RGB).")
         if not isinstance(image_size, int) or image_size < 1:
@@ -69,13 +77,6 @@ class ImageFolder(Dataset):
         self.root, self.name, self.split = Path(root).expanduser(), Path(root).name, split
         self.folder = self.root
         self.shape = (channels, image_size, image_size)
-        found = _class_names(self.root)
-        self.class_names = found if class_names is None else list(class_names)
-        require_known(found, self.class_names, self.root)
-        files = [_image_files(self.root / name) if name in found else [] for name in self.class_names]
-        self.files = [file for of_class in files for file in of_class]
-        _require_named(self.files)
-        self.labels = torch.repeat_interleave(torch.tensor([len(of_class) for of_class in files]))
 
     def batch(self, indices: Indices) -> tuple[Tensor, Tensor]:
         chosen = torch.as_tensor(indices, dtype=torch.long)
@@ -112,44 +113,6 @@ class ImageFolder(Dataset):
             raise DataError(f"{len(damaged)} of {len(files)} images in {self.root} cannot be used:\n  {shown}")
 
 
-@DATASETS.add(label="Image folder")
-def image_folder(
-    root: str | Path, image_size: ImageSize, channels: Annotated[int, OneOf(1, 3)] = 3, split: str | None = None
-) -> ImageFolder:
-    """An ImageFolder, of one split where `root` has folders for them.
-
-    Args:
-        root, image_size, channels: see ImageFolder.
-        split: None for the class folders directly in `root`; `train` for `root/train`, or for `root` itself where it is
-            not split; `test` for `root/test` or `root/val`. Labels of the test images are those of the class folders
-            in `root/train`, of which the test set may lack some.
-    Raises:
-        DataError: see ImageFolder; also when `root` has no such split, or test images a class that `root/train` lacks.
-    """
-    if split is None:
-        return ImageFolder(root, image_size, channels)
-    place = Path(root).expanduser()
-    folder = _split_folder(place, check_split(split))
-    trained = place / "train"
-    names = _class_names(trained) if split == "test" and os.path.isdir(trained) else None
-    dataset = ImageFolder(folder, image_size, channels, split, names)
-    dataset.name = Path(root).name
-    return dataset
-
-
-def _split_folder(root: Path, split: str) -> Path:
-    for name in SPLIT_FOLDERS[split]:
-        if os.path.isdir(root / name):
-            return root / name
-    divided = any(os.path.isdir(root / name) for names in SPLIT_FOLDERS.values() for name in names)
-    if split == "train" and not divided:
-        return root
-    expected = " or ".join(SPLIT_FOLDERS[split])
-    raise DataError(
-        f"{root} has no folder for the {split} split. Make {expected} in it, with the class folders inside."
-    )
-
-
 def require_known(found: Sequence[str], known: Sequence[str], root: Path) -> None:
     """Raise DataError for class folders that are none of the known classes: their labels would be others."""
     strange = [name for name in found if name not in known]
@@ -165,7 +128,8 @@ def shortened(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED_CLASSES]) + (", ..." if len(names) > NAMED_CLASSES else "")
 
 
-def _class_names(root: Path) -> list[str]:
+def class_folders(root: Path) -> list[str]:
+    """Names of the class folders, sorted; raises DataError where there are none."""
     if not os.path.isdir(root):
         raise DataError(f"image folder {root} does not exist. Correct data.root.")
     entries = sorted(entry.name for entry in root.iterdir() if not entry.name.startswith("."))
@@ -191,7 +155,7 @@ def _visible_files(folder: Path) -> Iterator[Path]:
         yield from (Path(place) / name for name in files if not name.startswith("."))
 
 
-def _require_named(files: list[Path]) -> None:
+def require_named(files: list[Path]) -> None:
     """Raise DataError for names that are no text: reports and fingerprints are text."""
     for file in files:
         try:

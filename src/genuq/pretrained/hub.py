@@ -50,7 +50,7 @@ def folder_of(name: str, download: bool = False, display: Display | None = None,
     if download:
         return _downloaded(name, display or Display(), endpoint)
     try:
-        return _snapshot(name, endpoint, local_files_only=True)
+        return _snapshot(name, endpoint, unasked=True)
     except LocalEntryNotFoundError as error:
         raise ConfigurationError(
             f"model.pretrained = '{name}' is no folder here, and the hub's cache ({_cache()}) has no copy. Set "
@@ -76,10 +76,17 @@ def _downloaded(name: str, display: Display, endpoint: str | None) -> Path:
         ) from error
 
 
-def _snapshot(name: str, endpoint: str | None, **options: Any) -> Path:
+def _snapshot(name: str, endpoint: str | None, unasked: bool = False) -> Path:
     """The folder of a snapshot, of which no more is asked than what is read: others' caches may hold no more."""
-    patterns = {"allow_patterns": list(WANTED), "ignore_patterns": list(VARIANTS)}
-    return Path(huggingface_hub.snapshot_download(name, endpoint=endpoint, **patterns, **options))
+    return Path(
+        huggingface_hub.snapshot_download(
+            name,
+            endpoint=endpoint,
+            allow_patterns=list(WANTED),
+            ignore_patterns=list(VARIANTS),
+            local_files_only=unasked,
+        )
+    )
 
 
 def wanted(files: Iterable[str]) -> list[str]:

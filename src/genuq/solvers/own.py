@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NoReturn, cast
+from typing import Any, NoReturn, cast
 
 from genuq.errors import ConfigurationError
 from genuq.processes import Predicted, Process
@@ -25,7 +25,7 @@ class OwnScheduler(Solver):
     """
 
     directly: bool | None = None
-    name: ClassVar[str] = "scheduler"
+    name = "scheduler"
 
     def of(self, model: Any) -> Solver:
         """The model's own.
