@@ -49,8 +49,6 @@ def test_files_of_others_are_called_what_they_are(tmp_path: Path) -> None:
     (tmp_path / "cut.ckpt").write_bytes((tmp_path / "last.ckpt").read_bytes()[:300])
     (tmp_path / "empty.safetensors").touch()
     (tmp_path / "folder").mkdir()
-    (tmp_path / "pipeline").mkdir()
-    (tmp_path / "pipeline" / "model_index.json").write_text("{}")
     for name, said in {
         "last.ckpt": "is a checkpoint of Lightning",
         "plain.pt": r"is an archive of torch\.save",
@@ -58,13 +56,23 @@ def test_files_of_others_are_called_what_they_are(tmp_path: Path) -> None:
         "cut.ckpt": "is a zip archive, which is truncated",
         "empty.safetensors": "is truncated, or no safetensors file",
         "folder": "is a folder, not a file of weights",
-        "pipeline": "is a folder of diffusers",
     }.items():
         with pytest.raises((CheckpointError, ConfigurationError)) as caught:
             check_named_files(run(tmp_path, f"model.checkpoint={tmp_path / name}"))
         message = str(caught.value)
         assert message.startswith(f"model.checkpoint = {tmp_path / name} {said.replace(chr(92), '')}"), message
         assert "model._target_=" in message and "weights_only=True" in message
+
+
+def test_a_pipeline_is_pointed_to_its_key(tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text("{}")
+    with pytest.raises(ConfigurationError, match=r"is a pipeline of diffusers.*model=diffusers model\.pretrained="):
+        check_named_files(run(tmp_path, f"model.checkpoint={tmp_path}"))
+
+
+def test_weights_for_a_function_that_takes_none_are_not_passed_over(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"model\.checkpoint: .*none\.safetensors does not exist"):
+        check_named_files(run(tmp_path, "experiment=mixture_exact", f"model.checkpoint={tmp_path}/none.safetensors"))
 
 
 def test_the_folder_of_a_run_points_to_its_checkpoint(points_run: Path, tmp_path: Path) -> None:

@@ -140,8 +140,12 @@ def require_checkpoint(path: str | Path, key: str) -> None:
     """
     path = Path(path)
     if os.path.isdir(path):
-        what = "a folder of diffusers" if os.path.isfile(path / "model_index.json") else "a folder"
-        raise ConfigurationError(f"{key} = {path} is {what}, not a file of weights. {_bring_in(path)}")
+        if os.path.isfile(path / "model_index.json"):
+            raise ConfigurationError(
+                f"{key} = {path} is a pipeline of diffusers, not a file of weights: model=diffusers "
+                f"model.pretrained={path}."
+            )
+        raise ConfigurationError(f"{key} = {path} is a folder, not a file of weights. {_bring_in(path)}")
     if not os.path.isfile(path):
         raise ConfigurationError(f"{key}: {path} does not exist. Correct the path.")
     if (other := foreign_format(path)) is not None:
@@ -184,7 +188,11 @@ def _read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise CheckpointError(f"{path} is {what}. {BRING_IN}")
     tensors, metadata = files.read_tensors(path)
     if metadata.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is no checkpoint of genuq (format '{metadata.get('format')}', not '{FORMAT}').")
+        raise CheckpointError(
+            f"{path} is no checkpoint of genuq (format '{metadata.get('format')}', not '{FORMAT}'). Of a pipeline of "
+            "diffusers give the whole folder, model=diffusers model.pretrained=FOLDER; of another network a function "
+            "that builds it, model._target_=my_lab.my_model."
+        )
     return tensors, metadata
 
 

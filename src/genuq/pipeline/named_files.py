@@ -8,6 +8,8 @@ from tempfile import TemporaryDirectory
 
 from genuq.errors import ConfigurationError
 from genuq.models.checkpoints import require_checkpoint
+from genuq.models.register import FILE
+from genuq.pipeline.configured import model_part
 from genuq.pipeline.posteriors import key_of
 from genuq.pipeline.run import Run
 from genuq.pipeline.shared_scores import weak_checkpoint
@@ -27,13 +29,19 @@ def check_named_files(run: Run) -> None:
     if (weak := weak_checkpoint(run)) is not None:
         require_checkpoint(weak, "score.weak_checkpoint")
     chosen = run.config.model.get("checkpoint")
-    if "process" in run.config.model and chosen not in (None, "reference"):
+    if takes_no_weights(run) and chosen not in (None, "reference"):
         require_checkpoint(Path(chosen).expanduser(), "model.checkpoint")
     for name, settings in run.posteriors().items():
         if settings.get("checkpoints") is not None:
             key = f"{key_of(name)}.checkpoints"
             for path in finished_members(settings["checkpoints"], reference_name(run), settings["name"], key):
                 require_checkpoint(path, key)
+
+
+def takes_no_weights(run: Run) -> bool:
+    """Whether a checkpoint of the model can only be one of genuq's: its function, if it has one, takes none."""
+    part = model_part(run)
+    return part is None or FILE not in part.own_options
 
 
 def check_store(run: Run) -> None:
