@@ -1,4 +1,4 @@
-"""Scores of images that lie in a folder: a batch is an artefact of the store, and an image is found again by its pixels.
+"""Scores of images that lie in a folder: a batch is an artefact of the store, an image is found again by its pixels.
 
 What an image's scores depend on is the model, the posterior's draws, the scores with their options, the seed, its
 pixels and its class: not its name, its folder or what else is there. So a killed call goes on where it stopped, and of
@@ -26,6 +26,7 @@ from genuq.models import GenerativeModel
 from genuq.pipeline import preflight
 from genuq.pipeline.columns import SPENT, WATCHED, knows_classes
 from genuq.pipeline.configured import architecture_of, model_inputs, training_set
+from genuq.pipeline.execute import STAGES
 from genuq.pipeline.inputs import ModelInputs, PartInputs
 from genuq.pipeline.posteriors import FITTED
 from genuq.pipeline.run import MAIN_POSTERIOR, Run, hardware_of
@@ -98,7 +99,8 @@ def choose_scores(run: Run) -> list[str]:
     named = bool(chosen)
     chosen = chosen or default_scores(architecture_of(run), run.config.posterior.name != MAP.kind)
     score.name, score.also, score.controls, score.maps = chosen[0], chosen[1:], [], False
-    run.config.stages = [*(["train"] if run.trains else []), "fit", "probe"]
+    read = {"fit", "probe", *(["train"] if run.trains else [])}
+    run.config.stages = [stage for stage in STAGES if stage in read]
     run.config.propagator = run.config.application = None
     return [name for name in asked if name not in chosen] if named else []
 

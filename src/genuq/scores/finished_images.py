@@ -122,12 +122,11 @@ def noise_key(digest: str) -> int:
 
 def options_by_name(scores: Sequence[str] | Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """Options of scores that were named with them or without."""
-    named = (
-        scores if isinstance(scores, Mapping) else dict.fromkeys([scores] if isinstance(scores, str) else scores, {})
-    )
-    if not named:
+    if not scores:
         raise ConfigurationError("scores: none given. Name some, for instance lid.")
-    return dict(named)
+    if isinstance(scores, Mapping):
+        return dict(scores)
+    return {name: {} for name in ([scores] if isinstance(scores, str) else scores)}
 
 
 def check_scores(
