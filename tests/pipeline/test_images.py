@@ -149,7 +149,7 @@ def test_what_is_missing_or_broken_is_named_before_any_work(trained, image_root,
     unfitted = run_in(trained, image_root, "trainer.devices=2", "trainer.strategy=ddp", "posterior.images=30")
     with pytest.raises(ConfigurationError, match="Fit it first"):
         work.check(unfitted)
-    with pytest.raises(ConfigurationError, match="renoised_disagreement.*posterior = 'map'"):
+    with pytest.raises(ConfigurationError, match=r"renoised_disagreement.*posterior = 'map'"):
         work.check(run_in(trained, image_root, "posterior=map"))
     (pictures / "top" / "3.png").write_bytes(b"no image")
     run = run_in(trained, image_root, "score.lid_times=[0.12]")

@@ -140,7 +140,7 @@ def write(
             run.command,
         )
         folder.write({TABLE: ranking.csv(), PAGE: text})
-    names = [] if ranking.kept is None else [ranking.names[row] for row in ranking.kept.nonzero()[0]]
+    names = [] if ranking.kept is None else [ranking.names[row] for row in ranking.kept.nonzero()[0].tolist()]
     if names or folder.kept:
         with display.bar("linking" if link else "copying", len(names)) as advance:
             folder.keep(names, dataset.root, link, advance)
