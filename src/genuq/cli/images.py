@@ -54,7 +54,8 @@ def main(arguments: Sequence[str]) -> int:
         if keep is not None:
             require_some(keep, len(dataset))
         folder = ReportFolder.claimed(out_of(given, run), dataset.root, made_from(given, run))
-        folder.check_kept(dataset.root)
+        if keep is not None:
+            folder.check_kept()
     if left_out:
         display.say(f"of no finished image, and left out: {', '.join(left_out)}")
     scores = work.score_folder(run, dataset, display)
@@ -140,8 +141,8 @@ def write(
             run.command,
         )
         folder.write({TABLE: ranking.csv(), PAGE: text})
-    names = [] if ranking.kept is None else [ranking.names[row] for row in ranking.kept.nonzero()[0].tolist()]
-    if names or folder.kept:
+    if ranking.kept is not None:
+        names = [ranking.names[row] for row in ranking.kept.nonzero()[0].tolist()]
         with display.bar("linking" if link else "copying", len(names)) as advance:
             folder.keep(names, dataset.root, link, advance)
         display.say(f"{len(names):,} of {len(ranking.names):,} images kept in {folder.path / KEPT}")

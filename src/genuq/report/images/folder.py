@@ -23,12 +23,12 @@ class ReportFolder:
     Attributes:
         path: of the folder.
         made_from: what its files show, as plain data.
-        kept: names of the images in `kept/`.
+        kept: sha256 of the images in `kept/` by their names.
     """
 
     path: Path
     made_from: Mapping[str, Any]
-    kept: list[str] = field(default_factory=list)
+    kept: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def claimed(cls, path: Path, source: Path, made_from: Mapping[str, Any]) -> ReportFolder:
@@ -55,7 +55,7 @@ class ReportFolder:
                 f"--out {path} holds scores made otherwise ({', '.join(changed)} differ), which are not overwritten. "
                 "Give another --out, or delete it."
             )
-        return cls(path, plain, list(record["kept"]))
+        return cls(path, plain, dict(record["kept"]))
 
     def write(self, texts: Mapping[str, str]) -> None:
         """Write text files, each whole or not at all."""
@@ -63,14 +63,14 @@ class ReportFolder:
         for name, text in texts.items():
             files.write_text(self.path / name, text)
 
-    def check_kept(self, source: Path) -> None:
+    def check_kept(self) -> None:
         """Raise ConfigurationError for a file in `kept/` that is not as it was left there."""
-        there = {path.relative_to(self.path / KEPT).as_posix() for path in _files_below(self.path / KEPT)}
-        for name in sorted(there):
-            if name not in self.kept or not _is_unchanged(self.path / KEPT / name, source / name):
+        for path in _files_below(self.path / KEPT):
+            known = self.kept.get(path.relative_to(self.path / KEPT).as_posix())
+            if known is None or not (path.is_symlink() or files.sha256(path) == known):
                 raise ConfigurationError(
-                    f"{self.path / KEPT / name} is not as genuq images left it, and is not overwritten. Move it away, "
-                    "or give another --out."
+                    f"{path} is not as genuq images left it, and is not overwritten. Move it away, or give another "
+                    "--out."
                 )
 
     def keep(self, names: Sequence[str], source: Path, link: bool, progress: Callable[[int], None]) -> None:
@@ -80,15 +80,16 @@ class ReportFolder:
             names: below `source`.
             progress: called with the number of images just done.
         """
-        before, self.kept = self.kept, sorted({*self.kept, *names})
+        before, wanted = self.kept, {name: files.sha256(source / name) for name in sorted(names)}
+        self.kept = before | wanted
         self._record()  # first: what a killed call has copied is its own when it is called again
-        for name in sorted(set(before) - set(names)):
+        for name in before.keys() - wanted.keys():
             (self.path / KEPT / name).unlink(missing_ok=True)
-        for name in names:
-            _placed(source / name, self.path / KEPT / name, link)
+        for name, digest in wanted.items():
+            _place(source / name, self.path / KEPT / name, link, digest)
             progress(1)
-        _remove_empty(self.path / KEPT)
-        self.kept = sorted(names)
+        _tidy(self.path / KEPT)
+        self.kept = wanted
         self._record()
 
     def _record(self) -> None:
@@ -115,31 +116,27 @@ def differing(old: Any, new: Any, prefix: str = "") -> list[str]:
     return [found for key in keys for found in differing(old.get(key), new.get(key), f"{prefix}{key}.")]
 
 
-def _placed(source: Path, target: Path, link: bool) -> None:
-    if target.is_symlink() == link and target.exists():
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if link:
+def _place(source: Path, target: Path, link: bool, digest: str) -> None:
+    """A copy of an image, or a link to it, unless it is there."""
+    if link and not target.is_symlink():
+        target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
         target.symlink_to(source.resolve())
-        return
-    with files.replacing(target) as temporary:
-        shutil.copyfile(source, temporary)
-
-
-def _is_unchanged(target: Path, source: Path) -> bool:
-    """Whether a kept image is a link to its source, or has its bytes; of one whose source is gone nothing is known."""
-    if target.is_symlink() or not source.is_file():
-        return target.is_symlink()
-    return files.sha256(target) == files.sha256(source)
+    elif not link and (target.is_symlink() or not target.exists() or files.sha256(target) != digest):
+        with files.replacing(target) as temporary:
+            shutil.copyfile(source, temporary)
 
 
 def _files_below(folder: Path) -> list[Path]:
     found = (Path(place) / name for place, _, names in os.walk(folder) for name in names)
-    return [path for path in found if not path.name.endswith(files.PARTIAL)]
+    return sorted(path for path in found if not path.name.endswith(files.PARTIAL))
 
 
-def _remove_empty(folder: Path) -> None:
-    for place, _, _ in os.walk(folder, topdown=False):
+def _tidy(folder: Path) -> None:
+    """Without folders that hold nothing, and without what a killed call had begun to copy."""
+    for place, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            if name.endswith(files.PARTIAL):
+                (Path(place) / name).unlink()
         if not os.listdir(place):
             os.rmdir(place)
