@@ -51,6 +51,14 @@ def test_classes_are_the_names_of_folders_or_the_one_asked_for(folder: Path) -> 
     assert LooseImages(folder / "T-shirt_top", SHAPE, CLASSES, "Ankle boot").labels.tolist() == [0, 0]
 
 
+def test_a_class_has_a_number_where_no_name_is_one(folder: Path) -> None:
+    assert LooseImages(folder, SHAPE, CLASSES, "1").labels.tolist() == [1, 1, 1]
+    assert LooseImages(folder, SHAPE, ["1", "0"], "1").labels.tolist() == [0, 0, 0]
+    for known, asked in ((CLASSES, "2"), (["1", "2"], "0")):
+        with pytest.raises(DataError, match="no class of the model"):
+            LooseImages(folder, SHAPE, known, asked)
+
+
 def test_an_image_is_known_by_its_pixels(folder: Path) -> None:
     done: list[int] = []
     found = LooseImages(folder, SHAPE)

@@ -14,6 +14,7 @@ from genuq.models import GenerativeModel, Sampler, sample, to_bytes
 from genuq.models.sampling import to_unit
 from genuq.scores import SCORES, ImageScores, Probe, Resources, score_images, score_together
 from genuq.scores.finished_images import content_digests, default_scores, noise_key
+from support.pretrained_cases import opened
 from support.slow_scores import SlowProbe, drawn, posterior_of
 from support.watched_models import CLASSES, double_model, random_model
 
@@ -155,3 +156,22 @@ def test_what_cannot_be_is_refused_by_name() -> None:
         score_images(model, None, images.float(), LABELS)
     with pytest.raises(ConfigurationError, match="shape"):
         score_images(model, None, images[..., :4], LABELS)
+
+
+@pytest.mark.parametrize("family", ["stable_diffusion", "flux"])
+def test_of_a_pipeline_the_margin_is_between_prompts(family: str) -> None:
+    """Between two prompts it is what it is for the other one, with the other sign; an image's noise has no prompt."""
+    model, _ = opened(family)
+    images = pictures(model, 2)
+    one, other = (
+        score_images(model, None, images, [label] * 2, ["class_margin"]).scores["class_margin"] for label in (0, 1)
+    )
+    torch.testing.assert_close(one, -other, rtol=1e-4, atol=1e-7)
+    assert one.abs().min() > 1e-4
+    signed = images.float() * 2 / 255 - 1
+    keys = [noise_key(digest) for digest in content_digests(signed)]
+    losses = []
+    for label in (0, 1):
+        probe = Probe(model, signed, keys, 0, torch.tensor([label] * 2))
+        losses.append(score_together(probe, {"loss": lambda one: one.residual(one.at([0.5], 4)[0])}).values["loss"])
+    torch.testing.assert_close(one, losses[0] - losses[1], rtol=1e-3, atol=1e-7)

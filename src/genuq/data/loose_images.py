@@ -33,7 +33,8 @@ class LooseImages(Dataset):
     """The images at any depth below a folder, in the order of their names, for a model that makes such images.
 
     A model that knows classes needs the class of each: the name of the image's folder, the first below `root`; or one
-    for all. A slash in a class name is an underscore in that of a folder (`T-shirt_top`). Hidden files and folders,
+    for all. A slash in a class name is an underscore in that of a folder (`T-shirt_top`); a class, or a prompt, may
+    also be called by its number from 0 on, where no name is a number. Hidden files and folders,
     and files without an image's suffix, are passed over; an EXIF orientation turns nothing. Nothing is written.
 
     Args:
@@ -189,8 +190,10 @@ def _images_below(root: Path) -> Iterator[Path]:
 
 
 def _class_of(name: str, known: Sequence[str], where: str) -> int:
-    """The number of a class by its name; one for a folder has underscores for slashes."""
+    """The number of a class by its name, with underscores for slashes, or by the number where no name is one."""
     places = [place for place, other in enumerate(known) if name in (other, other.replace("/", "_"))]
+    if not places and not any(other.isdecimal() for other in known):
+        places = [place for place in range(len(known)) if name == str(place)]
     if not places:
         raise DataError(f"{where}: '{name}' is no class of the model.{did_you_mean(name, known)}")
     return places[0]

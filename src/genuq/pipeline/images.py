@@ -138,8 +138,12 @@ def images_inputs(run: Run) -> ImagesInputs:
 
 
 def class_names(run: Run) -> list[str]:
-    """Of the classes that the model knows; none where it knows none."""
-    return list(training_set(run).class_names) if knows_classes(run) else []
+    """Of the classes, or the prompts, that the model knows; none where it knows none."""
+    if not knows_classes(run):
+        return []
+    conditions = architecture_of(run).conditions
+    prompts = [] if conditions is None else conditions.prompts
+    return list(prompts or training_set(run).class_names)
 
 
 # The work
