@@ -14,7 +14,6 @@ from genuq.models import GenerativeModel, Sampler, sample, to_bytes
 from genuq.models.sampling import to_unit
 from genuq.scores import SCORES, ImageScores, Probe, Resources, score_images, score_together
 from genuq.scores.finished_images import content_digests, default_scores, noise_key
-from support.pretrained_cases import opened
 from support.slow_scores import SlowProbe, drawn, posterior_of
 from support.watched_models import CLASSES, double_model, random_model
 
@@ -161,6 +160,9 @@ def test_what_cannot_be_is_refused_by_name() -> None:
 @pytest.mark.parametrize("family", ["stable_diffusion", "flux"])
 def test_of_a_pipeline_the_margin_is_between_prompts(family: str) -> None:
     """Between two prompts it is what it is for the other one, with the other sign; an image's noise has no prompt."""
+    pytest.importorskip("diffusers")
+    from support.pretrained_cases import opened
+
     model, _ = opened(family)
     images = pictures(model, 2)
     one, other = (
