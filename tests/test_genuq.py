@@ -88,6 +88,7 @@ PUBLIC = {
         "PixelLikelihood",
         "generative_uncertainty",
         "regenerate",
+        "score_images",
         "load_reference",
         "from_pipeline",
         "from_pretrained",

@@ -30,6 +30,7 @@ _PUBLIC = {
     "PixelLikelihood": "genuq.likelihoods",
     "generative_uncertainty": "genuq.scores",
     "regenerate": "genuq.scores",
+    "score_images": "genuq.scores",
     "load_reference": "genuq.models.checkpoints",
     "from_pipeline": "genuq.pretrained",
     "from_pretrained": "genuq.pretrained",

@@ -55,7 +55,7 @@ def test_clusters_are_the_noises_that_the_samples_came_from(board_set: Path) -> 
     saved = SavedSet.open(board_set)
     clusters, model = saved.scored().clusters, saved.model(torch.device("cpu"))
     assert clusters.tolist() == [key(3, index, INITIAL) for index in range(20)]
-    noise = saved.sampler.build().initial_noise(model, [4])
+    noise = saved.sampler.build(model).initial_noise(model, [4])
     assert torch.equal(noise, normal([generator(3, 4, INITIAL)], model.latent_shape))
 
 

@@ -7,6 +7,7 @@ import torch
 
 from genuq.errors import ConfigurationError
 from genuq.identity import identity_of
+from genuq.models import GenerativeModel
 from genuq.pipeline.inputs import (
     DataInputs,
     PartInputs,
@@ -77,9 +78,12 @@ def test_data_are_known_by_content_and_only_declared_splits_may_be_read() -> Non
         _ = data.test
 
 
+MODEL = GenerativeModel(torch.nn.Linear(2, 2), (2,))
+
+
 def test_a_sampler_is_built_of_what_was_declared() -> None:
     inputs = SamplerInputs(PartInputs("heun", {}, None), 7, "uniform_time", 1.5, (0, 1), 3, 40, 16)
-    sampler = inputs.build()
+    sampler = inputs.build(MODEL)
     assert isinstance(sampler.solver, Heun) and (sampler.steps, sampler.guidance_scale) == (7, 1.5)
     assert (sampler.spacing, sampler.classes, sampler.seed, sampler.batch_size) == ("uniform_time", (0, 1), 3, 16)
 
@@ -90,7 +94,7 @@ def test_a_sampler_that_does_not_clip_keeps_the_identity_that_it_had_before_ther
         for clip in (False, True)
     )
     assert "clip_x0" not in identity_of(plain) and identity_of(clipping) == identity_of(plain) | {"clip_x0": True}
-    assert clipping.build().clip_x0 and not plain.build().clip_x0
+    assert clipping.build(MODEL).clip_x0 and not plain.build(MODEL).clip_x0
 
 
 def test_a_device_that_is_not_there_is_refused_by_its_key() -> None:

@@ -23,6 +23,7 @@ class Command:
 COMMANDS = {
     "run": Command("[overrides]", "one run, or a sweep with -m; the word `run` may be left out", "genuq.cli.run"),
     "plan": Command("[overrides]", "what a run or sweep will make and cost, before it starts", "genuq.cli.plan"),
+    "images": Command("FOLDER [overrides]", "score finished images, keep the least doubtful", "genuq.cli.images"),
     "store": Command("COMMAND", "list, show, verify or prune what lies in the store", "genuq.cli.store"),
     "study": Command("NAME", "one page for all runs of a study", "genuq.cli.study"),
     "leaderboard": Command(

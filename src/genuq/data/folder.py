@@ -91,7 +91,7 @@ class ImageFolder(Dataset):
         """
         channels, size, _ = self.shape
         with opened_image(file) as image:
-            return transforms.pil_to_tensor(_shrink_and_crop(image.convert(MODES[channels]), size))
+            return transforms.pil_to_tensor(shrink_and_crop(image.convert(MODES[channels]), size))
 
     def content_digests(self, indices: Tensor) -> Iterable[bytes]:
         """Of the files as they are stored, so that a fingerprint costs one read of each, not a decoding."""
@@ -108,9 +108,14 @@ class ImageFolder(Dataset):
         files = self.files if indices is None else [self.files[index] for index in torch.as_tensor(indices).tolist()]
         with ThreadPoolExecutor() as pool:
             damaged = [complaint for complaint in pool.map(_complaint, files) if complaint]
-        if damaged:
-            shown = "\n  ".join(damaged[:NAMED_FILES])
-            raise DataError(f"{len(damaged)} of {len(files)} images in {self.root} cannot be used:\n  {shown}")
+        require_usable(damaged, len(files), self.root)
+
+
+def require_usable(complaints: Sequence[str], count: int, root: Path) -> None:
+    """Raise DataError where there are complaints of some of `count` files, with the first of them."""
+    if complaints:
+        shown = "\n  ".join(complaints[:NAMED_FILES])
+        raise DataError(f"{len(complaints)} of {count} images in {root} cannot be used:\n  {shown}")
 
 
 def require_known(found: Sequence[str], known: Sequence[str], root: Path) -> None:
@@ -143,13 +148,14 @@ def class_folders(root: Path) -> list[str]:
 
 def _image_files(folder: Path) -> list[Path]:
     """Sorted image files at any depth, but for hidden ones and those in hidden folders."""
-    images = sorted(file for file in _visible_files(folder) if file.suffix.lower() in SUFFIXES)
+    images = sorted(file for file in visible_files(folder) if file.suffix.lower() in SUFFIXES)
     if not images:
         raise DataError(f"class folder {folder} has no images ({', '.join(sorted(SUFFIXES))}). Fill or remove it.")
     return images
 
 
-def _visible_files(folder: Path) -> Iterator[Path]:
+def visible_files(folder: Path) -> Iterator[Path]:
+    """Files at any depth, but for hidden ones and those in hidden folders."""
     for place, folders, files in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]  # os.walk goes on with what is left here
         yield from (Path(place) / name for name in files if not name.startswith("."))
@@ -165,7 +171,8 @@ def require_named(files: list[Path]) -> None:
             raise DataError(f"the name of image {shown} is not UTF-8. Rename it.") from error
 
 
-def _shrink_and_crop(image: Image.Image, size: int) -> Image.Image:
+def shrink_and_crop(image: Image.Image, size: int) -> Image.Image:
+    """The shorter side resized to `size` (antialiased bicubic), then the middle square."""
     resized = transforms.resize(image, [size], InterpolationMode.BICUBIC, antialias=True)
     return transforms.center_crop(resized, [size])
 

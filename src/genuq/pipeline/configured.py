@@ -38,7 +38,7 @@ from genuq.pipeline.inputs import (
 )
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import upstream
-from genuq.solvers import SOLVERS, SchedulerSolver
+from genuq.solvers import SOLVERS, OwnScheduler, SchedulerSolver
 from genuq.store.artefact import MANIFEST
 from genuq.store.upstream import FileContent, Upstream
 
@@ -316,8 +316,11 @@ def _of_model(run: Run, name: str, given: Any) -> Any:
 
 def why_direct(run: Run) -> str | None:
     """Why the model's scheduler samples itself though nobody asked for it; None: it does not."""
-    sampler, asked = build_sampler(run), run.config.sampler.get("directly")
-    if asked is not None or not isinstance(sampler.solver, SchedulerSolver) or not sampler.solver.directly:
+    settings = run.config.sampler
+    if settings.name != OwnScheduler.name or settings.directly is not None:
+        return None
+    sampler = build_sampler(run)
+    if not isinstance(sampler.solver, SchedulerSolver) or not sampler.solver.directly:
         return None
     return f"Samples come from the scheduler itself. {sampler.solver.why_not_affine(sampler.steps)}"
 

@@ -11,6 +11,7 @@ from genuq.scores.controls import (
     png_bytes,
     random_score,
 )
+from genuq.scores.finished_images import ImageScores, score_images
 from genuq.scores.functionals import (
     cosine,
     entropy,
@@ -48,6 +49,7 @@ __all__ = [
     "SCORES",
     "SOURCES",
     "GenerativeUncertainty",
+    "ImageScores",
     "Probe",
     "Resources",
     "SamplerPath",
@@ -83,6 +85,7 @@ __all__ = [
     "renoised_epistemic_semantic",
     "renoised_epistemic_share",
     "renoised_isotropic",
+    "score_images",
     "score_norm",
     "score_together",
     "self_confidence",

@@ -6,6 +6,7 @@ from typing import Any
 
 from genuq.solvers.affine import AffineStage, Solver, apply, evaluations, grid
 from genuq.solvers.first_order import DDIM, DDPM, Euler
+from genuq.solvers.own import OwnScheduler
 from genuq.solvers.register import SOLVERS, SolverPart
 from genuq.solvers.scheduler import SchedulerSolver
 from genuq.solvers.second_order import DPMSolver2, DPMSolverPlusPlus2M, Heun
@@ -29,6 +30,7 @@ __all__ = [
     "DPMSolverPlusPlus2M",
     "Euler",
     "Heun",
+    "OwnScheduler",
     "SchedulerSolver",
     "Solver",
     "SolverPart",

@@ -113,13 +113,18 @@ class Fit(Stage[FitInputs]):
         summaries = {}
         for name, posterior in inputs.posteriors.items():
             part = posterior.folder
-            with make_once(part, f"posterior {name}", display, shared=True, thoroughly=True) as making:
-                if making.here:
-                    making.notes = fit_one(posterior.inputs, part.path, display)
+            make_posterior(posterior, name, display)
             if collectives.is_first_process():
                 gather(part.path, folder.path, name)
             summaries[name] = part.notes()
         return {"posteriors": summaries}
+
+
+def make_posterior(posterior: FittedPosterior, name: str, display: Display) -> None:
+    """Fit a posterior unless it was fitted before; in all processes alike. One whose size it takes is there by then."""
+    with make_once(posterior.folder, f"posterior {name}", display, shared=True, thoroughly=True) as making:
+        if making.here:
+            making.notes = fit_one(posterior.inputs, posterior.folder.path, display)
 
 
 def posterior_of(run: Run, name: str) -> FittedPosterior:

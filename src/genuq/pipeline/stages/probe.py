@@ -15,7 +15,7 @@ from genuq.display import Display
 from genuq.identity import where_given
 from genuq.models import GenerativeModel
 from genuq.parallel import collectives
-from genuq.pipeline.columns import SPENT, WATCHED, leaving_maps, maps_of
+from genuq.pipeline.columns import WATCHED, evaluation_counts, leaving_maps, maps_of
 from genuq.pipeline.configured import model_inputs, sampler_inputs
 from genuq.pipeline.inputs import ModelInputs, PartInputs, SamplerInputs
 from genuq.pipeline.posteriors import load_posterior
@@ -24,6 +24,7 @@ from genuq.pipeline.sharded import deal
 from genuq.pipeline.shared_scores import ResourceInputs, functions_of, probe_inputs, resource_inputs
 from genuq.pipeline.stage import Stage, upstream
 from genuq.scores import Probe, Resources, score_together
+from genuq.scores.shared import SharedScores
 from genuq.store.artefact import StageFolder
 from genuq.store.shards import read_shards, shard_name
 from genuq.store.upstream import Upstream
@@ -99,14 +100,14 @@ def probe_shard(
     found = score_together(probe, functions_of(inputs.scores))
     for name, cost in found.costs.items():
         seconds[name] += cost.seconds
+    return {"index": torch.tensor(indices), **columns_of(found, len(indices)), **maps_of(found.maps, inputs.maps)}
+
+
+def columns_of(found: SharedScores, count: int) -> dict[str, Tensor]:
+    """Scores of `count` samples as columns, with the evaluations of one sample that each and all together took."""
     spent = {ALL: found.evaluations, **{name: cost.evaluations for name, cost in found.costs.items()}}
-    count = len(indices)
-    return {
-        "index": torch.tensor(indices),
-        **{f"{WATCHED}{name}": values for name, values in found.values.items()},
-        **maps_of(found.maps, inputs.maps),
-        **{f"{SPENT}{name}": torch.full((count,), rows / count, dtype=torch.float64) for name, rows in spent.items()},
-    }
+    scores = {f"{WATCHED}{name}": values for name, values in found.values.items()}
+    return scores | evaluation_counts({name: rows / count for name, rows in spent.items()}, count)
 
 
 def read_probed(probe: Upstream | None) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ const className = (sample) => {
   const name = at(sample, "class_name");
   return name === null ? DATA.classes[at(sample, "class")] ?? null : name;
 };
-const sampleName = (sample) => `Sample ${at(sample, "index") ?? sample}` + (className(sample) === null ? "" : ` · ${className(sample)}`);
+const sampleName = (sample) => (at(sample, "file") ?? `Sample ${at(sample, "index") ?? sample}`) + (className(sample) === null ? "" : ` · ${className(sample)}`);
 const isOutside = (sample) => at(sample, "member") === false || at(sample, "member") === 0;
 // Where rules say what is wrong with a sample, that is shown in place of what the judge sees.
 const TRUE = columnOf("fault") >= 0;
@@ -26,8 +26,8 @@ const isOther = (sample) => {
   return asked !== null && seen !== null && asked !== seen;
 };
 
-// Samples of one class that have the value, from the lowest to the highest.
+// Samples of one class that have the value, from the lowest to the highest, or the other way.
 function ranking(column, chosen) {
   const known = DATA.rows.map((_, sample) => sample).filter((sample) => isNumber(at(sample, column)));
-  return known.filter((sample) => chosen === "" || String(at(sample, "class")) === chosen).sort((a, b) => at(a, column) - at(b, column));
+  return known.filter((sample) => chosen === "" || String(at(sample, "class")) === chosen).sort((a, b) => (DATA.descending ? at(b, column) - at(a, column) : at(a, column) - at(b, column)));
 }

@@ -19,7 +19,7 @@ function showMaps(sample) {
 function showVersions(sample) {
   const canvases = [element("canvas")];
   paintSample(canvases[0], sample);
-  const figures = [version(canvases[0], "Trained weights", "original")];
+  const figures = [version(canvases[0], DATA.draws ? "Trained weights" : "The image", "original")];
   for (let draw = 0; draw < DATA.draws; draw++) {
     const canvas = element("canvas");
     paintDraw(canvas, sample, draw);
@@ -40,6 +40,8 @@ function showVersions(sample) {
   byId("versions").replaceChildren(...figures);
 }
 
+const fact = (name, value) => element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: written(value) }));
+
 // Each score with the share of all samples that have a lower one.
 function scoreRow(score, sample) {
   const column = `score_${score.name}`;
@@ -54,6 +56,7 @@ function scoreRow(score, sample) {
 }
 
 function facts(sample) {
+  if (DATA.facts) return DATA.facts.map(([name, column]) => fact(name, at(sample, column)));
   const seen = at(sample, "predicted");
   const entries = [
     ["Class asked for", className(sample)],
@@ -64,14 +67,14 @@ function facts(sample) {
     ["Complexity", at(sample, "complexity")],
     ...(columnOf("fault") < 0 ? [] : [["Truth", at(sample, "fault").replace("_", " ")], ["Size of the defect", at(sample, "defect_size")]]),
   ];
-  return entries.map(([name, value]) => element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: written(value) })));
+  return entries.map(([name, value]) => fact(name, value));
 }
 
 function showSample(sample) {
   opened = sample;
   const rank = state.order.indexOf(sample);
   byId("detail-title").textContent = sampleName(sample);
-  byId("detail-rank").textContent = `${written(rank + 1)} of ${written(state.order.length)} by ${state.sort.label}, from the lowest`;
+  byId("detail-rank").textContent = `${written(rank + 1)} of ${written(state.order.length)} by ${state.sort.label}, from the ${DATA.descending ? "highest" : "lowest"}`;
   (DATA.points ? showMaps : showVersions)(sample);
   byId("detail-scores").replaceChildren(element("tbody", {}, ...DATA.series.filter((score) => columnOf(`score_${score.name}`) >= 0).map((score) => scoreRow(score, sample))));
   byId("detail-facts").replaceChildren(...facts(sample));

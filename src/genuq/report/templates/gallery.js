@@ -44,6 +44,7 @@ function showEnds() {
   const low = state.order.slice(0, ENDS);
   const high = state.order.slice(-ENDS).reverse();
   const words = state.sort.score ? ["Most certain", "Most uncertain"] : [`Lowest ${state.sort.label.toLowerCase()}`, `Highest ${state.sort.label.toLowerCase()}`];
+  if (DATA.descending) words.reverse();
   [["low", low], ["high", high]].forEach(([id, samples], side) => {
     byId(`${id}-title`).textContent = words[side];
     byId(`${id}-tally`).textContent = tally(samples);
@@ -69,12 +70,14 @@ function showWindow(start) {
 // The sorted values as an area over the slider, so that one sees where the ranking turns steep.
 function showProfile() {
   const seen = state.order.map((sample) => at(sample, state.sort.column));
-  const [low, high] = [seen[0], seen[seen.length - 1]];
+  const ends = [seen[0], seen[seen.length - 1]];
+  const [low, high] = DATA.descending ? [...ends].reverse() : ends;
   const height = (value) => 57 - (52 * (value - low)) / (high - low || 1);
   const path = seen.map((value, rank) => `L${((1000 * (rank + 0.5)) / seen.length).toFixed(1)} ${height(value).toFixed(1)}`).join("");
-  document.querySelector("#profile .area").setAttribute("d", seen.length ? `M0 60L0 ${height(low)}${path}L1000 ${height(high)}L1000 60Z` : "");
-  byId("end-low").textContent = `lowest ${written(low ?? null)}`;
-  byId("end-high").textContent = `highest ${written(high ?? null)}`;
+  document.querySelector("#profile .area").setAttribute("d", seen.length ? `M0 60L0 ${height(ends[0])}${path}L1000 ${height(ends[1])}L1000 60Z` : "");
+  const named = DATA.descending ? ["highest", "lowest"] : ["lowest", "highest"];
+  byId("end-low").textContent = `${named[0]} ${written(ends[0] ?? null)}`;
+  byId("end-high").textContent = `${named[1]} ${written(ends[1] ?? null)}`;
 }
 
 function show() {
@@ -82,7 +85,7 @@ function show() {
   state.order = ranking(state.sort.column, state.chosen);
   const asked = DATA.rows.filter((row) => state.chosen === "" || String(row[columnOf("class")]) === state.chosen).length;
   const without = asked - state.order.length;
-  byId("count").textContent = `${written(state.order.length)} samples` + (without ? `, ${written(without)} without this value left out` : "");
+  byId("count").textContent = `${written(state.order.length)} ${DATA.unit ?? "samples"}` + (without ? `, ${written(without)} without this value left out` : "");
   byId("position").max = Math.max(0, state.order.length - WINDOW);
   if (DATA.points) showPlane();
   else showEnds();
