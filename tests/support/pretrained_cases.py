@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import genuq
 from genuq.models import Sampler, finished, sample_latents, to_unit
 from genuq.pretrained import PretrainedModel
 from genuq.pretrained.family import packed, unpacked
+from genuq.randomness import ANCESTRAL, generators, normal
+from genuq.solvers.probing import SuppliedNoise
 from support.small_pipelines import NEGATIVE, PROMPTS, UNPROMPTED, options_of, relative, saved, side_of
 
 STEPS = 3
@@ -41,6 +44,18 @@ def sampler_of(family: str, model: PretrainedModel, **options: Any) -> Sampler:
 
 def noise_of(model: PretrainedModel) -> Tensor:
     return torch.randn(2, *model.latent_shape, generator=torch.Generator().manual_seed(0))
+
+
+def genuqs_noise(model: PretrainedModel, sampler: Sampler, count: int = 2) -> SuppliedNoise:
+    """Inside, a pipeline's scheduler draws the noise of genuq's samples 0, 1, ..., one stage after the other."""
+    sources = generators(sampler.seed, range(count), ANCESTRAL)
+    drawing = iter([stage.noise != 0 for stage in sampler.stages(model)])
+
+    def supply(shape: Sequence[int]) -> Tensor:
+        # a scheduler may draw some that it multiplies by nought
+        return normal(sources, shape[1:]) if next(drawing) else torch.zeros(tuple(shape))
+
+    return SuppliedNoise(supply)
 
 
 def theirs(family: str, pipe: Any, noise: Tensor, output: str, **options: Any) -> Tensor:

@@ -204,6 +204,15 @@ def stable_diffusion(scheduler: Any = None, **settings: Any) -> Any:
     )
 
 
+@seeded
+def latent_consistency() -> Any:
+    unet = _unet(cross_attention_dim=16, attention_head_dim=2, time_cond_proj_dim=8)
+    scheduler = diffusers.LCMScheduler(**STABLE_DIFFUSION)
+    return diffusers.LatentConsistencyModelPipeline(
+        kl(), clip(), tokenizer(), unet, scheduler, None, None, requires_safety_checker=False
+    )
+
+
 def stable_diffusion_xl() -> Any:
     unet = _unet(
         cross_attention_dim=32,

@@ -50,14 +50,15 @@ class PretrainedModel(GenerativeModel):
             **options,
         )
 
-    def solver(self, directly: bool = False) -> SchedulerSolver:
+    def solver(self, directly: bool = False, eta: float = 0.0) -> SchedulerSolver:
         """The pipeline's own scheduler as a solver, with what the pipeline tells it.
 
         Args:
             directly: see `SchedulerSolver`.
+            eta: noise of each step, where the scheduler takes it, as the pipeline's `eta`.
         """
         takes = inspect.signature(self.scheduler.step).parameters
-        options = {"eta": 0.0} if "eta" in takes else {}
+        options = {"eta": eta} if "eta" in takes else {}
         settings = functools.partial(self.family.settings, self.scheduler)
         return SchedulerSolver(self.scheduler, settings, options, directly)
 
@@ -66,6 +67,7 @@ class PretrainedModel(GenerativeModel):
         steps: int | None = None,
         guidance_scale: float | None = None,
         directly: bool = False,
+        eta: float = 0.0,
         **options: Any,
     ) -> Sampler:
         """A sampler whose images are the pipeline's own for the same noise.
@@ -74,10 +76,11 @@ class PretrainedModel(GenerativeModel):
             steps: None: the pipeline's default.
             guidance_scale: s of (1 - s) f(null) + s f(prompt), 1 for none; None: the pipeline's default.
             directly: sample by the scheduler itself, where its steps are not affine.
+            eta: noise of each step, where the scheduler takes it (DDIM, TCD), as the pipeline's `eta`.
             options: of `Sampler` (seed, classes, batch_size).
         """
         scale = self.scale if guidance_scale is None else guidance_scale
-        return Sampler(self.solver(directly), steps or self.steps, guidance_scale=scale, **options)
+        return Sampler(self.solver(directly, eta), steps or self.steps, guidance_scale=scale, **options)
 
 
 def from_pipeline(
