@@ -369,6 +369,82 @@ def qwen_image() -> Any:
     return diffusers.QwenImagePipeline(scheduler, autoencoder, qwen_vl(), tokenizer(64), stirred(network))
 
 
+def _flux2_parts(embedded: bool, width: int) -> tuple[Any, Any, Any]:
+    """(scheduler, autoencoder, transformer) for text of this width."""
+    network = diffusers.Flux2Transformer2DModel(
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=8,
+        num_attention_heads=2,
+        joint_attention_dim=width,
+        timestep_guidance_channels=16,
+        axes_dims_rope=(2, 2, 2, 2),
+        guidance_embeds=embedded,
+    )
+    autoencoder = diffusers.AutoencoderKLFlux2(
+        block_out_channels=(4, 4),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=2,
+        sample_size=16,
+        mid_block_add_attention=False,
+    ).eval()
+    autoencoder.bn.running_mean.copy_(torch.randn(16))
+    autoencoder.bn.running_var.copy_(torch.rand(16) + 0.5)
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True)
+    return scheduler, autoencoder, stirred(network)
+
+
+def flux2_klein(distilled: bool = False) -> Any:
+    config = transformers.Qwen3Config(
+        head_dim=4,
+        hidden_size=4,
+        intermediate_size=4,
+        num_attention_heads=1,
+        num_hidden_layers=27,  # the states of the layers 9, 18 and 27 are its text
+        num_key_value_heads=1,
+        vocab_size=32,
+    )
+    scheduler, autoencoder, network = _flux2_parts(False, 12)
+    text_encoder = transformers.Qwen3ForCausalLM(config).eval()
+    return diffusers.Flux2KleinPipeline(
+        scheduler, autoencoder, text_encoder, tokenizer(), network, is_distilled=distilled
+    )
+
+
+@seeded
+def flux2() -> Any:
+    config = transformers.Mistral3Config(
+        text_config={
+            "model_type": "mistral",
+            "head_dim": 4,
+            "hidden_size": 4,
+            "intermediate_size": 4,
+            "num_attention_heads": 1,
+            "num_hidden_layers": 30,  # the states of the layers 10, 20 and 30 are its text
+            "num_key_value_heads": 1,
+            "vocab_size": 32,
+        },
+        vision_config={
+            "model_type": "pixtral",
+            "hidden_size": 4,
+            "intermediate_size": 4,
+            "num_attention_heads": 1,
+            "num_hidden_layers": 1,
+            "image_size": 16,
+            "patch_size": 8,
+        },
+    )
+    scheduler, autoencoder, network = _flux2_parts(True, 12)
+    text_encoder = transformers.Mistral3ForConditionalGeneration(config).eval()
+    words = tokenizer()
+    words.chat_template = _CHAT.replace("message['content']", "message['content'][0]['text']")
+    return diffusers.Flux2Pipeline(scheduler, autoencoder, text_encoder, words, network)
+
+
 PIPELINES: dict[str, Callable[[], Any]] = {
     "unet2d": seeded(ddpm),
     "dit": seeded(dit),
@@ -381,6 +457,7 @@ PIPELINES: dict[str, Callable[[], Any]] = {
     "z_image": seeded(z_image),
     "sana": seeded(sana),
     "qwen_image": seeded(qwen_image),
+    "flux2": seeded(flux2_klein),
 }
 SIDES = {"lumina2": 32, "sana": 32, "unet2d": 8}
 UNPROMPTED = ("unet2d", "dit")
