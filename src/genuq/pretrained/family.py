@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from genuq.errors import ConfigurationError
 from genuq.models import CLASSIFIER_FREE, Guidance, Rows, unpadded
 
 AT_ONCE = 16  # prompts through the text encoders
@@ -41,11 +42,13 @@ class Asked:
         shape: (C, H, W) of its images.
         latent_shape: of its states.
         embedded_guidance: the scale that a guidance-distilled network is told.
+        max_sequence_length: of its texts in tokens; None: the pipeline's default.
     """
 
     shape: tuple[int, ...]
     latent_shape: tuple[int, ...]
     embedded_guidance: float | None = None
+    max_sequence_length: int | None = None
 
 
 class Family(ABC):
@@ -84,6 +87,28 @@ class Family(ABC):
     def encode(self, pipe: Any, prompts: list[str], negative: list[str] | None, guided: bool) -> Encoded:
         """The rows of prompts, by the pipeline's own `encode_prompt`."""
         raise NotImplementedError
+
+    def encoded(self, pipe: Any, prompts: Sequence[str], negative: Sequence[str] | None, guided: bool = False) -> Any:
+        """What the pipeline's `encode_prompt` gives, called as its `__call__` calls it.
+
+        Raises:
+            ConfigurationError: a length of texts is asked for, and the pipeline has but one.
+        """
+        takes = inspect.signature(pipe.encode_prompt).parameters
+        given = {name: value for name, value in call_defaults(pipe).items() if name in takes}
+        given |= {"prompt": list(prompts), "device": getattr(pipe, "_execution_device", "cpu")}
+        if "do_classifier_free_guidance" in takes:
+            given["do_classifier_free_guidance"] = guided
+        if negative is not None and "negative_prompt" in takes:
+            given["negative_prompt"] = list(negative)
+        longest = self.asked.max_sequence_length
+        if longest is not None and "max_sequence_length" not in takes:
+            raise ConfigurationError(
+                f"max_sequence_length = {longest}, but texts of {type(pipe).__name__} have one length: leave it out."
+            )
+        given |= {} if longest is None else {"max_sequence_length": longest}
+        with torch.no_grad():
+            return pipe.encode_prompt(**{name: value for name, value in given.items() if name in takes})
 
     def shared(self, pipe: Any) -> dict[str, Any]:
         """What all rows have in common."""
@@ -139,19 +164,6 @@ def call_defaults(pipe: Any) -> dict[str, Any]:
     """The defaults of the pipeline's `__call__`."""
     parameters = inspect.signature(pipe.__call__).parameters.values()
     return {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
-
-
-def encoded(pipe: Any, prompts: Sequence[str], negative: Sequence[str] | None, guided: bool = False) -> Any:
-    """What the pipeline's `encode_prompt` gives, called as its `__call__` calls it."""
-    takes = inspect.signature(pipe.encode_prompt).parameters
-    given = {name: value for name, value in call_defaults(pipe).items() if name in takes}
-    given |= {"prompt": list(prompts), "device": getattr(pipe, "_execution_device", "cpu")}
-    if "do_classifier_free_guidance" in takes:
-        given["do_classifier_free_guidance"] = guided
-    if negative is not None and "negative_prompt" in takes:
-        given["negative_prompt"] = list(negative)
-    with torch.no_grad():
-        return pipe.encode_prompt(**{name: value for name, value in given.items() if name in takes})
 
 
 def named(values: Sequence[Any], *names: str) -> dict[str, Tensor]:

@@ -90,6 +90,7 @@ def from_pipeline(
     height: int | None = None,
     width: int | None = None,
     embedded_guidance: float | None = None,
+    max_sequence_length: int | None = None,
     guidance: Guidance | None = None,
     head: str | None = None,
 ) -> PretrainedModel:
@@ -102,6 +103,7 @@ def from_pipeline(
         negative_prompt: of the null row, one for all prompts or one for each; None: what the pipeline takes then.
         height, width: of the images in pixels; None: the pipeline's default.
         embedded_guidance: the scale that a guidance-distilled network (FLUX.1) is told; None: the pipeline's default.
+        max_sequence_length: of the texts in tokens (256 for FLUX.1 schnell, say); None: the pipeline's default.
         guidance: in place of the family's own, for instance `genuq.models.CLASSIFIER_FREE`.
         head: dotted name of the last weighted layer; None: found by tracing a forward pass.
 
@@ -116,7 +118,7 @@ def from_pipeline(
     shape = _shape(pipe, kind, height, width)
     with torch.no_grad(), evaluating(autoencoder):
         latent = tuple(autoencoder.latent_shape(shape))
-    family = kind(pipe, Asked(shape, latent, embedded_guidance))
+    family = kind(pipe, Asked(shape, latent, embedded_guidance, max_sequence_length))
     defaults = call_defaults(pipe)
     given = float(defaults.get(kind.scale, 1.0))
     model = PretrainedModel(

@@ -14,12 +14,15 @@ import genuq
 from genuq.models import finished, sample_latents, to_unit
 from genuq.pretrained import PretrainedModel
 from support.pretrained_cases import STEPS, noise_of, opened, sampler_of
-from support.small_pipelines import NEGATIVE, PROMPTS, flux2, flux2_klein, relative
+from support.small_pipelines import NEGATIVE, PROMPTS, TEXT_LENGTHS, flux2, flux2_klein, relative
+
+LENGTH = TEXT_LENGTHS["flux2"]
 
 
 def images(pipe: Any, noise: Tensor, **options: Any) -> Tensor:
     """Its own; latents are given as genuq has them."""
     given = {"num_inference_steps": STEPS, "output_type": "pt", "height": 16, "width": 16, **options}
+    given["max_sequence_length"] = LENGTH
     return pipe(prompt=PROMPTS, latents=noise, **given).images
 
 
@@ -31,14 +34,14 @@ def ours(model: PretrainedModel, noise: Tensor, **options: Any) -> Tensor:
 def test_klein(scale: float) -> None:
     model, pipe = opened("flux2")
     noise = noise_of(model)
-    nulls = pipe.encode_prompt([NEGATIVE] * 2)[0]
+    nulls = pipe.encode_prompt([NEGATIVE] * 2, max_sequence_length=LENGTH)[0]
     expected = images(pipe, noise, guidance_scale=scale, negative_prompt_embeds=nulls)
     assert relative(ours(model, noise, guidance_scale=scale), expected) < 1e-5
 
 
 def test_kleins_null_row_is_of_the_empty_text() -> None:
     _, pipe = opened("flux2")
-    model = genuq.from_pipeline(pipe, PROMPTS, height=16, width=16)
+    model = genuq.from_pipeline(pipe, PROMPTS, height=16, width=16, max_sequence_length=LENGTH)
     noise = noise_of(model)
     assert model.scale == 4.0
     assert relative(ours(model, noise), images(pipe, noise)) < 1e-5
@@ -53,7 +56,8 @@ def test_one_with_embedded_guidance(tmp_path: Path) -> None:
     flux2().save_pretrained(tmp_path)
     pipe = diffusers.DiffusionPipeline.from_pretrained(tmp_path)
     pipe.set_progress_bar_config(disable=True)
-    model = genuq.from_pretrained(tmp_path, prompts=PROMPTS, height=16, width=16, embedded_guidance=2.5)
+    asked = {"height": 16, "width": 16, "embedded_guidance": 2.5, "max_sequence_length": LENGTH}
+    model = genuq.from_pretrained(tmp_path, prompts=PROMPTS, **asked)
     noise = noise_of(model)
     assert model.guidance is None and model.scale == 1.0
     assert relative(ours(model, noise), images(pipe, noise, guidance_scale=2.5)) < 1e-5

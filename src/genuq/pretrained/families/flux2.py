@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genuq.pretrained.family import Asked, Encoded, Family, call_defaults, encoded, even_sigmas, named
+from genuq.pretrained.family import Asked, Encoded, Family, call_defaults, even_sigmas, named
 from genuq.pretrained.register import FAMILIES
 
 
@@ -30,10 +30,10 @@ class Flux2(Family):
         return max(given, 1.0) if self.branches else 1.0
 
     def encode(self, pipe: Any, prompts: list[str], negative: list[str] | None, guided: bool) -> Encoded:
-        rows = named(encoded(pipe, prompts, None)[:1], "text")
+        rows = named(self.encoded(pipe, prompts, None)[:1], "text")
         if not guided or (negative is None and not self.branches):
             return Encoded(rows)
-        return Encoded(rows, named(encoded(pipe, negative or [""] * len(prompts), None)[:1], "text"))
+        return Encoded(rows, named(self.encoded(pipe, negative or [""] * len(prompts), None)[:1], "text"))
 
     def shared(self, pipe: Any) -> dict[str, Any]:
         given = self.asked.embedded_guidance
