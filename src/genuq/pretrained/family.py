@@ -6,6 +6,7 @@ A family knows nothing of samplers, posteriors or schedulers, and keeps nothing 
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +40,7 @@ class Asked:
     """What a model is made for.
 
     Attributes:
-        shape: (C, H, W) of its images.
+        shape: (C, H, W) of its images, (C, F, H, W) of its films.
         latent_shape: of its states.
         embedded_guidance: the scale that a guidance-distilled network is told.
         max_sequence_length: of its texts in tokens; None: the pipeline's default.
@@ -60,6 +61,7 @@ class Family(ABC):
         guidance: of several branches; None: there is no null class.
         scale: argument of the pipeline that a sampler's `guidance_scale` is.
         prompted: whether it takes prompts.
+        films: whether it makes films, of one frame or more.
 
     Args:
         pipe: the pipeline; it is read, never changed or kept.
@@ -71,6 +73,7 @@ class Family(ABC):
     guidance: ClassVar[Guidance | None] = CLASSIFIER_FREE
     scale: ClassVar[str] = "guidance_scale"
     prompted: ClassVar[bool] = True
+    films: ClassVar[bool] = False
 
     def __init__(self, pipe: Any, asked: Asked) -> None:
         self.asked = asked
@@ -99,14 +102,15 @@ class Family(ABC):
         given |= {"prompt": list(prompts), "device": getattr(pipe, "_execution_device", "cpu")}
         if "do_classifier_free_guidance" in takes:
             given["do_classifier_free_guidance"] = guided
+        if "batch_size" in takes:
+            given["batch_size"] = len(prompts)
         if negative is not None and "negative_prompt" in takes:
             given["negative_prompt"] = list(negative)
         longest = self.asked.max_sequence_length
-        if longest is not None and "max_sequence_length" not in takes:
-            raise ConfigurationError(
-                f"max_sequence_length = {longest}, but texts of {type(pipe).__name__} have one length: leave it out."
-            )
-        given |= {} if longest is None else {"max_sequence_length": longest}
+        if longest is not None and "max_sequence_length" in takes:
+            given["max_sequence_length"] = longest
+        elif longest is not None:
+            pipe = _with_length(pipe, longest)
         with torch.no_grad():
             return pipe.encode_prompt(**{name: value for name, value in given.items() if name in takes})
 
@@ -158,6 +162,17 @@ def _cast(value: Any, dtype: torch.dtype) -> Any:
     if isinstance(value, dict):
         return {name: _cast(part, dtype) for name, part in value.items()}
     return [_cast(part, dtype) for part in value] if isinstance(value, list) else value
+
+
+def _with_length(pipe: Any, longest: int) -> Any:
+    """A copy of a pipeline that keeps the length of its texts as an attribute, with this one."""
+    if not hasattr(pipe, "tokenizer_max_length"):
+        raise ConfigurationError(
+            f"max_sequence_length = {longest}, but texts of {type(pipe).__name__} have one length: leave it out."
+        )
+    changed = copy.copy(pipe)
+    changed.tokenizer_max_length = longest
+    return changed
 
 
 def call_defaults(pipe: Any) -> dict[str, Any]:

@@ -64,6 +64,10 @@ def _loaded(folder: Path, dtype: Any) -> Any:
     try:
         pipe = kind.from_pretrained(str(folder), use_safetensors=True, local_files_only=True)
     except (OSError, ValueError, ImportError) as error:
+        if "keep_in_fp32_modules" in str(error):  # what diffusers says of a missing accelerate
+            raise ConfigurationError(
+                f"model.pretrained = '{folder}': diffusers loads the network of {name} by accelerate alone. Install it."
+            ) from error
         raise ConfigurationError(
             f"model.pretrained = '{folder}' could not be loaded: {str(error).splitlines()[0]} It must be whole, "
             "with its weights as safetensors."

@@ -89,6 +89,7 @@ def from_pipeline(
     negative_prompt: str | Sequence[str] | None = None,
     height: int | None = None,
     width: int | None = None,
+    frames: int | None = None,
     embedded_guidance: float | None = None,
     max_sequence_length: int | None = None,
     guidance: Guidance | None = None,
@@ -102,6 +103,7 @@ def from_pipeline(
             has their numbers as labels.
         negative_prompt: of the null row, one for all prompts or one for each; None: what the pipeline takes then.
         height, width: of the images in pixels; None: the pipeline's default.
+        frames: of films; 1: single images; None: the pipeline's default.
         embedded_guidance: the scale that a guidance-distilled network (FLUX.1) is told; None: the pipeline's default.
         max_sequence_length: of the texts in tokens (256 for FLUX.1 schnell, say); None: the pipeline's default.
         guidance: in place of the family's own, for instance `genuq.models.CLASSIFIER_FREE`.
@@ -115,7 +117,7 @@ def from_pipeline(
     asked_prompts = _prompts(pipe, kind, prompts, negative_prompt)
     network = getattr(pipe, kind.component)
     autoencoder = _autoencoder(pipe)
-    shape = _shape(pipe, kind, height, width)
+    shape = _shape(pipe, kind, height, width, frames)
     with torch.no_grad(), evaluating(autoencoder):
         latent = tuple(autoencoder.latent_shape(shape))
     family = kind(pipe, Asked(shape, latent, embedded_guidance, max_sequence_length))
@@ -166,11 +168,24 @@ def _autoencoder(pipe: Any) -> Autoencoder:
     return Autoencoder() if vae is None else DiffusersAutoencoder(vae)
 
 
-def _shape(pipe: Any, kind: type[Family], height: int | None, width: int | None) -> tuple[int, int, int]:
+def _shape(pipe: Any, kind: type[Family], height: int | None, width: int | None, frames: int | None) -> tuple[int, ...]:
+    defaults = call_defaults(pipe)
     side = kind.side(pipe) if height is None or width is None else 0
     vae = getattr(pipe, "vae", None)
-    channels = int(pipe.unet.config.in_channels) if vae is None else 3
-    return (channels, height or side, width or side)
+    channels = int(getattr(pipe, kind.component).config.in_channels) if vae is None else 3
+    image = (channels, height or side, width or defaults.get("width") or side)
+    if not kind.films:
+        if frames is not None:
+            raise ConfigurationError(f"frames = {frames}, but {type(pipe).__name__} makes images: leave it out.")
+        return image
+    count = int(defaults["num_frames"] if frames is None else frames)
+    step = int(pipe.vae_scale_factor_temporal)
+    if count < 1 or (count - 1) % step:
+        raise ConfigurationError(
+            f"frames = {count}, but {type(pipe).__name__} makes one frame and {step} more each time: give 1, "
+            f"{step + 1}, {2 * step + 1}, ..."
+        )
+    return image if count == 1 else (channels, count, *image[1:])
 
 
 def _conditions(pipe: Any, family: Family, prompts: list[str], negative: str | Sequence[str] | None) -> Conditions:
