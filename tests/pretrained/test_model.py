@@ -113,7 +113,7 @@ class TestGuidedVariance:
                 squares.append((sample_latents(model, sampler, [0, 1]) - own).double().square())
         return torch.stack(squares).mean(0)
 
-    @pytest.mark.parametrize("family", ["stable_diffusion_3", "lumina2", "qwen_image"])
+    @pytest.mark.parametrize("family", ["stable_diffusion_3", "lumina2", "qwen_image", "cogview4", "wan"])
     def test_is_that_of_weight_draws(self, family: str) -> None:
         model, _ = opened(family)
         posterior = self.fitted(model)

@@ -24,6 +24,10 @@ HEADS = {
     "z_image": "all_final_layer.2-1.linear",
     "sana": "proj_out",
     "qwen_image": "proj_out",
+    "flux2": "proj_out",
+    "cogview4": "proj_out",
+    "hunyuan_image": "proj_out",
+    "wan": "proj_out",
 }
 
 

@@ -81,13 +81,14 @@ def genuqs_noise(model: PretrainedModel, sampler: Sampler, count: int = 2) -> Su
 def theirs(family: str, pipe: Any, noise: Tensor, output: str, **options: Any) -> Tensor:
     """What the pipeline makes of this noise, latents as genuq has them, or images in [0, 1]."""
     takes = inspect.signature(pipe.__call__).parameters
-    given: dict[str, Any] = {"num_inference_steps": STEPS, "output_type": output, **options}
+    given: dict[str, Any] = {"num_inference_steps": STEPS, "output_type": output}
     if family not in UNPROMPTED:
         given |= {"prompt": list(PROMPTS), "negative_prompt": [NEGATIVE] * 2}
         given |= {"height": side_of(family), "width": side_of(family)}
     given |= {"class_labels": list(CLASSES)} if family == "dit" else {"batch_size": 2} if family == "unet2d" else {}
     given |= {"max_sequence_length": TEXT_LENGTHS[family]} if family in TEXT_LENGTHS else {}
     given |= {"num_frames": 5 if noise.ndim == 5 else 1} if family in FILMS else {}
+    given |= options
     given = {name: value for name, value in given.items() if name in takes}  # some have no scale, or no negative prompt
     if "use_resolution_binning" in takes:
         given["use_resolution_binning"] = False
