@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from genuq.errors import ConfigurationError
-from genuq.pretrained.model import PretrainedModel, from_pipeline
+from genuq.pretrained.adapted import PretrainedModel
+from genuq.pretrained.model import from_pipeline
 from genuq.pretrained.register import family_of
 
 INDEX = "model_index.json"

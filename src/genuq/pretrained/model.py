@@ -1,9 +1,7 @@
-"""A pipeline of diffusers as a model, with the sampler that gives the pipeline's own images."""
+"""A pipeline of diffusers as a model: what is read off it."""
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,76 +9,11 @@ import torch
 from torch import Tensor
 
 from genuq.errors import ConfigurationError
-from genuq.models import (
-    Autoencoder,
-    Conditions,
-    DiffusersAutoencoder,
-    GenerativeModel,
-    Guidance,
-    Rows,
-    Sampler,
-    evaluating,
-    traced_head,
-)
+from genuq.models import Autoencoder, Conditions, DiffusersAutoencoder, Guidance, Rows, evaluating
+from genuq.pretrained.adapted import PretrainedModel, find_traced_head
+from genuq.pretrained.bare import from_network
 from genuq.pretrained.family import AT_ONCE, Asked, Encoded, Family, call_defaults
 from genuq.pretrained.register import family_of
-from genuq.solvers import SchedulerSolver
-
-
-class PretrainedModel(GenerativeModel):
-    """A model read off a pipeline; see `from_pipeline`.
-
-    Attributes:
-        family: how its network is called.
-        scheduler: the pipeline's own.
-        steps, scale: the pipeline's own defaults, the guidance scale in genuq's sense.
-    """
-
-    def __init__(
-        self, family: Family, network: torch.nn.Module, scheduler: Any, steps: int, scale: float, **options: Any
-    ) -> None:
-        self.family, self.scheduler, self.steps, self.scale = family, scheduler, steps, scale
-        solver = self.solver()
-        super().__init__(
-            network,
-            family.asked.shape,
-            process=solver.process,
-            prediction=family.prediction or solver.prediction.name,
-            call=family,
-            **options,
-        )
-
-    def solver(self, directly: bool = False, eta: float = 0.0) -> SchedulerSolver:
-        """The pipeline's own scheduler as a solver, with what the pipeline tells it.
-
-        Args:
-            directly: see `SchedulerSolver`.
-            eta: noise of each step, where the scheduler takes it, as the pipeline's `eta`.
-        """
-        takes = inspect.signature(self.scheduler.step).parameters
-        options = {"eta": eta} if "eta" in takes else {}
-        settings = functools.partial(self.family.settings, self.scheduler)
-        return SchedulerSolver(self.scheduler, settings, options, directly)
-
-    def sampler(
-        self,
-        steps: int | None = None,
-        guidance_scale: float | None = None,
-        directly: bool = False,
-        eta: float = 0.0,
-        **options: Any,
-    ) -> Sampler:
-        """A sampler whose images are the pipeline's own for the same noise.
-
-        Args:
-            steps: None: the pipeline's default.
-            guidance_scale: s of (1 - s) f(null) + s f(prompt), 1 for none; None: the pipeline's default.
-            directly: sample by the scheduler itself, where its steps are not affine.
-            eta: noise of each step, where the scheduler takes it (DDIM, TCD), as the pipeline's `eta`.
-            options: of `Sampler` (seed, classes, batch_size).
-        """
-        scale = self.scale if guidance_scale is None else guidance_scale
-        return Sampler(self.solver(directly, eta), steps or self.steps, guidance_scale=scale, **options)
 
 
 def from_pipeline(
@@ -94,11 +27,13 @@ def from_pipeline(
     max_sequence_length: int | None = None,
     guidance: Guidance | None = None,
     head: str | None = None,
+    scheduler: Any = None,
 ) -> PretrainedModel:
     """A pipeline of diffusers as a model: its network, process, autoencoder, prompts and guidance.
 
     Args:
-        pipe: the pipeline; it is read and stays as it is. The model works on its network, not on a copy.
+        pipe: the pipeline; it is read and stays as it is. The model works on its network, not on a copy. Or a bare
+            network of diffusers, with its scheduler; see `from_network` for others.
         prompts: what samples are asked for with; sample i gets prompt i modulo their number, and a data set for a fit
             has their numbers as labels.
         negative_prompt: of the null row, one for all prompts or one for each; None: what the pipeline takes then.
@@ -108,11 +43,19 @@ def from_pipeline(
         max_sequence_length: of the texts in tokens (256 for FLUX.1 schnell, say); None: the pipeline's default.
         guidance: in place of the family's own, for instance `genuq.models.CLASSIFIER_FREE`.
         head: dotted name of the last weighted layer; None: found by tracing a forward pass.
+        scheduler: of a bare network, or in place of the pipeline's own.
 
     Raises:
-        ConfigurationError: a class of pipelines that is not known, prompts missing, or given to a model without, an
-            autoencoder whose scaling is not known, sides that it cannot have, or another problem that is named.
+        ConfigurationError: a bare network without scheduler, a class of pipelines that is not known, prompts missing,
+            or given to a model without, an autoencoder whose scaling is not known, sides that it cannot have, or
+            another problem that is named.
     """
+    if isinstance(pipe, torch.nn.Module):
+        if scheduler is None:
+            raise ConfigurationError(
+                f"{type(pipe).__name__} is a network: give its scheduler=..., or a whole pipeline."
+            )
+        return from_network(pipe, scheduler, guidance=guidance, head=head)
     kind: type[Family] = family_of([base.__name__ for base in type(pipe).__mro__])
     asked_prompts = _prompts(pipe, kind, prompts, negative_prompt)
     network = getattr(pipe, kind.component)
@@ -126,7 +69,7 @@ def from_pipeline(
     model = PretrainedModel(
         family,
         network,
-        pipe.scheduler,
+        pipe.scheduler if scheduler is None else scheduler,
         int(defaults.get("num_inference_steps", 50)),
         family.genuq_scale(given, negative_prompt is not None) if family.guidance is not None else 1.0,
         num_classes=0 if kind.prompted else kind.num_classes(pipe),
@@ -138,8 +81,7 @@ def from_pipeline(
     if model.guidance is None:
         model.scale = 1.0
     if head is None:
-        with evaluating(model):
-            model.head_name = traced_head(model.network, functools.partial(_one_pass, model))
+        find_traced_head(model)
     return model
 
 
@@ -212,11 +154,3 @@ def _stacked(parts: Sequence[Rows]) -> Rows:
         else:
             found[name] = torch.cat([torch.as_tensor(part[name]) for part in parts])
     return found
-
-
-def _one_pass(model: GenerativeModel) -> Tensor:
-    """A prediction at one random state, in the middle of the path."""
-    source = torch.Generator().manual_seed(0)
-    x = torch.randn(1, *model.latent_shape, generator=source).to(model.device)
-    y = torch.zeros(1, dtype=torch.long, device=model.device) if model.num_classes else None
-    return model.predicted(x, torch.full((1,), 0.5, device=model.device), y)
