@@ -59,7 +59,7 @@ def opened(family: str) -> tuple[PretrainedModel, Any]:
 def sampler_of(family: str, model: PretrainedModel, **options: Any) -> Sampler:
     """The pipeline's own sampler with few steps."""
     classes = {"classes": CLASSES} if family == "dit" else {}
-    return model.sampler(steps=STEPS, **{**classes, **options})
+    return model.sampler(**{"steps": STEPS, **classes, **options})
 
 
 def noise_of(model: PretrainedModel) -> Tensor:

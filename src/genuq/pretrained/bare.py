@@ -44,8 +44,8 @@ class Denoiser(Bare):
         sigma = sigma_B.reshape(-1, *[1] * (x.ndim - 1))
         norm = (sigma.square() + data**2).sqrt()  # 1 / c_in
         raw = (x.double() * norm).to(x.dtype)
-        if rows is not None and getattr(network, "label_dim", 0):  # of the published code
-            rows = nn.functional.one_hot(rows, int(network.label_dim)).to(x.dtype)
+        width = int(getattr(network, "label_dim", None) or 0)  # of the published code
+        rows = rows if rows is None or not width else nn.functional.one_hot(rows, width).to(x.dtype)
         denoised = self.given(network, raw, sigma_B.float(), rows)
         # float64: positions behind the head are found by numbers that must come through unrounded
         return (denoised.double() - (data / norm).square() * raw.double()) * (norm / (sigma * data))
