@@ -13,6 +13,7 @@ from genuq.models import Autoencoder, Conditions, DiffusersAutoencoder, Guidance
 from genuq.pretrained.adapted import PretrainedModel, find_traced_head
 from genuq.pretrained.bare import from_network
 from genuq.pretrained.family import AT_ONCE, Asked, Encoded, Family, call_defaults
+from genuq.pretrained.modular import plain
 from genuq.pretrained.register import family_of
 
 
@@ -32,8 +33,8 @@ def from_pipeline(
     """A pipeline of diffusers as a model: its network, process, autoencoder, prompts and guidance.
 
     Args:
-        pipe: the pipeline; it is read and stays as it is. The model works on its network, not on a copy. Or a bare
-            network of diffusers, with its scheduler; see `from_network` for others.
+        pipe: the pipeline; it is read and stays as it is. The model works on its network, not on a copy. Or a
+            modular pipeline without guider, or a bare network of diffusers with its scheduler; see `from_network`.
         prompts: what samples are asked for with; sample i gets prompt i modulo their number, and a data set for a fit
             has their numbers as labels.
         negative_prompt: of the null row, one for all prompts or one for each; None: what the pipeline takes then.
@@ -56,6 +57,7 @@ def from_pipeline(
                 f"{type(pipe).__name__} is a network: give its scheduler=..., or a whole pipeline."
             )
         return from_network(pipe, scheduler, guidance=guidance, head=head)
+    pipe = plain(pipe)
     kind: type[Family] = family_of([base.__name__ for base in type(pipe).__mro__])
     asked_prompts = _prompts(pipe, kind, prompts, negative_prompt)
     network = getattr(pipe, kind.component)
