@@ -189,9 +189,11 @@ def is_latent(run: Run) -> bool:
 
 def model_names(run: Run) -> tuple[str, str]:
     """What the model and its network are called."""
-    own = model_part(run) is None
-    network = run.config.network.name if own else type(untrained_model(run).network).__name__
-    return run.config.model.name, network
+    if model_part(run) is None:
+        return run.config.model.name, run.config.network.name
+    model = untrained_model(run)
+    family = getattr(model, "family", None)  # of a pipeline
+    return getattr(family, "name", run.config.model.name), type(model.network).__name__
 
 
 def model_inputs(run: Run) -> ModelInputs:
