@@ -14,12 +14,12 @@ from genuq import data, files
 from genuq.data import Dataset
 from genuq.display import Display
 from genuq.extractors.judge import Judge
-from genuq.identity import neutral
+from genuq.identity import neutral, where_given
 from genuq.models import to_bytes, to_unit
 from genuq.parallel import collectives
 from genuq.pipeline.columns import inputs_of_source, is_version
-from genuq.pipeline.configured import data_inputs, judge_inputs, likelihood_inputs, sampler_inputs
-from genuq.pipeline.inputs import DataInputs, JudgeInputs, LikelihoodInputs, PartInputs, SamplerInputs
+from genuq.pipeline.configured import data_inputs, judge_inputs, likelihood_inputs, prompt_inputs, sampler_inputs
+from genuq.pipeline.inputs import DataInputs, JudgeInputs, LikelihoodInputs, PartInputs, PromptInputs, SamplerInputs
 from genuq.pipeline.run import Run
 from genuq.pipeline.sharded import deal
 from genuq.pipeline.stage import Stage, upstream
@@ -31,6 +31,7 @@ from genuq.store.upstream import Upstream
 
 REAL = "real.safetensors"
 JUDGED = "judge."  # prefix of a column of the judge's features
+SHOWING = "clip.image"  # column of what a CLIP sees in the samples
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class EmbedInputs:
         posteriors: names of the draws that are judged.
         noised: the controls that change finished images.
         draws: M of these; None where there are none.
+        prompts: what says how well samples show their prompts.
         batch_size: images at a time.
         device: of the likelihood's encoder.
     """
@@ -56,6 +58,7 @@ class EmbedInputs:
     posteriors: tuple[str, ...]
     noised: Mapping[str, PartInputs]
     draws: int | None
+    prompts: PromptInputs | None = where_given(None)
     sampler: SamplerInputs = neutral()  # whose shards are read: those of `sample`
     batch_size: int = neutral()
     device: torch.device = neutral()
@@ -67,7 +70,7 @@ class EmbedInputs:
 
 class Embed(Stage[EmbedInputs]):
     """Leaves shard-START-STOP.safetensors, with the embeddings of the samples, of every posterior's draws and of the
-    controls, and the judge's features of the samples and the draws; and real.safetensors, its features of real images.
+    controls, the judge's features of the samples and the draws, and a CLIP's of the samples where one was asked; and real.safetensors, its features of real images.
     """
 
     name = "embed"
@@ -86,6 +89,7 @@ class Embed(Stage[EmbedInputs]):
             posteriors=tuple(run.posteriors()),
             noised=noised,
             draws=run.config.posterior.draws if noised else None,
+            prompts=prompt_inputs(run),
             sampler=sampler_inputs(run),
             batch_size=run.config.likelihood.batch_size,
             device=run.device,
@@ -121,6 +125,8 @@ def embed_shard(inputs: EmbedInputs, samples_path: Path) -> dict[str, Tensor]:
         f"{JUDGED}{name}": features_of(judge, samples[name], inputs.are_images)
         for name in ("image", *inputs.posteriors)
     }
+    if inputs.prompts is not None:
+        judged[SHOWING] = inputs.prompts.of_images(shown(samples["image"], inputs.are_images))
     return embedded | judged
 
 
@@ -134,7 +140,7 @@ def features_of(judge: Judge, samples: Tensor, are_images: bool) -> Tensor:
 def read_embeddings(folder: Path) -> dict[str, Tensor]:
     """The finished stage's embeddings: `image` (N, D), and (N, M, D) for each set of draws and each control."""
     stored = Shards(folder)
-    return {name: stored.read(name) for name in stored.names if not name.startswith(JUDGED)}
+    return {name: stored.read(name) for name in stored.names if not name.startswith((JUDGED, SHOWING))}
 
 
 def read_judged(folder: Path) -> dict[str, Tensor]:
@@ -142,6 +148,11 @@ def read_judged(folder: Path) -> dict[str, Tensor]:
     stored = Shards(folder)
     judged = {name.removeprefix(JUDGED): stored.read(name) for name in stored.names if name.startswith(JUDGED)}
     return judged | files.read_tensors(folder / REAL)[0]
+
+
+def read_clip_score(folder: Path, prompts: PromptInputs, classes_N: Tensor) -> Tensor:
+    """CLIP score (N,) of the samples and their prompts, of the finished stage's embeddings."""
+    return prompts.score(Shards(folder).read(SHOWING), classes_N)
 
 
 def versions_to_score(inputs: EmbedInputs, samples: Mapping[str, Tensor]) -> dict[str, Tensor]:
