@@ -208,6 +208,7 @@ LABELS = {
     "realism": "realism",
     "good": "the share of good samples",
     "fid": "FID",
+    "clip_score": "the CLIP score of sample and prompt",
 }
 
 

@@ -44,9 +44,9 @@ class EmbedInputs:
         posteriors: names of the draws that are judged.
         noised: the controls that change finished images.
         draws: M of these; None where there are none.
-        prompts: what says how well samples show their prompts.
         batch_size: images at a time.
         device: of the likelihood's encoder.
+        prompts: what says how well samples show their prompts.
     """
 
     seed: int
@@ -58,10 +58,10 @@ class EmbedInputs:
     posteriors: tuple[str, ...]
     noised: Mapping[str, PartInputs]
     draws: int | None
-    prompts: PromptInputs | None = where_given(None)
     sampler: SamplerInputs = neutral()  # whose shards are read: those of `sample`
     batch_size: int = neutral()
     device: torch.device = neutral()
+    prompts: PromptInputs | None = where_given(None)
 
     @property
     def are_images(self) -> bool:
@@ -70,7 +70,9 @@ class EmbedInputs:
 
 class Embed(Stage[EmbedInputs]):
     """Leaves shard-START-STOP.safetensors, with the embeddings of the samples, of every posterior's draws and of the
-    controls, the judge's features of the samples and the draws, and a CLIP's of the samples where one was asked; and real.safetensors, its features of real images.
+    controls, and the judge's features of the samples and the draws; and real.safetensors, its features of real images.
+
+    Where a CLIP says how well samples show their prompts, the shards have its embeddings of the samples as well.
     """
 
     name = "embed"
@@ -89,10 +91,10 @@ class Embed(Stage[EmbedInputs]):
             posteriors=tuple(run.posteriors()),
             noised=noised,
             draws=run.config.posterior.draws if noised else None,
-            prompts=prompt_inputs(run),
             sampler=sampler_inputs(run),
             batch_size=run.config.likelihood.batch_size,
             device=run.device,
+            prompts=prompt_inputs(run),
         )
 
     def work(self, inputs: EmbedInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
