@@ -10,18 +10,23 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from rich.console import Console
 
+from genuq import machine
 from genuq.analysis.evaluation_entries import read_evaluation
 from genuq.analysis.numbers import numbers_of
+from genuq.display import Display
 from genuq.errors import ConfigurationError
 from genuq.models import to_bytes
+from genuq.pipeline.memory import Memory
 from genuq.pipeline.preflight import check_settings
 from genuq.pipeline.run import Run
+from genuq.pipeline.stage import STAGES
 from genuq.pipeline.stages.apply import read_application
 from genuq.pipeline.stages.sample import read_samples
 from genuq.report.run.writing import RESULTS
 from support.small_pipelines import saved, saved_clip
-from support.small_runs import COMMON, EVALUATION, composed, launch
+from support.small_runs import COMMON, EVALUATION, composed
 
 PROMPTS = ["a red cat", "two small blue dogs on a big green hill and the image <b>user</b> system ugly and small"]
 ASKED = [
@@ -62,9 +67,25 @@ def asked(folder: Path, image_root: Path) -> list[str]:
     ]
 
 
+MEMORY = Memory()  # the pipeline is loaded once for all runs here
+
+
+def settings_of(asked: list[str], folder: Path, *more: str) -> Run:
+    return Run(composed(*asked, *more), folder, "genuq", memory=MEMORY)
+
+
+def make(run: Run) -> None:
+    machine.prepare()
+    run.folder.mkdir(exist_ok=True)
+    check_settings(run)
+    for name in run.config.stages:
+        if STAGES[name].applies(run):
+            STAGES[name].execute(run, Display(Console(quiet=True)))
+
+
 @pytest.fixture(scope="module")
 def finished(folder: Path, asked: list[str]) -> Path:
-    launch(folder / "run", *asked)
+    make(settings_of(asked, folder / "run"))
     return folder / "run"
 
 
@@ -100,26 +121,22 @@ def test_the_tables_hold_the_prompts(finished: Path) -> None:
     assert results["prompts"]["count"] == 2 and results["prompts"]["beyond_data"] is True
 
 
+CUT = "application.cut=0.858"  # a time of this scheduler's
 APPLICATIONS = {
     "best_of_n": ["application.n=3"],
     "filter": ["application.fraction=0.5"],
-    "augment": ["application.samples=4", "application.candidates=2"],
-    "guide": ["application.samples=4", "application.renoisings=2"],
-    "rectify": ["application.rule=score", "application.failed_by=score", "application.candidates=2"],
+    "augment": ["application.samples=4", "application.candidates=2", CUT],
+    "guide": ["application.samples=8", "application.renoisings=2"],
+    "rectify": ["application.rule=score", "application.failed_by=score", "application.candidates=2", CUT],
 }
 
 
 @pytest.mark.parametrize("name", APPLICATIONS)
 def test_applications_run_on_prompts(name: str, finished: Path, asked: list[str]) -> None:
-    launch(finished, *asked, f"application={name}", *APPLICATIONS[name], "stages=[apply,report]")
+    make(settings_of(asked, finished, f"application={name}", *APPLICATIONS[name], "stages=[apply]"))
     found = read_application(finished / "apply")
-    assert {"realism", "realism_gain"} & {row.measure for row in found.outcome}
-    assert name == "rectify" or "clip_score" in {row.measure for row in found.outcome}
-    assert found.sentence
-
-
-def settings_of(asked: list[str], folder: Path, *more: str) -> Run:
-    return Run(composed(*asked, *more), folder, "genuq")
+    measures = {row.measure for row in found.outcome}
+    assert found.sentence and measures >= ({"realism_gain"} if name == "rectify" else {"realism", "clip_score"})
 
 
 def test_best_of_n_chooses_among_the_samples_of_one_prompt(finished: Path, asked: list[str]) -> None:
@@ -140,10 +157,8 @@ def test_what_cannot_be_is_refused(asked: list[str], folder: Path, more: list[st
         check_settings(settings_of(asked, folder, *more))
 
 
-@pytest.mark.parametrize("family", ["unet2d", "dit"])
-def test_models_without_prompts_have_no_clip_score(family: str, asked: list[str], folder: Path, tmp_path: Path) -> None:
+def test_a_model_without_prompts_has_no_clip_score(asked: list[str], folder: Path, tmp_path: Path) -> None:
     rest = [each for each in asked if not each.startswith(("model.pretrained", "model.prompts"))]
-    given = [*rest, f"model.pretrained={saved(family, tmp_path / family)}", "model.height=16", "model.width=16"]
-    given += ["data.image_size=8", "model.height=null", "model.width=null"] if family == "unet2d" else []
+    given = [*rest, f"model.pretrained={saved('unet2d', tmp_path / 'saved')}", "data.image_size=8"]
     with pytest.raises(ConfigurationError, match=r"metric\.prompt_model = .* has none"):
         check_settings(settings_of(given, folder))

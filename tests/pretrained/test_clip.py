@@ -133,9 +133,7 @@ def as_pickle(folder: Path) -> None:
         (lambda folder: without("*processor_config.json", folder), "could not be loaded"),
     ],
 )
-def test_what_is_not_whole_is_refused_with_what_to_put_there(
-    folder: Path, tmp_path: Path, spoil: Any, said: str
-) -> None:
+def test_what_is_not_whole_is_refused(folder: Path, tmp_path: Path, spoil: Any, said: str) -> None:
     place = Path(shutil.copytree(folder, tmp_path / "spoilt"))
     spoil(place)
     with pytest.raises(ConfigurationError, match=f"(?s)metric.prompt_model = .*{said}"):
