@@ -44,7 +44,8 @@ function tally(samples) {
 function showEnds() {
   const low = state.order.slice(0, ENDS);
   const high = state.order.slice(-ENDS).reverse();
-  const words = state.sort.score ? ["Most certain", "Most uncertain"] : [`Lowest ${state.sort.label.toLowerCase()}`, `Highest ${state.sort.label.toLowerCase()}`];
+  const label = state.sort.label.startsWith("CLIP") ? state.sort.label : state.sort.label.toLowerCase();
+  const words = state.sort.score ? ["Most certain", "Most uncertain"] : [`Lowest ${label}`, `Highest ${label}`];
   [["low", low], ["high", high]].forEach(([id, samples], side) => {
     byId(`${id}-title`).textContent = words[side];
     byId(`${id}-tally`).textContent = tally(samples);
