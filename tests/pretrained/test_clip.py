@@ -101,6 +101,12 @@ def test_names_of_the_hub(tmp_path: Path) -> None:
     assert named(tmp_path / "mine") == "mine"
 
 
+def test_without_transformers_the_extra_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genuq.pretrained.clip.find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'genuq\[pretrained\]'"):
+        ClipModel(folder)
+
+
 def without(pattern: str, folder: Path) -> None:
     for path in folder.glob(pattern):
         path.unlink()

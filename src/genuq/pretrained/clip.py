@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -125,12 +125,11 @@ def _loaded(folder: Path) -> tuple[Any, Any]:
     _require_clip(folder)
     import transformers
 
-    options = {"local_files_only": True, "trust_remote_code": False}
+    towers: Any = transformers.CLIPModel  # whose types know no `output_loading_info`
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         with _unsaid():
-            model, told = transformers.CLIPModel.from_pretrained(
-                str(folder), use_safetensors=True, output_loading_info=True, **options
-            )
+            model, told = towers.from_pretrained(str(folder), use_safetensors=True, output_loading_info=True, **options)
             processor = transformers.CLIPProcessor.from_pretrained(str(folder), **options)
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, ImportError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
@@ -158,7 +157,7 @@ def _require_clip(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _unsaid() -> Any:
+def _unsaid() -> Iterator[None]:
     """Without transformers' bars and its notes on weights, of which what matters is said as an error."""
     from transformers.utils import logging
 

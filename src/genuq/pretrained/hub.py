@@ -108,7 +108,7 @@ def _downloaded(name: str, display: Display, endpoint: str | None, saved: Saved)
 
 def _snapshot(name: str, endpoint: str | None, saved: Saved, **options: Any) -> Path:
     """The folder of a snapshot, of which no more is asked than what is read: others' caches may hold no more."""
-    patterns = {"allow_patterns": list(saved.wanted), "ignore_patterns": list(VARIANTS)}
+    patterns: dict[str, Any] = {"allow_patterns": list(saved.wanted), "ignore_patterns": list(VARIANTS)}
     return Path(huggingface_hub.snapshot_download(name, endpoint=endpoint, **patterns, **options))
 
 
