@@ -15,7 +15,8 @@ from torch import Tensor
 from torchmetrics.functional.multimodal import clip_score as their_clip_score
 
 from genuq.errors import ConfigurationError, DataError
-from genuq.pretrained.clip import ClipModel, clip_score, named
+from genuq.pretrained.clip import CLIP, ClipModel, clip_score, named
+from genuq.pretrained.hub import wanted
 from support.small_pipelines import saved_clip
 
 TEXTS = ["a red cat", "two small blue dogs on a big green hill", "ugly and small"]
@@ -144,3 +145,9 @@ def test_what_is_not_whole_is_refused(folder: Path, tmp_path: Path, spoil: Any, 
     spoil(place)
     with pytest.raises(ConfigurationError, match=f"(?s)metric.prompt_model = .*{said}"):
         ClipModel(place)
+
+
+def test_of_the_hub_only_what_is_read_is_wanted() -> None:
+    read = ["config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json", "vocab.json"]
+    others = ["pytorch_model.bin", "flax_model.msgpack", "open_clip_model.safetensors", "onnx/config.json", "run.py"]
+    assert wanted([*others, *read], CLIP) == read
