@@ -31,6 +31,8 @@ OF_NO_RUN = {  # came later
     "metric.curves": ["fid", "precision", "recall", "density", "coverage"],
     "metric.truth": "judge",
     "metric.bad": [],
+    "metric.prompt_model": None,
+    "metric.download": False,
     "data.starve": {},
     "data.permute": True,
     "score.lmi_size": 0.02,

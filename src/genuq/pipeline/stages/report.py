@@ -206,6 +206,7 @@ def collect(inputs: ReportInputs) -> Results:
         judge=evaluation.judge,
         truth=evaluation.truth,
         judged_maps=evaluation.judged_maps,
+        prompts=evaluation.prompts,
         scores=evaluation.scores,
         samples=evaluation.samples,
         maps=maps_entry(inputs),
