@@ -57,6 +57,7 @@ class Family(ABC):
         guidance: of several branches; None: there is no null class.
         scale: argument of the pipeline that a sampler's `guidance_scale` is.
         prompted: whether it takes prompts.
+        distilled: how all its published networks were distilled, after "distilled"; None: others were not.
 
     Args:
         pipe: the pipeline; it is read, never changed or kept.
@@ -68,6 +69,7 @@ class Family(ABC):
     guidance: ClassVar[Guidance | None] = CLASSIFIER_FREE
     scale: ClassVar[str] = "guidance_scale"
     prompted: ClassVar[bool] = True
+    distilled: ClassVar[str | None] = None
 
     def __init__(self, pipe: Any, asked: Asked) -> None:
         self.asked = asked

@@ -22,6 +22,7 @@ from genuq.models import (
     evaluating,
     traced_head,
 )
+from genuq.pretrained.distilled import doubt_of
 from genuq.pretrained.family import AT_ONCE, Asked, Encoded, Family, call_defaults
 from genuq.pretrained.register import family_of
 from genuq.solvers import SchedulerSolver
@@ -132,6 +133,7 @@ def from_pipeline(
         conditions=_conditions(pipe, family, [*captions, *asked_prompts], negative_prompt) if kind.prompted else None,
         guidance=guidance or family.guidance,
     )
+    model.doubt = doubt_of(pipe, kind)
     if model.guidance is None:
         model.scale = 1.0
     if kind.prompted and captions:

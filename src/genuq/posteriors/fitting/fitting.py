@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,7 +27,7 @@ from genuq.posteriors.curvature.layers import LayersPosterior
 from genuq.posteriors.dropout import MCDropout, fed_by_dropout
 from genuq.posteriors.fitting.held_out import HeldOutSums
 from genuq.posteriors.fitting.passes import CurvaturePass, HeldOutPass, Pass, PassRunner, PredictivePass
-from genuq.posteriors.fitting.reading import DoubtfulFitWarning, Reading, told_of
+from genuq.posteriors.fitting.reading import Reading, told_of, warn_of
 from genuq.posteriors.fitting.regression import RegressionBatch, RegressionBatches, regress
 from genuq.posteriors.fitting.rereading import that_fit
 from genuq.posteriors.fitting.scale import (
@@ -241,9 +240,9 @@ def fit(
     )
     model = original(model)
     runner = PassRunner(model, advance=counting(progress, settings.rows))
+    warn_of(known := doubts_about(model))
     fitted = fit_by(runner.run, model, as_dataset(training_data, labels, num_classes=model.data_classes), settings)
-    for doubt in fitted.doubts:
-        warnings.warn(doubt, DoubtfulFitWarning, stacklevel=2)
+    warn_of(doubt for doubt in fitted.doubts if doubt not in known)
     return fitted
 
 
@@ -304,12 +303,23 @@ def _fit(run: Runner, model: GenerativeModel, dataset: Dataset, settings: FitSet
     return FitResult(posterior.finalise(chosen.scale), chosen, judged.held_out, seconds, forward, reading, doubts)
 
 
+def doubts_about(model: GenerativeModel) -> list[str]:
+    """Why fits to a model may say little, as far as can be known before one: a sentence each."""
+    found = [] if model.doubt is None else [model.doubt]
+    if getattr(model.process, "zero_terminal_snr", False) and str(model.prediction) == "epsilon":
+        found.append(
+            "The process has zero terminal SNR (alpha = 0 at t = 1), where model.prediction = epsilon says nothing of "
+            "the data: networks of such a process predict v_prediction. Samples from t = 1 are refused."
+        )
+    return found
+
+
 def _doubts(model: GenerativeModel, reading: Reading | None, batches: RegressionBatches) -> tuple[str, ...]:
     """What `FitResult` says of the network and of how it is read. Other readings are tried where this one is doubtful.
 
     All processes do that alike: it is little.
     """
-    found = [] if model.doubt is None else [model.doubt]
+    found = doubts_about(model)
     if reading is not None and reading.misfits:
         others = that_fit(model, (regress(model, batches[number]) for number in range(len(batches))))
         found.append(told_of(reading, others))

@@ -8,7 +8,8 @@ Source: the orthogonality principle (Kay 1993, Fundamentals of Statistical Signa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +25,12 @@ STANDARD_ERRORS = 4.0
 
 class DoubtfulFitWarning(UserWarning):
     """A network's answers do not fit what it is read to predict, or it was not trained to predict that."""
+
+
+def warn_of(doubts: Iterable[str]) -> None:
+    """Warn of each, and once where preflight, fit and stage all know of it: Python shows one place's warning once."""
+    for doubt in doubts:
+        warnings.warn(doubt, DoubtfulFitWarning, stacklevel=1)
 
 
 class ReadingSums:

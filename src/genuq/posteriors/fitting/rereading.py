@@ -67,12 +67,21 @@ def _of_paths(model: GenerativeModel) -> list[Rereading]:
 
 def _ranges(model: GenerativeModel) -> list[tuple[str, Change]]:
     if type(model.autoencoder) is not Autoencoder:
-        return []
+        return _scalings(float(getattr(model.autoencoder, "scaling", 1.0)))
     return [
         ("images in [0, 1] in place of [-1, 1]", lambda x0: (x0 + 1) / 2),
         ("images twice as wide less 1, as where those given lie in [0, 1]", lambda x0: 2 * x0 - 1),
         ("images with black and white exchanged", lambda x0: -x0),
     ]
+
+
+def _scalings(scaling: float) -> list[tuple[str, Change]]:
+    """Of latents, whose autoencoder multiplies them by `scaling`."""
+    found: list[tuple[str, Change]] = [("latents of unit variance", lambda x0: x0 / x0.std())]
+    if scaling != 1:
+        found.append((f"latents without the factor {scaling:g}", lambda x0: x0 / scaling))
+        found.append((f"latents with the factor {scaling:g} once more", lambda x0: x0 * scaling))
+    return found
 
 
 def _times(process: Process) -> list[tuple[str, Change]]:
