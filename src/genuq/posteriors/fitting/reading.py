@@ -19,6 +19,7 @@ BINS = 10  # of equal width over [0, 1]
 COARSER = (5, 2, 1)  # where the images are few
 LEAST = 16  # images in a bin that is judged: standard errors of fewer say little
 SLOPE_OFF = 0.05  # of the slope from 1; the shipped models are within 0.02, the mildest wrong reading is at 0.1
+SLOPE_FARTHEST = 0.2  # of the slope from 1, two standard errors included, in a reading that is named as the right one
 SHARE_ABOVE = 0.02  # of the target, by which the residual exceeds that of the best multiple of x_t
 STANDARD_ERRORS = 4.0
 
@@ -71,9 +72,13 @@ class ReadingSums:
             self.moments_TM, self.products_TMM = sums["reading_moments"], sums["reading_products"]
             self.images_T = sums["reading_images"]
 
-    def reading(self) -> Reading | None:
-        """What the sums say, in as many bins as there are images for; None where there are too few for one."""
-        for bins in (len(self.images_T), *COARSER):
+    def reading(self, most: int = BINS) -> Reading | None:
+        """What the sums say, in as many bins as there are images for; None where there are too few for one.
+
+        Args:
+            most: bins.
+        """
+        for bins in (each for each in (len(self.images_T), *COARSER) if each <= most):
             sums = self._folded(bins)
             if bool((sums.images_T >= LEAST).all()):
                 return Reading(*(part.tolist() for part in (*sums._slopes(), *sums._excess())))
@@ -135,6 +140,12 @@ class Reading:
     def distance(self) -> float:
         """The largest deviation of a slope from 1."""
         return max(abs(slope - 1) for slope in self.slope)
+
+    @property
+    def certain(self) -> bool:
+        """Whether nothing is wrong and the images tell enough for no slope to be far from 1."""
+        ends = (abs(slope - 1) + 2 * error for slope, error in zip(self.slope, self.slope_error))
+        return not self.misfits and all(end < SLOPE_FARTHEST for end in ends)
 
     def _of_slopes(self) -> str | None:
         off = [abs(slope - 1) for slope in self.slope]

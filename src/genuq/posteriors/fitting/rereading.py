@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from genuq.models import Autoencoder, GenerativeModel
 from genuq.posteriors.fitting.reading import ReadingSums
@@ -68,6 +69,8 @@ def _of_paths(model: GenerativeModel) -> list[Rereading]:
 def _ranges(model: GenerativeModel) -> list[tuple[str, Change]]:
     if type(model.autoencoder) is not Autoencoder:
         return _scalings(float(getattr(model.autoencoder, "scaling", 1.0)))
+    if len(model.shape) < 3:
+        return []  # points have no range
     return [
         ("images in [0, 1] in place of [-1, 1]", lambda x0: (x0 + 1) / 2),
         ("images twice as wide less 1, as where those given lie in [0, 1]", lambda x0: 2 * x0 - 1),
@@ -85,11 +88,13 @@ def _scalings(scaling: float) -> list[tuple[str, Change]]:
 
 
 def _times(process: Process) -> list[tuple[str, Change]]:
-    return [
-        ("time from noise to data, 1 - t", lambda t: process.network_time(1 - t)),
-        ("time as a number of 1000 steps", lambda t: 1000 * t),
-        ("time in [0, 1]", lambda t: t),
+    found: list[tuple[str, Change]] = [
+        ("time from noise to data, 1 - t", lambda t_B: process.network_time(1 - t_B)),
+        ("the network told t / 1000 of the time t that it is now", lambda t_B: process.network_time(t_B) / 1000),
     ]
+    if float(process.network_time(torch.ones(1))) <= 1:  # beyond the published 1000 steps a table has no entry
+        found.append(("the network told 1000 t of the time t that it is now", lambda t_B: 1000 * t_B))
+    return found
 
 
 def _classes(model: GenerativeModel) -> list[tuple[str, Change]]:
@@ -100,9 +105,17 @@ def _classes(model: GenerativeModel) -> list[tuple[str, Change]]:
         ("classes counted from 1", lambda y_B: (y_B + 1) % count),
         ("classes counted down by 1", lambda y_B: (y_B - 1) % count),
     ]
-    if model.guidance is not None:
+    if _has_null(model):
         found.append(("the null class in place of the labels, so that these are others", model.null_of))
     return found
+
+
+def _has_null(model: GenerativeModel) -> bool:
+    """Whether the network certainly knows a null class: an index beyond its table would end a process on CUDA."""
+    if model.conditions is not None:
+        return model.guidance is not None
+    tables = [part for part in model.network.modules() if isinstance(part, nn.Embedding)]
+    return any(table.num_embeddings == model.num_classes + 1 for table in tables)
 
 
 @torch.no_grad()
@@ -113,19 +126,26 @@ def that_fit(model: GenerativeModel, batches: Iterable[RegressionBatch]) -> list
         model: in evaluation mode.
         batches: of images that its own reading was judged on.
     """
-    tried = rereadings(model)
-    sums = [[ReadingSums() for _ in each.meanings] for each in tried]
+    tried = [(each, [ReadingSums() for _ in each.meanings]) for each in rereadings(model)]
     for batch in batches:
         x0, noise = _parts(model, batch)
-        for each, own in zip(tried, sums):
-            _add(model, each, own, batch, each.data(x0), noise)
+        tried = [(each, sums) for each, sums in tried if _added(model, each, sums, batch, x0, noise)]
     found = []
-    for each, own in zip(tried, sums):
-        for (_, words), summed in zip(each.meanings, own):
-            reading = summed.reading()
-            if reading is not None and not reading.misfits:
+    for each, sums in tried:
+        for (_, words), summed in zip(each.meanings, sums):
+            reading, overall = summed.reading(), summed.reading(most=1)
+            if reading and overall and overall.certain and not reading.misfits:
                 found.append((reading.distance, words))
     return [words for _, words in sorted(found)[:MOST_NAMED]]
+
+
+def _added(model: GenerativeModel, how: Rereading, *rest: Any) -> bool:
+    """Whether the network takes what another reading shows it: one that does not is not read so."""
+    try:
+        _add(model, how, *rest)
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
+        return False
+    return True
 
 
 def _add(
@@ -137,6 +157,7 @@ def _add(
     noise: Tensor,
 ) -> None:
     t_B = batch.t
+    x0 = how.data(x0)
     x = how.process.interpolate(x0, noise, t_B).to(batch.x.dtype)
     told_B = None if how.told is None else how.told(t_B).to(t_B.dtype)
     answer = model(x, t_B, None if batch.y is None else how.classes(batch.y), told_B)
