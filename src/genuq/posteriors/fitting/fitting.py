@@ -309,7 +309,7 @@ def doubts_about(model: GenerativeModel) -> list[str]:
     if getattr(model.process, "zero_terminal_snr", False) and str(model.prediction) == "epsilon":
         found.append(
             "The process has zero terminal SNR (alpha = 0 at t = 1), where model.prediction = epsilon says nothing of "
-            "the data: networks of such a process predict v_prediction. Samples from t = 1 are refused."
+            "the data: networks of such a process predict v_prediction. If this one does not, the schedule is another."
         )
     return found
 
