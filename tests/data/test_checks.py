@@ -34,6 +34,13 @@ def test_what_is_right_is_given_back(items: Tensor) -> None:
         assert torch.equal(checked_items(items, "good"), items)
 
 
+def test_films_have_the_range_of_images() -> None:
+    films = torch.rand(2, 3, 5, 4, 4) * 2 - 1
+    assert torch.equal(checked_items(films, "films"), films)
+    with pytest.raises(DataError, match=r"must lie in \[-1, 1\]"):
+        checked_items(3 * films, "films")
+
+
 def test_arrays_and_other_precisions_become_float32() -> None:
     signed = (grey_levels().double() / 127.5 - 1).numpy()
     for items in (signed, signed.astype(np.float16), torch.as_tensor(signed).bfloat16()):
@@ -53,7 +60,7 @@ def test_integers_but_uint8_are_refused_rather_than_taken_unscaled(dtype: torch.
     ("items", "message"),
     [
         (grey_levels().float(), r"float images must lie in \[-1, 1\]; those of mine lie in \[0, 254\]"),
-        (grey_levels()[:, 0], r"must be images \(N, C, H, W\) or points \(N, D\), not of shape \(4, 5, 5\)"),
+        (grey_levels()[:, 0], r"films \(N, C, F, H, W\) or points \(N, D\), not of shape \(4, 5, 5\)"),
         (torch.zeros(3), r"not of shape \(3,\)"),
         (torch.ones(3, 2, dtype=torch.int64), r"points must be floating; those of mine are int64"),
         (torch.ones(3, 2, dtype=torch.uint8), r"points must be floating; those of mine are uint8"),

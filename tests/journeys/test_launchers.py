@@ -41,6 +41,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Co
     return root, command(root, "-m", *SAMPLES, "hydra/launcher=joblib")
 
 
+@pytest.mark.slow
 def test_jobs_at_once_make_what_they_share_once(swept: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     root, finished = swept
     for stage, made in {"train": 1, "fit": 1, "sample": 2, "evaluate": 2}.items():
@@ -49,6 +50,7 @@ def test_jobs_at_once_make_what_they_share_once(swept: tuple[Path, subprocess.Co
     assert {path.name for path in (root / "outputs").iterdir()} == {"sweeps", "store"}
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_elsewhere_ends_the_command_in_failure_and_no_other_job(
     swept: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
@@ -59,6 +61,7 @@ def test_a_job_that_fails_elsewhere_ends_the_command_in_failure_and_no_other_job
     assert len([*(root / "outputs" / "sweeps" / "mixture").glob("*/evaluate/evaluation.json")]) == 2
 
 
+@pytest.mark.slow
 def test_jobs_elsewhere_know_what_was_typed(swept: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     for record in read_records(swept[0] / "outputs" / "store"):
         assert "-m" in record.command.split() and "sampler.samples=3,40,30" in record.command

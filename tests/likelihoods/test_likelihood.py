@@ -25,6 +25,12 @@ def test_images_under_draws_keep_their_places(means):
     torch.testing.assert_close(SemanticLikelihood(means).embed(images[:, 2]), features_NMD[:, 2])
 
 
+def test_films_are_the_mean_of_their_frames(means):
+    films = torch.rand(2, 4, 3, 5, 6, 6)
+    found = SemanticLikelihood(means).embed(films, batch_size=3)
+    torch.testing.assert_close(found, films.mean((3, 4, 5)))
+
+
 def test_normalised_embeddings_have_length_one(means):
     likelihood = SemanticLikelihood(means, normalise=True)
     lengths = likelihood.embed(torch.rand(7, 3, 4, 4)).norm(dim=1)

@@ -13,8 +13,6 @@ from genuq.errors import GenuqError
 from genuq.posteriors import DoubtfulFitWarning, fit
 from genuq.pretrained import Family, from_pipeline
 from genuq.pretrained.distilled import doubt_of
-from genuq.pretrained.families.flux import Flux
-from genuq.pretrained.families.stable_diffusion import StableDiffusion
 from genuq.training.ensembles import finetune_ensemble
 from support.small_pipelines import PROMPTS, ddpm, flux, stable_diffusion
 
@@ -42,7 +40,7 @@ def pipe(scheduler: Any = PLAIN, network: dict[str, Any] | None = None, **config
     ],
 )
 def test_what_says_that_a_network_was_distilled_is_named(given: Any, how: str) -> None:
-    doubt = doubt_of(given, StableDiffusion)
+    doubt = doubt_of("Pipe", given.unet, given.scheduler, given)
     assert doubt is not None and "was distilled" in doubt and "are doubtful" in doubt
     with pytest.raises(AssertionError, match=how):
         raise AssertionError(doubt)
@@ -58,15 +56,20 @@ def test_what_says_that_a_network_was_distilled_is_named(given: Any, how: str) -
     ],
 )
 def test_others_are_not_doubted(given: Any) -> None:
-    assert doubt_of(given, StableDiffusion) is None
+    assert doubt_of("Pipe", given.unet, given.scheduler, given) is None
 
 
 def test_all_of_flux_1_is_distilled_and_other_families_are_not() -> None:
     assert Family.distilled is None
-    given = SimpleNamespace(scheduler=PLAIN, transformer=SimpleNamespace(config={}), config={})
-    assert "FLUX.1 dev of its guidance, schnell to few steps" in str(doubt_of(given, Flux))
-    assert from_pipeline(flux(embedded=False), prompts=PROMPTS, height=16, width=16).doubt is not None
+    schnell = from_pipeline(flux(embedded=False), prompts=PROMPTS, height=16, width=16)
+    assert "FluxPipeline was distilled (FLUX.1 dev of its guidance, schnell to few steps)" in str(schnell.doubt)
     assert from_pipeline(ddpm()).doubt is None
+
+
+def test_a_bare_network_with_such_a_scheduler_is_doubted() -> None:
+    bare = from_pipeline(ddpm().unet, scheduler=diffusers.LCMScheduler())
+    assert "UNet2DModel was distilled to consistency" in str(bare.doubt)
+    assert from_pipeline(ddpm().unet, scheduler=PLAIN).doubt is None
 
 
 def test_fits_and_ensembles_warn_of_it_by_name() -> None:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
-from torch import nn
+from torch import Tensor, nn
 
+import genuq
+from genuq.models import sample_latents
+from genuq.pretrained import PretrainedModel
 from genuq.pretrained.family import _cast, at_positions, dtype_of, dynamic_shift, even_sigmas, packed, unpacked
+from support.pretrained_cases import noise_of, sampler_of, theirs
+from support.small_pipelines import PIPELINES, options_of, relative, seeded
 
 
 def test_packing_is_diffusers_own() -> None:
@@ -47,3 +54,51 @@ def test_a_head_at_positions_sees_and_gives_these_alone() -> None:
     expected[0, 1:3], expected[1, 3:5] = whole[0, 1:3], whole[1, 3:5]
     torch.testing.assert_close(found, expected)
     assert torch.equal(head(tokens), whole), "nothing of it stays"
+
+
+class TestHalfPrecision:
+    """Networks in bfloat16: times and states stay float32."""
+
+    def made(self, family: str, dtype: torch.dtype) -> tuple[PretrainedModel, Any]:
+        pipe = seeded(PIPELINES[family])().to(dtype=dtype)
+        pipe.set_progress_bar_config(disable=True)
+        return genuq.from_pipeline(pipe, **options_of(family)), pipe
+
+    def samples(self, family: str, dtype: torch.dtype) -> Tensor:
+        model, _ = self.made(family, dtype)
+        return sample_latents(model, sampler_of(family, model), [0, 1], self.noise(model))
+
+    def noise(self, model: PretrainedModel) -> Tensor:
+        return noise_of(model).bfloat16().float()
+
+    @pytest.mark.parametrize("family", ["z_image", "sana"])
+    def test_samples_are_those_of_pipelines_whose_states_are_float32(self, family: str) -> None:
+        model, pipe = self.made(family, torch.bfloat16)
+        given = self.noise(model)
+        expected = theirs(family, pipe, given if family == "z_image" else given.bfloat16(), "latent")
+        assert relative(self.samples(family, torch.bfloat16), expected) < 1e-3
+
+    def test_samples_are_nearer_to_float32_than_those_of_pipelines_that_round_their_states(self) -> None:
+        model, pipe = self.made("stable_diffusion", torch.bfloat16)
+        rounded = theirs("stable_diffusion", pipe, self.noise(model).bfloat16(), "latent").float()
+        exact = self.samples("stable_diffusion", torch.float32)
+        ours = self.samples("stable_diffusion", torch.bfloat16)
+        assert relative(ours, exact) < relative(rounded, exact) < 0.05
+
+    def test_times_stay_float32_and_fits_and_scores_work(self) -> None:
+        model, _ = self.made("stable_diffusion", torch.bfloat16)
+        told: list[torch.dtype] = []
+        call = model.family.call
+
+        def watching(network: Any, x: Tensor, time_B: Tensor, rows: Any) -> Tensor:
+            told.append(time_B.dtype)
+            return call(network, x, time_B, rows)
+
+        model.family.call = watching  # type: ignore[method-assign]
+        images = torch.rand(6, *model.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+        fitted = genuq.fit(model, images, labels=[0, 1] * 3, images=4, held_out=2)
+        sampler = sampler_of("stable_diffusion", model, steps=1)
+        likelihood = genuq.PixelLikelihood(model.shape)
+        found = genuq.generative_uncertainty(model, fitted.posterior, likelihood, sampler, [0, 1], draws=2)
+        assert set(told) == {torch.float32}
+        assert found.score.isfinite().all() and (found.draws[:, 0] != found.draws[:, 1]).any()

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from genuq.errors import ConfigurationError
-from genuq.processes import FlowMatching, ScheduledDiffusion, ScheduledFlow, VariancePreserving, process_of
+from genuq.processes import Exploding, FlowMatching, ScheduledDiffusion, ScheduledFlow, VariancePreserving, process_of
 from genuq.processes.scheduled import is_scheduler, noised, prepared, require_same_path
-from support.their_schedulers import AFFINE, CLIPPING, DIFFUSION, FLOW, diffusion, settings_of
+from support.their_schedulers import AFFINE, CLIPPING, DIFFUSION, EDM, FLOW, diffusion, settings_of
 
 MADE = {**AFFINE, **{name: make for name, (make, _) in CLIPPING.items()}}
 
@@ -20,8 +20,10 @@ MADE = {**AFFINE, **{name: make for name, (make, _) in CLIPPING.items()}}
 def test_is_the_path_on_which_the_scheduler_noises(name):
     scheduler = MADE[name]()
     process = process_of(scheduler, settings_of(scheduler))
-    assert isinstance(process, ScheduledFlow if name in FLOW else ScheduledDiffusion)
-    expected = FlowMatching() if name in FLOW else VariancePreserving("scaled_linear")
+    kinds = {**dict.fromkeys(FLOW, ScheduledFlow), **dict.fromkeys(EDM, Exploding)}
+    assert isinstance(process, kinds.get(name, ScheduledDiffusion))
+    paths = {**dict.fromkeys(FLOW, FlowMatching()), **dict.fromkeys(EDM, Exploding())}
+    expected = paths.get(name, VariancePreserving("scaled_linear"))
     if "zero SNR" not in name:
         t = torch.linspace(0.01, 1, 99)
         torch.testing.assert_close(process.alpha(t), expected.alpha(t), rtol=1e-4, atol=1e-6)
@@ -75,15 +77,24 @@ def test_noised_knows_times_that_occur_twice():
     assert len(set(grid.timesteps.tolist())) < 60
 
 
-@pytest.mark.parametrize(
-    "name", ["IPNDMScheduler", "KarrasVeScheduler", "EDMEulerScheduler", "EDMDPMSolverMultistepScheduler"]
-)
+@pytest.mark.parametrize("name", ["IPNDMScheduler", "KarrasVeScheduler"])
 def test_a_path_of_another_kind_is_refused(name):
     kind = getattr(diffusers, name, None)
     if kind is None:
         pytest.skip(f"this diffusers has no {name}")
     with pytest.raises(ConfigurationError, match="Process of your own"):
         process_of(kind())
+
+
+def test_other_preconditioning_is_refused():
+    """Stable Audio's tells its network the arctangent of the noise."""
+
+    class Arctangent(diffusers.EDMEulerScheduler):
+        def precondition_noise(self, sigma):
+            return torch.as_tensor(sigma).atan() / 1.5708
+
+    with pytest.raises(ConfigurationError, match=r"tells its network 0\.992 of the noise 80, and EDM's 1\.096"):
+        process_of(Arctangent())
 
 
 def test_what_sets_no_timesteps_is_no_scheduler():

@@ -14,7 +14,7 @@ from support.their_schedulers import DIFFUSION, diffusion
 
 
 def model_of(scheduler: object) -> SimpleNamespace:
-    return SimpleNamespace(steps=4, solver=lambda directly: SchedulerSolver(scheduler, directly=directly))
+    return SimpleNamespace(steps=4, solver=lambda directly, eta: SchedulerSolver(scheduler, directly=directly))
 
 
 @pytest.mark.parametrize("asked,directly", [(None, False), (False, False), (True, True)])

@@ -82,7 +82,16 @@ FLOW: dict[str, Callable[[], Any]] = {
         "DPMSolverMultistepScheduler", prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0
     ),
 }
-AFFINE = {**DIFFUSION, **FLOW}
+EDM: dict[str, Callable[[], Any]] = {
+    "edm euler": flow("EDMEulerScheduler"),
+    "edm euler, v, data of 1": flow("EDMEulerScheduler", prediction_type="v_prediction", sigma_data=1.0),
+    "edm dpm++ 2m": flow("EDMDPMSolverMultistepScheduler"),
+    "edm dpm++ 3m, exponential": flow(
+        "EDMDPMSolverMultistepScheduler", solver_order=3, sigma_schedule="exponential", final_sigmas_type="sigma_min"
+    ),
+    "edm dpm++ 2m sde": flow("EDMDPMSolverMultistepScheduler", algorithm_type="sde-dpmsolver++"),
+}
+AFFINE = {**DIFFUSION, **FLOW, **EDM}
 CLIPPING: dict[str, tuple[Callable[[], Any], str]] = {
     "ddim": (diffusion("DDIMScheduler"), "clip_sample"),
     "ddpm": (diffusion("DDPMScheduler"), "clip_sample"),

@@ -90,8 +90,8 @@ class ArrayDataset(Dataset):
     """A set held in memory.
 
     Args:
-        items: uint8 images (N, C, H, W), given out as float32 in [-1, 1], float images in [-1, 1], or float points
-            (N, D), given out unchanged.
+        items: uint8 images (N, C, H, W) or films (N, C, F, H, W), given out as float32 in [-1, 1], floating ones in
+            [-1, 1], or float points (N, D), given out unchanged.
         labels: (N,) integers that index `class_names`.
         class_names: one per class.
         name, split: for tables and for the fingerprint.

@@ -14,7 +14,7 @@ TOLERANCE = 1e-3  # beyond [-1, 1], of rounding and resizing
 
 
 def checked_items(items: Any, name: str) -> Tensor:
-    """Images (N, C, H, W), uint8 or float32 in [-1, 1], or points (N, D), float32.
+    """Images (N, C, H, W) or films (N, C, F, H, W), uint8 or float32 in [-1, 1], or points (N, D), float32.
 
     Args:
         items: a tensor or an array.
@@ -27,22 +27,25 @@ def checked_items(items: Any, name: str) -> Tensor:
         NonFiniteError: NaN or infinite values.
     """
     found = torch.as_tensor(items)
-    if found.ndim not in (2, 4):
-        raise DataError(f"{name} must be images (N, C, H, W) or points (N, D), not of shape {tuple(found.shape)}.")
-    if found.dtype == torch.uint8 and found.ndim == 4:
+    if found.ndim not in (2, 4, 5):
+        raise DataError(
+            f"{name} must be images (N, C, H, W), films (N, C, F, H, W) or points (N, D), not of shape "
+            f"{tuple(found.shape)}."
+        )
+    if found.dtype == torch.uint8 and found.ndim >= 4:
         return found
     if not found.is_floating_point():
         raise DataError(_other_type(found, name))
     require_range(found, name)
-    if found.ndim == 4:
+    if found.ndim >= 4:
         _warn_of_unit_range(found, name)
     return found.float()
 
 
 def require_range(items: Tensor, name: str) -> None:
-    """Raise NonFiniteError for NaN and infinity, DataError for float images (B, C, H, W) outside [-1, 1]."""
+    """Raise NonFiniteError for NaN and infinity, DataError for float images or films outside [-1, 1]."""
     require_finite(items, name, "Remove or repair these items.")
-    if items.ndim != 4 or not items.numel():
+    if items.ndim < 4 or not items.numel():
         return
     low, high = (float(bound) for bound in items.aminmax())
     if low < -1 - TOLERANCE or high > 1 + TOLERANCE:

@@ -18,7 +18,7 @@ class Pixels(Extractor):
     """The identity: an image's values in [0, 1] as its feature vector; c = identity in DIFF-UQ's pixel likelihood.
 
     Args:
-        image_shape: (C, H, W).
+        image_shape: (C, H, W), or (C, F, H, W) of films, whose frames are images.
         pool: side of the squares of pixels whose mean is one feature.
 
     Raises:
@@ -26,7 +26,7 @@ class Pixels(Extractor):
     """
 
     def __init__(self, image_shape: Sequence[int], pool: Count = 1) -> None:
-        channels, height, width = image_shape
+        channels, height, width = image_shape[0], *image_shape[-2:]
         if pool < 1 or height % pool or width % pool:
             raise ConfigurationError(
                 f"extractor 'pixels': pool = {pool} does not divide {height} x {width} pixels. Choose a divisor."

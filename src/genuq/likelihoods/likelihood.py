@@ -63,7 +63,8 @@ class Likelihood:
         progress: Progress | None = None,
         device: torch.device | str | None = None,
     ) -> Tensor:
-        """Features of images (N, C, H, W), or of images under draws (N, M, C, H, W).
+        """Features of images (N, C, H, W), of images under draws (N, M, C, H, W), or of films under draws
+        (N, M, C, F, H, W): the mean over their frames.
 
         Args:
             images: uint8, or floating in [0, 1].
@@ -71,13 +72,17 @@ class Likelihood:
         Returns:
             (N, D) or (N, M, D) float32 on the CPU.
         """
-        if images.ndim not in (4, 5):
-            raise DataError(f"Images must be (N, C, H, W) or (N, M, C, H, W), not {tuple(images.shape)}.")
+        if images.ndim not in (4, 5, 6):
+            raise DataError(
+                f"Images must be (N, C, H, W) or (N, M, C, H, W), films (N, M, C, F, H, W), not {tuple(images.shape)}."
+            )
+        if images.ndim == 6:
+            images = images.movedim(3, 2)
         flat = images.reshape(-1, *images.shape[-3:])
         features = self.extractor.extract(flat, batch_size, progress, device)
-        if self.normalise:
-            features = F.normalize(features, dim=-1)
-        return features.reshape(*images.shape[:-3], self.dimension)
+        features = features.reshape(*images.shape[:-3], self.dimension)
+        features = features.mean(2) if images.ndim == 6 else features
+        return F.normalize(features, dim=-1) if self.normalise else features
 
     def observation_variance(self, embeddings_NMD: Tensor) -> ObservationVariance:
         """The observation variance for these embeddings: the given one, or else the value from the data."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from genuq.errors import ConfigurationError
 from genuq.networks import VAE
@@ -87,8 +88,10 @@ class DiffusersAutoencoder(Autoencoder):
     """Any diffusers autoencoder (AutoencoderKL, AutoencoderTiny, ...), with latents normalised as it is configured.
 
     z = (raw - mean) / deviation * scaling, with `latents_mean` and `latents_std` of each channel, or `shift_factor` as
-    the mean and a deviation of 1; `scaling_factor` is 1 where there is none. One of video (AutoencoderKLQwenImage,
-    AutoencoderKLWan) gets a single frame.
+    the mean and a deviation of 1; `scaling_factor` is 1 where there is none. Batch-norm statistics (AutoencoderKLFlux2)
+    are mean and deviation of the raw latent in 2x2 patches, each the channels of one position. One of video
+    (AutoencoderKLQwenImage, AutoencoderKLWan) gets a single frame for an image (B, C, H, W), and all of a film
+    (B, C, F, H, W), whose latents have frames too.
 
     Args:
         autoencoder: the diffusers module.
@@ -114,7 +117,13 @@ class DiffusersAutoencoder(Autoencoder):
         self.autoencoder: Any = autoencoder.eval()
         self.repeats = channels == 1 and getattr(config, "in_channels", 3) == 3
         self.films = any(isinstance(part, nn.Conv3d) for part in autoencoder.modules())
-        mean, deviation = (_channels(autoencoder, config, key) for key in ("latents_mean", "latents_std"))
+        norm = getattr(autoencoder, "bn", None)
+        self.patch = int(config.patch_size[0]) if norm is not None else 1
+        mean, deviation = (
+            (_channels(autoencoder, config, key) for key in ("latents_mean", "latents_std"))
+            if norm is None
+            else _statistics(norm, float(config.batch_norm_eps))
+        )
         self.scaling, self.shift = _factors(type(autoencoder).__name__, config, mean, deviation)
         self.register_buffer("mean", mean, persistent=False)
         self.register_buffer("deviation", deviation, persistent=False)
@@ -156,31 +165,35 @@ class DiffusersAutoencoder(Autoencoder):
         return type(self.autoencoder).__name__
 
     def probe_shape(self, latent_shape: Sequence[int]) -> tuple[int, ...]:
-        """A corner of the latent: diffusers' decoders are convolutional, and to decode a whole one takes long."""
-        return (latent_shape[0], *(min(side, PROBE_SIDE) for side in latent_shape[1:]))
+        """A corner of the latent: diffusers' decoders are convolutional, and to decode a whole one takes long. All
+        frames of a film, whose number does not grow as the sides do.
+        """
+        return (*latent_shape[:-2], *(min(side, PROBE_SIDE) for side in latent_shape[-2:]))
 
     def encode(self, images: Tensor) -> Tensor:
-        given = images.dtype
+        given, alone = images.dtype, self.films and images.ndim == 4
         images = self._cast(images.expand(-1, 3, -1, -1) if self.repeats else images)
-        raw = _latent(self.autoencoder.encode(images[:, :, None] if self.films else images))
-        raw = (raw[:, :, 0] if self.films else raw).to(given)
-        if self.mean is not None and self.mean.shape[1] != raw.shape[1]:
-            raise ConfigurationError(
-                f"model.autoencoder: {self.title} makes latents of {raw.shape[1]} channels, but has "
-                f"{self.mean.shape[1]} latents_mean. Correct its config.json."
-            )
+        raw = _latent(self.autoencoder.encode(images[:, :, None] if alone else images))
+        raw = (raw[:, :, 0] if alone else raw).to(given)
+        raw = raw if self.patch == 1 else pixel_unshuffle(raw, self.patch)
         if self.mean is None or self.deviation is None:
             return (raw - self.shift) * self.scaling
-        return (raw - self.mean.to(raw)) / self.deviation.to(raw) * self.scaling
+        if self.mean.numel() != raw.shape[1]:
+            raise ConfigurationError(
+                f"model.autoencoder: {self.title} makes latents of {raw.shape[1]} channels, but has "
+                f"{self.mean.numel()} latents_mean. Correct its config.json."
+            )
+        return (raw - _over(self.mean, raw)) / _over(self.deviation, raw) * self.scaling
 
     def decode(self, latents: Tensor) -> Tensor:
-        raw = latents / self.scaling
+        raw, alone = latents / self.scaling, self.films and latents.ndim == 4
         if self.mean is None or self.deviation is None:
             raw = raw + self.shift
         else:
-            raw = raw * self.deviation.to(raw) + self.mean.to(raw)
-        images = self.autoencoder.decode(self._cast(raw[:, :, None] if self.films else raw)).sample
-        images = (images[:, :, 0] if self.films else images).to(latents.dtype)
+            raw = raw * _over(self.deviation, raw) + _over(self.mean, raw)
+        raw = raw if self.patch == 1 else pixel_shuffle(raw, self.patch)
+        images = self.autoencoder.decode(self._cast(raw[:, :, None] if alone else raw)).sample
+        images = (images[:, :, 0] if alone else images).to(latents.dtype)
         return images.mean(1, keepdim=True) if self.repeats else images
 
     def _cast(self, values: Tensor) -> Tensor:
@@ -219,11 +232,22 @@ def _factors(title: str, config: Any, mean: Tensor | None, deviation: Tensor | N
     return float(scaling or 1.0), float(shift or 0.0)
 
 
+def _over(values_C: Tensor, raw: Tensor) -> Tensor:
+    """Numbers of the channels, shaped for latents (B, C, ...)."""
+    return values_C.to(raw).reshape(-1, *[1] * (raw.ndim - 2))
+
+
+def _statistics(norm: Any, eps: float) -> tuple[Tensor, Tensor]:
+    """(mean, deviation) of the channels, from the running statistics of a batch norm."""
+    variance = norm.running_var.detach().float()
+    return norm.running_mean.detach().float().clone(), (variance + eps).sqrt()
+
+
 def _channels(autoencoder: nn.Module, config: Any, key: str) -> Tensor | None:
-    """Numbers of the channels (1, C, 1, 1) from the configuration, or from a buffer (AutoencoderKLLTXVideo)."""
+    """Numbers of the channels (C,) from the configuration, or from a buffer (AutoencoderKLLTXVideo)."""
     found = getattr(config, key, None)
     found = dict(autoencoder.named_buffers(recurse=False)).get(key) if found is None else found
-    return None if found is None else torch.as_tensor(found, dtype=torch.float32).detach().reshape(1, -1, 1, 1)
+    return None if found is None else torch.as_tensor(found, dtype=torch.float32).detach().flatten()
 
 
 def _grown(probed: tuple[int, ...], probe: Sequence[int], latent: Sequence[int]) -> tuple[int, ...]:

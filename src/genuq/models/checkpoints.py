@@ -190,8 +190,7 @@ def _read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if metadata.get("format") != FORMAT:
         raise CheckpointError(
             f"{path} is no checkpoint of genuq (format '{metadata.get('format')}', not '{FORMAT}'). Of a pipeline of "
-            "diffusers give the whole folder, model=diffusers model.pretrained=FOLDER; of another network a function "
-            "that builds it, model._target_=my_lab.my_model."
+            f"diffusers give the whole folder, model=diffusers model.pretrained=FOLDER. {BRING_IN}"
         )
     return tensors, metadata
 

@@ -113,7 +113,8 @@ class GenerativeModel(nn.Module):
             ConfigurationError: no number of a condition for a model that has conditions, or one beyond them.
         """
         told_B = self.process.network_time(t_B) if network_time_B is None else network_time_B
-        return self._call(self.network, x, told_B, y_B if self.conditions is None else self._rows(y_B))
+        shown = self.process.shown(x, told_B)
+        return self._call(self.network, shown, told_B, y_B if self.conditions is None else self._rows(y_B))
 
     def _rows(self, y_B: Tensor | None) -> dict[str, Any]:
         assert self.conditions is not None

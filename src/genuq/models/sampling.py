@@ -265,9 +265,9 @@ def sample(
 
 
 def finished(model: GenerativeModel, latents: Tensor) -> Tensor:
-    """Latents decoded to images (or points), float32 on the CPU; images in [-1, 1], clamped."""
+    """Latents decoded to images, films or points, float32 on the CPU; images and films in [-1, 1], clamped."""
     decoded = model.autoencoder.decode(latents)
-    return (decoded.clamp(-1, 1) if len(model.shape) == 3 else decoded).float().cpu()
+    return (decoded.clamp(-1, 1) if len(model.shape) >= 3 else decoded).float().cpu()
 
 
 def to_bytes(images: Tensor) -> Tensor:

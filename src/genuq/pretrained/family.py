@@ -6,6 +6,7 @@ A family knows nothing of samplers, posteriors or schedulers, and keeps nothing 
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from genuq.errors import ConfigurationError
 from genuq.models import CLASSIFIER_FREE, Guidance, Rows, unpadded
 
 AT_ONCE = 16  # prompts through the text encoders
@@ -38,14 +40,16 @@ class Asked:
     """What a model is made for.
 
     Attributes:
-        shape: (C, H, W) of its images.
+        shape: (C, H, W) of its images, (C, F, H, W) of its films.
         latent_shape: of its states.
         embedded_guidance: the scale that a guidance-distilled network is told.
+        max_sequence_length: of its texts in tokens; None: the pipeline's default.
     """
 
     shape: tuple[int, ...]
     latent_shape: tuple[int, ...]
     embedded_guidance: float | None = None
+    max_sequence_length: int | None = None
 
 
 class Family(ABC):
@@ -58,6 +62,7 @@ class Family(ABC):
         scale: argument of the pipeline that a sampler's `guidance_scale` is.
         prompted: whether it takes prompts.
         distilled: how all its published networks were distilled, after "distilled"; None: others were not.
+        films: whether it makes films, of one frame or more.
 
     Args:
         pipe: the pipeline; it is read, never changed or kept.
@@ -70,6 +75,7 @@ class Family(ABC):
     scale: ClassVar[str] = "guidance_scale"
     prompted: ClassVar[bool] = True
     distilled: ClassVar[str | None] = None
+    films: ClassVar[bool] = False
 
     def __init__(self, pipe: Any, asked: Asked) -> None:
         self.asked = asked
@@ -86,6 +92,29 @@ class Family(ABC):
     def encode(self, pipe: Any, prompts: list[str], negative: list[str] | None, guided: bool) -> Encoded:
         """The rows of prompts, by the pipeline's own `encode_prompt`."""
         raise NotImplementedError
+
+    def encoded(self, pipe: Any, prompts: Sequence[str], negative: Sequence[str] | None, guided: bool = False) -> Any:
+        """What the pipeline's `encode_prompt` gives, called as its `__call__` calls it.
+
+        Raises:
+            ConfigurationError: a length of texts is asked for, and the pipeline has but one.
+        """
+        takes = inspect.signature(pipe.encode_prompt).parameters
+        given = {name: value for name, value in call_defaults(pipe).items() if name in takes}
+        given |= {"prompt": list(prompts), "device": getattr(pipe, "_execution_device", "cpu")}
+        if "do_classifier_free_guidance" in takes:
+            given["do_classifier_free_guidance"] = guided
+        if "batch_size" in takes:
+            given["batch_size"] = len(prompts)
+        if negative is not None and "negative_prompt" in takes:
+            given["negative_prompt"] = list(negative)
+        longest = self.asked.max_sequence_length
+        if longest is not None and "max_sequence_length" in takes:
+            given["max_sequence_length"] = longest
+        elif longest is not None:
+            pipe = _with_length(pipe, longest)
+        with torch.no_grad():
+            return pipe.encode_prompt(**{name: value for name, value in given.items() if name in takes})
 
     def shared(self, pipe: Any) -> dict[str, Any]:
         """What all rows have in common."""
@@ -137,23 +166,21 @@ def _cast(value: Any, dtype: torch.dtype) -> Any:
     return [_cast(part, dtype) for part in value] if isinstance(value, list) else value
 
 
+def _with_length(pipe: Any, longest: int) -> Any:
+    """A copy of a pipeline that keeps the length of its texts as an attribute, with this one."""
+    if not hasattr(pipe, "tokenizer_max_length"):
+        raise ConfigurationError(
+            f"max_sequence_length = {longest}, but texts of {type(pipe).__name__} have one length: leave it out."
+        )
+    changed = copy.copy(pipe)
+    changed.tokenizer_max_length = longest
+    return changed
+
+
 def call_defaults(pipe: Any) -> dict[str, Any]:
     """The defaults of the pipeline's `__call__`."""
     parameters = inspect.signature(pipe.__call__).parameters.values()
     return {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
-
-
-def encoded(pipe: Any, prompts: Sequence[str], negative: Sequence[str] | None, guided: bool = False) -> Any:
-    """What the pipeline's `encode_prompt` gives, called as its `__call__` calls it."""
-    takes = inspect.signature(pipe.encode_prompt).parameters
-    given = {name: value for name, value in call_defaults(pipe).items() if name in takes}
-    given |= {"prompt": list(prompts), "device": getattr(pipe, "_execution_device", "cpu")}
-    if "do_classifier_free_guidance" in takes:
-        given["do_classifier_free_guidance"] = guided
-    if negative is not None and "negative_prompt" in takes:
-        given["negative_prompt"] = list(negative)
-    with torch.no_grad():
-        return pipe.encode_prompt(**{name: value for name, value in given.items() if name in takes})
 
 
 def named(values: Sequence[Any], *names: str) -> dict[str, Tensor]:

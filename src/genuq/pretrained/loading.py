@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from genuq.errors import ConfigurationError, did_you_mean
-from genuq.pretrained.model import PretrainedModel, from_pipeline
+from genuq.pretrained.adapted import PretrainedModel
+from genuq.pretrained.model import from_pipeline
 from genuq.pretrained.register import family_of
 
 INDEX = "model_index.json"
@@ -94,6 +95,10 @@ def _loaded(folder: Path, dtype: Any) -> Any:
         quick = find_spec("accelerate") is not None  # what diffusers would choose too, after a warning
         pipe = kind.from_pretrained(str(folder), use_safetensors=True, local_files_only=True, low_cpu_mem_usage=quick)
     except (OSError, ValueError, ImportError) as error:
+        if "keep_in_fp32_modules" in str(error):  # what diffusers says of a missing accelerate
+            raise ConfigurationError(
+                f"model.pretrained = '{folder}': diffusers loads the network of {name} by accelerate alone. Install it."
+            ) from error
         raise ConfigurationError(
             f"model.pretrained = '{folder}' could not be loaded: {str(error).splitlines()[0]} It must be whole, "
             "with its weights as safetensors."

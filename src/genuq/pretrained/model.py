@@ -1,9 +1,7 @@
-"""A pipeline of diffusers as a model, with the sampler that gives the pipeline's own images."""
+"""A pipeline of diffusers as a model: what is read off it."""
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,77 +9,13 @@ import torch
 from torch import Tensor
 
 from genuq.errors import ConfigurationError
-from genuq.models import (
-    Autoencoder,
-    Conditions,
-    DiffusersAutoencoder,
-    GenerativeModel,
-    Guidance,
-    Rows,
-    Sampler,
-    evaluating,
-    traced_head,
-)
+from genuq.models import Autoencoder, Conditions, DiffusersAutoencoder, Guidance, Rows, evaluating
+from genuq.pretrained.adapted import PretrainedModel, find_traced_head
+from genuq.pretrained.bare import from_network
 from genuq.pretrained.distilled import doubt_of
 from genuq.pretrained.family import AT_ONCE, Asked, Encoded, Family, call_defaults
+from genuq.pretrained.modular import plain
 from genuq.pretrained.register import family_of
-from genuq.solvers import SchedulerSolver
-
-
-class PretrainedModel(GenerativeModel):
-    """A model read off a pipeline; see `from_pipeline`.
-
-    Attributes:
-        family: how its network is called.
-        scheduler: the pipeline's own.
-        steps, scale: the pipeline's own defaults, the guidance scale in genuq's sense.
-    """
-
-    def __init__(
-        self, family: Family, network: torch.nn.Module, scheduler: Any, steps: int, scale: float, **options: Any
-    ) -> None:
-        self.family, self.scheduler, self.steps, self.scale = family, scheduler, steps, scale
-        self._solvers: dict[bool, SchedulerSolver] = {}
-        solver = self.solver()
-        super().__init__(
-            network,
-            family.asked.shape,
-            process=solver.process,
-            prediction=family.prediction or solver.prediction.name,
-            call=family,
-            **options,
-        )
-
-    def solver(self, directly: bool = False) -> SchedulerSolver:
-        """The pipeline's own scheduler as a solver, with what the pipeline tells it.
-
-        Args:
-            directly: see `SchedulerSolver`.
-        """
-        if directly not in self._solvers:  # its steps are read off it once
-            takes = inspect.signature(self.scheduler.step).parameters
-            options = {"eta": 0.0} if "eta" in takes else {}
-            settings = functools.partial(self.family.settings, self.scheduler)
-            self._solvers[directly] = SchedulerSolver(self.scheduler, settings, options, directly)
-        return self._solvers[directly]
-
-    def sampler(
-        self,
-        steps: int | None = None,
-        guidance_scale: float | None = None,
-        directly: bool = False,
-        **options: Any,
-    ) -> Sampler:
-        """A sampler whose images are the pipeline's own for the same noise.
-
-        Args:
-            steps: None: the pipeline's default.
-            guidance_scale: s of (1 - s) f(null) + s f(prompt), 1 for none; None: the pipeline's default.
-            directly: sample by the scheduler itself, where its steps are not affine.
-            options: of `Sampler` (seed, classes, batch_size).
-        """
-        scale = self.scale if guidance_scale is None else guidance_scale
-        return Sampler(self.solver(directly), steps or self.steps, guidance_scale=scale, **options)
 
 
 def from_pipeline(
@@ -90,41 +24,56 @@ def from_pipeline(
     negative_prompt: str | Sequence[str] | None = None,
     height: int | None = None,
     width: int | None = None,
+    frames: int | None = None,
     embedded_guidance: float | None = None,
+    max_sequence_length: int | None = None,
     guidance: Guidance | None = None,
     head: str | None = None,
     captions: Sequence[str] = (),
+    scheduler: Any = None,
 ) -> PretrainedModel:
     """A pipeline of diffusers as a model: its network, process, autoencoder, prompts and guidance.
 
     Args:
-        pipe: the pipeline; it is read and stays as it is. The model works on its network, not on a copy.
+        pipe: the pipeline; it is read and stays as it is. The model works on its network, not on a copy. Or a
+            modular pipeline without guider, or a bare network of diffusers with its scheduler; see `from_network`.
         prompts: what samples are asked for with; sample i gets prompt i modulo their number. None: the captions.
         negative_prompt: of the null row, one for all prompts or one for each; None: what the pipeline takes then.
         height, width: of the images in pixels; None: the pipeline's default.
+        frames: of films; 1: single images; None: the pipeline's default.
         embedded_guidance: the scale that a guidance-distilled network (FLUX.1) is told; None: the pipeline's default.
+        max_sequence_length: of the texts in tokens (256 for FLUX.1 schnell, say); None: the pipeline's default.
         guidance: in place of the family's own, for instance `genuq.models.CLASSIFIER_FREE`.
         head: dotted name of the last weighted layer; None: found by tracing a forward pass.
         captions: texts of the images of a fit, whose labels are their numbers; none: the labels number the prompts.
+        scheduler: of a bare network, or in place of the pipeline's own.
 
     Raises:
-        ConfigurationError: a class of pipelines that is not known, prompts missing, or given to a model without, an
-            autoencoder whose scaling is not known, sides that it cannot have, or another problem that is named.
+        ConfigurationError: a bare network without scheduler, a class of pipelines that is not known, prompts missing,
+            or given to a model without, an autoencoder whose scaling is not known, sides that it cannot have, or
+            another problem that is named.
     """
+    if isinstance(pipe, torch.nn.Module):
+        if scheduler is None:
+            raise ConfigurationError(
+                f"{type(pipe).__name__} is a network: give its scheduler=..., or a whole pipeline."
+            )
+        return from_network(pipe, scheduler, guidance=guidance, head=head)
+    pipe = plain(pipe)
     kind: type[Family] = family_of([base.__name__ for base in type(pipe).__mro__])
     asked_prompts = _prompts(pipe, kind, prompts, negative_prompt, captions)
     network = getattr(pipe, kind.component)
     autoencoder = _autoencoder(pipe)
-    shape = _shape(pipe, kind, height, width)
+    shape = _shape(pipe, kind, height, width, frames)
     with torch.no_grad(), evaluating(autoencoder):
         latent = tuple(autoencoder.latent_shape(shape))
-    family = kind(pipe, Asked(shape, latent, embedded_guidance))
+    family = kind(pipe, Asked(shape, latent, embedded_guidance, max_sequence_length))
     defaults = call_defaults(pipe)
     given = float(defaults.get(kind.scale, 1.0))
     model = PretrainedModel(
         family,
         network,
-        pipe.scheduler,
+        pipe.scheduler if scheduler is None else scheduler,
         int(defaults.get("num_inference_steps", 50)),
         family.genuq_scale(given, negative_prompt is not None) if family.guidance is not None else 1.0,
         num_classes=0 if kind.prompted else kind.num_classes(pipe),
@@ -133,15 +82,14 @@ def from_pipeline(
         conditions=_conditions(pipe, family, [*captions, *asked_prompts], negative_prompt) if kind.prompted else None,
         guidance=guidance or family.guidance,
     )
-    model.doubt = doubt_of(pipe, kind)
+    model.doubt = doubt_of(type(pipe).__name__, network, model.scheduler, pipe, kind.distilled)
     if model.guidance is None:
         model.scale = 1.0
     if kind.prompted and captions:
         model.data_classes = len(captions)
         model.asked = range(len(captions) if asked_prompts else 0, model.num_classes)
     if head is None:
-        with evaluating(model):
-            model.head_name = traced_head(model.network, functools.partial(_one_pass, model))
+        find_traced_head(model)
     return model
 
 
@@ -172,11 +120,24 @@ def _autoencoder(pipe: Any) -> Autoencoder:
     return Autoencoder() if vae is None else DiffusersAutoencoder(vae)
 
 
-def _shape(pipe: Any, kind: type[Family], height: int | None, width: int | None) -> tuple[int, int, int]:
+def _shape(pipe: Any, kind: type[Family], height: int | None, width: int | None, frames: int | None) -> tuple[int, ...]:
+    defaults = call_defaults(pipe)
     side = kind.side(pipe) if height is None or width is None else 0
     vae = getattr(pipe, "vae", None)
-    channels = int(pipe.unet.config.in_channels) if vae is None else 3
-    return (channels, height or side, width or side)
+    channels = int(getattr(pipe, kind.component).config.in_channels) if vae is None else 3
+    image = (channels, height or side, width or defaults.get("width") or side)
+    if not kind.films:
+        if frames is not None:
+            raise ConfigurationError(f"frames = {frames}, but {type(pipe).__name__} makes images: leave it out.")
+        return image
+    count = int(defaults["num_frames"] if frames is None else frames)
+    step = int(pipe.vae_scale_factor_temporal)
+    if count < 1 or (count - 1) % step:
+        raise ConfigurationError(
+            f"frames = {count}, but {type(pipe).__name__} makes one frame and {step} more each time: give 1, "
+            f"{step + 1}, {2 * step + 1}, ..."
+        )
+    return image if count == 1 else (channels, count, *image[1:])
 
 
 def _conditions(pipe: Any, family: Family, prompts: list[str], negative: str | Sequence[str] | None) -> Conditions:
@@ -203,11 +164,3 @@ def _stacked(parts: Sequence[Rows]) -> Rows:
         else:
             found[name] = torch.cat([torch.as_tensor(part[name]) for part in parts])
     return found
-
-
-def _one_pass(model: GenerativeModel) -> Tensor:
-    """A prediction at one random state, in the middle of the path."""
-    source = torch.Generator().manual_seed(0)
-    x = torch.randn(1, *model.latent_shape, generator=source).to(model.device)
-    y = torch.zeros(1, dtype=torch.long, device=model.device) if model.num_classes else None
-    return model.predicted(x, torch.full((1,), 0.5, device=model.device), y)

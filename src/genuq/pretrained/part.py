@@ -69,7 +69,9 @@ def diffusers(
     captions: str = "{}",
     height: Count | None = None,
     width: Count | None = None,
+    frames: Count | None = None,
     embedded_guidance: float | None = None,
+    max_sequence_length: Count | None = None,
     scheduler: dict[str, Any] | None = None,
     precision: Annotated[str, OneOf(*PRECISIONS)] | None = None,
     download: bool = False,
@@ -84,7 +86,9 @@ def diffusers(
         negative_prompt: one for all, or one for each caption and prompt; null: what the pipeline takes then.
         captions: what a training image is told of, with {} for the name of its class (the folder's, or its caption).
         height, width: of the images in pixels; null: the pipeline's own.
+        frames: of films; 1: single images; null: the pipeline's own.
         embedded_guidance: the scale that a guidance-distilled network is told; null: the pipeline's own.
+        max_sequence_length: of texts in tokens; null: the pipeline's own.
         scheduler: settings in place of the scheduler's own, {timestep_spacing: trailing} say; with `name`, of another
             class of diffusers' schedulers. It samples unless sampler=... is another.
         precision: of the weights; null: that of the files.
@@ -107,6 +111,8 @@ def diffusers(
         negative_prompt=negative_prompt,
         height=height,
         width=width,
+        frames=frames,
         embedded_guidance=embedded_guidance,
+        max_sequence_length=max_sequence_length,
         captions=told,
     )

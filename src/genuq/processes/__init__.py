@@ -3,6 +3,7 @@
 from typing import Any
 
 from genuq.processes.base import Process
+from genuq.processes.exploding import Exploding
 from genuq.processes.prediction import (
     PREDICTIONS,
     Conversion,
@@ -38,6 +39,7 @@ __all__ = [
     "PREDICTIONS",
     "PROCESSES",
     "Conversion",
+    "Exploding",
     "FlowMatching",
     "Predicted",
     "Prediction",

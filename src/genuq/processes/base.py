@@ -44,6 +44,14 @@ class Process(ABC):
         """What the network is told of the time t: t itself, unless the process was read off a scheduler."""
         return t
 
+    def shown(self, x: Tensor, network_time_B: Tensor) -> Tensor:
+        """What the network is shown of the states x (B, ...): the states, unless the path is that of EDM's networks."""
+        return x
+
+    def shown_coefficients(self, t: Time) -> tuple[Tensor, Tensor]:
+        """(alpha, sigma) of what the network is shown, float64."""
+        return self.alpha(t), self.sigma(t)
+
     def interpolate(self, x0: Tensor, noise: Tensor, t_B: Tensor) -> Tensor:
         """x_t for a batch: x0 and noise (B, ...), t (B,)."""
         alpha, sigma = (_over(coefficient, x0) for coefficient in (self.alpha(t_B), self.sigma(t_B)))

@@ -7,6 +7,7 @@ Names are diffusers': `epsilon`, `sample` (x_0), `v_prediction` (Salimans & Ho 2
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -50,16 +51,23 @@ def _minus_flow(process: Process, t: Time) -> tuple[Tensor, Tensor]:
     return -p, -q
 
 
-def edm(sigma_data: float = EDM_DATA, name: str = "edm") -> Prediction:
+@functools.cache
+def edm(sigma_data: float = EDM_DATA, name: str = "edm", sign: float = 1.0) -> Prediction:
     """EDM's F for data of another standard deviation than 0.5; minus v where it is 1.
 
-    D(x; s) = c_skip x + c_out F with x = x_0 + s eps, of which the network is shown c_in x: the path with
-    alpha = c_in, sigma = c_in s, on which F = (sigma / sigma_data) x_0 - sigma_data alpha eps.
+    D(x; s) = c_skip x + c_out F with x = x_0 + s eps, of which the network is shown c_in x:
+    with alpha = c_in and sigma = c_in s of that, F = (sigma / sigma_data) x_0 - sigma_data alpha eps.
     Source: Karras et al. 2022, table 1 and equation 8.
+
+    Args:
+        sigma_data: of the data.
+        name: in messages.
+        sign: -1 for networks of -F (diffusers' EDM schedulers with `v_prediction`).
     """
 
     def coefficients(process: Process, t: Time) -> tuple[Tensor, Tensor]:
-        return process.sigma(t) / sigma_data, -sigma_data * process.alpha(t)
+        alpha, sigma = process.shown_coefficients(t)
+        return sign * sigma / sigma_data, -sign * sigma_data * alpha
 
     return Prediction(name, coefficients)
 

@@ -7,6 +7,7 @@ vectors. Its networks are told of the time in units of their own, which the proc
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from genuq.errors import ConfigurationError
 from genuq.processes.base import Process, Time, float64
+from genuq.processes.exploding import Exploding
 from genuq.processes.process import FlowMatching
 from genuq.processes.tabulated import Tabulated
 
@@ -69,7 +71,7 @@ class ScheduledFlow(FlowMatching):
         return float64(network_time) / self.train_timesteps
 
 
-Scheduled = ScheduledDiffusion | ScheduledFlow
+Scheduled = ScheduledDiffusion | ScheduledFlow | Exploding
 
 
 def is_scheduler(candidate: object) -> bool:
@@ -133,7 +135,7 @@ def process_of(scheduler: Any, settings: Settings | None = None) -> Scheduled:
         settings: see `Settings`.
 
     Raises:
-        ConfigurationError: a path that is neither variance preserving nor that of flow matching.
+        ConfigurationError: a path that is neither variance preserving nor that of flow matching or of EDM.
     """
     if not is_scheduler(scheduler):
         raise ConfigurationError(f"{type(scheduler).__name__} has no set_timesteps and step, or only one. {_GIVE_ONE}")
@@ -142,6 +144,8 @@ def process_of(scheduler: Any, settings: Settings | None = None) -> Scheduled:
     mixed = noised(grid, places)
     if all(abs(alpha + sigma - 1) < _SAME for alpha, sigma in mixed):
         return ScheduledFlow(int(grid.config.num_train_timesteps))
+    if preconditions(scheduler):
+        return _exploding(grid, mixed)
     table = getattr(scheduler, "alphas_cumprod", None)
     if table is None or not bool((table.diff() < 0).all()):
         raise ConfigurationError(
@@ -151,6 +155,28 @@ def process_of(scheduler: Any, settings: Settings | None = None) -> Scheduled:
     found = ScheduledDiffusion(table)
     for place, (alpha, sigma) in zip(places, mixed):
         _require_same(scheduler, found, float(grid.timesteps[place]), alpha / (alpha**2 + sigma**2) ** 0.5)
+    return found
+
+
+def preconditions(scheduler: Any) -> bool:
+    """Whether the scheduler makes D of the network's F itself, as those of EDM do; the path says what F is shown."""
+    return callable(getattr(scheduler, "precondition_outputs", None))
+
+
+def _exploding(grid: Any, mixed: list[tuple[float, float]]) -> Exploding:
+    """The path of a prepared scheduler of EDM.
+
+    Raises:
+        ConfigurationError: it tells its network something else than ln(sigma) / 4.
+    """
+    config = grid.config
+    found = Exploding(float(config.sigma_min), float(config.sigma_max), float(config.sigma_data))
+    told = torch.tensor([math.log(sigma) / 4 for _, sigma in mixed])
+    if not torch.allclose(grid.timesteps.cpu().float(), told, atol=1e-4):
+        raise ConfigurationError(
+            f"{type(grid).__name__} tells its network {float(grid.timesteps[0]):.4g} of the noise {mixed[0][1]:.4g}, "
+            f"and EDM's {float(told[0]):.4g}. {_GIVE_ONE}"
+        )
     return found
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
 from genuq.errors import ConfigurationError
+from genuq.parts.bounds import NonNegative
 from genuq.processes import Predicted, Process
 from genuq.solvers.affine import AffineStage, Solver
 from genuq.solvers.register import SOLVERS
@@ -16,15 +17,17 @@ from genuq.solvers.scheduler import SchedulerSolver
 @SOLVERS.add(label="The model's own scheduler")
 @dataclass(frozen=True)
 class OwnScheduler(Solver):
-    """In place of a solver until the model is known, which has it as `model.solver(directly)`.
+    """In place of a solver until the model is known, which has it as `model.solver(directly, eta)`.
 
     Args:
         directly: sample by the scheduler itself, and not by its steps as coefficients. What needs no affine step
             remains: samples, their regenerations, and all scores of finished samples. None: where its steps are not
             affine (it clips, or thresholds).
+        eta: noise of each step, where the scheduler takes it.
     """
 
     directly: bool | None = None
+    eta: NonNegative = 0.0
     name = "scheduler"
 
     def of(self, model: Any) -> Solver:
@@ -37,9 +40,9 @@ class OwnScheduler(Solver):
         if make is None:
             self._refuse()
         if self.directly is not None:
-            return cast(Solver, make(self.directly))
-        found: SchedulerSolver = make(False)
-        return found if found.why_not_affine(model.steps) is None else cast(Solver, make(True))
+            return cast(Solver, make(self.directly, self.eta))
+        found: SchedulerSolver = make(False, self.eta)
+        return found if found.why_not_affine(model.steps) is None else cast(Solver, make(True, self.eta))
 
     def stages(self, process: Process, prediction: Predicted, times: Sequence[float]) -> list[AffineStage]:
         self._refuse()

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from genuq.errors import ConfigurationError
+from genuq.processes.scheduled import preconditions
 
 _MEMORY = 16  # of the longest solver that is looked for, in stages
 _EXHAUSTIVE = 2  # up to this memory the fewest coefficients are looked for
@@ -117,8 +118,9 @@ def initial_scale(scheduler: Any) -> float:
 
 
 def shown_to_network(scheduler: Any, x: Tensor, time: Tensor) -> Tensor:
-    """What the network is shown of a state."""
-    return scheduler.scale_model_input(x, time) if hasattr(scheduler, "scale_model_input") else x
+    """What the network is shown of a state; the state itself of a scheduler of EDM, of which the path says it."""
+    shown = scheduler.scale_model_input(x, time) if hasattr(scheduler, "scale_model_input") else x
+    return x if preconditions(scheduler) else shown
 
 
 def one_step(scheduler: Any, prediction: Tensor, time: Tensor, x: Tensor, options: Mapping[str, Any]) -> Tensor:

@@ -10,23 +10,26 @@ from torch import Tensor
 
 from genuq.errors import ConfigurationError
 from genuq.processes import (
+    Exploding,
     Predicted,
     Prediction,
     Process,
-    ScheduledDiffusion,
     ScheduledFlow,
     between,
+    edm,
     process_of,
     require_prediction,
     target_coefficients,
 )
-from genuq.processes.scheduled import Settings, noised, prepared, require_same_path
+from genuq.processes.prediction import EDM_DATA
+from genuq.processes.scheduled import Scheduled, Settings, noised, prepared, require_same_path
 from genuq.solvers.affine import AffineStage, Solver
 from genuq.solvers.probing import NotAffineError, Probed, Row, probe
 
 _ON_PATH = 1e-4  # how far a state's (alpha, sigma) may lie from the path and still be on it
 _SAME_TIME = 1e-6  # of grid times that are one
 _THEIR_NAMES = {"flow_prediction": "flow"}
+_SIGNS = {"epsilon": 1.0, "v_prediction": -1.0}  # of F, in the words of schedulers of EDM
 _CLIPPERS = ("clip_sample", "thresholding")  # looked at first where steps are not affine
 
 
@@ -133,7 +136,7 @@ class SchedulerSolver(Solver):
 
     def network_time(self, process: Process, told: float) -> float:
         """What a model of this process is told where the scheduler says `told`."""
-        return told if isinstance(process, ScheduledDiffusion | ScheduledFlow) else float(self.process.time_of(told))
+        return told if isinstance(process, Scheduled) else float(self.process.time_of(told))
 
     def _made(self, process: Process, prediction: Prediction, steps: int, first: int = 0) -> list[AffineStage]:
         try:
@@ -228,6 +231,10 @@ def _prediction_of(scheduler: Any, process: Process) -> Prediction:
     """What the scheduler takes its predictions for; those of flow matching need not say it."""
     usual = "flow" if isinstance(process, ScheduledFlow) else "epsilon"
     named = str(getattr(scheduler.config, "prediction_type", usual))
+    if isinstance(process, Exploding) and named in _SIGNS:
+        if named == "epsilon" and process.sigma_data == EDM_DATA:
+            return require_prediction("edm")
+        return edm(process.sigma_data, f"edm of data of {process.sigma_data:g}, {named}", _SIGNS[named])
     try:
         return require_prediction(_THEIR_NAMES.get(named, named))
     except ConfigurationError as error:

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError
 
+_LARGEST = 2**17  # number sent: a known factor that a `call` divides out again (EDM's c_out) rounds it by less than 1/2
+
 
 class Arrangement:
     """Carries values in the layout of the head's output to the layout of the prediction.
@@ -34,7 +36,7 @@ class Arrangement:
         count = output.numel()
         self._dtype = output.dtype
         self._constant = self._through(torch.zeros(count))
-        base = int(1 / max(torch.finfo(dtype).eps for dtype in (output.dtype, self._dtype)))
+        base = min(int(1 / max(torch.finfo(dtype).eps for dtype in (output.dtype, self._dtype))), _LARGEST)
         position, unit = torch.zeros((), dtype=torch.long), 1
         while unit < count:
             position = position + unit * self._moved(torch.arange(count) // unit % base).round().long()

@@ -14,7 +14,6 @@ from genuq.pretrained.family import (
     Family,
     call_defaults,
     dynamic_shift,
-    encoded,
     even_sigmas,
     named,
     packed,
@@ -39,10 +38,10 @@ class Flux(Family):
         self.told = bool(pipe.transformer.config.guidance_embeds)
 
     def encode(self, pipe: Any, prompts: list[str], negative: list[str] | None, guided: bool) -> Encoded:
-        rows = named(encoded(pipe, prompts, None)[:2], *_NAMES)
+        rows = named(self.encoded(pipe, prompts, None)[:2], *_NAMES)
         if negative is None or not guided:
             return Encoded(rows)
-        return Encoded(rows, named(encoded(pipe, negative, None)[:2], *_NAMES))
+        return Encoded(rows, named(self.encoded(pipe, negative, None)[:2], *_NAMES))
 
     def genuq_scale(self, given: float, negative: bool) -> float:
         return max(given, 1.0) if negative else 1.0

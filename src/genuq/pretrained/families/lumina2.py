@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genuq.models import Guidance
 from genuq.models.guidance import renormalised
-from genuq.pretrained.family import Encoded, Family, at_positions, dynamic_shift, encoded, even_sigmas, named
+from genuq.pretrained.family import Encoded, Family, at_positions, dynamic_shift, even_sigmas, named
 from genuq.pretrained.register import FAMILIES
 
 _NAMES = ("text", "mask")
@@ -27,7 +27,7 @@ class Lumina2(Family):
     guidance: ClassVar[Guidance | None] = renormalised("classifier-free with the norm of the prompt's")
 
     def encode(self, pipe: Any, prompts: list[str], negative: list[str] | None, guided: bool) -> Encoded:
-        text, mask, null, null_mask = encoded(pipe, prompts, negative, guided)
+        text, mask, null, null_mask = self.encoded(pipe, prompts, negative, guided)
         return Encoded(named((text, mask), *_NAMES), named((null, null_mask), *_NAMES) if guided else None)
 
     def settings(self, scheduler: Any, steps: int) -> Mapping[str, Any]:

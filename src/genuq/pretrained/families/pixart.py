@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genuq.pretrained.family import Encoded, Family, encoded, named
+from genuq.pretrained.family import Encoded, Family, named
 from genuq.pretrained.register import FAMILIES
 
 _WITH_SIZES = 128  # the sample_size of networks that are told of the image's size
@@ -20,7 +20,7 @@ class PixArt(Family):
     name = "pixart"
 
     def encode(self, pipe: Any, prompts: list[str], negative: list[str] | None, guided: bool) -> Encoded:
-        text, mask, null, null_mask = encoded(pipe, prompts, negative, guided)
+        text, mask, null, null_mask = self.encoded(pipe, prompts, negative, guided)
         rows = named((text, mask), "text", "mask")
         return Encoded(rows, named((null, null_mask), "text", "mask") if guided else None)
 

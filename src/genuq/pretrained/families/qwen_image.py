@@ -16,7 +16,6 @@ from genuq.pretrained.family import (
     Family,
     call_defaults,
     dynamic_shift,
-    encoded,
     even_sigmas,
     packed,
     ragged,
@@ -43,8 +42,8 @@ class QwenImage(Family):
         )
 
     def encode(self, pipe: Any, prompts: list[str], negative: list[str] | None, guided: bool) -> Encoded:
-        rows = ragged(*encoded(pipe, prompts, None))
-        return Encoded(rows, None if negative is None or not guided else ragged(*encoded(pipe, negative, None)))
+        rows = ragged(*self.encoded(pipe, prompts, None))
+        return Encoded(rows, None if negative is None or not guided else ragged(*self.encoded(pipe, negative, None)))
 
     def genuq_scale(self, given: float, negative: bool) -> float:
         return max(given, 1.0) if negative else 1.0

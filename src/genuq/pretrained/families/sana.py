@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from genuq.pretrained.family import Asked, Encoded, Family, encoded, named
+from genuq.pretrained.family import Asked, Encoded, Family, named
 from genuq.pretrained.register import FAMILIES
 
 _NAMES = ("text", "mask")
@@ -23,7 +23,7 @@ class Sana(Family):
         self.timestep_scale = float(pipe.transformer.config.timestep_scale)
 
     def encode(self, pipe: Any, prompts: list[str], negative: list[str] | None, guided: bool) -> Encoded:
-        text, mask, null, null_mask = encoded(pipe, prompts, negative, guided)
+        text, mask, null, null_mask = self.encoded(pipe, prompts, negative, guided)
         return Encoded(named((text, mask), *_NAMES), named((null, null_mask), *_NAMES) if guided else None)
 
     def call(self, network: Any, x: Tensor, time_B: Tensor, rows: Any) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genuq.pretrained.family import Asked, Encoded, Family, call_defaults, encoded, named
+from genuq.pretrained.family import Asked, Encoded, Family, call_defaults, named
 from genuq.pretrained.register import FAMILIES
 
 
@@ -24,7 +24,7 @@ class StableDiffusion(Family):
 
     def encode(self, pipe: Any, prompts: list[str], negative: list[str] | None, guided: bool) -> Encoded:
         guided = guided and not self.distilled
-        text, null = encoded(pipe, prompts, negative, guided)[:2]
+        text, null = self.encoded(pipe, prompts, negative, guided)[:2]
         return Encoded(named((text,), "text"), named((null,), "text") if guided else None)
 
     def shared(self, pipe: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from genuq.pretrained.family import Asked, Encoded, Family, dynamic_shift, encoded, named
+from genuq.pretrained.family import Asked, Encoded, Family, dynamic_shift, named
 from genuq.pretrained.register import FAMILIES
 
 _NAMES = ("text", "pooled")
@@ -25,7 +25,7 @@ class StableDiffusion3(Family):
         self.tokens = (asked.latent_shape[1] // patch) * (asked.latent_shape[2] // patch)
 
     def encode(self, pipe: Any, prompts: list[str], negative: list[str] | None, guided: bool) -> Encoded:
-        text, null, pooled, null_pooled = encoded(pipe, prompts, negative, guided)
+        text, null, pooled, null_pooled = self.encoded(pipe, prompts, negative, guided)
         return Encoded(named((text, pooled), *_NAMES), named((null, null_pooled), *_NAMES) if guided else None)
 
     def settings(self, scheduler: Any, steps: int) -> Mapping[str, Any]:

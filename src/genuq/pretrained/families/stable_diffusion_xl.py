@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from genuq.pretrained.families.stable_diffusion import StableDiffusion
-from genuq.pretrained.family import Encoded, encoded, named
+from genuq.pretrained.family import Encoded, named
 from genuq.pretrained.register import FAMILIES
 
 _NAMES = ("text", "pooled")
@@ -21,7 +21,7 @@ class StableDiffusionXL(StableDiffusion):
 
     def encode(self, pipe: Any, prompts: list[str], negative: list[str] | None, guided: bool) -> Encoded:
         guided = guided and not self.distilled
-        text, null, pooled, null_pooled = encoded(pipe, prompts, negative, guided)
+        text, null, pooled, null_pooled = self.encoded(pipe, prompts, negative, guided)
         return Encoded(named((text, pooled), *_NAMES), named((null, null_pooled), *_NAMES) if guided else None)
 
     def shared(self, pipe: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genuq.pretrained.family import Asked, Encoded, Family, at_positions, dynamic_shift, encoded, even_sigmas
+from genuq.pretrained.family import Asked, Encoded, Family, at_positions, dynamic_shift, even_sigmas
 from genuq.pretrained.register import FAMILIES
 
 _HEAD = "all_final_layer.2-1.linear"
@@ -33,7 +33,7 @@ class ZImage(Family):
         return 1 + max(given, 0.0)
 
     def encode(self, pipe: Any, prompts: list[str], negative: list[str] | None, guided: bool) -> Encoded:
-        text, null = encoded(pipe, prompts, negative, guided)
+        text, null = self.encoded(pipe, prompts, negative, guided)
         return Encoded(_rows(text), _rows(null) if guided else None)
 
     def settings(self, scheduler: Any, steps: int) -> Mapping[str, Any]:

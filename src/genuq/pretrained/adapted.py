@@ -1,0 +1,93 @@
+"""What every pretrained model is: a network, how its family calls it, and the scheduler that samples from it."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genuq.models import GenerativeModel, Sampler, evaluating, traced_head
+from genuq.pretrained.family import Family
+from genuq.processes import PREDICTIONS, Predicted, Prediction
+from genuq.solvers import SchedulerSolver
+
+
+def known_by_name(prediction: Prediction) -> Predicted:
+    """A prediction by its name, where genuq knows one of that name."""
+    return prediction.name if prediction.name in PREDICTIONS else prediction
+
+
+class PretrainedModel(GenerativeModel):
+    """A model read off a pipeline; see `from_pipeline`.
+
+    Attributes:
+        family: how its network is called.
+        scheduler: the pipeline's own.
+        steps, scale: the pipeline's own defaults, the guidance scale in genuq's sense.
+    """
+
+    def __init__(
+        self, family: Family, network: torch.nn.Module, scheduler: Any, steps: int, scale: float, **options: Any
+    ) -> None:
+        self.family, self.scheduler, self.steps, self.scale = family, scheduler, steps, scale
+        self._solvers: dict[tuple[bool, float], SchedulerSolver] = {}
+        solver = self.solver()
+        super().__init__(
+            network,
+            family.asked.shape,
+            process=solver.process,
+            prediction=family.prediction or known_by_name(solver.prediction),
+            call=family,
+            **options,
+        )
+
+    def solver(self, directly: bool = False, eta: float = 0.0) -> SchedulerSolver:
+        """The pipeline's own scheduler as a solver, with what the pipeline tells it.
+
+        Args:
+            directly: see `SchedulerSolver`.
+            eta: noise of each step, where the scheduler takes it, as the pipeline's `eta`.
+        """
+        if (directly, eta) not in self._solvers:  # its steps are read off it once
+            takes = inspect.signature(self.scheduler.step).parameters
+            options = {"eta": eta} if "eta" in takes else {}
+            settings = functools.partial(self.family.settings, self.scheduler)
+            self._solvers[directly, eta] = SchedulerSolver(self.scheduler, settings, options, directly)
+        return self._solvers[directly, eta]
+
+    def sampler(
+        self,
+        steps: int | None = None,
+        guidance_scale: float | None = None,
+        directly: bool = False,
+        eta: float = 0.0,
+        **options: Any,
+    ) -> Sampler:
+        """A sampler whose images are the pipeline's own for the same noise.
+
+        Args:
+            steps: None: the pipeline's default.
+            guidance_scale: s of (1 - s) f(null) + s f(prompt), 1 for none; None: the pipeline's default.
+            directly: sample by the scheduler itself, where its steps are not affine.
+            eta: noise of each step, where the scheduler takes it (DDIM, TCD), as the pipeline's `eta`.
+            options: of `Sampler` (seed, classes, batch_size).
+        """
+        scale = self.scale if guidance_scale is None else guidance_scale
+        return Sampler(self.solver(directly, eta), steps or self.steps, guidance_scale=scale, **options)
+
+
+def find_traced_head(model: GenerativeModel) -> None:
+    """Make the last weighted layer whose output arrives the model's head."""
+    with evaluating(model):
+        model.head_name = traced_head(model.network, functools.partial(_one_pass, model))
+
+
+def _one_pass(model: GenerativeModel) -> Tensor:
+    """A prediction at one random state, in the middle of the path."""
+    source = torch.Generator().manual_seed(0)
+    x = torch.randn(1, *model.latent_shape, generator=source).to(model.device)
+    y = torch.zeros(1, dtype=torch.long, device=model.device) if model.num_classes else None
+    return model.predicted(x, torch.full((1,), 0.5, device=model.device), y)

@@ -1,0 +1,119 @@
+"""Networks without a pipeline: diffusers' own with a scheduler, and EDM's D(x, sigma) with its preconditioning."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import diffusers
+import pytest
+import torch
+from torch import Tensor, nn
+
+import genuq
+from genuq.errors import ConfigurationError
+from genuq.models import sample_latents, to_unit
+from genuq.posteriors import swapped
+from genuq.pretrained import PretrainedModel, from_network
+from genuq.propagators import Coherent
+from support.pretrained_cases import theirs
+from support.small_pipelines import ddpm, relative, seeded, stirred
+
+SHAPE, DATA = (3, 8, 8), 0.5
+
+
+def noise() -> Tensor:
+    return torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(0))
+
+
+class Preconditioned(nn.Module):
+    """D(x, sigma, class) as the published code has it; classes are one-hot."""
+
+    label_dim = 4
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.told = nn.Linear(1 + self.label_dim, 8)
+        self.last = nn.Conv2d(8, 3, 3, padding=1)
+
+    def forward(self, x: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
+        sigma = sigma.reshape(-1, 1, 1, 1).to(x.dtype)
+        norm = (sigma**2 + DATA**2).sqrt()
+        told = torch.cat([sigma.flatten(1).log() / 4, labels], 1)
+        hidden = self.first(x / norm) + self.told(told)[:, :, None, None]
+        inner = self.last(torch.nn.functional.silu(hidden))
+        return DATA**2 / norm**2 * x + sigma * DATA / norm * inner
+
+
+@seeded
+def preconditioned() -> nn.Module:
+    return stirred(Preconditioned())
+
+
+def denoiser() -> PretrainedModel:
+    scheduler = diffusers.EDMEulerScheduler()
+    return from_network(preconditioned(), scheduler, SHAPE, num_classes=4, denoises=True, steps=6)
+
+
+@torch.no_grad()
+def eulers(network: nn.Module, steps: int, classes: list[int]) -> Tensor:
+    """Algorithm 1 of Karras et al. 2022 without churn and correction, in float64."""
+    ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
+    ends = [bound ** (1 / 7) for bound in (80, 0.002)]
+    sigmas = [*((ends[0] + ramp * (ends[1] - ends[0])) ** 7).tolist(), 0.0]
+    x, labels = noise().double() * (80**2 + 1) ** 0.5, torch.eye(4, dtype=torch.float64)[classes]
+    for here, there in itertools.pairwise(sigmas):
+        slope = (x - network(x, torch.full((2,), here, dtype=torch.float64), labels)) / here
+        x = x + (there - here) * slope
+    return x
+
+
+def test_a_denoiser_is_sampled_as_the_paper_says() -> None:
+    model = denoiser()
+    found = sample_latents(model, model.sampler(classes=[1, 3]), [0, 1], noise())
+    assert relative(found, eulers(preconditioned().double(), 6, [1, 3])) < 1e-5
+
+
+def test_a_denoisers_head_holds_a_posterior_that_is_that_of_weight_draws() -> None:
+    """The factor c_out and the term c_skip x stand behind the head."""
+    model = denoiser()
+    images = torch.rand(8, *SHAPE, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    posterior = genuq.fit(model, images, labels=[0, 1, 2, 3] * 2, images=6, held_out=2).posterior
+    sampler = model.sampler(classes=[1, 3])
+    assert model.head_name == "last"
+    scale, small = posterior.require_final(), 1e-8
+    posterior = posterior.finalise(replace(scale, temperature=small, prior_precision=scale.prior_precision / small))
+    found = genuq.propagate(model, posterior, sampler, [0, 1], Coherent(draws=6)).variance
+    own, squares = sample_latents(model, sampler, [0, 1]).double(), []
+    for m in range(6):
+        with swapped(posterior.module, posterior.draw(m)):
+            squares.append((sample_latents(model, sampler, [0, 1]) - own).square())
+    expected = torch.stack(squares).mean(0)
+    assert float((found - expected).norm() / expected.norm()) < 0.05
+
+
+def test_a_denoiser_wants_a_scheduler_of_edm() -> None:
+    with pytest.raises(ConfigurationError, match="DDIMScheduler is no scheduler of EDM"):
+        from_network(Preconditioned(), diffusers.DDIMScheduler(), SHAPE, denoises=True)
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+def test_a_network_of_diffusers_with_its_scheduler(classes: int) -> None:
+    pipe = ddpm(num_class_embeds=classes or None)
+    model = genuq.from_pipeline(pipe.unet, scheduler=pipe.scheduler)
+    assert model.shape == (3, 8, 8) and model.num_classes == classes
+    if not classes:
+        pipe.set_progress_bar_config(disable=True)
+        found = to_unit(genuq.sample(model, model.sampler(3), [0, 1], noise()))
+        assert relative(found, theirs("unet2d", pipe, noise(), "np")) < 1e-5
+
+
+def test_a_network_needs_a_scheduler() -> None:
+    with pytest.raises(ConfigurationError, match="Conv2d is a network: give its scheduler"):
+        genuq.from_pipeline(nn.Conv2d(3, 3, 1))
+
+
+def test_a_network_that_does_not_say_its_shape_needs_it() -> None:
+    with pytest.raises(ConfigurationError, match=r"give shape=\(C, H, W\)"):
+        from_network(nn.Conv2d(3, 3, 1), diffusers.DDIMScheduler(clip_sample=False))
