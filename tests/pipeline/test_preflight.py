@@ -66,6 +66,7 @@ def from_checkpoint(checkpoint: str, image_root: Path) -> list[str]:
         ("score.name=entropi", r"score\.name: 'entropi' does not exist.*'entropy'"),
         ("stages=[fit,sampel]", r"stages: 'sampel' does not exist.*'sample'"),
         ("sampler.steps=0", r"sampler\.steps"),
+        ("sampler.spacing=trailing", r"sampler\.spacing = 'trailing'; choose uniform_time or uniform_log_snr"),
         ("sampler.samples=6", r"6 samples are too few"),
         ("sampler.name=eular", r"sampler\.name: 'eular' does not exist.*'euler'"),
         ("metric.k=90", r"too few|metric\.k"),

@@ -60,7 +60,7 @@ def test_others_are_not_doubted(given: Any) -> None:
 
 
 def test_all_of_flux_1_is_distilled_and_other_families_are_not() -> None:
-    assert Family.distilled is None
+    assert Family.distillation is None
     schnell = from_pipeline(flux(embedded=False), prompts=PROMPTS, height=16, width=16)
     assert "FluxPipeline was distilled (FLUX.1 dev of its guidance, schnell to few steps)" in str(schnell.doubt)
     assert from_pipeline(ddpm()).doubt is None

@@ -35,7 +35,7 @@ def doubt_of(title: str, network: Any, scheduler: Any, pipe: Any = None, always:
         network: with the configuration of diffusers, or another.
         scheduler: that samples from it.
         pipe: the pipeline that it comes from.
-        always: how all networks of its family were distilled (`Family.distilled`).
+        always: how all networks of its family were distilled (`Family.distillation`).
     """
     told = [_configuration(part) for part in (pipe, network)]
     how = always or _by_scheduler(scheduler) or _by_configuration(told) or _by_name(told)

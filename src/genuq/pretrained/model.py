@@ -82,7 +82,7 @@ def from_pipeline(
         conditions=_conditions(pipe, family, [*captions, *asked_prompts], negative_prompt) if kind.prompted else None,
         guidance=guidance or family.guidance,
     )
-    model.doubt = doubt_of(type(pipe).__name__, network, model.scheduler, pipe, kind.distilled)
+    model.doubt = doubt_of(type(pipe).__name__, network, model.scheduler, pipe, kind.distillation)
     if model.guidance is None:
         model.scale = 1.0
     if kind.prompted and captions:
