@@ -42,3 +42,10 @@ def test_what_is_not_finite_is_counted(dtype):
     broken = torch.tensor([1.0, torch.nan, torch.inf, -torch.inf, 2.0], dtype=dtype)
     with pytest.raises(NonFiniteError, match=r"^weight 'a' has 1 NaN and 2 infinite of 5 values\. Train again\.$"):
         require_finite(broken, "weight 'a'", "Train again.")
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_weights_stored_in_float8_are_looked_at_too(dtype):
+    require_finite(torch.ones(3).to(dtype), "weight 'a'", "")
+    with pytest.raises(NonFiniteError, match="weight 'a' has 1 NaN and 0 infinite of 2 values"):
+        require_finite(torch.tensor([1.0, torch.nan]).to(dtype), "weight 'a'", "")

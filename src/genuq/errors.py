@@ -62,7 +62,11 @@ def require_finite(tensor: torch.Tensor, what: str, remedy: str) -> None:
         what: the name that the message gives it, for instance `weight 'out.bias'`.
         remedy: what the user can do about it.
     """
-    if not tensor.is_floating_point() or bool(tensor.isfinite().all()):
+    if not tensor.is_floating_point():
+        return
+    if tensor.element_size() == 1:  # torch asks some of the float8 types for nothing
+        tensor = tensor.float()
+    if bool(tensor.isfinite().all()):
         return
     nan, infinite = int(tensor.isnan().sum()), int(tensor.isinf().sum())
     raise NonFiniteError(f"{what} has {nan} NaN and {infinite} infinite of {tensor.numel()} values. {remedy}")

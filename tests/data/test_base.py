@@ -142,3 +142,10 @@ def test_the_first_item_of_a_set_of_ones_own_is_looked_at(changes, message) -> N
     check_first_item(TheirData())
     with pytest.raises(DataError, match=message):
         check_first_item(TheirData(**changes))
+
+
+def test_a_label_beyond_the_classes_is_refused_wherever_it_stands() -> None:
+    theirs = TheirData()
+    theirs.labels = torch.tensor([0, 0, -2, 7])
+    with pytest.raises(DataError, match="gives the label -2, but has 1 class names"):
+        check_first_item(theirs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from genuq.pipeline.configured import description_of, training_set
 from genuq.pipeline.preflight import check_settings
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import Stage
+from genuq.posteriors import DoubtfulFitWarning
 from support.small_runs import IMAGES, POINTS, composed, launch
 
 
@@ -64,6 +66,7 @@ def from_checkpoint(checkpoint: str, image_root: Path) -> list[str]:
         ("score.name=entropi", r"score\.name: 'entropi' does not exist.*'entropy'"),
         ("stages=[fit,sampel]", r"stages: 'sampel' does not exist.*'sample'"),
         ("sampler.steps=0", r"sampler\.steps"),
+        ("sampler.spacing=trailing", r"sampler\.spacing = 'trailing'; choose uniform_time or uniform_log_snr"),
         ("sampler.samples=6", r"6 samples are too few"),
         ("sampler.name=eular", r"sampler\.name: 'eular' does not exist.*'euler'"),
         ("metric.k=90", r"too few|metric\.k"),
@@ -300,3 +303,12 @@ def test_a_number_that_a_later_stage_uses_is_refused_with_its_key(
 
 def test_a_run_with_sound_numbers_passes(tmp_path: Path) -> None:
     check(tmp_path, "propagator=trajectory", "propagator.map_method=linear", "sampler.spacing=uniform_log_snr")
+
+
+def test_epsilon_at_zero_terminal_snr_is_warned_of_before_any_work(image_root: Path, tmp_path: Path) -> None:
+    asked = [*IMAGES, f"data.root={image_root}", "model=ddpm", "model.checkpoint=null", "model.prediction=epsilon"]
+    with pytest.warns(DoubtfulFitWarning, match=r"zero terminal SNR .* model\.prediction = epsilon says nothing"):
+        check_settings(Run(composed(*asked, "model.process.schedule=linear_zero_snr"), tmp_path, "genuq"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DoubtfulFitWarning)
+        check_settings(Run(composed(*asked), tmp_path, "genuq"))

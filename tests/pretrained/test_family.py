@@ -102,3 +102,13 @@ class TestHalfPrecision:
         found = genuq.generative_uncertainty(model, fitted.posterior, likelihood, sampler, [0, 1], draws=2)
         assert set(told) == {torch.float32}
         assert found.score.isfinite().all() and (found.draws[:, 0] != found.draws[:, 1]).any()
+
+    def test_weights_stored_in_float8_fit_and_sample(self) -> None:
+        """diffusers' layerwise casting, whose hooks cast each layer's weights as it runs."""
+        pipe = seeded(PIPELINES["stable_diffusion"])()
+        pipe.unet.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.float32)
+        model = genuq.from_pipeline(pipe, **options_of("stable_diffusion"))
+        assert torch.float8_e4m3fn in {value.dtype for value in model.network.parameters()}
+        images = torch.rand(6, *model.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+        assert genuq.fit(model, images, labels=[0, 1] * 3, images=4, held_out=2).chosen.scale.observation_noise > 0
+        assert sample_latents(model, sampler_of("stable_diffusion", model, steps=1), [0]).isfinite().all()

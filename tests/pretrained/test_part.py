@@ -104,6 +104,13 @@ class TestScheduler:
         theirs = pipe("a red cat", latents=noise, **given).images
         assert relative(sample_latents(model, model.sampler(3), [0], noise), theirs) < 1e-5
 
+    def test_one_that_clips_by_the_way_is_named_with_what_makes_it(self, folder: Path) -> None:
+        """`DDIMScheduler.from_config` of a configuration of PNDM turns clipping on, which latents do not have."""
+        model = made(folder, prompts="a red cat", scheduler={"name": "DDIMScheduler"})
+        assert model.scheduler.config.clip_sample
+        with pytest.raises(ConfigurationError, match=r"setting clip_sample = True\. Set it to false"):
+            model.sampler(3).stages(model)
+
     @pytest.mark.parametrize(
         "changed,said",
         [

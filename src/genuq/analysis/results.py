@@ -60,6 +60,16 @@ class DominanceEntry:
 
 
 @dataclass(frozen=True)
+class ReadingEntry:
+    """How a network's answers fit their targets (`posteriors.Reading`), in equal bins of time."""
+
+    slope: Numbers
+    slope_error: Numbers
+    excess: Numbers
+    excess_error: Numbers
+
+
+@dataclass(frozen=True)
 class FitSummary:
     """What the stage `fit` notes of one posterior.
 
@@ -70,6 +80,8 @@ class FitSummary:
         residual_variance: on held-out images, where there are any.
         fit_seconds, trunk_forward_seconds: of the fit, and of that the network's own forward pass.
         dominance: of the prior; None in fits of earlier versions.
+        reading: on held-out images; None where there are few, and in fits of earlier versions.
+        doubts: why the fit may say little, a sentence each.
     """
 
     kind: str
@@ -81,6 +93,8 @@ class FitSummary:
     fit_seconds: Number
     trunk_forward_seconds: Number
     dominance: DominanceEntry | None = None
+    reading: ReadingEntry | None = None
+    doubts: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,10 @@ def as_dataset(
 
 
 def check_first_item(dataset: Dataset) -> None:
-    """Raise DataError unless the first item is what its data set says: a batch of float32, of its shape and range."""
+    """Raise DataError unless the first item is what its data set says: a batch of float32, of its shape and range.
+
+    All labels must be of its classes: one beyond them would be an index out of range within a network.
+    """
     if not len(dataset):
         raise DataError(f"{dataset.name} is empty.")
     items, labels = dataset.batch([0])
@@ -160,8 +163,15 @@ def check_first_item(dataset: Dataset) -> None:
             f"shape {tuple(dataset.shape)}: its `batch` must give float32 (B, *shape)."
         )
     require_range(items, dataset.name)
-    if not 0 <= int(checked_labels(labels, 1, dataset.name)[0]) < dataset.num_classes:
-        raise DataError(f"{dataset.name} gives the label {labels[0]}, but has {dataset.num_classes} class names.")
+    for label in (checked_labels(labels, 1, dataset.name), _foreign(dataset)):
+        if len(label) and not 0 <= int(label[0]) < dataset.num_classes:
+            raise DataError(f"{dataset.name} gives the label {label[0]}, but has {dataset.num_classes} class names.")
+
+
+def _foreign(dataset: Dataset) -> Tensor:
+    """The labels that are none of the classes."""
+    labels = torch.as_tensor(dataset.labels)
+    return labels[(labels < 0) | (labels >= dataset.num_classes)]
 
 
 class Subset(Dataset):

@@ -48,6 +48,8 @@ class GenerativeModel(nn.Module):
     Attributes:
         asked: classes that samples are of unless a sampler names others, in turn; all.
         data_classes: how many of the classes, the first ones, are those of training images; all.
+        doubt: why the network may not be what minimises the mean squared error, which posteriors take it for: a
+            sentence, or None.
 
     Raises:
         ConfigurationError: unknown prediction or process, a head that does not exist (the candidates are listed), or
@@ -86,6 +88,7 @@ class GenerativeModel(nn.Module):
         self.guidance = None if conditions is not None and not conditions.nulls else guidance
         self.asked: Sequence[int] = range(self.num_classes)
         self.data_classes = self.num_classes
+        self.doubt: str | None = None
         self._call = call
         self.head_name = find_head(self.network, head)
 

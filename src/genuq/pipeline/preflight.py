@@ -41,7 +41,8 @@ from genuq.pipeline.stages.propagate import check_propagator
 from genuq.pipeline.stages.witnesses import SCORING
 from genuq.pipeline.tracker import check_logger
 from genuq.posteriors import POSTERIORS, FitSettings
-from genuq.posteriors.fitting.fitting import empty_posterior
+from genuq.posteriors.fitting.fitting import doubts_about, empty_posterior
+from genuq.posteriors.fitting.reading import warn_of
 from genuq.propagators import PROPAGATORS
 from genuq.scores import SCORES
 from genuq.solvers import SOLVERS
@@ -150,6 +151,8 @@ def check_splits(run: Run) -> None:
 
 
 def check_fit(run: Run) -> None:
+    """Raise ConfigurationError for posteriors that cannot be fitted; warn where the model is none for them."""
+    warn_of(doubts_about(architecture_of(run)))
     for name, settings in run.posteriors().items():
         if of_members(settings):
             check_members(run, settings, key_of(name))

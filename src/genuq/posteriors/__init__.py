@@ -9,6 +9,7 @@ from genuq.posteriors.dominance import PriorDominance, prior_dominance
 from genuq.posteriors.dropout import MCDropout
 from genuq.posteriors.exact import ExactLastLayerLaplace
 from genuq.posteriors.fitting.fitting import FitResult, FitSettings, build, fit, fit_by, isotropic_like, load
+from genuq.posteriors.fitting.reading import DoubtfulFitWarning, Reading
 from genuq.posteriors.fitting.scale import ChosenScale, ScaleOptions
 from genuq.posteriors.ivon import Ivon
 from genuq.posteriors.kfac import KFACLaplace
@@ -28,6 +29,7 @@ __all__ = [
     "CurvaturePosterior",
     "DeepEnsemble",
     "DiagonalLaplace",
+    "DoubtfulFitWarning",
     "ExactLastLayerLaplace",
     "FitResult",
     "FitSettings",
@@ -44,6 +46,7 @@ __all__ = [
     "PosteriorPart",
     "PosthocEnsemble",
     "PriorDominance",
+    "Reading",
     "Scale",
     "ScaleOptions",
     "SubnetworkLaplace",

@@ -12,6 +12,7 @@ from genuq.errors import ConfigurationError
 from genuq.models import Autoencoder, Conditions, DiffusersAutoencoder, Guidance
 from genuq.models.generative import Call
 from genuq.pretrained.adapted import PretrainedModel, find_traced_head
+from genuq.pretrained.distilled import doubt_of
 from genuq.pretrained.family import Asked, Family
 from genuq.processes import Exploding, process_of
 from genuq.processes.exploding import sigma_of
@@ -113,6 +114,7 @@ def from_network(
         conditions=conditions,
         guidance=guidance,
     )
+    model.doubt = doubt_of(type(network).__name__, network, scheduler)
     if head is None:
         find_traced_head(model)
     return model

@@ -61,6 +61,7 @@ class Family(ABC):
         guidance: of several branches; None: there is no null class.
         scale: argument of the pipeline that a sampler's `guidance_scale` is.
         prompted: whether it takes prompts.
+        distillation: how all its published networks were distilled, after "distilled"; None: others were not.
         films: whether it makes films, of one frame or more.
 
     Args:
@@ -73,6 +74,7 @@ class Family(ABC):
     guidance: ClassVar[Guidance | None] = CLASSIFIER_FREE
     scale: ClassVar[str] = "guidance_scale"
     prompted: ClassVar[bool] = True
+    distillation: ClassVar[str | None] = None
     films: ClassVar[bool] = False
 
     def __init__(self, pipe: Any, asked: Asked) -> None:

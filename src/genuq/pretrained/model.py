@@ -12,6 +12,7 @@ from genuq.errors import ConfigurationError
 from genuq.models import Autoencoder, Conditions, DiffusersAutoencoder, Guidance, Rows, evaluating
 from genuq.pretrained.adapted import PretrainedModel, find_traced_head
 from genuq.pretrained.bare import from_network
+from genuq.pretrained.distilled import doubt_of
 from genuq.pretrained.family import AT_ONCE, Asked, Encoded, Family, call_defaults
 from genuq.pretrained.modular import plain
 from genuq.pretrained.register import family_of
@@ -81,6 +82,7 @@ def from_pipeline(
         conditions=_conditions(pipe, family, [*captions, *asked_prompts], negative_prompt) if kind.prompted else None,
         guidance=guidance or family.guidance,
     )
+    model.doubt = doubt_of(type(pipe).__name__, network, model.scheduler, pipe, kind.distillation)
     if model.guidance is None:
         model.scale = 1.0
     if kind.prompted and captions:

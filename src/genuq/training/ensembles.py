@@ -27,6 +27,8 @@ from genuq.models.checkpoints import FORMAT, save_model
 from genuq.parallel import collectives
 from genuq.posteriors import Scale
 from genuq.posteriors.base import digest
+from genuq.posteriors.fitting.fitting import doubts_about
+from genuq.posteriors.fitting.reading import warn_of
 from genuq.posteriors.fitting.regression import regression_batches
 from genuq.posteriors.ivon import Ivon
 from genuq.posteriors.members import DeepEnsemble, MembersPosterior, PosthocEnsemble
@@ -64,6 +66,8 @@ def finetune_ensemble(
         labels: (N,) classes of a tensor's items, which a model that knows classes needs; a data set has its own.
         settings: entries of `MemberSettings`, for instance members=5, steps=150, rank=4.
 
+    Warns:
+        DoubtfulFitWarning: the network was not trained by mean squared error (`genuq.pretrained.distilled`).
     Raises:
         ConfigurationError: an unknown or impossible setting, half-precision weights, or data of another shape or other
             classes than the model's.
@@ -78,6 +82,7 @@ def finetune_ensemble(
     chosen = MemberSettings(**settings | {"kind": "posthoc_ensemble"})
     callbacks = [] if progress is None else [Reporting(progress)]
     dataset = as_dataset(training_data, labels, num_classes=model.data_classes)
+    warn_of(doubts_about(model))
     fitted = fit_members(chosen, model, dataset, folder, callbacks=callbacks)
     assert isinstance(fitted, PosthocEnsemble)
     return fitted

@@ -13,8 +13,8 @@ from genuq.entries import from_json
 from genuq.models import GenerativeModel
 from genuq.networks import MLP
 from genuq.pipeline.posteriors import posterior_path
-from genuq.pipeline.stages.fit import gather, same_file, summary_of
-from genuq.posteriors import fit, prior_dominance
+from genuq.pipeline.stages.fit import doubts_of, gather, same_file, summary_of
+from genuq.posteriors import DoubtfulFitWarning, fit, prior_dominance
 from support.posterior_oracles import point_data
 from support.small_runs import POINTS, run_of
 
@@ -60,6 +60,20 @@ def test_a_summary_is_plain_and_of_the_fit(tmp_path: Path) -> None:
     assert from_json(FitSummary, written).dominance.trace_ratio == prior.trace_ratio
     del written["dominance"]  # as in the summaries of before
     assert from_json(FitSummary, written).dominance is None
+
+
+def test_how_the_network_is_read_stands_in_the_summary_and_may_be_missing() -> None:
+    model = GenerativeModel(MLP((2,), width=8, depth=1), (2,))
+    model.network.head.bias.data.fill_(5.0)  # it was never trained, and answers far too much
+    with pytest.warns(DoubtfulFitWarning, match="do not fit what it is read to predict"):
+        fitted = fit(model, point_data(60), images=16, held_out=40)
+    summary = summary_of(fitted)
+    read = from_json(FitSummary, files.plain(summary))
+    assert read.reading is not None and list(read.reading.slope) == fitted.reading.slope
+    assert list(read.doubts) == list(fitted.doubts) and len(read.doubts) == 1
+    assert doubts_of({"draws": summary, "other": summary}) == list(read.doubts)
+    earlier = {key: value for key, value in files.plain(summary).items() if key not in ("reading", "doubts")}
+    assert from_json(FitSummary, earlier).reading is None and doubts_of({"draws": earlier}) == []
 
 
 def test_the_fits_file_is_that_of_the_posteriors_own_artefact(points_run: Path) -> None:

@@ -35,6 +35,8 @@ def test_results_are_gathered_from_the_stages(images_run: Path) -> None:
     assert results.posterior == results.posteriors[0] and results.posterior.scale.temperature == scale["temperature"]
     assert results.posterior.cost.draw_seconds == pytest.approx(24 * notes["sample"]["seconds_per_sample"]["draws"])
     assert results.posterior.cost.evaluations == 2 * notes["sample"]["evaluations_per_sample"]
+    doubts = notes["fit"]["posteriors"]["draws"]["doubts"]
+    assert list(results.warnings)[: len(doubts)] == doubts
     weights, _ = files.read_tensors(images_run / "train" / "model.safetensors")
     assert results.genuq_version == genuq.__version__ and results.maps is None and results.application is None
     assert 0 < results.model.parameters <= sum(math.prod(value.shape) for value in weights.values())

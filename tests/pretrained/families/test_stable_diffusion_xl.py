@@ -6,6 +6,7 @@ import copy
 
 import diffusers
 import pytest
+import torch
 
 import genuq
 from genuq.models import sample_latents
@@ -26,3 +27,11 @@ def test_one_that_is_preconditioned_as_edm(name: str) -> None:
     assert model.prediction == "edm"
     ours = sample_latents(model, model.sampler(STEPS), [0, 1], noise_of(model))
     assert relative(ours, theirs("stable_diffusion_xl", pipe, noise_of(model), "latent")) < 1e-5
+
+
+def test_without_a_negative_prompt_the_null_row_is_zeros_not_the_empty_text() -> None:
+    pipe = opened("stable_diffusion_xl")[1]
+    empty, told = (genuq.from_pipeline(pipe, PROMPTS, negative, 16, 16) for negative in (None, ""))
+    null, text = (model.conditions.at(model.null_of(torch.zeros(1, dtype=torch.long))) for model in (empty, told))
+    assert not null["text"].any() and not null["pooled"].any()
+    assert text["text"].any() and text["pooled"].any()

@@ -30,6 +30,7 @@ from genuq.pipeline.stage import Stage, artefact_of
 from genuq.pipeline.stages.members import MembersInputs, fit_members_of, members_inputs
 from genuq.posteriors import ExactLastLayerLaplace, FitResult, FitSettings
 from genuq.posteriors.fitting.passes import PassRunner
+from genuq.posteriors.fitting.reading import warn_of
 from genuq.store.artefact import StageFolder, fingerprint
 from genuq.store.once import make_once
 
@@ -117,6 +118,8 @@ class Fit(Stage[FitInputs]):
             if collectives.is_first_process():
                 gather(part.path, folder.path, name)
             summaries[name] = part.notes()
+        if collectives.is_first_process():
+            warn_of(doubts_of(summaries))
         return {"posteriors": summaries}
 
 
@@ -185,6 +188,11 @@ FITS: dict[type, Callable[[Any, Path, Display], FitResult]] = {
 }
 
 
+def doubts_of(summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Each doubt about the fits once; summaries of earlier versions have none."""
+    return list(dict.fromkeys(doubt for summary in summaries.values() for doubt in summary.get("doubts", ())))
+
+
 def gather(part: Path, folder: Path, name: str) -> None:
     """One posterior's files under their names in the artefact of the fit."""
     same_file(part / FITTED, posterior_path(folder, name))
@@ -225,4 +233,6 @@ def summary_of(fitted: FitResult) -> dict[str, Any]:
         "fit_seconds": fitted.seconds,
         "trunk_forward_seconds": fitted.forward_seconds,
         "dominance": files.plain(posteriors.prior_dominance(fitted.posterior)),
+        "reading": files.plain(fitted.reading),
+        "doubts": list(fitted.doubts),
     }

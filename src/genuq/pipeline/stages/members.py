@@ -19,6 +19,7 @@ from genuq.pipeline.configured import data_inputs
 from genuq.pipeline.inputs import DataInputs, ModelInputs
 from genuq.pipeline.run import Run, hardware_of
 from genuq.posteriors import ChosenScale, DeepEnsemble, FitResult, Ivon
+from genuq.posteriors.fitting.fitting import doubts_about
 from genuq.posteriors.fitting.held_out import HeldOutSums
 from genuq.posteriors.fitting.scale import factor_to_reach
 from genuq.store.upstream import FileContent
@@ -114,9 +115,10 @@ def fit_members_of(inputs: MembersInputs, folder: Path, display: Display) -> Fit
     def fresh() -> nn.Module:
         return models.build(dict(inputs.description)).network
 
+    model = inputs.model.open()
     posterior = fit_members(
         inputs.posterior,
-        inputs.model.open(),
+        model,
         inputs.data.train,
         folder / "members",
         fresh=fresh,
@@ -136,4 +138,6 @@ def fit_members_of(inputs: MembersInputs, folder: Path, display: Display) -> Fit
         "temperature": "multiplies the squared deviations of the draws",
     }
     chosen = ChosenScale(posterior.require_final(), how, evidence=None, criterion="members")
-    return FitResult(posterior, chosen, HeldOutSums(inputs=0), time.perf_counter() - started, forward_seconds=0.0)
+    doubts = tuple(doubts_about(model))
+    seconds = time.perf_counter() - started
+    return FitResult(posterior, chosen, HeldOutSums(inputs=0), seconds, forward_seconds=0.0, doubts=doubts)

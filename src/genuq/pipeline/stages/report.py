@@ -42,6 +42,7 @@ from genuq.pipeline.run import MAIN_POSTERIOR, Run
 from genuq.pipeline.stage import Stage, upstream
 from genuq.pipeline.stages.apply import read_application, read_examples
 from genuq.pipeline.stages.evaluate import encoder_name
+from genuq.pipeline.stages.fit import doubts_of
 from genuq.pipeline.stages.propagate import MaskInputs, mask_inputs, propagated, shown_maps
 from genuq.pipeline.stages.sample import read_samples, shown
 from genuq.report import terminal_table, write_report
@@ -213,6 +214,7 @@ def collect(inputs: ReportInputs) -> Results:
         application=None if inputs.application is None else read_application(inputs.application.path),
         warnings=[
             *([] if inputs.direct is None else [inputs.direct]),
+            *doubts_of(notes["fit"]["posteriors"]),
             *(note for row in evaluation.scores for note in row.notes if row.kind in ("score", "baseline")),
         ],
     )

@@ -27,7 +27,9 @@ from genuq.posteriors.curvature.layers import LayersPosterior
 from genuq.posteriors.dropout import MCDropout, fed_by_dropout
 from genuq.posteriors.fitting.held_out import HeldOutSums
 from genuq.posteriors.fitting.passes import CurvaturePass, HeldOutPass, Pass, PassRunner, PredictivePass
+from genuq.posteriors.fitting.reading import Reading, told_of, warn_of
 from genuq.posteriors.fitting.regression import RegressionBatch, RegressionBatches, regress
+from genuq.posteriors.fitting.rereading import that_fit
 from genuq.posteriors.fitting.scale import (
     ChosenScale,
     ScaleOptions,
@@ -40,6 +42,7 @@ from genuq.posteriors.network_noise import NetworkNoise
 from genuq.posteriors.register import POSTERIORS
 from genuq.randomness import FITTING, HELD_OUT, generator
 
+REREAD = 128  # held-out images on which other readings are tried
 HEAD = "head"  # among the layers asked for: the model's head, whatever it is called
 Progress = Callable[[int, int], None]
 # Does one pass over all batches, in this process or in many; the name identifies it within the fit.
@@ -125,6 +128,8 @@ class FitResult:
     Attributes:
         seconds: of the whole pass over the fitting images.
         forward_seconds: of the network's forward passes in it.
+        reading: how the network's answers fit their targets; None without held-out images, or with few.
+        doubts: why the fit may say little, a sentence each.
     """
 
     posterior: Posterior
@@ -132,6 +137,8 @@ class FitResult:
     held_out: HeldOutSums
     seconds: float
     forward_seconds: float
+    reading: Reading | None = None
+    doubts: tuple[str, ...] = ()
 
 
 def build(name: str, model: GenerativeModel, active: Tensor | None = None, **options: Any) -> Posterior:
@@ -210,6 +217,9 @@ def fit(
         kind, images, held_out, batch_size, seed, scale, repeats, time_bins, fisher_draws: see `FitSettings`.
         options: of the posterior, for instance `convention`.
 
+    Warns:
+        DoubtfulFitWarning: the network's answers do not fit their targets, as where it is read with another process,
+            scale or labels than it was trained with; or it was not trained to give them.
     Raises:
         ConfigurationError: an unsuitable head, a scale that cannot be chosen, more images asked for than there are, or
             data of another shape or other classes than the model's.
@@ -230,7 +240,10 @@ def fit(
     )
     model = original(model)
     runner = PassRunner(model, advance=counting(progress, settings.rows))
-    return fit_by(runner.run, model, as_dataset(training_data, labels, num_classes=model.data_classes), settings)
+    warn_of(known := doubts_about(model))
+    fitted = fit_by(runner.run, model, as_dataset(training_data, labels, num_classes=model.data_classes), settings)
+    warn_of(doubt for doubt in fitted.doubts if doubt not in known)
+    return fitted
 
 
 def counting(progress: Progress | None, total: int) -> Callable[[int], None]:
@@ -285,8 +298,32 @@ def _fit(run: Runner, model: GenerativeModel, dataset: Dataset, settings: FitSet
         predicted = PredictivePass(posterior.finalise(chosen.scale), noise_T, settings.predictive_draws, settings.seed)
         run(predicted, batches(held_out, HELD_OUT), "predictive")
         chosen = by_prediction(chosen, predicted.predictive)
-    forward = curvature.forward_seconds if curvature else 0.0
-    return FitResult(posterior.finalise(chosen.scale), chosen, judged.held_out, seconds, forward)
+    forward, reading = curvature.forward_seconds if curvature else 0.0, judged.reading.reading()
+    doubts = _doubts(model, reading, batches(held_out[:REREAD], HELD_OUT))
+    return FitResult(posterior.finalise(chosen.scale), chosen, judged.held_out, seconds, forward, reading, doubts)
+
+
+def doubts_about(model: GenerativeModel) -> list[str]:
+    """Why fits to a model may say little, as far as can be known before one: a sentence each."""
+    found = [] if model.doubt is None else [model.doubt]
+    if getattr(model.process, "zero_terminal_snr", False) and str(model.prediction) == "epsilon":
+        found.append(
+            "The process has zero terminal SNR (alpha = 0 at t = 1), where model.prediction = epsilon says nothing of "
+            "the data: networks of such a process predict v_prediction. If this one does not, the schedule is another."
+        )
+    return found
+
+
+def _doubts(model: GenerativeModel, reading: Reading | None, batches: RegressionBatches) -> tuple[str, ...]:
+    """What `FitResult` says of the network and of how it is read. Other readings are tried where this one is doubtful.
+
+    All processes do that alike: it is little.
+    """
+    found = doubts_about(model)
+    if reading is not None and reading.misfits:
+        others = that_fit(model, (regress(model, batches[number]) for number in range(len(batches))))
+        found.append(told_of(reading, others))
+    return tuple(found)
 
 
 def empty_posterior(

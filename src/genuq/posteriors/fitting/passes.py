@@ -30,6 +30,7 @@ from genuq.posteriors.curvature.capture import (
 )
 from genuq.posteriors.curvature.layers import LayersPosterior
 from genuq.posteriors.fitting.held_out import DRAWN_FACTORS, FACTORS, HeldOutSums, PredictiveCurve, ridge_of
+from genuq.posteriors.fitting.reading import ReadingSums
 from genuq.posteriors.fitting.regression import RegressionBatch, RegressionBatches, keyed_normal, regress
 from genuq.posteriors.last_layer import LastLayerPosterior
 from genuq.posteriors.swap import swapped
@@ -231,7 +232,7 @@ class CurvaturePass:
 
 
 class HeldOutPass:
-    """Residual variances, and how the gradients of whole images vary.
+    """Residual variances, how the gradients of whole images vary, and whether the network is read as it was trained.
 
     Args:
         posterior: with its curvature summed.
@@ -240,17 +241,23 @@ class HeldOutPass:
     """
 
     def __init__(self, posterior: Posterior, bins: int = 1, seed: int = 0) -> None:
-        self.posterior, self.seed = posterior, seed
+        self.posterior, self.seed, self.reading = posterior, seed, ReadingSums()
         self.held_out = HeldOutSums(posterior.head.inputs if isinstance(posterior, LastLayerPosterior) else 0, bins)
 
     def add(self, model: GenerativeModel, batch: RegressionBatch) -> None:
+        prediction = self._judge(model, batch)
+        with full_precision(prediction.device):
+            self.reading.update(batch.x, prediction, batch.target, batch.t)
+
+    def _judge(self, model: GenerativeModel, batch: RegressionBatch) -> Tensor:
+        """Add the residuals and gradients of a batch; returns the network's answers."""
         bin_B = bins_of(batch.t, self.held_out.bins)
         if isinstance(self.posterior, LastLayerPosterior):
             prediction, features, output = head_features(model, batch.x, batch.t, batch.y)
             with full_precision(features.device):
                 residual, at_head = residuals_at_head(prediction, batch.target, output)
                 self.held_out.update(self.posterior, features, residual, at_head, bin_B)
-            return
+            return prediction
         if isinstance(self.posterior, LayersPosterior):
             names = self.posterior.layer_names
             prediction, inputs, outputs = layer_features(model, names, batch.x, batch.t, batch.y)
@@ -261,16 +268,18 @@ class HeldOutPass:
                 self.held_out.add_residuals(residual, bin_B)
                 self.held_out.mahalanobis += self.posterior.mahalanobis(inputs, gradients, ridge)
                 self.held_out.expected += self.posterior.mahalanobis(inputs, normal, ridge)
-            return
+            return prediction
         with torch.no_grad():
             prediction = model(batch.x, batch.t, batch.y)
         self.held_out.add_residuals(prediction - batch.target, bin_B)
+        return prediction
 
     def sums(self) -> dict[str, Tensor]:
-        return self.held_out.sums()
+        return self.held_out.sums() | self.reading.sums()
 
     def restore(self, sums: Mapping[str, Tensor]) -> None:
         self.held_out.restore(sums)
+        self.reading.restore(sums)
 
 
 class PredictivePass:

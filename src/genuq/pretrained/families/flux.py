@@ -30,6 +30,7 @@ class Flux(Family):
 
     name = "flux"
     scale = "true_cfg_scale"
+    distillation = "(FLUX.1 dev of its guidance, schnell to few steps)"
 
     def __init__(self, pipe: Any, asked: Asked) -> None:
         super().__init__(pipe, asked)
