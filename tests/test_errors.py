@@ -17,6 +17,11 @@ def test_no_near_match_still_lists_the_candidates():
     assert did_you_mean("zzz", ["b", "a"]) == " Known: a, b."
 
 
+def test_of_very_many_the_nearest_are_listed() -> None:
+    said = did_you_mean("layer7", [f"layer{number}" for number in range(100)])
+    assert said.startswith(" Did you mean 'layer7'? Known: ") and said.endswith("and 85 more.") and "layer77" in said
+
+
 def test_nothing_known():
     assert did_you_mean("zzz", []) == ""
 

@@ -46,11 +46,20 @@ class NonFiniteError(GenuqError):
     """NaN or infinite values where numbers are required."""
 
 
+LISTED = 60  # candidates that a message names
+
+
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    """Return ` Did you mean 'x'?` for the nearest candidate and the list of all, ready to append to a message."""
+    """Return ` Did you mean 'x'?` for the nearest candidate and the list of all, ready to append to a message.
+
+    Of very many, such as the layers of a large network, the nearest are listed.
+    """
     known = sorted(str(candidate) for candidate in candidates)
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     hint = f" Did you mean '{near[0]}'?" if near else ""
+    if len(known) > LISTED:
+        nearest = difflib.get_close_matches(word, known, n=LISTED // 4, cutoff=0.0)
+        return f"{hint} Known: {', '.join(sorted(nearest))} and {len(known) - len(nearest)} more."
     return f"{hint} Known: {', '.join(known)}." if known else hint
 
 
