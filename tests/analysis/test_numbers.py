@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from genuq.analysis.evaluation_entries import Detection, TruthEntry
+from genuq.analysis.evaluation_entries import Correlation, Detection, IntervalRow, PromptEntry, TruthEntry
 from genuq.analysis.numbers import numbers_of
 from support.made_evaluation import EVALUATION
 
@@ -24,3 +24,13 @@ def test_numbers_of_faults_bear_their_names():
     assert (found["entropy/auroc_of_broken"], found["entropy/auroc_of_broken_low"]) == (0.75, 0.5)
     assert (found["share_of_broken"], found["share_of_rule_broken"]) == (0.25, 0.0)
     assert not any("_of_" in name for name in numbers_of(EVALUATION))
+
+
+def test_the_clip_score_of_a_run_with_prompts_and_its_correlation() -> None:
+    shown, own = Correlation("clip_score", "spearman", -0.4, -0.6, -0.2, 40), EVALUATION.scores[0]
+    entry = dataclasses.replace(own, correlations=[*own.correlations, shown])
+    prompts = PromptEntry(4, True, "my/clip", IntervalRow(25.0, 24.0, 26.0))
+    found = numbers_of(dataclasses.replace(EVALUATION, scores=[entry], prompts=prompts))
+    assert (found["clip_score"], found["clip_score_low"], found["clip_score_high"]) == (25, 24, 26)
+    assert found["entropy/spearman_clip_score"] == -0.4 and found["entropy/spearman_clip_score_high"] == -0.2
+    assert not any("clip" in name for name in numbers_of(dataclasses.replace(EVALUATION, prompts=PromptEntry(4, True))))

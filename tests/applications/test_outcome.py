@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from genuq.analysis import Interval, Undefined, wilson_interval
 from genuq.applications.outcome import Comparison, Outcome, Replicates, Rows, clause, weighted_quantile_share
+from genuq.errors import DataError
 
 
 def test_no_trial_has_no_share() -> None:
@@ -25,6 +27,14 @@ def test_intervals_of_paired_means_cover_the_truth() -> None:
         widths.append(found.high - found.low)
     assert 0.90 <= covered / 200 <= 0.98
     assert np.mean(widths) == pytest.approx(2 * 1.96 / 60**0.5, rel=0.1)  # of the difference, not of the parts
+
+
+def test_sets_too_small_for_their_neighbours_are_refused_by_name() -> None:
+    source = np.random.default_rng(0)
+    ours, control, real = (torch.from_numpy(source.standard_normal((count, 2))) for count in (7, 7, 20))
+    with pytest.raises(DataError, match=r"half of 7 samples.*k = 3.*application\.samples"):
+        Rows().sets((ours, control), real, 3, 2, Replicates(10))
+    Rows().sets((ours, control), real, 2, 2, Replicates(10))
 
 
 def test_rates_count_only_trials() -> None:

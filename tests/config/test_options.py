@@ -31,6 +31,8 @@ OF_NO_RUN = {  # came later
     "metric.curves": ["fid", "precision", "recall", "density", "coverage"],
     "metric.truth": "judge",
     "metric.bad": [],
+    "metric.prompt_model": None,
+    "metric.download": False,
     "data.starve": {},
     "data.permute": True,
     "score.lmi_size": 0.02,
@@ -87,7 +89,10 @@ def test_an_option_has_the_options_of_its_part_and_no_other_kinds() -> None:
     assert owners("posterior", "rank") == ["posthoc_ensemble", "swag"]
     assert owners("posterior", "match") == ["isotropic", "isotropic_network"]
     assert owners("posterior", "time_bins") == ["isotropic", "diagonal_laplace", "exact_laplace"]
-    assert owners("sampler", "eta") == ["ddim"] and owners("data", "modes") == ["lattice_mixture", "gaussian_mixture"]
+    assert owners("sampler", "eta") == ["ddim", "scheduler"] and owners("data", "modes") == [
+        "lattice_mixture",
+        "gaussian_mixture",
+    ]
     assert owners("likelihood", "extractor") == ["semantic"] and owners("logger", "mode") == ["wandb"]
 
 

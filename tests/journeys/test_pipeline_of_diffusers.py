@@ -77,7 +77,7 @@ def test_the_report_calls_samples_by_their_prompts(finished: tuple[Path, list[st
     assert results["data"]["class_names"] == ["bottom", "top", *PROMPTS]
     assert results["sampler"]["guidance_scale"] == 7.0
     table = results["samples"]
-    shown = {row[table["columns"].index("class_name")] for row in table["rows"]}
+    shown = {row[table["columns"].index("prompt")] for row in table["rows"]}
     assert PROMPTS[0] in shown <= set(PROMPTS)
 
 

@@ -287,7 +287,11 @@ def make_results(
         "warnings": ["FID is computed from few samples: compare it only with runs of the same size."],
     }
     results["posteriors"] = [results["posterior"]]
-    return plain(results) | {"maps": None, "application": None, "truth": None, "judged_maps": []}, bad, classes
+    return (
+        plain(results) | {"maps": None, "application": None, "truth": None, "judged_maps": [], "prompts": None},
+        bad,
+        classes,
+    )
 
 
 def typed(results: dict) -> Results:

@@ -595,3 +595,28 @@ def relative(found: Tensor, expected: Tensor) -> float:
     """Root mean square of the difference, relative."""
     found, expected = found.detach().double(), expected.detach().double()
     return float((found - expected).square().mean().sqrt() / expected.square().mean().sqrt())
+
+
+def clip_model(longest: int = 12) -> Any:
+    """Both towers of CLIP, for images of 12 x 12 pixels, and their processor."""
+    text = clip().config.to_dict() | {"max_position_embeddings": longest}
+    vision = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": 12,
+        "patch_size": 4,
+        "projection_dim": 16,
+    }
+    config = transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=16)
+    sides = {"size": {"shortest_edge": 12}, "crop_size": {"height": 12, "width": 12}}
+    processor = transformers.CLIPProcessor(transformers.CLIPImageProcessor(**sides), tokenizer())
+    return stirred(transformers.CLIPModel(config)), processor
+
+
+def saved_clip(folder: Path) -> Path:
+    """A folder that `save_pretrained` of a small CLIP wrote."""
+    for part in clip_model():
+        part.save_pretrained(str(folder))
+    return folder

@@ -17,6 +17,7 @@ from genuq.analysis.intervals import Interval
 Number = float | None
 Numbers = Sequence[Number]
 EVALUATION, SCORES = "evaluation.json", "scores.json"  # files of one evaluation; the second is a part of the first
+PROMPT = "prompt"  # the column of what samples are asked for with, in place of the names of classes
 SCORE_COLUMN = "score_"  # begins the name of a score's column among the samples
 
 
@@ -277,6 +278,23 @@ class DrawsQuality:
 
 
 @dataclass(frozen=True)
+class PromptEntry:
+    """The prompts of the samples.
+
+    Attributes:
+        count: how many different ones.
+        beyond_data: whether some are no classes of the data, so that no judge says whether a sample shows them.
+        model: the CLIP that says how well samples show them; None: nothing does.
+        clip_score: the samples' mean.
+    """
+
+    count: int
+    beyond_data: bool
+    model: str | None = None
+    clip_score: IntervalRow | None = None
+
+
+@dataclass(frozen=True)
 class SampleTable:
     """What is known of each sample, a row each."""
 
@@ -303,6 +321,7 @@ class Evaluation:
     samples: SampleTable
     truth: TruthEntry | None = None
     judged_maps: Sequence[JudgedMapEntry] = field(default_factory=list)
+    prompts: PromptEntry | None = None
 
     def score(self, name: str) -> ScoreEntry:
         return next(entry for entry in self.scores if entry.name == name)

@@ -8,6 +8,7 @@ from genuq.analysis.evaluation_entries import Evaluation, IntervalRow
 from genuq.files import plain
 
 AUROC_OF, SHARE_OF = "auroc_of_", "share_of_"  # begin the names of a fault's numbers
+CLIP_SCORE = "clip_score"
 ENDS = {"value": "", "low": "_low", "high": "_high"}  # of a number's name, by the part of its interval
 
 
@@ -17,7 +18,8 @@ def numbers_of(evaluation: Evaluation) -> dict[str, float]:
     `entropy/auroc` with `_low` and `_high` for the measures of a score: `auroc`, `within_classes`, `adds` (to the
     controls), `ause`, `spearman`, `fid_gain` and the gains in the other metrics; `entropy/adds_p` of its test;
     `entropy/evaluations`, of the network for one sample; and `fid`, `precision` and so on of all samples, with
-    `sample_accuracy` where the judge knows classes. Where an oracle knows the truth, also `entropy/auroc_of_broken`
+    `sample_accuracy` where the judge knows classes, and `clip_score` where a CLIP knows prompts, with which
+    `entropy/spearman_clip_score` is the correlation. Where an oracle knows the truth, also `entropy/auroc_of_broken`
     and so on for every fault, and `share_of_broken` among the samples.
     """
     found: dict[str, Any] = {}
@@ -26,6 +28,8 @@ def numbers_of(evaluation: Evaluation) -> dict[str, float]:
     for entry in evaluation.scores:
         measures: dict[str, IntervalRow | None] = {"ause": entry.ause}
         measures |= {f"{metric}_gain": gain for metric, gain in entry.gains.items()}
+        if (shown := entry.correlation(CLIP_SCORE, "spearman")) is not None:
+            measures[f"spearman_{CLIP_SCORE}"] = IntervalRow(shown.value, shown.low, shown.high)
         measures |= {f"{AUROC_OF}{fault}": detection for fault, detection in entry.detections.items()}
         for measure, interval in measures.items():
             for part, end in ENDS.items():
@@ -35,6 +39,8 @@ def numbers_of(evaluation: Evaluation) -> dict[str, float]:
     curves = evaluation.scores[0].curves
     found |= {metric: curve.value[0] for metric, curve in curves.items() if curve.fraction[0] == 1.0}
     found["sample_accuracy"] = evaluation.judge.sample_accuracy
+    if evaluation.prompts is not None and (mean := evaluation.prompts.clip_score) is not None:
+        found |= {f"{CLIP_SCORE}{end}": getattr(mean, part) for part, end in ENDS.items()}
     if (truth := evaluation.truth) is not None:
         found |= {f"{SHARE_OF}{fault}": count / truth.samples for fault, count in truth.counts.items()}
     return {key: float(value) for key, value in found.items() if isinstance(value, int | float)}

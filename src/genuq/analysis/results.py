@@ -18,6 +18,7 @@ from genuq.analysis.evaluation_entries import (
     JudgeEntry,
     Number,
     Numbers,
+    PromptEntry,
     SampleTable,
     ScoreEntry,
     Summary,
@@ -266,3 +267,4 @@ class Results:
     warnings: Sequence[str] = ()
     truth: TruthEntry | None = None
     judged_maps: Sequence[JudgedMapEntry] = field(default_factory=list)
+    prompts: PromptEntry | None = None

@@ -20,6 +20,7 @@ from genuq.analysis.intervals import (
 )
 from genuq.analysis.results import Application, OutcomeRow
 from genuq.analysis.subsets import SubsetJudge
+from genuq.errors import DataError
 from genuq.metrics.checks import Features
 
 SET_METRICS = ("fid", "precision", "recall")
@@ -128,8 +129,17 @@ class Rows:
     def sets(
         self, features: tuple[Features, Features], real_RD: Features, k: int, halves: int, replicates: Replicates
     ) -> None:
-        """FID, precision and recall of two sets of as many samples, paired by row; intervals from half-samples."""
+        """FID, precision and recall of two sets of as many samples, paired by row; intervals from half-samples.
+
+        Raises:
+            DataError: half of the samples are too few for k neighbours each.
+        """
         count = len(features[0])
+        if count // 2 <= k:
+            raise DataError(
+                f"half of {count} samples have no k = {k} neighbours each: raise application.samples to {2 * k + 2} or "
+                "more, or lower metric.k."
+            )
         judges = [SubsetJudge(side, real_RD, k, 0.5, SET_METRICS) for side in features]
         members = [np.arange(count), *half_samples(count, halves, replicates.seed)]
         values_PSK = np.stack([[judge(rows) for rows in members] for judge in judges])
@@ -208,6 +218,7 @@ LABELS = {
     "realism": "realism",
     "good": "the share of good samples",
     "fid": "FID",
+    "clip_score": "the CLIP score of sample and prompt",
 }
 
 

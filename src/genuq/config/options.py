@@ -148,6 +148,9 @@ class Judged:
         truth: what says which samples are bad: `judge`, or `oracle`, the rules that the data were drawn by.
         bad: of an oracle, the faults that count as bad; none: all. Samples with other faults are then left out.
         curves: the metrics of curves and bins, names of `genuq.analysis.METRICS` or class paths.
+        prompt_model: a CLIP whose score says how well samples show their prompts: the folder that save_pretrained of
+            transformers' CLIPModel and CLIPProcessor wrote, or OWNER/NAME of the hub; None: no CLIP score.
+        download: of prompt_model, fetch what the hub's cache lacks.
     """
 
     extractor: str = "classifier"
@@ -158,6 +161,8 @@ class Judged:
     truth: Annotated[str, OneOf("judge", "oracle")] = "judge"
     bad: Annotated[list[str], Items(0, distinct=True)] = field(default_factory=list)
     curves: Annotated[list[str], Items(1, distinct=True)] = field(default_factory=lambda: list(library(CURVES)))
+    prompt_model: str | None = None
+    download: bool = False
 
 
 @dataclass

@@ -12,6 +12,7 @@ from genuq.parts.register import Register
 GROUPS = {  # in the order of the data's way
     "data": "genuq.data.registry:DATASETS",
     "model": "genuq.models.register:MODELS",
+    "family": "genuq.pretrained.register:FAMILIES",
     "network": "genuq.networks.register:NETWORKS",
     "process": "genuq.processes.register:PROCESSES",
     "solver": "genuq.solvers.register:SOLVERS",

@@ -26,6 +26,7 @@ from genuq.pipeline.inputs import (
     ModelInputs,
     PluggedModel,
     PluggedModelInputs,
+    PromptInputs,
     SamplerInputs,
     TruthInputs,
     built,
@@ -38,6 +39,8 @@ from genuq.pipeline.inputs import (
 )
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import upstream
+from genuq.pretrained.clip import CLIP
+from genuq.pretrained.hub import folder_of
 from genuq.solvers import SOLVERS, OwnScheduler, SchedulerSolver
 from genuq.store.artefact import MANIFEST
 from genuq.store.upstream import FileContent, Upstream
@@ -87,8 +90,21 @@ def test_set(run: Run) -> Dataset:
 
 def class_names_of(run: Run) -> list[str]:
     """What the classes of samples are called: the prompts of a model that has prompts, else the data's classes."""
+    return prompts_of(run) or list(training_set(run).class_names)
+
+
+def prompts_of(run: Run) -> list[str]:
+    """The prompts of the run's model, by their numbers, captions of the data first; none of a model without."""
     conditions = untrained_model(run).conditions if model_part(run) is not None else None
-    return list(training_set(run).class_names if conditions is None else conditions.prompts)
+    return [] if conditions is None else conditions.prompts
+
+
+def asks_beyond_data(run: Run) -> bool:
+    """Whether samples are asked for with prompts that are no classes of the data: labels say nothing of them."""
+    if not prompts_of(run):
+        return False
+    chosen = run.config.sampler.classes or untrained_model(run).asked
+    return any(number >= training_set(run).num_classes for number in chosen)
 
 
 def is_image(run: Run) -> bool:
@@ -189,9 +205,11 @@ def is_latent(run: Run) -> bool:
 
 def model_names(run: Run) -> tuple[str, str]:
     """What the model and its network are called."""
-    own = model_part(run) is None
-    network = run.config.network.name if own else type(untrained_model(run).network).__name__
-    return run.config.model.name, network
+    if model_part(run) is None:
+        return run.config.model.name, run.config.network.name
+    model = untrained_model(run)
+    family = getattr(model, "family", None)  # of a pipeline
+    return getattr(family, "name", run.config.model.name), type(model.network).__name__
 
 
 def model_inputs(run: Run) -> ModelInputs:
@@ -372,6 +390,25 @@ def judge_inputs(run: Run) -> JudgeInputs:
         return JudgeInputs(classifier=upstream(run, "judge"), memory=run.memory)
     path = reference_path(f"classifier_{run.config.data.name}", "Add the stage judge: stages=[judge,...].")
     return JudgeInputs(classifier=FileContent(run.sha256(path), path), memory=run.memory)
+
+
+def prompt_inputs(run: Run) -> PromptInputs | None:
+    """What says how well samples show their prompts; None: nothing was asked to.
+
+    Raises:
+        ConfigurationError: the model has no prompts, or there is no such folder.
+    """
+    name = run.config.metric.prompt_model
+    if name is None:
+        return None
+    prompts, allowed = prompts_of(run), run.config.metric.download
+    if not prompts:
+        raise ConfigurationError(
+            f"metric.prompt_model = '{name}' compares samples with their prompts, but model.name = "
+            f"'{run.config.model.name}' has none: leave metric.prompt_model out."
+        )
+    folder = run.memory(["prompt model", name, allowed], lambda: folder_of(str(name), allowed, saved=CLIP))
+    return PromptInputs(content_at(run, str(folder)), tuple(prompts), run.device, run.memory)
 
 
 def truth_inputs(run: Run) -> TruthInputs | None:

@@ -31,6 +31,7 @@ from genuq.models.description import is_plugged
 from genuq.parts import Part, identity
 from genuq.pipeline.memory import Memory
 from genuq.posteriors.base import digest
+from genuq.pretrained.clip import ClipModel, clip_score
 from genuq.store.upstream import FileContent, Upstream
 
 
@@ -335,6 +336,43 @@ class JudgeInputs:
             return classifier_judge(self.classifier.path / "judge.safetensors" if own else self.classifier.path)
         assert self.extractor is not None
         return extractor_judge(self.extractor.open())
+
+
+@dataclass(frozen=True)
+class PromptInputs:
+    """What says how well samples show their prompts.
+
+    Attributes:
+        folder: of a CLIP, by content.
+        prompts: by the numbers that samples have as classes.
+        device: of the CLIP.
+    """
+
+    folder: FileContent
+    prompts: tuple[str, ...]
+    device: torch.device = neutral()
+    memory: Memory = neutral(default_factory=Memory)
+
+    def open(self) -> ClipModel:
+        """The CLIP.
+
+        Raises:
+            ConfigurationError: the folder holds none.
+        """
+        return self.memory(["clip", self.folder.identity], lambda: ClipModel(self.folder.path))
+
+    def of_prompts(self) -> Tensor:
+        """(P, D) embeddings of the prompts."""
+        key = ["clip of prompts", self.folder.identity, list(self.prompts)]
+        return self.memory(key, lambda: self.open().of_texts(self.prompts, device=self.device))
+
+    def of_images(self, images_NCHW: Tensor) -> Tensor:
+        """(N, D) embeddings of uint8 images."""
+        return self.open().of_images(images_NCHW, device=self.device)
+
+    def score(self, images_ND: Tensor, classes_N: Tensor) -> Tensor:
+        """CLIP score (N,) of embedded images and the prompts that they were asked for with."""
+        return clip_score(images_ND, self.of_prompts()[classes_N])
 
 
 @dataclass(frozen=True)

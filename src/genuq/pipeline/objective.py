@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from genuq.analysis.evaluation_entries import read_evaluation
 from genuq.analysis.metrics import CURVES
-from genuq.analysis.numbers import AUROC_OF, numbers_of
+from genuq.analysis.numbers import AUROC_OF, CLIP_SCORE, numbers_of
 from genuq.errors import ArtefactError, ConfigurationError, did_you_mean
 from genuq.pipeline.columns import score_columns
 from genuq.pipeline.configured import test_set
@@ -28,11 +28,14 @@ def check_objective(run: Run) -> None:
     if "evaluate" not in run.config.stages:
         raise ConfigurationError(f"objective = '{name}' is a number of the evaluation: add the stage evaluate.")
     columns, measures = score_columns(run), [*MEASURES, *(f"{AUROC_OF}{fault}" for fault in known_faults(run))]
-    known = [*OF_ALL_SAMPLES, *(f"{column}/{measure}" for column in columns for measure in measures)]
+    if run.config.metric.prompt_model is not None:
+        measures.append(f"spearman_{CLIP_SCORE}")
+    of_all = [*OF_ALL_SAMPLES, *([] if run.config.metric.prompt_model is None else [CLIP_SCORE])]
+    known = [*of_all, *(f"{column}/{measure}" for column in columns for measure in measures)]
     if name not in known:
         near = did_you_mean(name, known).split(" Known:")[0]
         raise ConfigurationError(
-            f"objective = '{name}' is no number of this run's evaluation.{near} Known: {', '.join(OF_ALL_SAMPLES)}, "
+            f"objective = '{name}' is no number of this run's evaluation.{near} Known: {', '.join(of_all)}, "
             f"and COLUMN/MEASURE of the columns {', '.join(columns)} and the measures {', '.join(measures)}."
         )
 

@@ -28,8 +28,8 @@ from genuq.training.member_settings import MEMBER_KINDS
 FITTED = "posterior.safetensors"
 OF_FIT = ("images", "held_out", "repeats", "batch_size", "time_bins", "fisher_draws")  # keys that `FitSettings` has
 RESERVED = {  # names of columns and files, beside the scores' names
-    *(MAIN_POSTERIOR, "posterior", "unperturbed", "image", "index", "class", "class_name", "real", "map"),
-    *("judge", "score", "evaluations", "confidence", "predicted", "membership", "member", "bad"),
+    *(MAIN_POSTERIOR, "posterior", "unperturbed", "image", "index", "class", "class_name", "prompt", "real", "map"),
+    *("judge", "score", "evaluations", "confidence", "predicted", "membership", "member", "bad", "clip_score"),
 }
 
 

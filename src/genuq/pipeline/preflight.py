@@ -21,6 +21,7 @@ from genuq.pipeline.configured import (
     description_of,
     is_image,
     open_judge,
+    prompt_inputs,
     test_set,
     training_set,
     why_direct,
@@ -236,6 +237,8 @@ def check_evaluation(run: Run) -> None:
     space = scoring_space(run)
     if not ("judge" in run.config.stages and run.config.metric.extractor == "classifier"):
         check_independence(space, open_judge(run).name, run.config.metric.allow_shared_extractor)
+    if (prompts := prompt_inputs(run)) is not None:
+        prompts.open()
     check_statistics(run)
     require_samples(run.config.sampler.samples, settings.k, descending_fractions(settings.fractions)[-1])
     reference = min(run.config.metric.reference_images, len(test_set(run)))

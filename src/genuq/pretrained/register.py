@@ -24,6 +24,10 @@ class FamilyPart(Part):
     product: ClassVar[type | None] = Family
     needs_images: bool = True
 
+    @property
+    def leading(self) -> int:
+        return 2  # the pipeline, and what is asked of it
+
 
 FAMILIES = Register(FamilyPart, "genuq.pretrained.families", "model.family")
 

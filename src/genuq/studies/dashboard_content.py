@@ -18,7 +18,7 @@ from genuq.errors import ConfigurationError
 from genuq.files import looked_up
 from genuq.report.drawing.markdown import code_block, prose, table_lines
 from genuq.report.drawing.values import DASH, decimals, interval
-from genuq.report.drawing.vocabulary import METRICS, TARGETS
+from genuq.report.drawing.vocabulary import METRICS, target_words
 from genuq.store.artefact import fingerprint
 from genuq.store.records import RunRecord
 from genuq.tracking.wandb_names import AT_RANDOM, FRACTION, KEPT, SAMPLES, SECONDS, STEP, loss_of
@@ -69,7 +69,7 @@ class Board:
     def target(self) -> str:
         """What the Spearman correlations of the summaries are with."""
         found = {record.evaluated.summary.spearman_target for record in self.records}
-        return " or ".join(TARGETS.get(name, name).lower() for name in sorted(filter(None, found)))
+        return " or ".join(target_words(name) for name in sorted(filter(None, found)))
 
     @cached_property
     def stages(self) -> list[str]:

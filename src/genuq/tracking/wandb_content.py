@@ -22,7 +22,7 @@ from genuq.pipeline.stages.sample import shown, with_deviations
 from genuq.report.drawing.heat import HeatScale, as_maps, overlay
 from genuq.report.drawing.pictures import as_pixels, sample_grid, shrunk
 from genuq.report.drawing.values import evenly
-from genuq.report.drawing.vocabulary import TARGETS, metric_label
+from genuq.report.drawing.vocabulary import TARGETS, metric_label, target_words
 from genuq.store.artefact import StageFolder
 from genuq.store.shards import Shards
 from genuq.tracking.numbers import evaluation_numbers
@@ -137,12 +137,14 @@ def scatter_charts(samples: SampleTable, score: str) -> dict[str, Any]:
     import wandb
 
     charts, chosen = {}, evenly(len(samples.rows), CHART_ROWS)
-    for target, words in TARGETS.items():
+    for target in TARGETS:
         if target in samples.columns:
             known, scores = samples.column(target), samples.of_score(score)
             pairs = [[known[place], scores[place]] for place in chosen]
             table = wandb.Table(columns=[target, score], data=pairs)
-            charts[f"scatter/{target}"] = wandb.plot.scatter(table, target, score, f"{score} against {words.lower()}")
+            charts[f"scatter/{target}"] = wandb.plot.scatter(
+                table, target, score, f"{score} against {target_words(target)}"
+            )
     return charts
 
 

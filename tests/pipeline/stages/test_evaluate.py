@@ -60,3 +60,11 @@ def test_the_quality_of_draws_may_compare_with_statistics_of_others():
     found = quality_of_draws({"real": real, "image": images, "draws": draws}, "draws", gaussian_of(others))
     wanted = [frechet_distance(others, features) for features in (images, draws[:, 0], draws[:, 1])]
     assert [found.fid_map, *found.fid_draws] == pytest.approx(wanted, rel=1e-12)
+
+
+def test_prompts_stand_in_a_column_of_their_own():
+    table = sample_table(sample_columns(SAMPLES, SCORES, {}), ["a red cat", "two dogs"], prompted=True)
+    assert table.columns[:3] == ["index", "class", "prompt"] and set(table.column("prompt")) <= {
+        "a red cat",
+        "two dogs",
+    }

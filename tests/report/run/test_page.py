@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 
+from genuq.analysis.evaluation_entries import PROMPT
 from genuq.report import write_report
 from genuq.report.drawing.heat import HeatScale, overlay
 from support.browsing import HOSTILE, asked_for, find, opened, prefer, scroll_width
@@ -334,3 +335,54 @@ def test_hostile_names_are_shown_and_do_nothing(browser, run, tmp_path):
     assert HOSTILE in find(page, "#detail-scores")[0].text
     assert page.execute_script("return window.hacked") is None
     assert browser.get_log("browser") == []
+
+
+LONG = "an oil painting of two small blue dogs " * 6 + HOSTILE
+
+
+@pytest.fixture
+def prompted(run):
+    """The run as one of text to image: prompts in place of classes, CLIP scores beside the judge's."""
+    results = copy.deepcopy(run[0])
+    table = results["samples"]
+    columns = [PROMPT if name == "class_name" else name for name in table["columns"]]
+    place, asked = columns.index("class"), columns.index(PROMPT)
+    results["data"]["class_names"] = ["a red cat", LONG, *(f"prompt {n}" for n in range(2, 10))]
+    for n, row in enumerate(table["rows"]):
+        row[asked] = results["data"]["class_names"][row[place]]
+        row.append(20 + n / 100)
+    table["columns"] = [*columns, "clip_score"]
+    mean = {"value": 23.5, "low": 23.25, "high": 23.75}
+    results["prompts"] = {"count": 10, "beyond_data": True, "model": f"my/clip {HOSTILE}", "clip_score": mean}
+    for score in results["scores"]:
+        score["correlations"].append(dict(score["correlations"][0], target="clip_score"))
+    return results, *run[1:]
+
+
+def test_prompts_are_shown_as_text_and_cut_with_the_whole_on_hover(browser, prompted, tmp_path):
+    page = opened(browser, write_report(tmp_path, typed(prompted[0]), *prompted[1:]))
+    notes = {note.get_attribute("title"): note for note in find(page, "#low .prompt, #high .prompt, #strip .prompt")}
+    assert "a red cat" in notes and LONG.strip() in notes
+    cut = notes[LONG]
+    assert cut.text == LONG and page.execute_script("return arguments[0].scrollHeight > arguments[0].clientHeight", cut)
+    assert cut.size["height"] < 2 * cut.size["width"]
+    choices = [choice.text for choice in Select(find(page, "#class")[0]).options]
+    assert choices[1] == "a red cat" and len(choices[2]) == 80 and choices[2].endswith("…")
+    assert find(page, "#class-label")[0].text.startswith("Prompt")
+    place = next(n for n, row in enumerate(prompted[0]["samples"]["rows"]) if row[2] == LONG)
+    page.execute_script("openSample(arguments[0])", place)
+    title = find(page, "#detail-title")[0]
+    assert len(title.text) == 120 and title.get_attribute("title") == LONG
+    told = {fact.find_element("tag name", "dt").text: fact.text for fact in find(page, "#detail-facts > div")}
+    assert HOSTILE in told["Prompt"] and "CLIP score" in told and "Class asked for" not in told
+    assert page.execute_script("return window.hacked") is None and browser.get_log("browser") == []
+
+
+def test_clip_score_is_a_column_to_sort_by_and_is_told(browser, prompted, tmp_path):
+    page = opened(browser, write_report(tmp_path, typed(prompted[0]), *prompted[1:]))
+    Select(find(page, "#sort")[0]).select_by_visible_text("CLIP score")
+    assert samples_in(page, "low") == list(range(24))
+    assert find(page, "#low-title")[0].text == "Lowest CLIP score"
+    assert "CLIP score with its prompt by my/clip" in find(page, "#correlation .about")[0].text
+    assert not find(page, ".mark.other") and "another class" not in find(page, ".key")[0].text
+    assert "for 10 prompts" in find(page, ".setting")[0].text

@@ -20,7 +20,15 @@ from genuq.display import Display
 from genuq.identity import neutral, where_given
 from genuq.likelihoods import Likelihood
 from genuq.metrics import realism
-from genuq.pipeline.inputs import DataInputs, JudgeInputs, ModelInputs, PartInputs, SamplerInputs, TruthInputs
+from genuq.pipeline.inputs import (
+    DataInputs,
+    JudgeInputs,
+    ModelInputs,
+    PartInputs,
+    PromptInputs,
+    SamplerInputs,
+    TruthInputs,
+)
 from genuq.pipeline.posteriors import load_posterior
 from genuq.pipeline.run import Run
 from genuq.pipeline.stages.embed import read_judged
@@ -62,6 +70,8 @@ class ApplyInputs:
         command: that the reader may repeat.
         code: of the propagator that it names, if that is not genuq's own.
         truth: the oracle that says which samples are good, where it is not the judge.
+        prompts: what says how well samples show their prompts.
+        beyond_data: whether samples' classes are prompts of which a judge of the data knows nothing.
     """
 
     seed: int
@@ -86,6 +96,8 @@ class ApplyInputs:
     command: str = neutral()
     code: Mapping[str, Any] = where_given(default_factory=dict)
     truth: TruthInputs | None = where_given(default=None)
+    prompts: PromptInputs | None = where_given(None)
+    beyond_data: bool = where_given(False)
 
     @property
     def settings(self) -> Any:
@@ -171,18 +183,21 @@ class StoredRun:
         return Judgement(features, self.measures(self.samples["image"], features, self.classes))
 
     def measures(self, samples: Tensor, features: Tensor, classes: Tensor | None) -> dict[str, Tensor]:
-        """What the judge can say, the most telling first: confidence and class, the truth, realism."""
-        judge, truth = self.inputs.judge.open(), self.inputs.truth
+        """What can be said of them, the most telling first: confidence and class, the truth, realism, CLIP score."""
+        judge, truth, prompts = self.inputs.judge.open(), self.inputs.truth, self.inputs.prompts
+        labels = None if self.inputs.beyond_data else classes
         measures = {}
         if truth is not None:
-            measures["good"] = 1 - truth.bad_in(truth.of(samples, classes)).double()
-        if judge.probabilities is not None and classes is not None:
+            measures["good"] = 1 - truth.bad_in(truth.of(samples, labels)).double()
+        if judge.probabilities is not None and labels is not None:
             probabilities = judge.probabilities(features)
-            measures["confidence"] = probabilities.gather(1, classes[:, None])[:, 0]
-            measures["accuracy"] = (probabilities.argmax(1) == classes).double()
+            measures["confidence"] = probabilities.gather(1, labels[:, None])[:, 0]
+            measures["accuracy"] = (probabilities.argmax(1) == labels).double()
         if judge.truth is not None and truth is None:
             measures["good"] = 1 - judge.truth(samples).double()
         measures["realism"] = realism(self.judged["real"], features, self.k)
+        if prompts is not None and classes is not None:
+            measures["clip_score"] = prompts.score(prompts.of_images(self.shown(samples)), classes)
         return measures
 
     def classes_at(self, index: Tensor) -> Tensor | None:

@@ -20,11 +20,13 @@ from genuq.models import GenerativeModel, Sampler
 from genuq.pipeline.columns import functional_of
 from genuq.pipeline.configured import (
     architecture_of,
+    asks_beyond_data,
     build_sampler,
     data_inputs,
     is_image,
     judge_inputs,
     model_inputs,
+    prompt_inputs,
     sampler_inputs,
     training_set,
     truth_inputs,
@@ -107,6 +109,8 @@ def apply_inputs(run: Run) -> ApplyInputs:
         command=run.command,
         code=foreign_code(propagators_of(settings)),
         truth=truth_inputs(run),
+        prompts=prompt_inputs(run),
+        beyond_data=asks_beyond_data(run),
     )
 
 

@@ -14,12 +14,12 @@ from genuq import data, files
 from genuq.data import Dataset
 from genuq.display import Display
 from genuq.extractors.judge import Judge
-from genuq.identity import neutral
+from genuq.identity import neutral, where_given
 from genuq.models import to_bytes, to_unit
 from genuq.parallel import collectives
 from genuq.pipeline.columns import inputs_of_source, is_version
-from genuq.pipeline.configured import data_inputs, judge_inputs, likelihood_inputs, sampler_inputs
-from genuq.pipeline.inputs import DataInputs, JudgeInputs, LikelihoodInputs, PartInputs, SamplerInputs
+from genuq.pipeline.configured import data_inputs, judge_inputs, likelihood_inputs, prompt_inputs, sampler_inputs
+from genuq.pipeline.inputs import DataInputs, JudgeInputs, LikelihoodInputs, PartInputs, PromptInputs, SamplerInputs
 from genuq.pipeline.run import Run
 from genuq.pipeline.sharded import deal
 from genuq.pipeline.stage import Stage, upstream
@@ -31,6 +31,7 @@ from genuq.store.upstream import Upstream
 
 REAL = "real.safetensors"
 JUDGED = "judge."  # prefix of a column of the judge's features
+SHOWING = "clip.image"  # column of what a CLIP sees in the samples
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class EmbedInputs:
         draws: M of these; None where there are none.
         batch_size: images at a time.
         device: of the likelihood's encoder.
+        prompts: what says how well samples show their prompts.
     """
 
     seed: int
@@ -59,6 +61,7 @@ class EmbedInputs:
     sampler: SamplerInputs = neutral()  # whose shards are read: those of `sample`
     batch_size: int = neutral()
     device: torch.device = neutral()
+    prompts: PromptInputs | None = where_given(None)
 
     @property
     def are_images(self) -> bool:
@@ -68,6 +71,8 @@ class EmbedInputs:
 class Embed(Stage[EmbedInputs]):
     """Leaves shard-START-STOP.safetensors, with the embeddings of the samples, of every posterior's draws and of the
     controls, and the judge's features of the samples and the draws; and real.safetensors, its features of real images.
+
+    Where a CLIP says how well samples show their prompts, the shards have its embeddings of the samples as well.
     """
 
     name = "embed"
@@ -89,6 +94,7 @@ class Embed(Stage[EmbedInputs]):
             sampler=sampler_inputs(run),
             batch_size=run.config.likelihood.batch_size,
             device=run.device,
+            prompts=prompt_inputs(run),
         )
 
     def work(self, inputs: EmbedInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
@@ -121,6 +127,8 @@ def embed_shard(inputs: EmbedInputs, samples_path: Path) -> dict[str, Tensor]:
         f"{JUDGED}{name}": features_of(judge, samples[name], inputs.are_images)
         for name in ("image", *inputs.posteriors)
     }
+    if inputs.prompts is not None:
+        judged[SHOWING] = inputs.prompts.of_images(shown(samples["image"], inputs.are_images))
     return embedded | judged
 
 
@@ -134,7 +142,7 @@ def features_of(judge: Judge, samples: Tensor, are_images: bool) -> Tensor:
 def read_embeddings(folder: Path) -> dict[str, Tensor]:
     """The finished stage's embeddings: `image` (N, D), and (N, M, D) for each set of draws and each control."""
     stored = Shards(folder)
-    return {name: stored.read(name) for name in stored.names if not name.startswith(JUDGED)}
+    return {name: stored.read(name) for name in stored.names if not name.startswith((JUDGED, SHOWING))}
 
 
 def read_judged(folder: Path) -> dict[str, Tensor]:
@@ -142,6 +150,11 @@ def read_judged(folder: Path) -> dict[str, Tensor]:
     stored = Shards(folder)
     judged = {name.removeprefix(JUDGED): stored.read(name) for name in stored.names if name.startswith(JUDGED)}
     return judged | files.read_tensors(folder / REAL)[0]
+
+
+def read_clip_score(folder: Path, prompts: PromptInputs, classes_N: Tensor) -> Tensor:
+    """CLIP score (N,) of the samples and their prompts, of the finished stage's embeddings."""
+    return prompts.score(Shards(folder).read(SHOWING), classes_N)
 
 
 def versions_to_score(inputs: EmbedInputs, samples: Mapping[str, Tensor]) -> dict[str, Tensor]:

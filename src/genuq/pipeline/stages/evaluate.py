@@ -24,16 +24,19 @@ from genuq.analysis import (
     summarise,
 )
 from genuq.analysis.evaluation_entries import (
+    PROMPT,
     SCORE_COLUMN,
     DrawsQuality,
     Evaluation,
     IntervalRow,
     JudgedMapEntry,
     JudgeEntry,
+    PromptEntry,
     SampleTable,
     TruthEntry,
     write_evaluation,
 )
+from genuq.analysis.intervals import bootstrap_interval
 from genuq.analysis.metrics import METRICS
 from genuq.data import Truth
 from genuq.display import Display
@@ -50,17 +53,20 @@ from genuq.metrics import (
 )
 from genuq.pipeline.columns import MAPPED, cost, draws_scored, entry_of, leaving_maps, score_columns
 from genuq.pipeline.configured import (
+    asks_beyond_data,
     build_likelihood,
     class_names_of,
     is_image,
     judge_inputs,
     likelihood_inputs,
+    prompt_inputs,
+    prompts_of,
     truth_inputs,
 )
-from genuq.pipeline.inputs import JudgeInputs, LikelihoodInputs, TruthInputs, foreign_code
+from genuq.pipeline.inputs import JudgeInputs, LikelihoodInputs, PromptInputs, TruthInputs, foreign_code
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import Stage, upstream
-from genuq.pipeline.stages.embed import read_judged
+from genuq.pipeline.stages.embed import read_clip_score, read_judged
 from genuq.pipeline.stages.probe import probe_upstream, read_probed
 from genuq.pipeline.stages.propagate import shown_maps
 from genuq.pipeline.stages.sample import read_samples, shown
@@ -73,7 +79,8 @@ from genuq.store.upstream import FileContent, Upstream
 
 SAMPLES = "samples.safetensors"
 PROPAGATED = "propagated"  # the map of the run's propagator
-JUDGED = ("confidence", "predicted", "realism", "membership", "complexity", "bad", "fault", "defect_size")
+JUDGED = ("confidence", "predicted", "realism", "membership", "clip_score", "complexity", "bad", "fault", "defect_size")
+TARGETS = ("confidence", "realism", "membership", "clip_score")  # what is good of a sample, that a score should follow
 WHOLE = ("index", "class", "predicted", "member", "bad", "fault")  # columns of whole numbers
 
 
@@ -109,6 +116,9 @@ class EvaluateInputs:
         statistics: file of the reference of the FIDs, where not the real images are.
         truth: the oracle that says which samples are bad, where it is not the judge.
         maps: labels of the maps that it judges, by name: of the propagation and of scores.
+        prompted: whether the samples' classes are prompts.
+        beyond_data: whether some of these prompts are no classes of the data, of which a judge knows nothing.
+        prompts: what says how well samples show them.
     """
 
     sample: Upstream
@@ -128,6 +138,9 @@ class EvaluateInputs:
     statistics: FileContent | None = where_given(None)
     truth: TruthInputs | None = where_given(default=None)
     maps: Mapping[str, str] = where_given(default_factory=dict)
+    prompted: bool = where_given(False)
+    beyond_data: bool = where_given(False)
+    prompts: PromptInputs | None = where_given(None)
 
     @property
     def are_images(self) -> bool:
@@ -162,6 +175,9 @@ class Evaluate(Stage[EvaluateInputs]):
             statistics=statistics_inputs(run),
             truth=truth_inputs(run),
             maps=map_labels(run),
+            prompted=bool(prompts_of(run)),
+            beyond_data=asks_beyond_data(run),
+            prompts=prompt_inputs(run),
         )
 
     def work(self, inputs: EvaluateInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
@@ -182,7 +198,7 @@ class Evaluate(Stage[EvaluateInputs]):
                 judged["image"],
                 judged["real"],
                 SampleFacts(
-                    targets={name: facts[name] for name in ("confidence", "realism", "membership") if name in facts},
+                    targets={name: facts[name] for name in TARGETS if name in facts},
                     bad=facts.get("bad"),
                     left_out=facts.get("left_out"),
                     faults={} if truth is None else truth.faults,
@@ -200,9 +216,10 @@ class Evaluate(Stage[EvaluateInputs]):
             judge=judge_entry(inputs, judged, facts),
             scores=rows,
             quality={name: quality_of_draws(judged, name, reference) for name in inputs.posteriors},
-            samples=sample_table(table, inputs.class_names, () if truth is None else truth.names),
+            samples=sample_table(table, inputs.class_names, () if truth is None else truth.names, inputs.prompted),
             truth=None if truth is None else truth_entry(inputs, truth),
             judged_maps=[] if truth is None else judged_maps(inputs, spent, truth),
+            prompts=prompt_entry(inputs, facts) if inputs.prompted else None,
         )
         write_evaluation(folder.path, evaluation)
         return {"sentence": evaluation.summary.sentence}
@@ -243,7 +260,8 @@ def sample_facts(
 ) -> dict[str, Tensor]:
     """What the judge and the images tell of each sample, by name.
 
-    `bad` is the truth where it is known, else that the judge sees another class than the one asked for.
+    `bad` is the truth where it is known, else that the judge sees another class than the one asked for, which it
+    cannot where prompts are no classes of the data.
     """
     k, judge = inputs.metric.k, inputs.judge.open()
     facts = {
@@ -253,12 +271,14 @@ def sample_facts(
     conditional = bool((samples["class"] >= 0).all())
     if conditional:
         facts["class"] = samples["class"]
+    if inputs.prompts is not None:
+        facts["clip_score"] = read_clip_score(inputs.embed.path, inputs.prompts, samples["class"])
     if inputs.are_images:
         facts["complexity"] = png_bytes(shown(samples["image"], are_images=True))
     if judge.probabilities is not None:
         probabilities = judge.probabilities(judged["image"])
         facts["predicted"] = probabilities.argmax(1)
-        if conditional:
+        if conditional and not inputs.beyond_data:
             facts["confidence"] = probabilities.gather(1, samples["class"][:, None])[:, 0]
             facts["bad"] = (facts["predicted"] != samples["class"]).double()
         else:
@@ -272,7 +292,7 @@ def truth_of(inputs: EvaluateInputs, samples: Mapping[str, Tensor]) -> Truth | N
     """What the data's oracle knows of the samples; None where the judge says which are bad."""
     if inputs.truth is None:
         return None
-    conditional = bool((samples["class"] >= 0).all())
+    conditional = bool((samples["class"] >= 0).all()) and not inputs.beyond_data
     return inputs.truth.of(samples["image"], samples["class"] if conditional else None)
 
 
@@ -339,11 +359,43 @@ def truth_entry(inputs: EvaluateInputs, truth: Truth) -> TruthEntry:
     )
 
 
+def prompt_entry(inputs: EvaluateInputs, facts: Mapping[str, Tensor]) -> PromptEntry:
+    """How many prompts there are and, where a CLIP was asked, how well the samples show them."""
+    entry = PromptEntry(len(facts["class"].unique()), inputs.beyond_data)
+    if inputs.prompts is None:
+        return entry
+    scores_N, settings = facts["clip_score"].numpy(), inputs.metric
+    found = bootstrap_interval(lambda w: w @ scores_N / w.sum(1), len(scores_N), settings.bootstrap, settings.seed)
+    mean = IntervalRow.of(found) if isinstance(found, Interval) else None
+    return replace(entry, model=inputs.prompts.open().name, clip_score=mean)
+
+
+def warnings_of_prompts(inputs: EvaluateInputs, classes_N: Tensor) -> list[str]:
+    """What a reader of the CLIP scores must know."""
+    if inputs.prompts is None:
+        return []
+    clip, found = inputs.prompts.open(), []
+    asked = [inputs.prompts.prompts[number] for number in classes_N.unique().tolist()]
+    if cut := clip.too_long(asked):
+        found.append(
+            f"The CLIP score of {len(cut)} of {len(asked)} prompts is that of their beginning: {clip.name} reads "
+            f"{clip.longest} tokens."
+        )
+    space = encoder_name(inputs.likelihood.build())
+    if space is not None and "clip" in space.lower():
+        found.append(
+            f"'{space}' scores and {clip.name} gives the CLIP scores: encoders trained alike share blind spots, "
+            "so that a correlation of the two says less."
+        )
+    return found
+
+
 def judge_entry(inputs: EvaluateInputs, judged: Mapping[str, Tensor], facts: Mapping[str, Tensor]) -> JudgeEntry:
     """Who judged, in how many dimensions and with how many neighbours, and how far that can be trusted."""
     judge: Judge = inputs.judge.open()
     label = MetricLabel(judge.name, judged["real"].shape[1], inputs.metric.k, len(judged["image"]), len(judged["real"]))
-    classified = "predicted" in facts and "class" in facts
+    classified = "predicted" in facts and "class" in facts and not inputs.beyond_data
+    told = warnings_of_prompts(inputs, facts["class"]) if "class" in facts else []
     entry = describe_judge(
         label,
         encoder_name(inputs.likelihood.build()),
@@ -351,13 +403,17 @@ def judge_entry(inputs: EvaluateInputs, judged: Mapping[str, Tensor], facts: Map
         real_test_accuracy=judge.real_test_accuracy,
         sample_accuracy=1 - float((facts["predicted"] != facts["class"]).double().mean()) if classified else None,
     )
-    if inputs.statistics is None:
-        return entry
-    told = (
-        f"FIDs of samples and draws are to the statistics in {inputs.statistics.path.name} (sha256 "
-        f"{inputs.statistics.identity[:8]}); all else compares with the real test images."
+    if inputs.statistics is not None:
+        told.append(statistics_words(inputs.statistics))
+    return replace(entry, warnings=[*entry.warnings, *told]) if told else entry
+
+
+def statistics_words(statistics: FileContent) -> str:
+    """What the FIDs are to, where they are not to the real images."""
+    return (
+        f"FIDs of samples and draws are to the statistics in {statistics.path.name} (sha256 "
+        f"{statistics.identity[:8]}); all else compares with the real test images."
     )
-    return replace(entry, warnings=[*entry.warnings, told])
 
 
 def statistics_inputs(run: Run) -> FileContent | None:
@@ -404,14 +460,17 @@ def sample_columns(
 
 
 def sample_table(
-    columns: Mapping[str, Tensor], class_names: Sequence[str], fault_names: Sequence[str] = ()
+    columns: Mapping[str, Tensor],
+    class_names: Sequence[str],
+    fault_names: Sequence[str] = (),
+    prompted: bool = False,
 ) -> SampleTable:
-    """The same, one row a sample, with the class and the fault by their names."""
+    """The same, one row a sample, with the class (or its prompt) and the fault by their names."""
     classes = [code if code >= 0 else None for code in columns["class"].tolist()]
     listed = {
         "index": columns["index"].tolist(),
         "class": classes,
-        "class_name": [None if code is None else class_names[code] for code in classes],
+        PROMPT if prompted else "class_name": [None if code is None else class_names[code] for code in classes],
     }
     listed |= {name: values.tolist() for name, values in columns.items() if name not in listed}
     if "fault" in listed:

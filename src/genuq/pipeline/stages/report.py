@@ -190,7 +190,7 @@ def collect(inputs: ReportInputs) -> Results:
         data=DataEntry(inputs.data_name, evaluation.judge.reference, list(inputs.class_names)),
         model=model_entry(inputs),
         sampler=SamplerEntry(
-            name=inputs.sampler.solver.name,
+            name=solver_name(inputs),
             steps=inputs.sampler.steps,
             evaluations_per_sample=notes["sample"]["evaluations_per_sample"],
             guidance_scale=inputs.sampler.guidance_scale,
@@ -207,6 +207,7 @@ def collect(inputs: ReportInputs) -> Results:
         judge=evaluation.judge,
         truth=evaluation.truth,
         judged_maps=evaluation.judged_maps,
+        prompts=evaluation.prompts,
         scores=evaluation.scores,
         samples=evaluation.samples,
         maps=maps_entry(inputs),
@@ -221,6 +222,11 @@ def collect(inputs: ReportInputs) -> Results:
 
 def versions() -> dict[str, str]:
     return {"python": platform.python_version(), "torch": torch.__version__, "lightning": lightning.__version__}
+
+
+def solver_name(inputs: ReportInputs) -> str:
+    """What samples; of a model's own scheduler the name of its class."""
+    return inputs.sampler.build(inputs.model.open()).solver.name
 
 
 def model_entry(inputs: ReportInputs) -> ModelEntry:
@@ -248,7 +254,7 @@ def maps_entry(inputs: ReportInputs) -> MapsEntry | None:
     evaluations = float(propagated(inputs.propagate.path)["evaluations"].mean())
     return MapsEntry(
         propagator=inputs.propagator.name,
-        solver=inputs.sampler.solver.name,
+        solver=solver_name(inputs),
         unit="share of the image's range",
         score_reduce=inputs.propagator.reduce,
         evaluations_ratio=1 + evaluations / inputs.sampler.build(model).evaluations(model),

@@ -13,7 +13,7 @@ from genuq.errors import ConfigurationError
 from genuq.identity import neutral
 from genuq.likelihoods import Likelihood
 from genuq.models import to_unit
-from genuq.pipeline.configured import architecture_of, extractor_inputs, likelihood_inputs, open_judge
+from genuq.pipeline.configured import architecture_of, asks_beyond_data, extractor_inputs, likelihood_inputs, open_judge
 from genuq.pipeline.inputs import ExtractorInputs, LikelihoodInputs
 from genuq.pipeline.run import Run
 
@@ -33,6 +33,12 @@ def check_witnesses(run: Run, settings: Mapping[str, Any]) -> None:
         raise ConfigurationError(
             "application.rule = witnesses asks whether a sample shows its class, but the model knows none. Set "
             "application.rule and application.failed_by to score."
+        )
+    if asks_beyond_data(run):
+        raise ConfigurationError(
+            "application.rule = witnesses asks classifiers of the data whether a sample shows its class, but "
+            f"model.prompts asks for what is no class of data.name = '{run.config.data.name}'. Set application.rule "
+            "and application.failed_by to score, or leave model.prompts out, so that samples are of the data's classes."
         )
     least = 2 if rise is None and settings["rule"] != "score" else 1
     if count < least:

@@ -14,8 +14,9 @@ from genuq.pretrained.register import FAMILIES
 
 @FAMILIES.add(label="FLUX.2", pipelines=("Flux2Pipeline", "Flux2KleinPipeline"))
 class Flux2(Family):
-    """A transformer on latents that the autoencoder gives in 2x2 patches; Klein's guidance has a null row, that of
-    the other is embedded.
+    """A transformer on latents that come in 2x2 patches.
+
+    Klein's guidance has a null row, that of the other is embedded.
     """
 
     name = "flux2"

@@ -18,8 +18,9 @@ _NAMES = ("text", "mask")
 
 @FAMILIES.add(label="Lumina 2", pipelines=("Lumina2Pipeline",))
 class Lumina2(Family):
-    """A transformer on latents that is told 1 - sigma and predicts minus the velocity; guidance keeps the norm of
-    each row of the latent.
+    """A transformer on latents that is told 1 - sigma and predicts minus the velocity.
+
+    Guidance keeps the norm of each row of the latent.
     """
 
     name = "lumina2"

@@ -38,9 +38,18 @@ MEASURES = {  # of a score, in the records of runs
     "ause": Metric("AUSE", True),
     "evaluations": Metric("Evaluations", True),
     "spearman": Metric("Spearman", True, (-1.0, 1.0)),  # with what is good: realism, confidence, membership
+    "spearman_clip_score": Metric("Spearman with CLIP score", True, (-1.0, 1.0)),
 }
-OF_ALL_SAMPLES = {"sample_accuracy": Metric("Accuracy of the samples", False, SHARE)}
-TARGETS = {"confidence": "Confidence", "realism": "Realism", "membership": "Membership"}
+OF_ALL_SAMPLES = {
+    "sample_accuracy": Metric("Accuracy of the samples", False, SHARE),
+    "clip_score": Metric("CLIP score", False, (0.0, 100.0)),
+}
+TARGETS = {
+    "confidence": "Confidence",
+    "realism": "Realism",
+    "membership": "Membership",
+    "clip_score": "CLIP score",
+}
 STATISTICS = {"spearman": "Spearman", "kendall": "Kendall", "partial_spearman": "Partial Spearman"}
 
 KIND_TITLES = {"score": "Scores", "baseline": "Baselines", "control": "Controls", "oracle": "Oracles"}
@@ -157,6 +166,11 @@ GLOSSARY = {
     "realism": (
         "Realism",
         "How far inside the manifold of the real images a sample lies; at 1 or more it is a member.",
+    ),
+    "clip_score": (
+        "CLIP score",
+        "How well an image shows its prompt: 100 times the cosine between CLIP's embeddings of the two, 0 where it is "
+        "negative.",
     ),
     "complexity": ("Complexity", "How hard the image is to compress; simple images look certain to many scores."),
     "spearman": (
@@ -286,6 +300,12 @@ def measure_of(name: str) -> Metric | None:
     if not of and last.startswith(SHARE_OF):
         return Metric(f"Share of {fault_words(last.removeprefix(SHARE_OF))}", True, SHARE)
     return METRICS.get(last) or (MEASURES | OF_ALL_SAMPLES).get(last)
+
+
+def target_words(target: str) -> str:
+    """What a score was correlated with, inside of a sentence."""
+    label = TARGETS.get(target, target)
+    return label if label[:2].isupper() else label.lower()
 
 
 def fault_words(fault: str) -> str:

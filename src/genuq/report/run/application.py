@@ -20,7 +20,7 @@ from genuq.report.drawing.vocabulary import METRICS
 PARTS = ("before", "mask", "after", "control")  # in the order that a reader sees them
 NAMES = {"before": "Before", "mask": "Where", "after": "After", "control": "Control"}
 VERDICTS = {"after": "accepted", "control": "control_accepted"}  # where there was a rule
-ACRONYMS = {"kid": "KID", "auroc": "AUROC"}
+ACRONYMS = {"kid": "KID", "auroc": "AUROC", "clip_score": "CLIP score"}
 TINT = (232, 78, 42)  # of the pixels inside a mask, over the image before
 KNOWN = (*PARTS, *VERDICTS.values())
 SHOWN = 12  # examples on the page

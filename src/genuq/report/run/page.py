@@ -147,7 +147,9 @@ def page_data(results: Results, shown: np.ndarray) -> dict[str, Any]:
     curves = [{metric: _rounded(curve) for metric, curve in score.curves.items()} for score in results.scores]
     classes = [] if results.data is None else results.data.class_names
     columns, kinds = results.samples.columns, vocabulary.KIND_TITLES
-    return {"series": series, "kinds": kinds, "columns": columns, "rows": rows, "classes": classes, "curves": curves}
+    beyond = results.prompts is not None and results.prompts.beyond_data
+    known = {"series": series, "kinds": kinds, "columns": columns, "rows": rows, "classes": classes, "curves": curves}
+    return known | {"beyond": beyond}
 
 
 def _rounded(curve: Curve) -> dict[str, list]:

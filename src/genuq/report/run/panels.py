@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from genuq.analysis.results import PosteriorEntry, Results
 from genuq.report.drawing.canvas import Draw, Room, figure_of
 from genuq.report.drawing.style import inline_svg
-from genuq.report.drawing.vocabulary import TARGETS, direction, metric_label, metrics_in
+from genuq.report.drawing.vocabulary import direction, metric_label, metrics_in, target_words
 from genuq.report.run import plots, posteriors
 
 FOREST = Room(left=1.85, right=0.15, height=2.9)
@@ -89,8 +89,8 @@ def forest(results: Results) -> list[Panel]:
     panels = []
     for index, target in enumerate(plots.targets_in(results)):
         draw: Draw = partial(plots.forest, results=results, target=target)
-        name = TARGETS.get(target, target).lower()
-        alt = f"Rank correlation of each score with {name}, with intervals; the numbers are in the table below."
+        words = target_words(target)
+        alt = f"Rank correlation of each score with {words}, with intervals; the numbers are in the table below."
         panels.append(panel(draw, f"forest-{index}", alt, forest_room(results)))
     return panels
 

@@ -18,7 +18,7 @@ from genuq.analysis.results import Results
 from genuq.report.drawing.canvas import EndLabel, label_ends
 from genuq.report.drawing.style import Series, colour, series_of, styled
 from genuq.report.drawing.values import interval, present, significant
-from genuq.report.drawing.vocabulary import TARGETS, direction, metric_label
+from genuq.report.drawing.vocabulary import TARGETS, direction, metric_label, target_words
 
 # Pale for certain, dark for uncertain: the samples in doubt are the ones to be seen.
 RAMP = LinearSegmentedColormap.from_list("doubt", ["#c9d3dc", "#7d9fc0", "#8b5a8c", "#a01f3c", "#3d0714"])
@@ -156,7 +156,7 @@ def forest(axes: Axes, results: Results, target: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(5))
     name = TARGETS.get(target, target)
     axes.set_title(name)
-    axes.set_xlabel(f"← higher score, lower {name.lower()}")
+    axes.set_xlabel(f"← higher score, lower {target_words(target)}")
 
 
 def _reach(results: Results) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from genuq.analysis.evaluation_entries import SCORE_COLUMN, Curve, Number, Numbers, SampleTable, SummaryRow
+from genuq.analysis.evaluation_entries import PROMPT, SCORE_COLUMN, Curve, Number, Numbers, SampleTable, SummaryRow
 from genuq.report.drawing.document import short
 from genuq.report.drawing.pictures import Sprites, page_sprites
 from genuq.report.drawing.style import DASHES, SERIES, dasharray, series_of
@@ -22,7 +22,7 @@ CURVE_NUMBERS = 400_000  # of all curves with their intervals; a study with more
 IMAGE_BYTES = 4_000_000  # of encoded images of the whole page; base64 adds a third
 DIGITS = 4
 MEASURES = ("auroc", "spearman", "fid_gain", "adds")
-FACTS = ("index", "class", "predicted", "confidence", "realism", "member", "complexity", "bad")
+FACTS = ("index", "class", "predicted", "confidence", "realism", "member", "clip_score", "complexity", "bad")
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def samples_data(runs: Sequence[StudyRun]) -> tuple[list[dict | None], dict[str,
 def sample_columns(table: SampleTable) -> dict[str, Any]:
     """A table of samples by its columns; names of classes once each."""
     columns = dict(zip(table.columns, zip(*table.rows), strict=True))
-    names = dict(zip(columns.get("class", ()), columns.get("class_name", ())))
+    names = dict(zip(columns.get("class", ()), columns.get("class_name") or columns.get(PROMPT, ())))
     names = {str(key): name for key, name in names.items() if key is not None and name is not None}
     kept = {name: [short(value, DIGITS + 1) for value in column] for name, column in columns.items() if _kept(name)}
     return {"columns": kept, "classes": names}

@@ -18,6 +18,8 @@ function written(value, digits = 3) {
 
 const share = (part, whole) => `${Math.round((100 * part) / whole)}\u00a0%`;
 
+const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1).trimEnd()}…` : text);
+
 function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
   made.append(...children); // text only ever arrives as text nodes: no name can become markup

@@ -59,11 +59,12 @@ function facts(sample) {
   if (DATA.facts) return DATA.facts.map(([name, column]) => fact(name, at(sample, column)));
   const seen = at(sample, "predicted");
   const entries = [
-    ["Class asked for", className(sample)],
+    [PROMPTED ? "Prompt" : "Class asked for", className(sample)],
     ["Recognised as", seen === null ? null : DATA.classes[seen] ?? seen],
     ["Confidence", at(sample, "confidence")],
     ["Realism", at(sample, "realism")],
     ["Inside the manifold", at(sample, "member") === null ? null : !isOutside(sample)],
+    ...(columnOf("clip_score") < 0 ? [] : [["CLIP score", at(sample, "clip_score")]]),
     ["Complexity", at(sample, "complexity")],
     ...(columnOf("fault") < 0 ? [] : [["Truth", at(sample, "fault").replace("_", " ")], ["Size of the defect", at(sample, "defect_size")]]),
   ];
@@ -73,7 +74,8 @@ function facts(sample) {
 function showSample(sample) {
   opened = sample;
   const rank = state.order.indexOf(sample);
-  byId("detail-title").textContent = sampleName(sample);
+  byId("detail-title").textContent = cut(sampleName(sample), 120);
+  byId("detail-title").title = PROMPTED ? className(sample) : "";
   byId("detail-rank").textContent = `${written(rank + 1)} of ${written(state.order.length)} by ${state.sort.label}, from the ${DATA.descending ? "highest" : "lowest"}`;
   (DATA.points ? showMaps : showVersions)(sample);
   byId("detail-scores").replaceChildren(element("tbody", {}, ...DATA.series.filter((score) => columnOf(`score_${score.name}`) >= 0).map((score) => scoreRow(score, sample))));

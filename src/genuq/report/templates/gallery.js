@@ -19,6 +19,7 @@ function tile(sample) {
   marks.append(flags);
   const spoken = `${sampleName(sample)}, ${state.sort.label} ${written(at(sample, state.sort.column))}` + said.map(([, words]) => `, ${words}`).join("");
   const button = element("button", { type: "button", className: "tile", ariaLabel: spoken, tabIndex: -1 }, canvas, marks);
+  if (PROMPTED) button.append(element("small", { className: "prompt", title: className(sample), textContent: className(sample), ariaHidden: "true" }));
   button.dataset.sample = sample;
   button.addEventListener("click", () => openSample(sample));
   return button;
@@ -33,7 +34,7 @@ function fill(holder, samples, make = tile) {
 function tally(samples) {
   if (TRUE && samples.length) return `Of these ${samples.length}: ${share(samples.filter((sample) => !isFaulty(sample)).length, samples.length)} valid by the rules of the data`;
   const judged = samples.filter((sample) => at(sample, "member") !== null);
-  const seen = samples.filter((sample) => at(sample, "predicted") !== null && at(sample, "class") !== null);
+  const seen = samples.filter((sample) => !DATA.beyond && at(sample, "predicted") !== null && at(sample, "class") !== null);
   const parts = [];
   if (judged.length) parts.push(`${share(judged.filter((sample) => !isOutside(sample)).length, judged.length)} inside the real manifold`);
   if (seen.length) parts.push(`${share(seen.filter((sample) => !isOther(sample)).length, seen.length)} recognised as their class`);
@@ -43,7 +44,8 @@ function tally(samples) {
 function showEnds() {
   const low = state.order.slice(0, ENDS);
   const high = state.order.slice(-ENDS).reverse();
-  const words = state.sort.score ? ["Most certain", "Most uncertain"] : [`Lowest ${state.sort.label.toLowerCase()}`, `Highest ${state.sort.label.toLowerCase()}`];
+  const label = state.sort.label.startsWith("CLIP") ? state.sort.label : state.sort.label.toLowerCase();
+  const words = state.sort.score ? ["Most certain", "Most uncertain"] : [`Lowest ${label}`, `Highest ${label}`];
   if (DATA.descending) words.reverse();
   [["low", low], ["high", high]].forEach(([id, samples], side) => {
     byId(`${id}-title`).textContent = words[side];
@@ -104,7 +106,7 @@ function fillChoices() {
   byId("class").append(element("option", { value: "", textContent: "all" }));
   present.forEach((value) => {
     const example = DATA.rows.findIndex((row) => row[columnOf("class")] === value);
-    byId("class").append(element("option", { value, textContent: className(example) ?? value }));
+    byId("class").append(element("option", { value, textContent: cut(className(example) ?? String(value), 80), title: className(example) ?? "" }));
   });
   byId("class-label").hidden = present.length < 2;
 }
