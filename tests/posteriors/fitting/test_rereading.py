@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from genuq.models import GenerativeModel
 from genuq.posteriors import DoubtfulFitWarning, FitResult, fit
 from genuq.posteriors.fitting.rereading import rereadings
-from genuq.processes import FlowMatching, Process, VariancePreserving, target_coefficients
+from genuq.processes import Exploding, FlowMatching, Process, VariancePreserving, target_coefficients
 
 MEANS_KD = torch.tensor([[0.6, -0.6, 0.1, 0.3], [-0.5, 0.2, 0.5, -0.6], [-0.1, 0.6, -0.7, 0.0]])
 SPREAD = 0.1
 FLOW, LINEAR, COSINE = FlowMatching(), VariancePreserving("linear"), VariancePreserving("cosine")
+EXPLODING = Exploding(0.01, 20.0)
 
 
 class Exact(nn.Module):
@@ -41,7 +42,7 @@ class Exact(nn.Module):
 
     def forward(self, x: Tensor, t_B: Tensor, y_B: Tensor) -> Tensor:
         x_BD, t_B1 = x.double().flatten(1), t_B.double()[:, None]
-        alpha, sigma = self.path.alpha(t_B1), self.path.sigma(t_B1)
+        alpha, sigma = self.path.shown_coefficients(t_B1)
         spread = alpha.square() * self.variance + sigma.square()
         off_BKD = x_BD[:, None] - alpha[..., None] * self.means_KD
         shares_BK = (-off_BKD.square().sum(-1) / (2 * spread)).softmax(1)
@@ -75,6 +76,16 @@ def fitted(
 def test_right_readings_are_not_doubted(path: Process, prediction: str) -> None:
     found = fitted(Exact(path, prediction), path, prediction)
     assert found.doubts == () and found.reading.distance < 0.1
+
+
+def test_networks_of_edm_are_judged_as_others() -> None:
+    def call(network: nn.Module, x: Tensor, told_B: Tensor, y_B: Tensor) -> Tensor:
+        return network(x, EXPLODING.time_of(told_B), y_B)
+
+    right = fitted(Exact(EXPLODING, "edm"), EXPLODING, "edm", call=call)
+    assert right.doubts == ()
+    (doubt,) = fitted(Exact(EXPLODING, "edm"), EXPLODING, "sample", call=call).doubts
+    assert "Read otherwise they fit: prediction = edm" in doubt
 
 
 WRONG: dict[str, tuple[Callable[[], FitResult], str | None]] = {

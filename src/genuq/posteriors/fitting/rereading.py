@@ -31,6 +31,8 @@ class Rereading:
         data: what becomes of the data before noise is added.
         told: the time that the network is told in place of its process's own for t.
         classes: in place of the labels'.
+        rival: to the others of its kind: answers hardly change with the class, so that of those which fit only the one
+            with the smallest residual is named.
     """
 
     meanings: Sequence[tuple[Predicted, str]]
@@ -38,6 +40,7 @@ class Rereading:
     data: Change = lambda x0: x0
     told: Change | None = None
     classes: Change = lambda y_B: y_B
+    rival: bool = False
 
 
 def rereadings(model: GenerativeModel) -> list[Rereading]:
@@ -49,7 +52,7 @@ def rereadings(model: GenerativeModel) -> list[Rereading]:
         *_of_paths(model),
         *(Rereading([(meant, words)], own, data=change) for words, change in _ranges(model)),
         *(Rereading([(meant, words)], own, told=change) for words, change in _times(own)),
-        *(Rereading([(meant, words)], own, classes=change) for words, change in _classes(model)),
+        *(Rereading([(meant, words)], own, classes=change, rival=True) for words, change in _classes(model)),
     ]
 
 
@@ -130,13 +133,14 @@ def that_fit(model: GenerativeModel, batches: Iterable[RegressionBatch]) -> list
     for batch in batches:
         x0, noise = _parts(model, batch)
         tried = [(each, sums) for each, sums in tried if _added(model, each, sums, batch, x0, noise)]
-    found = []
+    found, rivals = [], []
     for each, sums in tried:
         for (_, words), summed in zip(each.meanings, sums):
             reading, overall = summed.reading(), summed.reading(most=1)
             if reading and overall and overall.certain and not reading.misfits:
-                found.append((reading.distance, words))
-    return [words for _, words in sorted(found)[:MOST_NAMED]]
+                (rivals if each.rival else found).append((overall.excess[0], reading.distance, words))
+    named = sorted([*found, *sorted(rivals)[:1]], key=lambda entry: entry[1])
+    return [words for _, _, words in named[:MOST_NAMED]]
 
 
 def _added(model: GenerativeModel, how: Rereading, *rest: Any) -> bool:
