@@ -154,11 +154,15 @@ class TestHalfPrecision:
 
 def test_a_network_of_diffusers_keeps_its_own_precision_under_fine_draws():
     torch.manual_seed(0)
-    kinds = {"down_block_types": ("AttnDownBlock2D",), "up_block_types": ("AttnUpBlock2D",)}
     network = UNet2DModel(
-        8, block_out_channels=(8,), norm_num_groups=4, layers_per_block=1, attention_head_dim=4, **kinds
-    )
-    network = network.to(torch.bfloat16)
+        8,
+        block_out_channels=(8,),
+        norm_num_groups=4,
+        layers_per_block=1,
+        attention_head_dim=4,
+        down_block_types=("AttnDownBlock2D",),
+        up_block_types=("AttnUpBlock2D",),
+    ).to(torch.bfloat16)
     x, t = torch.randn(2, 3, 8, 8).bfloat16(), torch.tensor([3.0, 700.0])
     plain = network(x, t).sample
     with swapped(network, drawn_near(network)):

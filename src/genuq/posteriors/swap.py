@@ -88,10 +88,10 @@ def _in_float32(layer: nn.Module, drawn: Mapping[str, Tensor], hands_on: bool) -
     def before(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, Any]:
         for name, value in own.items():
             # not `.data`: a graph that saw these weights keeps them
-            layer._parameters[name] = drawn.get(name, value.data).to(value.device, torch.float32)  # type: ignore[assignment]
-        return tuple(_cast(part, torch.float32) for part in inputs), {
-            k: _cast(v, torch.float32) for k, v in named.items()
-        }
+            fine = drawn.get(name, value.data).to(value.device, torch.float32)
+            layer._parameters[name] = fine  # type: ignore[assignment]
+        cast = {key: _cast(part, torch.float32) for key, part in named.items()}
+        return tuple(_cast(part, torch.float32) for part in inputs), cast
 
     def after(_: nn.Module, inputs: object, output: Any) -> Any:
         layer._parameters.update(own)

@@ -129,10 +129,9 @@ class FollowedNetwork:
         prefix = next(name for name, part in whole.named_modules() if part is module)
 
         def evaluate() -> Tensor:
+            trained = {name: module.get_parameter(name).detach() for name in weights}
             duals = {
-                f"{prefix}.{name}": forward_ad.make_dual(
-                    module.get_parameter(name).detach(), deviation.to(module.get_parameter(name))
-                )
+                f"{prefix}.{name}": forward_ad.make_dual(trained[name], deviation.to(trained[name]))
                 for name, deviation in weights.items()
             }
             return functional_call(whole, duals, (forward_ad.make_dual(x, direction.to(x)),))
