@@ -284,7 +284,9 @@ def test_a_weight_shared_by_two_layers_is_one_weight():
 
 
 def test_draws_that_half_precision_rounds_away_are_refused():
-    network = nn.Linear(3, 2).half()
+    """Weights in no layer, which alone cannot compute in float32."""
+    network = nn.ParameterDict({"table": nn.Parameter(torch.ones(3, 2))}).half()
+    network = nn.Sequential(network, nn.Identity())
     posterior = PosthocEnsemble(network)
     posterior.update({name: value.float() + 1e-5 for name, value in network.state_dict().items()})
     with pytest.raises(ConfigurationError, match="rounds away"):

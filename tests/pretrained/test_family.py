@@ -11,6 +11,7 @@ from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from torch import Tensor, nn
 
 import genuq
+from genuq.errors import ConfigurationError
 from genuq.models import sample_latents
 from genuq.pretrained import PretrainedModel
 from genuq.pretrained.family import _cast, at_positions, dtype_of, dynamic_shift, even_sigmas, packed, unpacked
@@ -84,6 +85,16 @@ class TestHalfPrecision:
         exact = self.samples("stable_diffusion", torch.float32)
         ours = self.samples("stable_diffusion", torch.bfloat16)
         assert relative(ours, exact) < relative(rounded, exact) < 0.05
+
+    @pytest.mark.parametrize("family", ["stable_diffusion", "stable_diffusion_3"])
+    def test_with_rounded_states_samples_are_those_of_pipelines_that_round_theirs(self, family: str) -> None:
+        model, pipe = self.made(family, torch.bfloat16)
+        expected = theirs(family, pipe, self.noise(model).bfloat16(), "latent")
+        sampler = sampler_of(family, model, directly=True, rounds=True)
+        found = sample_latents(model, sampler, [0, 1], self.noise(model))
+        assert found.dtype == torch.float32 and relative(found, expected) < 1e-3
+        with pytest.raises(ConfigurationError, match=r"set sampler\.directly=true too"):
+            sampler_of(family, model, rounds=True)
 
     def test_times_stay_float32_and_fits_and_scores_work(self) -> None:
         model, _ = self.made("stable_diffusion", torch.bfloat16)

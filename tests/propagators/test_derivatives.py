@@ -25,6 +25,20 @@ def test_each_row_is_its_own_jacobian_times_its_direction(method):
         torch.testing.assert_close(value, jacobian @ direction, rtol=TOLERANCE[method], atol=TOLERANCE[method])
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_function_in_half_precision_takes_a_step_that_it_can_tell(dtype):
+    """Of states in float32, which it rounds: a step by their precision would vanish in it."""
+    torch.manual_seed(0)
+    x, u = torch.randn(4, 64), torch.randn(4, 64)
+    whole = torch.randn(64, 64) / 8
+
+    def halved(z: torch.Tensor) -> torch.Tensor:
+        return (z.to(dtype) @ whole.to(dtype)).float()
+
+    found = along(halved, x, halved(x), u, precision=dtype)
+    assert float((found - u @ whole).norm() / (u @ whole).norm()) < 0.1
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("length", [1e-6, 1e6])
 def test_it_is_linear_in_the_length_of_the_direction(method, length):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from genuq.errors import require_finite
-from genuq.models.generative import GenerativeModel
+from genuq.models.generative import GenerativeModel, precision_of
 from genuq.processes import between
 from genuq.processes.scheduled import require_same_path
 from genuq.randomness import ANCESTRAL, generators, normal
@@ -41,14 +41,14 @@ def sample_directly(
     """
     require_same_path(solver.scheduler, solver.process, model.process)
     scheduler, sources = solver.prepared(steps), generators(seed, indices, ANCESTRAL)
-    x = noise * initial_scale(scheduler)
+    x = noise.to(precision_of(model.network) if solver.rounds else noise.dtype) * initial_scale(scheduler)
     for time in scheduler.timesteps:
         shown = shown_to_network(scheduler, x, time)
         prediction = _asked(model, solver, shown, float(time), y, guidance)
         with SuppliedNoise(lambda shape: normal(sources, shape[1:])):
             x = one_step(scheduler, prediction, time, x, solver.options)
     require_finite(x, "the samples", "The sampler diverged: use more steps, or check the weights.")
-    return x
+    return x.to(noise.dtype)
 
 
 def _asked(

@@ -241,6 +241,12 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
             part.training = training
 
 
+def precision_of(module: nn.Module) -> torch.dtype:
+    """The coarsest precision among a module's weights, which bounds that of what it computes; float32 without any."""
+    found = {value.dtype for value in module.parameters() if value.is_floating_point()}
+    return max(found, key=lambda dtype: torch.finfo(dtype).eps, default=torch.float32)
+
+
 def head_candidates(network: nn.Module) -> list[str]:
     """Dotted names of the Conv2d and Linear layers, in the order of registration."""
     return [name for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)]

@@ -52,6 +52,8 @@ class Guidance:
 def weighted(parts: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     """The sum of weight times part; a difference that is nought stays so where two weights add up to one."""
     if len(parts) == 2 and weights[0] == 1 - weights[1]:
+        if parts[0].dtype.itemsize < 4:  # rounded after each operation, as pipelines in half precision do
+            return parts[0] + weights[1] * (parts[1] - parts[0])
         return torch.lerp(parts[0], parts[1], weights[1])
     total = weights[0] * parts[0]
     for weight, part in zip(weights[1:], parts[1:]):

@@ -23,6 +23,7 @@ import genuq
 from genuq import files
 from genuq.errors import ArtefactError, ConfigurationError, require_finite
 from genuq.parts.bounds import Positive, check_fields
+from genuq.posteriors.swap import HALVES, computes_finely
 
 FORMAT = "genuq-posterior-2"
 
@@ -212,18 +213,22 @@ class Posterior(ABC):
         return 0.0
 
     def require_precision(self) -> None:
-        """Refuse draws that the weights' own precision would round away.
+        """Refuse draws of which the weights' own precision would round all away; of weights in layers it rounds none,
+        since these compute in float32 (`swapped`).
 
         Raises:
-            ConfigurationError: half-precision weights, moved by less than two units in their last place.
+            ConfigurationError: half-precision weights in no layer of their own, moved by less than two units in their
+                last place.
         """
-        dtypes = {value.dtype for value in self.covered().values()} & {torch.float16, torch.bfloat16}
-        size = self.relative_perturbation() if dtypes else 0.0
-        for dtype in dtypes:
+        covered = self.covered()
+        if any(value.dtype not in HALVES or computes_finely(self.module, name) for name, value in covered.items()):
+            return
+        size = self.relative_perturbation()
+        for dtype in {value.dtype for value in covered.values()}:
             if 0 < size < 2 * torch.finfo(dtype).eps:
                 raise ConfigurationError(
                     f"posterior '{self.kind}' moves the weights by {size:.2g} of their size, which {dtype} rounds away "
-                    f"(its precision is {torch.finfo(dtype).eps:.2g}). Keep these layers in float32."
+                    f"(its precision is {torch.finfo(dtype).eps:.2g}). Keep these weights in float32."
                 )
 
     def predictive_variance(self, features: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from genuq.posteriors.curvature.layer_choice import choose_layers
 from genuq.posteriors.curvature.layers import qualified
 from genuq.posteriors.dataless import DatalessPosterior
 from genuq.posteriors.register import POSTERIORS
+from genuq.posteriors.swap import draw_precision
 from genuq.randomness import WEIGHTS, generator
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
@@ -91,7 +92,8 @@ class MCDropout(DatalessPosterior):
             kept = torch.rand(weight.shape[1], generator=source, dtype=torch.float64) >= rate
             factor = 1 + spread * (kept.double() / (1 - rate) - 1)
             columns = factor.reshape(-1, *[1] * (weight.ndim - 2))
-            drawn[qualified(name, "weight")] = (weight.double().cpu() * columns).to(weight)
+            value = weight.double().cpu() * columns
+            drawn[qualified(name, "weight")] = value.to(weight.device, draw_precision(weight))
         return drawn
 
 

@@ -16,6 +16,7 @@ from genuq.models import head_candidates
 from genuq.posteriors.base import Posterior, Scale, digest
 from genuq.posteriors.low_rank import factors, product, weight_name
 from genuq.posteriors.register import POSTERIORS
+from genuq.posteriors.swap import draw_precision
 from genuq.randomness import WEIGHTS, generator
 
 
@@ -87,7 +88,8 @@ class MembersPosterior(Posterior):
         scale = self.require_final()
         self.require_precision()
         return {
-            name: value.to(self.trained[name].dtype) for name, value in self.values(index, seed, scale.temperature**0.5)
+            name: value.to(draw_precision(self.trained[name]))
+            for name, value in self.values(index, seed, scale.temperature**0.5)
         }
 
     @abstractmethod

@@ -14,6 +14,7 @@ from genuq.posteriors.curvature.layer_choice import ALL, matching
 from genuq.posteriors.curvature.layers import qualified
 from genuq.posteriors.dataless import DatalessPosterior
 from genuq.posteriors.register import POSTERIORS
+from genuq.posteriors.swap import draw_precision
 from genuq.randomness import WEIGHTS, generator
 
 
@@ -99,7 +100,8 @@ class NetworkNoise(DatalessPosterior):
         for name, trained in self.trained.items():
             source = generator(seed, index, f"{WEIGHTS}, {name}")
             normal = torch.randn(trained.shape, generator=source, dtype=torch.float64)
-            drawn[name] = (trained.double().cpu() + variances[name] ** 0.5 * normal).to(trained)
+            value = trained.double().cpu() + variances[name] ** 0.5 * normal
+            drawn[name] = value.to(trained.device, draw_precision(trained))
         return drawn
 
 

@@ -4,17 +4,41 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from genuq.errors import CheckpointError
+
+HALVES = (torch.float16, torch.bfloat16)
+
+
+def draw_precision(trained: Tensor) -> torch.dtype:
+    """That a draw of such weights has: their own, at least float32, since half precision rounds small deviations
+    away.
+    """
+    return torch.promote_types(trained.dtype, torch.float32)
+
+
+def computes_finely(module: nn.Module, name: str) -> bool:
+    """Whether what holds the parameter of this name can compute in float32 for itself: it is a layer without parts, and
+    one that runs (torch's attention only reads the weights of its projection).
+    """
+    place = name.rpartition(".")[0]
+    layer, around = module.get_submodule(place), module.get_submodule(place.rpartition(".")[0])
+    runs = not isinstance(layer, nn.ParameterDict | nn.ParameterList) and not isinstance(around, nn.MultiheadAttention)
+    plain = not any(buffer.is_floating_point() for buffer in layer.buffers(recurse=False))
+    return runs and plain and next(layer.children(), None) is None
 
 
 @contextlib.contextmanager
 def swapped(module: nn.Module, values: Mapping[str, Tensor]) -> Iterator[nn.Module]:
     """Run with `values` in place of the module's parameters of these names.
 
-    The storage of the trained parameters is set aside, not overwritten, so nothing has to be copied back.
+    The storage of the trained parameters is set aside, not overwritten, so nothing has to be copied back. Layers in
+    half precision whose values are finer compute in float32 inside and hand on half precision, that no deviation is
+    rounded away; the module itself, where it is such a layer (a head), hands on float32.
 
     Raises:
         CheckpointError: a name or a shape that the module does not have; nothing is changed then.
@@ -25,9 +49,64 @@ def swapped(module: nn.Module, values: Mapping[str, Tensor]) -> Iterator[nn.Modu
         raise CheckpointError(f"{type(module).__name__} has no parameter '{wrong[0]}' of the drawn shape.")
     trained = {name: parameter.data for name, parameter in parameters.items()}
     try:
-        for name, parameter in parameters.items():
-            parameter.data = values[name].to(parameter)
-        yield module
+        with contextlib.ExitStack() as stack:
+            for layer, drawn in _finer(module, parameters, values).items():
+                stack.enter_context(_in_float32(layer, drawn, hands_on=layer is module))
+            for name, parameter in parameters.items():
+                parameter.data = values[name].to(parameter)
+            yield module
     finally:
         for name, parameter in parameters.items():
             parameter.data = trained[name]
+
+
+def _finer(
+    module: nn.Module, parameters: Mapping[str, nn.Parameter], values: Mapping[str, Tensor]
+) -> dict[nn.Module, dict[str, Tensor]]:
+    """The layers in half precision whose values are finer, with these by their names in the layer."""
+    found: dict[nn.Module, dict[str, Tensor]] = {}
+    for name, parameter in parameters.items():
+        place, _, own = name.rpartition(".")
+        layer = module.get_submodule(place)
+        if parameter.dtype in HALVES and values[name].dtype not in HALVES and computes_finely(module, name):
+            found.setdefault(layer, {})[own] = values[name].to(parameter.device, torch.float32)
+    return found
+
+
+@contextlib.contextmanager
+def _in_float32(layer: nn.Module, drawn: Mapping[str, Tensor], hands_on: bool) -> Iterator[None]:
+    """A layer computes with drawn weights in float32 inside.
+
+    The weights are in place while it runs alone: whoever reads the network's precision off them finds its own.
+
+    Args:
+        hands_on: its output stays float32; else it has the precision of the layer's own weights.
+    """
+    own = {name: value for name, value in layer.named_parameters(recurse=False) if value.dtype in HALVES}
+    coarse = next(iter(own.values())).dtype
+
+    def before(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, Any]:
+        for name, value in own.items():
+            # not `.data`: a graph that saw these weights keeps them
+            fine = drawn.get(name, value.data).to(value.device, torch.float32)
+            layer._parameters[name] = fine  # type: ignore[assignment]
+        cast = {key: _cast(part, torch.float32) for key, part in named.items()}
+        return tuple(_cast(part, torch.float32) for part in inputs), cast
+
+    def after(_: nn.Module, inputs: object, output: Any) -> Any:
+        layer._parameters.update(own)
+        return output if hands_on else _cast(output, coarse)
+
+    handles = [
+        layer.register_forward_pre_hook(before, with_kwargs=True),
+        layer.register_forward_hook(after, prepend=True, always_call=True),
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _cast(value: Any, dtype: torch.dtype) -> Any:
+    return value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value

@@ -33,7 +33,7 @@ class PretrainedModel(GenerativeModel):
         self, family: Family, network: torch.nn.Module, scheduler: Any, steps: int, scale: float, **options: Any
     ) -> None:
         self.family, self.scheduler, self.steps, self.scale = family, scheduler, steps, scale
-        self._solvers: dict[tuple[bool, float], SchedulerSolver] = {}
+        self._solvers: dict[tuple[bool, float, bool], SchedulerSolver] = {}
         solver = self.solver()
         super().__init__(
             network,
@@ -44,19 +44,20 @@ class PretrainedModel(GenerativeModel):
             **options,
         )
 
-    def solver(self, directly: bool = False, eta: float = 0.0) -> SchedulerSolver:
+    def solver(self, directly: bool = False, eta: float = 0.0, rounds: bool = False) -> SchedulerSolver:
         """The pipeline's own scheduler as a solver, with what the pipeline tells it.
 
         Args:
-            directly: see `SchedulerSolver`.
+            directly, rounds: see `SchedulerSolver`.
             eta: noise of each step, where the scheduler takes it, as the pipeline's `eta`.
         """
-        if (directly, eta) not in self._solvers:  # its steps are read off it once
+        if (directly, eta, rounds) not in self._solvers:  # its steps are read off it once
             takes = inspect.signature(self.scheduler.step).parameters
             options = {"eta": eta} if "eta" in takes else {}
             settings = functools.partial(self.family.settings, self.scheduler)
-            self._solvers[directly, eta] = SchedulerSolver(self.scheduler, settings, options, directly)
-        return self._solvers[directly, eta]
+            made = SchedulerSolver(self.scheduler, settings, options, directly, rounds)
+            self._solvers[directly, eta, rounds] = made
+        return self._solvers[directly, eta, rounds]
 
     def sampler(
         self,
@@ -64,6 +65,7 @@ class PretrainedModel(GenerativeModel):
         guidance_scale: float | None = None,
         directly: bool = False,
         eta: float = 0.0,
+        rounds: bool = False,
         **options: Any,
     ) -> Sampler:
         """A sampler whose images are the pipeline's own for the same noise.
@@ -73,10 +75,12 @@ class PretrainedModel(GenerativeModel):
             guidance_scale: s of (1 - s) f(null) + s f(prompt), 1 for none; None: the pipeline's default.
             directly: sample by the scheduler itself, where its steps are not affine.
             eta: noise of each step, where the scheduler takes it (DDIM, TCD), as the pipeline's `eta`.
+            rounds: with `directly`, states in the network's precision between the steps, as most pipelines in half
+                precision keep them; else states are float32.
             options: of `Sampler` (seed, classes, batch_size).
         """
         scale = self.scale if guidance_scale is None else guidance_scale
-        return Sampler(self.solver(directly, eta), steps or self.steps, guidance_scale=scale, **options)
+        return Sampler(self.solver(directly, eta, rounds), steps or self.steps, guidance_scale=scale, **options)
 
 
 def find_traced_head(model: GenerativeModel) -> None:

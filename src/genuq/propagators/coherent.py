@@ -131,6 +131,6 @@ def _deviations(posterior: Posterior, draws: int, seed: int) -> list[dict[str, T
     """Deviations of the posterior's parameters from the trained ones, by name."""
     trained = {name: value.detach() for name, value in posterior.module.named_parameters()}
     return [
-        {name: value.to(trained[name]) - trained[name] for name, value in posterior.draw(m, seed).items()}
+        {name: value.to(trained[name].device) - trained[name] for name, value in posterior.draw(m, seed).items()}
         for m in range(draws)
     ]

@@ -21,7 +21,12 @@ _STEP = 1.0  # of the difference, times the root of the precision, in units of t
 
 
 def along(
-    function: Callable[[Tensor], Tensor], x: Tensor, value: Tensor, direction: Tensor, method: Derivative = "difference"
+    function: Callable[[Tensor], Tensor],
+    x: Tensor,
+    value: Tensor,
+    direction: Tensor,
+    method: Derivative = "difference",
+    precision: torch.dtype | None = None,
 ) -> Tensor:
     """J u (B, ...), float64: the derivative of a function of batches, row by row, in the direction u.
 
@@ -29,31 +34,37 @@ def along(
         value: function(x), which is known already.
         direction: u, of the shape of x.
         method: `difference`: (function(x + h u) - function(x)) / h with h u of a few ten-thousandths of x, one pass;
+            of a tenth of x, and as rough, for a network in bfloat16;
             `forward`: forward-mode differentiation, exact; about two passes' arithmetic, and three in time.
+        precision: that the function computes in; None: that of x.
 
     Raises:
         ConfigurationError: an operation of the network has no forward-mode derivative.
     """
     if method == "difference":
-        return _difference(function, x, value, direction)
+        return _difference(function, x, value, direction, precision or x.dtype)
     return forward_mode(lambda: function(forward_ad.make_dual(x, direction.to(x))), like=value)
 
 
-def _difference(function: Callable[[Tensor], Tensor], x: Tensor, value: Tensor, direction: Tensor) -> Tensor:
+def _difference(
+    function: Callable[[Tensor], Tensor], x: Tensor, value: Tensor, direction: Tensor, precision: torch.dtype
+) -> Tensor:
     axes = tuple(range(1, x.ndim))
     length, size = (tensor.double().square().mean(axes, keepdim=True).sqrt() for tensor in (direction, x))
-    wanted = _STEP * torch.finfo(x.dtype).eps ** 0.5 * size.clamp(min=1e-3)
+    wanted = _STEP * torch.finfo(precision).eps ** 0.5 * size.clamp(min=1e-3)
     step = torch.where(length > 0, wanted / length, torch.zeros_like(length))
     moved = function((x.double() + step * direction.double()).to(x.dtype))
     change = moved.double() - value.double()
     return torch.where(step > 0, change / step.clamp(min=torch.finfo(torch.float64).tiny), torch.zeros_like(change))
 
 
-def difference_step(values: Iterable[Tensor], deviations: Iterable[Tensor]) -> float:
+def difference_step(
+    values: Iterable[Tensor], deviations: Iterable[Tensor], precision: torch.dtype = torch.float32
+) -> float:
     """h for which h times the deviations is a few ten-thousandths of the values (float32)."""
     flat = [torch.cat([tensor.double().flatten() for tensor in tensors]) for tensors in (values, deviations)]
     size, length = (float(tensor.square().mean().sqrt()) for tensor in flat)
-    return _STEP * torch.finfo(torch.float32).eps ** 0.5 * size / length if length > 0 else 1.0
+    return _STEP * torch.finfo(precision).eps ** 0.5 * size / length if length > 0 else 1.0
 
 
 def forward_mode(evaluate: Callable[[], Tensor], like: Tensor) -> Tensor:

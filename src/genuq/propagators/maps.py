@@ -11,6 +11,7 @@ from torch import Tensor
 
 from genuq.errors import ConfigurationError
 from genuq.models import Autoencoder, GenerativeModel
+from genuq.models.generative import precision_of
 from genuq.parts.bounds import OneOf, Several, check_options
 from genuq.propagators.derivatives import along
 from genuq.randomness import generators, normal
@@ -84,5 +85,6 @@ def _linear(
     """sqrt(mean of (J sqrt(V) z)^2) over sign vectors z."""
     image = autoencoder.decode(mean)
     directions = (torch.where(noise() < 0, -deviation, deviation) for _ in range(draws))
-    squares = [along(autoencoder.decode, mean, image, direction).square() for direction in directions]
-    return torch.stack(squares).mean(0).sqrt()
+    precision = precision_of(autoencoder)
+    slopes = [along(autoencoder.decode, mean, image, direction, precision=precision) for direction in directions]
+    return torch.stack(slopes).square().mean(0).sqrt()

@@ -12,6 +12,7 @@ from torch.func import functional_call
 
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, StageRecord
+from genuq.models.generative import precision_of
 from genuq.posteriors import Posterior, swapped
 from genuq.posteriors.curvature.arrangement import Arrangement
 from genuq.posteriors.curvature.head import head_of
@@ -108,7 +109,8 @@ class FollowedNetwork:
     def along(self, direction: Tensor, method: Derivative) -> Tensor:
         """J u: the derivative of f at the sampler's state in the direction u, float64."""
         self.evaluations += METHODS[method] * self.branches
-        return along(self._predict, self.record.states[0], self.record.predictions[0], direction, method)
+        x, value = self.record.states[0], self.record.predictions[0]
+        return along(self._predict, x, value, direction, method, precision_of(self.model.network))
 
     def along_with_weights(self, direction: Tensor, weights: Mapping[str, Tensor], method: Derivative) -> Tensor:
         """J u + (df/dw) v, float64, for deviations v of the posterior's parameters by name."""
@@ -117,7 +119,7 @@ class FollowedNetwork:
         if method == "forward":
             return self._tangent(x, direction, weights)
         trained = {name: module.get_parameter(name).detach() for name in weights}
-        step = difference_step(trained.values(), weights.values())
+        step = difference_step(trained.values(), weights.values(), precision_of(self.model.network))
         with swapped(module, {name: trained[name] + step * weights[name] for name in weights}):
             moved = self._predict((x.double() + step * direction).to(x.dtype))
         return (moved.double() - self.record.predictions[0].double()) / step
@@ -127,8 +129,9 @@ class FollowedNetwork:
         prefix = next(name for name, part in whole.named_modules() if part is module)
 
         def evaluate() -> Tensor:
+            trained = {name: module.get_parameter(name).detach() for name in weights}
             duals = {
-                f"{prefix}.{name}": forward_ad.make_dual(module.get_parameter(name).detach(), deviation)
+                f"{prefix}.{name}": forward_ad.make_dual(trained[name], deviation.to(trained[name]))
                 for name, deviation in weights.items()
             }
             return functional_call(whole, duals, (forward_ad.make_dual(x, direction.to(x)),))

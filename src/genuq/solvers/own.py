@@ -24,10 +24,13 @@ class OwnScheduler(Solver):
             remains: samples, their regenerations, and all scores of finished samples. None: where its steps are not
             affine (it clips, or thresholds).
         eta: noise of each step, where the scheduler takes it.
+        rounds: with directly=true, states in the precision of the network between the steps, as most pipelines in half
+            precision keep them, so that samples are theirs; null: float32.
     """
 
     directly: bool | None = None
     eta: NonNegative = 0.0
+    rounds: bool | None = None
     name = "scheduler"
 
     def of(self, model: Any) -> Solver:
@@ -39,8 +42,8 @@ class OwnScheduler(Solver):
         make = getattr(model, "solver", None)
         if make is None:
             self._refuse()
-        if self.directly is not None:
-            return cast(Solver, make(self.directly, self.eta))
+        if self.directly is not None or self.rounds:
+            return cast(Solver, make(bool(self.directly), self.eta, bool(self.rounds)))
         found: SchedulerSolver = make(False, self.eta)
         return found if found.why_not_affine(model.steps) is None else cast(Solver, make(True, self.eta))
 

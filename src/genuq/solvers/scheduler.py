@@ -43,12 +43,14 @@ class SchedulerSolver(Solver):
         options: of `step`, as the pipeline gives them: `{"eta": 0.0}`.
         directly: sample by the scheduler itself, for one whose steps are not affine. What needs no affine step remains:
             samples of the weights and of their draws, and all scores of finished samples.
+        rounds: keep states and guidance in the precision of the network, as most pipelines in half precision do;
+            only directly.
 
     Attributes:
         process: that the scheduler's networks were trained on.
 
     Raises:
-        ConfigurationError: no scheduler, or one of an unknown path.
+        ConfigurationError: no scheduler, one of an unknown path, or rounding that is not asked for directly.
     """
 
     def __init__(
@@ -57,7 +59,14 @@ class SchedulerSolver(Solver):
         settings: Settings | None = None,
         options: Mapping[str, Any] | None = None,
         directly: bool = False,
+        rounds: bool = False,
     ) -> None:
+        if rounds and not directly:
+            raise ConfigurationError(
+                "sampler.rounds = true rounds states as the pipeline does, which no affine step can: set "
+                "sampler.directly=true too."
+            )
+        self.rounds = rounds
         self.scheduler, self.settings, self.options = scheduler, settings, dict(options or {})
         self.directly, self.name = directly, type(scheduler).__name__
         self.process = process_of(scheduler, settings)

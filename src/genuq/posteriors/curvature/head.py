@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError
 from genuq.posteriors.curvature.correlations import fill_patch_gram
+from genuq.posteriors.swap import draw_precision
 
 VALUES_AT_ONCE = 2**18  # in float64 beside the features: 2 MiB
 
@@ -44,12 +45,12 @@ class Head(ABC):
         return self.flattened(dict(self.layer.named_parameters()))
 
     def parameters(self, matrix_OK: Tensor) -> dict[str, Tensor]:
-        """W (O, K) as the layer's parameters, in their shape, precision and place."""
+        """W (O, K) as the layer's parameters, in their shape and place, and their precision, at least float32."""
         weight = self.layer.weight
         columns = weight[0].numel()
-        values = {"weight": matrix_OK[:, :columns].reshape(weight.shape).to(weight)}
+        values = {"weight": matrix_OK[:, :columns].reshape(weight.shape).to(weight.device, draw_precision(weight))}
         if self.layer.bias is not None:
-            values["bias"] = matrix_OK[:, columns].to(self.layer.bias)
+            values["bias"] = matrix_OK[:, columns].to(weight.device, draw_precision(self.layer.bias))
         return values
 
     def flattened(self, values: Mapping[str, Tensor]) -> Tensor:

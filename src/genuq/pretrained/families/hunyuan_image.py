@@ -64,7 +64,7 @@ class HunyuanImage(Family):
         glyphs, glyphs_mask = padded(rows["glyphs"])
         return network(
             hidden_states=x,
-            timestep=time_B,
+            timestep=time_B.to(x.dtype),  # it computes its texts in the precision of the time, as its pipeline gives it
             guidance=rows.get("guidance"),
             encoder_hidden_states=text,
             encoder_attention_mask=mask,
