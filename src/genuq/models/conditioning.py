@@ -61,7 +61,7 @@ class Conditions:
         Raises:
             ConfigurationError: a number beyond the rows.
         """
-        numbers = y_B.tolist()
+        numbers = [0] * len(y_B) if y_B.is_meta else y_B.tolist()  # of an outline any row tells the shape
         beyond = [number for number in numbers if not 0 <= number < self.count + self.nulls]
         if beyond:
             raise ConfigurationError(

@@ -19,6 +19,7 @@ from genuq.models import MODELS, Autoencoder, GenerativeModel, ModelPart, Sample
 from genuq.models.checkpoints import is_checkpoint, reference_path
 from genuq.pipeline.contents import fingerprint_in
 from genuq.pipeline.inputs import (
+    UNREAD,
     DataInputs,
     ExtractorInputs,
     JudgeInputs,
@@ -30,6 +31,7 @@ from genuq.pipeline.inputs import (
     TruthInputs,
     built,
     foreign_code,
+    is_outlined,
     load_split,
     own_options,
     part_inputs,
@@ -150,18 +152,20 @@ def plugged_model(run: Run, part: ModelPart) -> PluggedModel:
 
 def _plugged_model(run: Run, part: ModelPart) -> PluggedModel:
     description = description_of(run)
-    options = description["options"]
+    options, unread = description["options"], is_outlined(run.memory, description)
     require_fit(run, part, built(run.memory, description, run.config.seed))
     return PluggedModel(
         part_inputs(part, part.plain_options(options)),
-        {name: content_at(run, options[name]) for name in part.files if options.get(name) is not None},
+        {name: content_at(run, options[name], unread) for name in part.files if options.get(name) is not None},
         weights_built(run.memory, description, run.config.seed),
     )
 
 
-def content_at(run: Run, path: str) -> FileContent:
-    """A file or a folder, by content."""
+def content_at(run: Run, path: str, unread: bool = False) -> FileContent:
+    """A file or a folder, by content; `unread` leaves it closed."""
     place = Path(path).expanduser()
+    if unread:
+        return FileContent(UNREAD, place)
     return FileContent(run.sha256_of_folder(place) if place.is_dir() else run.sha256(place), place)
 
 

@@ -119,7 +119,9 @@ class Plan:
 
     def estimate(self, calibrate: bool, say: Callable[[str], None] = lambda text: None) -> None:
         """Fill in the times: from the store's runs, else measured, else by a rule."""
-        memory = next(iter(self.needed.values())).run.memory if self.needed else Memory(keeps_errors=True)
+        memory = (
+            next(iter(self.needed.values())).run.memory if self.needed else Memory(keeps_errors=True, outlines=True)
+        )
         histories = {store: History(store, memory) for store in {one.run.store for one in self.to_make}}
         calibration = Calibration(say)
         for one in self.to_make:
@@ -188,7 +190,7 @@ def plan_of(texts: Sequence[str], sweeping: bool, command: str = "genuq") -> Pla
     Raises:
         ConfigurationError: overrides that do not exist, a sweeper of its own, or several values without -m.
     """
-    memory, plan = Memory(keeps_errors=True), Plan()
+    memory, plan = Memory(keeps_errors=True, outlines=True), Plan()
     sweep = sweep_of(["-m", *texts]) if sweeping else None
     if sweeping and (sweep is None or sweep.jobs is None):
         for _ in configurations(texts):  # says what is wrong with them
@@ -209,7 +211,7 @@ def plan_of_jobs(jobs: Iterable[tuple[DictConfig, Path, Job]], command: str = "g
         jobs: of each run its configuration, its folder and where it comes from.
         command: as it will be typed.
     """
-    memory, plan = Memory(keeps_errors=True), Plan()
+    memory, plan = Memory(keeps_errors=True, outlines=True), Plan()
     for config, folder, job in jobs:
         OmegaConf.resolve(config)
         run = PlannedRun(config, folder, command, job, memory=memory)

@@ -20,9 +20,10 @@ from genuq.models import (
     Rows,
     Sampler,
     evaluating,
+    linked_head,
     traced_head,
 )
-from genuq.pretrained.family import AT_ONCE, Asked, Encoded, Family, call_defaults
+from genuq.pretrained.family import AT_ONCE, Asked, Encoded, Family, blank, call_defaults
 from genuq.pretrained.register import family_of
 from genuq.solvers import SchedulerSolver
 
@@ -93,6 +94,7 @@ def from_pipeline(
     guidance: Guidance | None = None,
     head: str | None = None,
     captions: Sequence[str] = (),
+    outline: bool = False,
 ) -> PretrainedModel:
     """A pipeline of diffusers as a model: its network, process, autoencoder, prompts and guidance.
 
@@ -105,6 +107,7 @@ def from_pipeline(
         guidance: in place of the family's own, for instance `genuq.models.CLASSIFIER_FREE`.
         head: dotted name of the last weighted layer; None: found by tracing a forward pass.
         captions: texts of the images of a fit, whose labels are their numbers; none: the labels number the prompts.
+        outline: its networks are on the meta device, for a plan: prompts are counted and not encoded.
 
     Raises:
         ConfigurationError: a class of pipelines that is not known, prompts missing, or given to a model without, an
@@ -120,6 +123,7 @@ def from_pipeline(
     family = kind(pipe, Asked(shape, latent, embedded_guidance))
     defaults = call_defaults(pipe)
     given = float(defaults.get(kind.scale, 1.0))
+    rows = _blank_conditions if outline else _conditions
     model = PretrainedModel(
         family,
         network,
@@ -129,7 +133,7 @@ def from_pipeline(
         num_classes=0 if kind.prompted else kind.num_classes(pipe),
         autoencoder=autoencoder,
         head=head,
-        conditions=_conditions(pipe, family, [*captions, *asked_prompts], negative_prompt) if kind.prompted else None,
+        conditions=rows(pipe, family, [*captions, *asked_prompts], negative_prompt) if kind.prompted else None,
         guidance=guidance or family.guidance,
     )
     if model.guidance is None:
@@ -139,7 +143,8 @@ def from_pipeline(
         model.asked = range(len(captions) if asked_prompts else 0, model.num_classes)
     if head is None:
         with evaluating(model):
-            model.head_name = traced_head(model.network, functools.partial(_one_pass, model))
+            find = linked_head if outline else traced_head
+            model.head_name = find(model.network, functools.partial(one_prediction, model))
     return model
 
 
@@ -193,6 +198,16 @@ def _conditions(pipe: Any, family: Family, prompts: list[str], negative: str | S
     return Conditions(_stacked([part.rows for part in parts]), null, family.shared(pipe), prompts)
 
 
+def _blank_conditions(
+    pipe: Any, family: Family, prompts: list[str], negative: str | Sequence[str] | None
+) -> Conditions:
+    """As many rows as there are prompts, of the shapes that they would have; empty ones where the family tells none."""
+    own = 1 if negative is None or isinstance(negative, str) else len(prompts)
+    guided = family.guidance is not None and family.guides(negative is not None)
+    rows, null = (family.blank(pipe, count) or {"text": blank(count, 0)} for count in (len(prompts), own))
+    return Conditions(rows, null if guided else None, family.shared(pipe), prompts)
+
+
 def _stacked(parts: Sequence[Rows]) -> Rows:
     found: dict[str, Tensor | list[Tensor]] = {}
     for name, first in parts[0].items():
@@ -203,8 +218,8 @@ def _stacked(parts: Sequence[Rows]) -> Rows:
     return found
 
 
-def _one_pass(model: GenerativeModel) -> Tensor:
-    """A prediction at one random state, in the middle of the path."""
+def one_prediction(model: GenerativeModel) -> Tensor:
+    """A prediction at one random state, in the middle of the path; without numbers where the model has none."""
     source = torch.Generator().manual_seed(0)
     x = torch.randn(1, *model.latent_shape, generator=source).to(model.device)
     y = torch.zeros(1, dtype=torch.long, device=model.device) if model.num_classes else None

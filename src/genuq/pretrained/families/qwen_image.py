@@ -8,16 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genuq.models import padded
+from genuq.models import Rows, padded
 from genuq.models.guidance import renormalised
 from genuq.pretrained.family import (
     Asked,
     Encoded,
     Family,
+    blank,
     call_defaults,
     dynamic_shift,
     encoded,
     even_sigmas,
+    longest,
     packed,
     ragged,
     unpacked,
@@ -45,6 +47,12 @@ class QwenImage(Family):
     def encode(self, pipe: Any, prompts: list[str], negative: list[str] | None, guided: bool) -> Encoded:
         rows = ragged(*encoded(pipe, prompts, None))
         return Encoded(rows, None if negative is None or not guided else ragged(*encoded(pipe, negative, None)))
+
+    def guides(self, negative: bool) -> bool:
+        return negative
+
+    def blank(self, pipe: Any, count: int) -> Rows:
+        return {"text": [blank(longest(pipe), pipe.transformer.config.joint_attention_dim)] * count}
 
     def genuq_scale(self, given: float, negative: bool) -> float:
         return max(given, 1.0) if negative else 1.0
