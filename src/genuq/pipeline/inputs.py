@@ -192,6 +192,11 @@ class PluggedModel:
     files: Mapping[str, FileContent]
     built: str
 
+    @property
+    def places(self) -> list[Path]:
+        """Where its files lie."""
+        return [file.path for file in self.files.values()]
+
 
 @dataclass(frozen=True, kw_only=True)
 class PluggedModelInputs(ModelInputs):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from genuq.models import (
     Rows,
     Sampler,
     evaluating,
+    find_head,
     linked_head,
     traced_head,
 )
@@ -143,8 +144,8 @@ def from_pipeline(
         model.asked = range(len(captions) if asked_prompts else 0, model.num_classes)
     if head is None:
         with evaluating(model):
-            find = linked_head if outline else traced_head
-            model.head_name = find(model.network, functools.partial(one_prediction, model))
+            find = _outlined_head if outline else traced_head
+            model.head_name = find(model.network, functools.partial(_one_pass, model))
     return model
 
 
@@ -218,9 +219,17 @@ def _stacked(parts: Sequence[Rows]) -> Rows:
     return found
 
 
-def one_prediction(model: GenerativeModel) -> Tensor:
-    """A prediction at one random state, in the middle of the path; without numbers where the model has none."""
+def _one_pass(model: GenerativeModel) -> Tensor:
+    """A prediction at one random state, in the middle of the path."""
     source = torch.Generator().manual_seed(0)
     x = torch.randn(1, *model.latent_shape, generator=source).to(model.device)
     y = torch.zeros(1, dtype=torch.long, device=model.device) if model.num_classes else None
     return model.predicted(x, torch.full((1,), 0.5, device=model.device), y)
+
+
+def _outlined_head(network: torch.nn.Module, evaluate: Callable[[], Tensor]) -> str:
+    """The head of a network without numbers; where it asks for some on its way, the last layer that it registers."""
+    try:
+        return linked_head(network, evaluate)
+    except RuntimeError:
+        return find_head(network, None)

@@ -75,7 +75,7 @@ class QwenImage(Family):
             timestep=time_B / 1000,
             guidance=rows.get("guidance"),
             encoder_hidden_states=text,
-            encoder_hidden_states_mask=None if bool(mask.all()) else mask,
+            encoder_hidden_states_mask=mask if len({len(each) for each in rows["text"]}) > 1 else None,
             img_shapes=[[(1, self.height // 2, self.width // 2)]] * len(x),
         ).sample
         return unpacked(answer, self.height, self.width)
