@@ -54,15 +54,20 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     return f"{hint} Known: {', '.join(known)}." if known else hint
 
 
+def has_numbers(tensor: torch.Tensor) -> bool:
+    """Whether a tensor holds any: those of plans have only a shape, on torch's meta device or as fake ones."""
+    return type(tensor).__name__ != "FakeTensor" and not tensor.is_meta
+
+
 def require_finite(tensor: torch.Tensor, what: str, remedy: str) -> None:
     """Raise NonFiniteError unless every entry of `tensor` is finite.
 
     Args:
-        tensor: any floating tensor; integers always pass.
+        tensor: any floating tensor; integers, and tensors without numbers, always pass.
         what: the name that the message gives it, for instance `weight 'out.bias'`.
         remedy: what the user can do about it.
     """
-    if not tensor.is_floating_point() or bool(tensor.isfinite().all()):
+    if not has_numbers(tensor) or not tensor.is_floating_point() or bool(tensor.isfinite().all()):
         return
     nan, infinite = int(tensor.isnan().sum()), int(tensor.isinf().sum())
     raise NonFiniteError(f"{what} has {nan} NaN and {infinite} infinite of {tensor.numel()} values. {remedy}")

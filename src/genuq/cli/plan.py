@@ -159,7 +159,8 @@ def card_cells(plan: Plan, artefacts: Sequence[Needed]) -> dict[str, Any]:
     if plan.card is None:
         return {}
     operations = [plan.operations[one.folder.path] or 0.0 for one in artefacts]
-    hours = [(plan.estimates[one.folder.path].seconds or 0.0) * one.run.processes / 3600 for one in artefacts]
+    busy = [one for one in artefacts if plan.operations[one.folder.path] != 0]
+    hours = [(plan.estimates[one.folder.path].seconds or 0.0) * one.run.processes / 3600 for one in busy]
     return {"operations": sum(operations), "gpu_hours": sum(hours)}
 
 
@@ -168,7 +169,7 @@ def card_cells(plan: Plan, artefacts: Sequence[Needed]) -> dict[str, Any]:
 HEADINGS = ("stage", "needed", "exist", "to make", "evaluations", "backward", "time", "range", "disk", "times from")
 OF_CARD = ("operations", "GPU-hours")
 WORDS = ("stage", "times from")
-NARROWEST = 120  # columns of a line, where the output is no terminal
+NARROWEST = 145  # columns of a line, where the output is no terminal
 
 
 def show(plan: Plan, console: Console) -> None:
@@ -240,8 +241,8 @@ def words_of_card(plan: Plan) -> Iterator[str]:
         yield f"{held}{fit_in_words(one, plan.card)}"
     yield (
         f"times on {plan.card.title}: counted, not measured: {EFFICIENCY:.0%} ({LEAST:.0%} to {MOST:.0%}) of its "
-        f"published peak, {plan.card.half:g} (bfloat16) or {plan.card.single:g} (float32) TFLOP/s; loading, encoding of "
-        "prompts and reading of images come on top"
+        f"published peak, {plan.card.half:g} (bfloat16) or {plan.card.single:g} (float32) TFLOP/s; loading, prompts "
+        "and the reading of images come on top"
     )
 
 

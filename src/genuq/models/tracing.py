@@ -34,7 +34,7 @@ def traced_head(network: nn.Module, evaluate: Callable[[], Tensor]) -> str:
 
 def linked_head(network: nn.Module, evaluate: Callable[[], Tensor]) -> str:
     """`traced_head` of a network without numbers, on torch's meta device: the last layer whose output autograd links to
-    the prediction. One whose output is linked but dropped behind, a learned variance in channels of its own, counts too.
+    the prediction. One whose output is dropped behind, as channels of a learned variance are, counts too.
 
     Args:
         evaluate: a forward pass through the network, which runs once.

@@ -285,8 +285,8 @@ def decompositions(run: PlannedRun, name: str) -> float:
     settings = fit_settings(run, name)
     if settings.kind != KFACLaplace.kind:
         return 0.0
-    empty = posteriors.build(settings.kind, architecture_of(run), **settings.options)
-    return CUBE * sum(value.shape[0] ** 3 for value in empty.sums().values() if value.ndim == 2)
+    held = footprint.empty_tensors(architecture_of(run), settings.kind, settings.options)
+    return CUBE * sum(value.shape[0] ** 3 for value in held.values() if value.ndim == 2)
 
 
 def timed_fit(model: GenerativeModel, run: PlannedRun, settings: posteriors.FitSettings) -> float:

@@ -65,10 +65,10 @@ def _pipeline(folder: Path, networks: tuple[str, ...], dtype: torch.dtype) -> An
     """The pipeline with these networks on the meta device, its scheduler, and text encoders that are only described."""
     kind, index = class_of(folder), _read(folder / INDEX)
     given: dict[str, Any] = {}
-    for name in list(inspect.signature(kind.__init__).parameters)[1:]:
+    for name, parameter in list(inspect.signature(kind.__init__).parameters.items())[1:]:
         entry = index.get(name)
         if not isinstance(entry, list):
-            given |= {name: entry} if name in index else {}
+            given |= {name: entry} if name in index or parameter.default is parameter.empty else {}
         elif entry[-1] is None:
             given[name] = None
         elif name in networks:
