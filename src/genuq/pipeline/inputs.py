@@ -192,11 +192,6 @@ class PluggedModel:
     files: Mapping[str, FileContent]
     built: str
 
-    @property
-    def places(self) -> list[Path]:
-        """Where its files lie."""
-        return [file.path for file in self.files.values()]
-
 
 @dataclass(frozen=True, kw_only=True)
 class PluggedModelInputs(ModelInputs):
@@ -420,9 +415,7 @@ def built(memory: Memory, description: Mapping[str, Any], seed: int) -> Generati
 
 
 def weights_built(memory: Memory, description: Mapping[str, Any], seed: int) -> str:
-    """Digest of the weights of that model; `UNREAD` of one that is opened without them."""
-    if is_outlined(memory, description):
-        return UNREAD
+    """Digest of the weights of that model."""
     key = ["weights built", description, seed]
     return memory(key, lambda: digest(built(memory, description, seed).state_dict()))
 

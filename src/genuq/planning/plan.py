@@ -18,7 +18,7 @@ from genuq.errors import ConfigurationError, GenuqError
 from genuq.pipeline import preflight
 from genuq.pipeline.configured import description_of, model_part, plugged_model
 from genuq.pipeline.execute import STAGES, asked
-from genuq.pipeline.inputs import is_outlined
+from genuq.pipeline.inputs import UNREAD, is_outlined
 from genuq.planning.calibration import Calibration
 from genuq.planning.cards import Card
 from genuq.planning.costs import Piece, Work, work_of
@@ -147,13 +147,18 @@ class Plan:
 
     @property
     def unread(self) -> list[Path]:
-        """Folders of models whose weights were not read: what the store has of them cannot be told."""
-        found: dict[Path, None] = {}
-        for one in self.needed.values():
-            part = model_part(one.run)
-            if part is not None and is_outlined(one.run.memory, description_of(one.run)):
-                found |= dict.fromkeys(plugged_model(one.run, part).places)
-        return list(found)
+        """Folders of models whose weights no run has read as they are: what the store has of them cannot be told."""
+        runs = [one.run for one in self.needed.values()]
+        return list(dict.fromkeys(place for run in runs for place in unread_of(run)))
+
+
+def unread_of(run: PlannedRun) -> list[Path]:
+    """Where the run's model lies, if its weights were not read."""
+    part = model_part(run)
+    if part is None or not is_outlined(run.memory, description_of(run)):
+        return []
+    model = plugged_model(run, part)
+    return [file.path for file in model.files.values()] if model.built == UNREAD else []
 
 
 @dataclass
@@ -326,7 +331,7 @@ def needed(run: PlannedRun, coming: set[Path]) -> Iterator[Needed]:
         stage = STAGES[name]
         folder = stage.folder(run)
         one = Needed(name, folder, run, folder.path not in coming and folder.is_current())
-        if not one.exists and folder.path not in coming:
+        if not one.exists and folder.path not in coming and not unread_of(run):
             stage.require_upstream(run, made)
         if name == "fit":
             yield from _posteriors(run, one, coming)
