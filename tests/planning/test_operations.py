@@ -62,7 +62,7 @@ def test_pieces_are_in_proportion_and_a_training_goes_back_over_all_weights(tmp_
     run, operations = planned(tmp_path), Operations()
     one = operations.of(run, Piece("forward", 1.0))
     assert one and operations.of(run, Piece("forward", 7.0, 32)) == 7 * one
-    assert operations.of(run, Piece("backward", 1.0)) == one
+    assert 0 < (operations.of(run, Piece("backward", 1.0)) or 0) < one  # nothing goes back to the time
     step = operations.of(run, Piece("step", 3.0, 4))
     assert step and 3 * 4 * 2.4 * one < step <= 3 * 4 * 3 * one  # the first layer's input wants no gradient
     assert operations.of(run, Piece("encode", 5.0)) == operations.of(run, Piece("judge", 5.0)) == 0
@@ -78,8 +78,6 @@ def test_a_fit_takes_its_evaluations(tmp_path: Path) -> None:
 
 def test_what_asks_for_numbers_is_told_and_not_guessed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, operations = planned(tmp_path), Operations()
-    network = run.memory  # of which the model below is taken
-    assert network is not None
 
     def asking(model: GenerativeModel, x: torch.Tensor) -> torch.Tensor:
         return x * float(x.sum())

@@ -18,7 +18,6 @@ from support.pretrained_cases import opened
 from support.small_pipelines import PIPELINES, options_of, saved
 
 RAGGED = ("z_image", "qwen_image")  # whose rows are as long as their texts, of which no configuration tells
-UNKNOWN = ("lumina2",)  # whose network asks for numbers of its texts
 
 
 def without_weights(family: str, folder: Path) -> Path:
@@ -86,7 +85,9 @@ def test_what_is_missing_or_broken_is_named(tmp_path: Path, part: str, settings:
         from_configuration(tmp_path, prompts="a cat")
 
 
-@pytest.mark.parametrize("name", WEIGHTS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if "large" in name else []) for name in WEIGHTS]
+)
 def test_published_pipelines_have_their_published_size(name: str, tmp_path: Path) -> None:
     model = from_configuration(configured(name, tmp_path), torch.bfloat16, prompts=["a cat"] * 1000)
     counted = sum(weight.numel() for weight in model.network.parameters())
