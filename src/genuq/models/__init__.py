@@ -10,6 +10,7 @@ from genuq.models.generative import (
     find_head,
     head_candidates,
     load_weights,
+    with_filled_head,
 )
 from genuq.models.guidance import CLASSIFIER_FREE, Guidance
 from genuq.models.metering import Meter, metered
@@ -68,4 +69,5 @@ __all__ = [
     "to_unit",
     "traced_head",
     "unpadded",
+    "with_filled_head",
 ]

@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from genuq import posteriors
 from genuq.errors import has_numbers
-from genuq.models import GenerativeModel, head_candidates
+from genuq.models import GenerativeModel, head_candidates, with_filled_head
 from genuq.networks import Classifier
 from genuq.pipeline.columns import (
     MAPPED,
@@ -273,12 +273,8 @@ def empty_tensors(model: GenerativeModel, name: str, options: Mapping[str, Any])
     """What the file of a posterior over this model holds, without numbers where a whole network has none."""
     if has_numbers(next(model.network.parameters())):
         return _tensors_of(posteriors.build(name, model, **options))
-    part = posteriors.POSTERIORS.get(name)
-    if part.scope == "head":  # a small layer, whose posteriors look at numbers
-        head = copy.deepcopy(model.head).to_empty(device="cpu").requires_grad_(False)
-        for weight in head.parameters():
-            weight.fill_(1.0)
-        return _tensors_of(part.make(head, None, **options))
+    if posteriors.POSTERIORS.get(name).scope == "head":  # a small layer, whose posteriors look at numbers
+        return _tensors_of(posteriors.build(name, with_filled_head(model), **options))
     copied = copy.deepcopy(model)
     with FakeTensorMode():
         for layer in copied.modules():

@@ -93,8 +93,8 @@ def _from_config(folder: Path, name: Any, base: str, device: str) -> Any:
     """A part of diffusers' by its configuration."""
     import diffusers
 
-    kind = getattr(diffusers, str(name), None)
-    if not isinstance(kind, type) or not issubclass(kind, getattr(diffusers, base)):
+    kind: Any = getattr(diffusers, str(name), None)
+    if not (inspect.isclass(kind) and issubclass(kind, getattr(diffusers, base))):
         raise ConfigurationError(f"{folder.parent / INDEX}: '{name}' of {folder.name} is no {base} of diffusers'.")
     settings = _read(folder / kind.config_name)
     try:
