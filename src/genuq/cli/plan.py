@@ -30,8 +30,9 @@ counted once, however many jobs need it. The exit status is 1 where a job would 
 is too small."""
 NOTES = """An evaluation is one sample through the model's network, guidance takes two; passes backwards are counted for
 themselves. Times are estimates for this machine: from artefacts of the same kind that runs in the store made here, else
-from a calibration of at most about 20 seconds, else by a rule; the range in brackets is what to expect. Images are not
-read through: the run itself does that first."""
+from a calibration of at most about 20 seconds, else by a rule; the range in brackets is what to expect. With --card
+they are those of another card, counted from its published peak and not measured. Images are not read through: the run
+itself does that first. Weights of a pretrained pipeline are not read: its configurations are enough."""
 
 OWN_FLAGS = ("--json", "--no-calibration")
 CARD = "--card"

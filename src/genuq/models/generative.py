@@ -244,7 +244,7 @@ def head_candidates(network: nn.Module) -> list[str]:
 
 
 def with_filled_head(model: GenerativeModel) -> GenerativeModel:
-    """The model; one without numbers as a copy whose head is full of ones: what is asked of posteriors over a head before
+    """The model; one without numbers as a copy with a head of ones: what is asked of posteriors over a head before
     a run hangs on its shape alone.
     """
     if has_numbers(next(model.head.parameters())):

@@ -94,7 +94,7 @@ def _from_config(folder: Path, name: Any, base: str, device: str) -> Any:
     import diffusers
 
     kind: Any = getattr(diffusers, str(name), None)
-    if not (inspect.isclass(kind) and issubclass(kind, getattr(diffusers, base))):
+    if not _is_a(kind, getattr(diffusers, base)):
         raise ConfigurationError(f"{folder.parent / INDEX}: '{name}' of {folder.name} is no {base} of diffusers'.")
     settings = _read(folder / kind.config_name)
     try:
@@ -104,6 +104,10 @@ def _from_config(folder: Path, name: Any, base: str, device: str) -> Any:
         raise ConfigurationError(
             f"{folder / kind.config_name} does not describe a {name} ({error}). Save the pipeline again."
         ) from error
+
+
+def _is_a(kind: object, base: type) -> bool:
+    return isinstance(kind, type) and issubclass(kind, base)
 
 
 def _read(path: Path) -> dict[str, Any]:
