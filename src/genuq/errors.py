@@ -63,15 +63,20 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     return f"{hint} Known: {', '.join(known)}." if known else hint
 
 
+def has_numbers(tensor: torch.Tensor) -> bool:
+    """Whether a tensor holds any: those of plans have only a shape, on torch's meta device or as fake ones."""
+    return type(tensor).__name__ != "FakeTensor" and not tensor.is_meta
+
+
 def require_finite(tensor: torch.Tensor, what: str, remedy: str) -> None:
     """Raise NonFiniteError unless every entry of `tensor` is finite.
 
     Args:
-        tensor: any floating tensor; integers always pass.
+        tensor: any floating tensor; integers, and tensors without numbers, always pass.
         what: the name that the message gives it, for instance `weight 'out.bias'`.
         remedy: what the user can do about it.
     """
-    if not tensor.is_floating_point():
+    if not has_numbers(tensor) or not tensor.is_floating_point():
         return
     if tensor.element_size() == 1:  # torch asks some of the float8 types for nothing
         tensor = tensor.float()

@@ -8,12 +8,16 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from genuq.cli import plan as plan_command
+from genuq.cli.plan import fit_in_words, without_own_flags
 from genuq.config import schemas
 from genuq.config.compose import config_directory
 from genuq.config.sweeps import sweep_of
 from genuq.errors import ConfigurationError
+from genuq.planning.cards import Card
+from genuq.planning.holding import Held
 from support.plans import planned, to_make
-from support.small_runs import POINTS
+from support.small_pipelines import saved
+from support.small_runs import COMMON, EVALUATION, POINTS
 
 
 @pytest.fixture(autouse=True)
@@ -48,3 +52,67 @@ def test_m_may_stand_between_the_overrides_and_jobs_are_called_as_hydra_calls_th
 def test_overrides_that_cannot_be_planned(arguments: list[str], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         plan_command.main(["--no-calibration", *arguments])
+
+
+PRETRAINED = [
+    *COMMON,
+    *EVALUATION,
+    "model=diffusers",
+    "data=image_folder",
+    "data.image_size=16",
+    "posterior.images=16",
+    "posterior.held_out=8",
+    "metric.allow_shared_extractor=true",
+    "metric.reference_images=24",
+    "model.prompts=[a red cat,two small blue dogs]",
+    "model.precision=bfloat16",
+    "sampler.samples=40",
+]
+
+
+@pytest.fixture(scope="module")
+def outlined(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = saved("stable_diffusion_3", tmp_path_factory.mktemp("outlined"))
+    for path in folder.rglob("*.safetensors"):
+        path.unlink()
+    return folder
+
+
+@pytest.fixture
+def pretrained(outlined: Path, image_root: Path, tmp_path: Path) -> list[str]:
+    return [*PRETRAINED, f"model.pretrained={outlined}", f"data.root={image_root}", f"store={tmp_path}/store"]
+
+
+def test_a_pipeline_without_weights_on_a_card(pretrained: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    plan = planned(capsys, *pretrained, "--card", "h200")
+    sample = plan["stages"]["sample"]
+    made = sum(sample["purposes"][name]["evaluations"] for name in sample["purposes"])
+    assert made == sample["evaluations"] and sample["purposes"]["sampling"]["evaluations"] == 40 * 28 * 2
+    assert plan["card"]["title"] == "NVIDIA H200" and plan["not_measured"] == {}
+    ideal = sample["operations"] / 989e12
+    assert sample["seconds"]["low"] < ideal / 0.4 < sample["seconds"]["high"] and sample["seconds"]["how"] == [
+        "counted"
+    ]
+    assert sample["gpu_hours"] == pytest.approx(sample["seconds"]["value"] / 3600)
+    (held,) = plan["memory"]
+    assert held["precision"] == "bfloat16" and len(plan["weights_not_read"]) == 1
+    twice = planned(capsys, *pretrained, "--card=h200", "sampler.samples=80")["stages"]["sample"]
+    assert twice["operations"] == pytest.approx(2 * sample["operations"])
+
+
+def test_what_a_card_is_said_of(pretrained: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    plan_command.main([*pretrained, "--card", "l4", "--no-calibration"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "GPU-hours" in said and "counted, not measured" in said and "fit the 24 GB of NVIDIA L4" in said
+    assert "weights not read" in said
+    with pytest.raises(ConfigurationError, match="--card 'h2000' is not known"):
+        plan_command.main(["--card", "h2000"])
+
+
+def test_the_commands_own_flags_are_none_of_the_runs() -> None:
+    assert without_own_flags(["--json", "seed=1", "--card", "h200", "-m", "--card=l4"]) == ["seed=1", "-m"]
+
+
+def test_weights_beyond_the_card_are_said(outlined: Path) -> None:
+    small = Card("Maker Tiny", 1.0, 1.0, memory=0.001)
+    assert "do not fit the 0.001 GB of Maker Tiny" in fit_in_words(Held(1, 2_000_000, "float32"), small)

@@ -10,13 +10,17 @@ import diffusers
 import pytest
 import torch
 
+from genuq import files
 from genuq.errors import ConfigurationError
 from genuq.models import to_unit
+from genuq.pipeline.columns import SPENT
 from genuq.pipeline.configured import build_sampler, open_model
 from genuq.pipeline.preflight import DirectSamplingWarning, check_settings
 from genuq.pipeline.run import Run
 from genuq.pipeline.stages.sample import read_samples
 from genuq.report.run.writing import RESULTS
+from genuq.store.shards import read_shards
+from support.plans import planned, to_make
 from support.small_pipelines import relative, saved
 from support.small_runs import COMMON, EVALUATION, composed, launch
 
@@ -79,6 +83,28 @@ def test_the_report_calls_samples_by_their_prompts(finished: tuple[Path, list[st
     table = results["samples"]
     shown = {row[table["columns"].index("prompt")] for row in table["rows"]}
     assert PROMPTS[0] in shown <= set(PROMPTS)
+
+
+def test_a_plan_knows_what_is_there_and_reads_no_weight(
+    finished: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, given = finished
+    monkeypatch.setattr(files, "sha256_of_folder", None)
+    monkeypatch.setattr(diffusers.DiffusionPipeline, "from_pretrained", None)
+    monkeypatch.chdir(folder)
+    there = planned(capsys, *given, f"store={folder}/store")
+    made_anew = {stage for stage, count in to_make(there).items() if count}
+    assert made_anew <= {"report"} and there["weights_not_read"] == []  # the report shows the command, another one here
+    new = planned(capsys, *given, f"store={folder}/other")
+    columns = read_shards(folder / "sample")
+    spent = {name: float(value.sum()) for name, value in columns.items() if name.startswith(SPENT)}
+    assert new["stages"]["sample"]["evaluations"] == sum(spent.values())
+    assert new["stages"]["sample"]["bytes"] == pytest.approx(there_bytes(folder / "sample"), rel=0.03)
+    assert "the weights" not in str(new["jobs"]) and len(new["weights_not_read"]) == 1
+
+
+def there_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.resolve().rglob("*") if path.is_file())
 
 
 def test_finished_again_it_is_reused_wherever_the_pipeline_lies(

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from genuq.errors import ConfigurationError
-from genuq.models import traced_head
+from genuq.models import linked_head, traced_head
 
 
 class Crossed(nn.Module):
@@ -37,3 +37,12 @@ def test_a_network_whose_layers_do_not_arrive_is_refused() -> None:
 
     with pytest.raises(ConfigurationError, match="reaches its prediction"):
         traced_head(network, ignored)
+
+
+def test_without_numbers_it_is_the_last_that_autograd_links() -> None:
+    network, x = Crossed().to("meta"), torch.empty(1, 2, device="meta")
+    assert linked_head(network, lambda: network.head(network.body(x))) == "head"
+    assert linked_head(network, lambda: network(x)) == "variance"
+    assert not network.head._forward_hooks
+    with pytest.raises(ConfigurationError, match="reaches its prediction"):
+        linked_head(network, lambda: torch.zeros(1, requires_grad=True))

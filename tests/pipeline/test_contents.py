@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from genuq.pipeline.contents import fingerprint_in
+from genuq.pipeline.contents import ModelContents, fingerprint_in, known_model, model_key, remember_model
 
 
 class Counted:
@@ -55,3 +55,16 @@ def test_what_was_remembered_badly_is_made_anew(data: Any, tmp_path: Path) -> No
 def test_data_without_files_have_their_own(tmp_path: Path) -> None:
     assert fingerprint_in(tmp_path / "store", Counted(None), {}) == "made"  # type: ignore[arg-type]
     assert not (tmp_path / "store").exists()
+
+
+def test_a_model_is_known_while_its_files_are_as_they_were(data: Any, tmp_path: Path) -> None:
+    store, contents = tmp_path / "store", ModelContents({"pretrained": "first"}, "weights")
+
+    def key(**made_of: object) -> dict[str, Any]:
+        return model_key(made_of, {"pretrained": data.folder})
+
+    assert known_model(store, key(prompt="a")) is None and not store.exists()
+    remember_model(store, key(prompt="a"), contents)
+    assert known_model(store, key(prompt="a")) == contents and known_model(store, key(prompt="b")) is None
+    (data.folder / "a").write_text("second, longer")
+    assert known_model(store, key(prompt="a")) is None

@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from genuq.cli import plan as plan_command
 from genuq.config import schemas
+from genuq.errors import ConfigurationError
 from genuq.planning import calibration
 from genuq.planning.calibration import BUDGET, STEP, Calibration
 from genuq.planning.costs import Piece
 from genuq.planning.plan import plan_of
+from genuq.pretrained.outline import from_configuration
+from support.small_pipelines import options_of, saved
 from support.small_runs import POINTS
 
 
@@ -51,3 +55,14 @@ def test_what_fails_while_it_is_measured_is_unknown(tmp_path: Path, monkeypatch:
     plan.estimate(calibrate=True)
     assert plan.failures == {"judge": "no memory left"}
     assert [one.name for one in plan.to_make if plan.estimates[one.folder.path].seconds is None] == ["embed"]
+
+
+def test_a_model_without_weights_is_measured_with_random_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outlined = from_configuration(saved("stable_diffusion_3", tmp_path), **options_of("stable_diffusion_3"))
+    made = calibration.filled(outlined, torch.device("cpu"))
+    assert made.device.type == "cpu" and outlined.device.type == "meta" and made.head_name == outlined.head_name
+    x, t, y = calibration.inputs(made, 2)
+    assert made(x, t, y).isfinite().all() and made.autoencoder.decode(x).isfinite().all()
+    monkeypatch.setattr(calibration, "LARGEST", 1000)
+    with pytest.raises(ConfigurationError, match=r"weights are too many .* --card h200"):
+        calibration.filled(outlined, torch.device("cpu"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import shlex
 import sys
@@ -18,7 +19,9 @@ from rich.table import Table
 from genuq.cli.console import in_units, rounded_duration
 from genuq.config import schemas
 from genuq.config.compose import prepared
+from genuq.planning.cards import CARDS, EFFICIENCY, LEAST, MOST, Card, card_of
 from genuq.planning.history import TimeEstimate
+from genuq.planning.holding import Held, memory_of
 from genuq.planning.plan import Disk, Needed, Plan, plan_of
 
 DESCRIPTION = """Takes the same overrides as genuq and makes nothing: it composes every job, and prints for each stage
@@ -27,10 +30,12 @@ counted once, however many jobs need it. The exit status is 1 where a job would 
 is too small."""
 NOTES = """An evaluation is one sample through the model's network, guidance takes two; passes backwards are counted for
 themselves. Times are estimates for this machine: from artefacts of the same kind that runs in the store made here, else
-from a calibration of at most about 20 seconds, else by a rule; the range in brackets is what to expect. Images are not
-read through: the run itself does that first."""
+from a calibration of at most about 20 seconds, else by a rule; the range in brackets is what to expect. With --card
+they are those of another card, counted from its published peak and not measured. Images are not read through: the run
+itself does that first. Weights of a pretrained pipeline are not read: its configurations are enough."""
 
 OWN_FLAGS = ("--json", "--no-calibration")
+CARD = "--card"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -41,19 +46,29 @@ def main(arguments: Sequence[str]) -> int:
     """
     schemas.register()
     chosen = parser().parse_intermixed_args(arguments)  # -m may stand between the overrides
-    typed = [argument for argument in arguments if argument not in OWN_FLAGS]
+    card, typed = None if chosen.card is None else card_of(chosen.card), without_own_flags(arguments)
     overrides = prepared(chosen.overrides, chosen.config_dir)
     console = Console(stderr=chosen.json)
     with saying(console, "composing the jobs"):
         plan = plan_of(overrides, chosen.multirun, shlex.join([Path(sys.argv[0]).name, *typed]))
     with saying(console, "looking at the store's runs") as say:
-        plan.estimate(not chosen.no_calibration, lambda what: say(f"measuring on this machine: {what}"))
+        plan.estimate(not chosen.no_calibration, lambda what: say(f"measuring or counting: {what}"), card)
     if chosen.json:
         json.dump(as_data(plan), sys.stdout, indent=2)
         print()
     else:
         show(plan, Console(markup=False))
     return 0 if all(disk.fits for disk in plan.disks()) and not any(job.error for job in plan.jobs) else 1
+
+
+def without_own_flags(arguments: Sequence[str]) -> list[str]:
+    """What the command of the run itself would be given."""
+    kept, skip = [], False
+    for argument in arguments:
+        if not skip and argument not in (*OWN_FLAGS, CARD) and not argument.startswith(f"{CARD}="):
+            kept.append(argument)
+        skip = not skip and argument == CARD
+    return kept
 
 
 def parser() -> argparse.ArgumentParser:
@@ -65,6 +80,7 @@ def parser() -> argparse.ArgumentParser:
     )
     whole.add_argument("--json", action="store_true", help="the same as data")
     whole.add_argument("--no-calibration", action="store_true", help="measure nothing: times from the store alone")
+    whole.add_argument(CARD, metavar="NAME", help=f"times, GPU-hours and memory on another card: {', '.join(CARDS)}")
     return whole
 
 
@@ -88,12 +104,16 @@ def as_data(plan: Plan) -> dict[str, Any]:
             **{key: sum(row[key] for row in stages.values()) for key in ("needed", "exist", "to_make")},
             **{key: sum(row[key] for row in stages.values()) for key in ("evaluations", "backward", "bytes")},
             "seconds": time_of(plan, plan.to_make),
+            **card_cells(plan, plan.to_make),
         },
         "disks": [
             {"store": str(d.store), "needed": d.needed, "peak": d.peak, "free": d.free, "fits": d.fits}
             for d in plan.disks()
         ],
         "not_measured": plan.failures,
+        "weights_not_read": [str(path) for path in plan.unread],
+        "card": None if plan.card is None else dataclasses.asdict(plan.card),
+        "memory": [dataclasses.asdict(one) for one in memory_of(plan)],
     }
 
 
@@ -114,6 +134,7 @@ def stage_row(plan: Plan, stage: str) -> dict[str, Any]:
         "backward": sum(backward for _, backward in purposes.values()),
         "purposes": {name: {"evaluations": a, "backward": b} for name, (a, b) in purposes.items()},
         "seconds": time_of(plan, new),
+        **card_cells(plan, new),
         "bytes": sum(one.bytes for one in new),
         "artefacts": [
             {"name": one.name, "path": str(one.folder.path), "exists": one.exists, "jobs": one.jobs} for one in every
@@ -134,11 +155,22 @@ def time_of(plan: Plan, artefacts: Sequence[Needed]) -> dict[str, Any]:
     }
 
 
+def card_cells(plan: Plan, artefacts: Sequence[Needed]) -> dict[str, Any]:
+    """Operations, and hours of cards, as far as they are known, where a card was named."""
+    if plan.card is None:
+        return {}
+    operations = [plan.operations[one.folder.path] or 0.0 for one in artefacts]
+    busy = [one for one in artefacts if plan.operations[one.folder.path] != 0]
+    hours = [(plan.estimates[one.folder.path].seconds or 0.0) * one.run.processes / 3600 for one in busy]
+    return {"operations": sum(operations), "gpu_hours": sum(hours)}
+
+
 # As a table
 
 HEADINGS = ("stage", "needed", "exist", "to make", "evaluations", "backward", "time", "range", "disk", "times from")
+OF_CARD = ("operations", "GPU-hours")
 WORDS = ("stage", "times from")
-NARROWEST = 120  # columns of a line, where the output is no terminal
+NARROWEST = 145  # columns of a line, where the output is no terminal
 
 
 def show(plan: Plan, console: Console) -> None:
@@ -146,7 +178,7 @@ def show(plan: Plan, console: Console) -> None:
         console.width = max(console.width, NARROWEST)
     data = as_data(plan)
     table = Table(box=None, pad_edge=False)
-    for heading in HEADINGS:
+    for heading in (*HEADINGS[:-1], *(OF_CARD if plan.card else ()), HEADINGS[-1]):
         table.add_column(heading, justify="left" if heading in WORDS else "right", no_wrap=heading != "times from")
     for stage, row in data["stages"].items():
         table.add_row(stage, *cells(row), ", ".join(row["seconds"]["how"]))
@@ -154,8 +186,8 @@ def show(plan: Plan, console: Console) -> None:
     planned = sum(job.error is None for job in plan.jobs)
     console.print(f"{planned} of {len(plan.jobs)} jobs" if planned < len(plan.jobs) else jobs_in_words(planned))
     console.print(table)
-    for disk in plan.disks():
-        console.print(disk_in_words(disk), highlight=False, soft_wrap=True)
+    for line in [*map(disk_in_words, plan.disks()), *words_of_card(plan), *words_of_unread(plan)]:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
     for name, reason in plan.failures.items():
         console.print(f"could not be measured: {name} ({reason})", highlight=False, soft_wrap=True, markup=False)
     for reason, names in errors(plan).items():
@@ -171,11 +203,19 @@ def cells(row: dict[str, Any]) -> list[str]:
     """Of a row, in the order of the headings."""
     counts = [str(row[key]) for key in ("needed", "exist", "to_make")]
     amounts = [in_thousands(row[key]) for key in ("evaluations", "backward")]
-    return [*counts, *amounts, *time_in_words(row["seconds"]), in_units(row["bytes"]) if row["to_make"] else ""]
+    disk = in_units(row["bytes"]) if row["to_make"] else ""
+    return [*counts, *amounts, *time_in_words(row["seconds"]), disk, *cells_of_card(row)]
+
+
+def cells_of_card(row: dict[str, Any]) -> list[str]:
+    if "operations" not in row:
+        return []
+    hours = row["gpu_hours"]
+    return [in_thousands(row["operations"]), f"{hours:.3g}" if hours else ""]
 
 
 def in_thousands(count: float) -> str:
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+    for unit, size in (("E", 1e18), ("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if count >= size:
             return f"{count / size:.3g} {unit}"
     return f"{count:.0f}" if count else ""
@@ -191,6 +231,33 @@ def time_in_words(time: dict[str, Any]) -> tuple[str, str]:
         f"~ {rounded_duration(time['value'])}{more}",
         f"{rounded_duration(time['low'])} to {rounded_duration(time['high'])}",
     )
+
+
+def words_of_card(plan: Plan) -> Iterator[str]:
+    """Whether the weights fit the card, and what the times on it are."""
+    if plan.card is None:
+        return
+    for one in memory_of(plan):
+        held = f"memory: {one.weights:,} weights in {one.precision}, {one.bytes / 1e9:.1f} GB with the autoencoder's, "
+        yield f"{held}{fit_in_words(one, plan.card)}"
+    yield (
+        f"times on {plan.card.title}: counted, not measured: {EFFICIENCY:.0%} ({LEAST:.0%} to {MOST:.0%}) of its "
+        f"published peak, {plan.card.half:g} (bfloat16) or {plan.card.single:g} (float32) TFLOP/s; loading, prompts "
+        "and the reading of images come on top"
+    )
+
+
+def fit_in_words(one: Held, card: Card) -> str:
+    """Whether weights fit a card."""
+    if one.bytes > 1e9 * card.memory:
+        return f"do not fit the {card.memory:g} GB of {card.title}. Choose model.precision=bfloat16, or a larger card."
+    return f"fit the {card.memory:g} GB of {card.title}; what is computed with them comes on top"
+
+
+def words_of_unread(plan: Plan) -> Iterator[str]:
+    """What a plan without weights cannot know."""
+    for path in plan.unread:
+        yield f"weights not read: {path}. What the store already has of this model is not known: all is planned as new."
 
 
 def disk_in_words(disk: Disk) -> str:

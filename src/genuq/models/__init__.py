@@ -2,7 +2,7 @@
 
 from genuq.models.autoencoder import Autoencoder, DiffusersAutoencoder, VAEAutoencoder
 from genuq.models.conditioning import Conditions, Rows, padded, unpadded
-from genuq.models.description import build
+from genuq.models.description import build, has_outline, outline
 from genuq.models.generative import (
     GenerativeModel,
     call_plainly,
@@ -10,6 +10,7 @@ from genuq.models.generative import (
     find_head,
     head_candidates,
     load_weights,
+    with_filled_head,
 )
 from genuq.models.guidance import CLASSIFIER_FREE, Guidance
 from genuq.models.metering import Meter, metered
@@ -26,7 +27,7 @@ from genuq.models.sampling import (
     to_bytes,
     to_unit,
 )
-from genuq.models.tracing import traced_head
+from genuq.models.tracing import linked_head, traced_head
 
 __all__ = [
     "CLASSIFIER_FREE",
@@ -53,9 +54,12 @@ __all__ = [
     "finished",
     "grid_time",
     "grid_times",
+    "has_outline",
     "head_candidates",
+    "linked_head",
     "load_weights",
     "metered",
+    "outline",
     "padded",
     "sample",
     "sample_latents",
@@ -65,4 +69,5 @@ __all__ = [
     "to_unit",
     "traced_head",
     "unpadded",
+    "with_filled_head",
 ]

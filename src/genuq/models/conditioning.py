@@ -5,6 +5,7 @@ A prompt is called by its number, as a class is: samplers deal numbers out, data
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -51,6 +52,12 @@ class Conditions:
     def __len__(self) -> int:
         return self.count
 
+    def filled(self) -> Conditions:
+        """The same with zeros in place of rows without numbers, which take no memory."""
+        made = copy.copy(self)
+        made._table = {name: _filled(value) for name, value in self._table.items()}
+        return made
+
     def null_of(self, y_B: Tensor) -> Tensor:
         """The numbers of the null rows that belong to these rows (B,)."""
         return self.count + (y_B if self.nulls == self.count and self.nulls > 1 else torch.zeros_like(y_B))
@@ -61,7 +68,7 @@ class Conditions:
         Raises:
             ConfigurationError: a number beyond the rows.
         """
-        numbers = y_B.tolist()
+        numbers = [0] * len(y_B) if y_B.is_meta else y_B.tolist()  # of an outline any row tells the shape
         beyond = [number for number in numbers if not 0 <= number < self.count + self.nulls]
         if beyond:
             raise ConfigurationError(
@@ -69,6 +76,12 @@ class Conditions:
             )
         found = {name: _picked(value, numbers, y_B.device) for name, value in self._table.items()}
         return {**found, **{name: _repeated(value, len(numbers), y_B.device) for name, value in self.shared.items()}}
+
+
+def _filled(value: Value) -> Value:
+    if isinstance(value, list):
+        return [torch.zeros((), dtype=row.dtype).expand(row.shape) if row.is_meta else row for row in value]
+    return torch.zeros((), dtype=value.dtype).expand(value.shape) if value.is_meta else value
 
 
 def _count(rows: Rows) -> int:

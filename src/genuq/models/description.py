@@ -43,6 +43,24 @@ def build(description: Mapping[str, Any]) -> GenerativeModel:
     )
 
 
+def has_outline(description: Mapping[str, Any]) -> bool:
+    """Whether this model can be built without its weights."""
+    return is_plugged(description) and MODELS.get(description["part"]).outline is not None
+
+
+def outline(description: Mapping[str, Any]) -> GenerativeModel:
+    """The model that a description names on torch's meta device, without weights and prompts: shapes alone, for a plan.
+
+    Args:
+        description: of a model that `has_outline`.
+
+    Raises:
+        ConfigurationError: see `build`; a configuration that is missing.
+    """
+    part = MODELS.get(description["part"])
+    return part.make(**description["options"], **(part.outline or {}))
+
+
 def is_plugged(description: Mapping[str, Any]) -> bool:
     """Whether this describes a model of somebody's own."""
     return "part" in description

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from genuq.data import Dataset, check_first_item
-from genuq.errors import CheckpointError, ConfigurationError, did_you_mean, require_finite
+from genuq.errors import CheckpointError, ConfigurationError, did_you_mean, has_numbers, require_finite
 from genuq.models.autoencoder import Autoencoder
 from genuq.models.compiled import original
 from genuq.models.conditioning import Conditions
@@ -250,6 +251,19 @@ def precision_of(module: nn.Module) -> torch.dtype:
 def head_candidates(network: nn.Module) -> list[str]:
     """Dotted names of the Conv2d and Linear layers, in the order of registration."""
     return [name for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+
+
+def with_filled_head(model: GenerativeModel) -> GenerativeModel:
+    """The model; one without numbers as a copy with a head of ones: what is asked of posteriors over a head before
+    a run hangs on its shape alone.
+    """
+    if has_numbers(next(model.head.parameters())):
+        return model
+    made = copy.deepcopy(model)
+    made.head.to_empty(device="cpu").requires_grad_(False)
+    for weight in made.head.parameters():
+        weight.fill_(1.0)
+    return made
 
 
 def is_only_read(network: nn.Module, name: str) -> bool:

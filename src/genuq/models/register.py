@@ -37,11 +37,14 @@ class ModelPart(Part):
         settle: what its options become before anything is made of them: files of texts their texts, a hub's name the
             folder that has it. It may say that something is missing, by ConfigurationError.
         casts: whether its `call` takes float32 states whatever the precision of its weights.
+        outline: what its target is given, by internal parameters, to build the model on torch's meta device without
+            reading a weight; None: it cannot.
     """
 
     group: str = "model"
     settle: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     casts: bool = False
+    outline: Mapping[str, Any] | None = None
     product: ClassVar[type | None] = GenerativeModel
 
     @property

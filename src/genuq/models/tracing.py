@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError
 
+_NONE = "no Conv2d or Linear layer of {} reaches its prediction. Give its name as model.head."
+
 
 @torch.no_grad()
 def traced_head(network: nn.Module, evaluate: Callable[[], Tensor]) -> str:
@@ -27,9 +29,45 @@ def traced_head(network: nn.Module, evaluate: Callable[[], Tensor]) -> str:
     for name in reversed(order):
         if _arrives(network.get_submodule(name), evaluate):
             return name
-    raise ConfigurationError(
-        f"no Conv2d or Linear layer of {type(network).__name__} reaches its prediction. Give its name as model.head."
-    )
+    raise ConfigurationError(_NONE.format(type(network).__name__))
+
+
+def linked_head(network: nn.Module, evaluate: Callable[[], Tensor]) -> str:
+    """`traced_head` of a network without numbers, on torch's meta device: the last layer whose output autograd links to
+    the prediction. One whose output is dropped behind, as channels of a learned variance are, counts too.
+
+    Args:
+        evaluate: a forward pass through the network, which runs once.
+
+    Raises:
+        ConfigurationError: no such layer.
+    """
+    outputs: dict[str, Tensor] = {}
+
+    def note(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
+            outputs.pop(name, None)
+            outputs[name] = output
+
+        return hook
+
+    with contextlib.ExitStack() as stack, torch.enable_grad():
+        for name, layer in _layers(network).items():
+            stack.enter_context(_hooked(layer, note(name)))
+        prediction = evaluate().sum()
+    for name in reversed(outputs):
+        if outputs[name].requires_grad and _linked(prediction, outputs[name]):
+            return name
+    raise ConfigurationError(_NONE.format(type(network).__name__))
+
+
+def _linked(prediction: Tensor, output: Tensor) -> bool:
+    (gradient,) = torch.autograd.grad(prediction, output, retain_graph=True, allow_unused=True)
+    return gradient is not None
+
+
+def _layers(network: nn.Module) -> dict[str, nn.Module]:
+    return {name: part for name, part in network.named_modules() if isinstance(part, nn.Conv2d | nn.Linear)}
 
 
 def _order(network: nn.Module, evaluate: Callable[[], Tensor]) -> list[str]:
@@ -43,9 +81,8 @@ def _order(network: nn.Module, evaluate: Callable[[], Tensor]) -> list[str]:
 
         return hook
 
-    layers = {name: part for name, part in network.named_modules() if isinstance(part, nn.Conv2d | nn.Linear)}
     with contextlib.ExitStack() as stack:
-        for name, layer in layers.items():
+        for name, layer in _layers(network).items():
             stack.enter_context(_hooked(layer, note(name)))
         evaluate()
     return list(found)

@@ -14,16 +14,19 @@ from genuq.data.registry import DATASETS
 from genuq.errors import ArtefactError, ConfigurationError
 from genuq.extractors import EXTRACTORS, Extractor
 from genuq.extractors.judge import Judge
+from genuq.identity import identity_of
 from genuq.likelihoods import LIKELIHOODS, Likelihood, PointLikelihood
 from genuq.models import MODELS, Autoencoder, GenerativeModel, ModelPart, Sampler
 from genuq.models.checkpoints import is_checkpoint, reference_path
-from genuq.pipeline.contents import fingerprint_in
+from genuq.pipeline.contents import ModelContents, fingerprint_in, known_model, model_key, remember_model
 from genuq.pipeline.inputs import (
+    UNREAD,
     DataInputs,
     ExtractorInputs,
     JudgeInputs,
     LikelihoodInputs,
     ModelInputs,
+    PartInputs,
     PluggedModel,
     PluggedModelInputs,
     PromptInputs,
@@ -31,6 +34,7 @@ from genuq.pipeline.inputs import (
     TruthInputs,
     built,
     foreign_code,
+    is_outlined,
     load_split,
     own_options,
     part_inputs,
@@ -168,11 +172,25 @@ def _plugged_model(run: Run, part: ModelPart) -> PluggedModel:
     description = description_of(run)
     options = description["options"]
     require_fit(run, part, built(run.memory, description, run.config.seed))
-    return PluggedModel(
-        part_inputs(part, part.plain_options(options)),
-        {name: content_at(run, options[name]) for name in part.files if options.get(name) is not None},
-        weights_built(run.memory, description, run.config.seed),
-    )
+    inputs = part_inputs(part, part.plain_options(options))
+    places = {name: Path(options[name]).expanduser() for name in part.files if options.get(name) is not None}
+    found = model_contents(run, part, inputs, places)
+    contents = {name: FileContent(found.files[name], place) for name, place in places.items()}
+    return PluggedModel(inputs, contents, found.built)
+
+
+def model_contents(run: Run, part: ModelPart, inputs: PartInputs, places: Mapping[str, Path]) -> ModelContents:
+    """What identifies a model of a user's own; of one that is opened without its weights what an earlier run left."""
+    description = description_of(run)
+    key = [] if part.outline is None else [model_key(identity_of(inputs) | run.plain("seed"), places)]
+    if is_outlined(run.memory, description):
+        known = known_model(run.store, key[0])
+        return known or ModelContents(dict.fromkeys(places, UNREAD), UNREAD)
+    digests = {name: content_at(run, str(place)).identity for name, place in places.items()}
+    found = ModelContents(digests, weights_built(run.memory, description, run.config.seed))
+    for one in key if run.keeps_contents else []:
+        remember_model(run.store, one, found)
+    return found
 
 
 def content_at(run: Run, path: str) -> FileContent:

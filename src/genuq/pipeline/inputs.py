@@ -34,6 +34,8 @@ from genuq.posteriors.base import digest
 from genuq.pretrained.clip import ClipModel, clip_score
 from genuq.store.upstream import FileContent, Upstream
 
+UNREAD = "not read"  # in place of the digest of weights that a plan does not look at
+
 
 @dataclass(frozen=True)
 class PartInputs:
@@ -212,6 +214,8 @@ class PluggedModelInputs(ModelInputs):
         return ", ".join(names) or self.plugged.part.name
 
     def _load(self) -> GenerativeModel:
+        if is_outlined(self.memory, self.description):
+            return built(self.memory, self.description, self.seed)
         model = self._whole()
         model.check_weights()
         return model.to(self.device)
@@ -420,10 +424,17 @@ def available(name: str) -> torch.device:
 
 def untrained(memory: Memory, description: Mapping[str, Any], device: torch.device, seed: int) -> GenerativeModel:
     """A model before any training: sizes, shapes and times are those of the trained one."""
+    if is_outlined(memory, description):
+        return built(memory, description, seed)
     if is_plugged(description):
         return built(memory, description, seed).to(device)
     key = ["untrained", description, str(device)]
     return memory(key, lambda: models.build(dict(description)).to(device).eval())
+
+
+def is_outlined(memory: Memory, description: Mapping[str, Any]) -> bool:
+    """Whether this model is opened on the meta device, its weights never read."""
+    return memory.outlines and models.has_outline(description)
 
 
 def built(memory: Memory, description: Mapping[str, Any], seed: int) -> GenerativeModel:
@@ -434,8 +445,9 @@ def built(memory: Memory, description: Mapping[str, Any], seed: int) -> Generati
     """
 
     def build() -> GenerativeModel:
+        make = models.outline if is_outlined(memory, description) else models.build
         with seeded(seed):
-            return models.build(description).eval()
+            return make(description).eval()
 
     return memory(["built", description, seed], build)
 

@@ -16,9 +16,11 @@ class Memory:
 
     Args:
         keeps_errors: whether what failed once is taken to fail again; else it is tried anew.
+        outlines: whether models are opened without their weights where they can be, for a plan.
     """
 
     keeps_errors: bool = False
+    outlines: bool = False
     kept: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, key: Any, build: Callable[[], Any]) -> Any:

@@ -26,6 +26,7 @@ from genuq.pipeline.configured import (
     training_set,
     why_direct,
 )
+from genuq.pipeline.inputs import is_outlined
 from genuq.pipeline.named_files import check_named_files
 from genuq.pipeline.objective import check_objective
 from genuq.pipeline.posteriors import check_posteriors, fit_settings, key_of, of_members
@@ -163,8 +164,10 @@ def check_fit(run: Run) -> None:
 
 
 def check_layers_of(run: Run, settings: FitSettings) -> None:
-    """Raise ConfigurationError for layers that the network has not, or that a posterior cannot cover."""
-    if POSTERIORS.get(settings.kind).scope == "head":
+    """Raise ConfigurationError for layers that the network has not, or that a posterior cannot cover; of a model that
+    is opened without its weights the run itself says so.
+    """
+    if POSTERIORS.get(settings.kind).scope == "head" or is_outlined(run.memory, description_of(run)):
         return
     model, images = architecture_of(run), [0, 1]
     tried = ["layers", description_of(run), settings.kind, settings.options, settings.time_bins]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from genuq import posteriors
 from genuq.analysis.subsets import SubsetJudge
-from genuq.errors import GenuqError
+from genuq.errors import ConfigurationError, GenuqError
 from genuq.extractors.judge import Judge
 from genuq.models import GenerativeModel, VAEAutoencoder
 from genuq.pipeline.configured import (
@@ -30,6 +30,7 @@ from genuq.pipeline.configured import (
 )
 from genuq.pipeline.posteriors import fit_settings, size_from_exact
 from genuq.pipeline.run import hardware_of
+from genuq.pipeline.sizes import memory
 from genuq.pipeline.stages.train import schedule_of
 from genuq.planning import footprint
 from genuq.planning.costs import Piece, fit_evaluations
@@ -45,6 +46,8 @@ STEADY = 0.2  # seconds that a measurement repeats its work for
 STEPS = 6  # of a training, of which the first two warm up
 BACKWARD, STEP = 1.2, 3.5  # over a forward pass: of a pass back to the input, of a training step; where not measured
 CUBE = 2e-9  # seconds that an eigendecomposition takes for each cubed row of a matrix, where not measured
+SHARE, LARGEST = 0.4, 2**29  # of the free memory, and bytes on a CPU, that random weights may take for a measurement
+META = torch.device("meta")
 MEASURED_ROWS, MEASURED_DIMENSION = 1024, 256  # at most, of the judge of subsets
 
 
@@ -128,6 +131,40 @@ def bearable(work: Callable[[int], object], batch: int) -> float:
 # The network
 
 
+def measurable(run: PlannedRun) -> GenerativeModel:
+    """The run's model before any training; of one that was opened without weights a copy with random ones.
+
+    Raises:
+        ConfigurationError: that is too large for it.
+    """
+    model = untrained_model(run)
+    if model.device != META:
+        return model
+    return run.memory(["filled", run.network_like()], lambda: filled(model, run.device))
+
+
+def filled(model: GenerativeModel, device: torch.device) -> GenerativeModel:
+    """A copy of a model without numbers, with small random weights and rows of zeros."""
+    held, room = sum(weight.numel() * weight.element_size() for weight in model.parameters()), memory_of(device)
+    if held > SHARE * room or (device.type == "cpu" and held > LARGEST):
+        raise ConfigurationError(
+            f"{held / 1e9:.1f} GB of weights are too many to be tried on this machine: name the card, --card h200"
+        )
+    made = copy.deepcopy(model).to_empty(device=device)
+    with torch.no_grad():
+        for weight in made.parameters():
+            weight.normal_(0.0, 0.02)
+        for buffer in made.buffers():
+            buffer.zero_()
+    made.conditions = None if made.conditions is None else made.conditions.filled()
+    return made
+
+
+def memory_of(device: torch.device) -> int:
+    """Bytes of a device that nobody has taken, or of this machine."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else memory()
+
+
 def inputs(model: GenerativeModel, rows: int) -> tuple[Tensor, Tensor, Tensor | None]:
     x = torch.randn(rows, *model.latent_shape, device=model.device)
     classes = torch.zeros(rows, dtype=torch.long, device=model.device) if model.num_classes else None
@@ -137,7 +174,7 @@ def inputs(model: GenerativeModel, rows: int) -> tuple[Tensor, Tensor, Tensor | 
 def forward_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> float:
     @torch.no_grad()
     def work(rows: int) -> Tensor:
-        return untrained_model(run)(*inputs(untrained_model(run), rows))
+        return measurable(run)(*inputs(measurable(run), rows))
 
     return bearable(work, piece.batch)
 
@@ -146,8 +183,8 @@ def backward_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) ->
     """A pass back to the input, without the forward pass before it."""
 
     def work(rows: int) -> Any:
-        x, t, y = inputs(untrained_model(run), rows)
-        prediction = untrained_model(run)(x.requires_grad_(), t, y)
+        x, t, y = inputs(measurable(run), rows)
+        prediction = measurable(run)(x.requires_grad_(), t, y)
         return torch.autograd.grad(prediction, x, torch.ones_like(prediction))
 
     forward = calibration.forward(run, piece.batch) or 0.0
@@ -157,7 +194,7 @@ def backward_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) ->
 def decode_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> float:
     @torch.no_grad()
     def work(rows: int) -> Tensor:
-        return untrained_model(run).autoencoder.decode(inputs(untrained_model(run), rows)[0])
+        return measurable(run).autoencoder.decode(inputs(measurable(run), rows)[0])
 
     return bearable(work, piece.batch)
 
@@ -179,13 +216,11 @@ def step_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> flo
     expected = STEPS * STEP * piece.batch * (calibration.forward(run, piece.batch) or 0.0)
     if expected > LONGEST:
         return None
-    return trained(
-        run, GenerativeTraining(copy.deepcopy(untrained_model(run)), training_set(run), steps_of(run, piece))
-    )
+    return trained(run, GenerativeTraining(copy.deepcopy(measurable(run)), training_set(run), steps_of(run, piece)))
 
 
 def autoencoder_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> float:
-    autoencoder = copy.deepcopy(untrained_model(run).autoencoder)
+    autoencoder = copy.deepcopy(measurable(run).autoencoder)
     assert isinstance(autoencoder, VAEAutoencoder)
     return trained(run, AutoencoderTraining(autoencoder, training_set(run), steps_of(run, piece)))
 
@@ -250,8 +285,8 @@ def decompositions(run: PlannedRun, name: str) -> float:
     settings = fit_settings(run, name)
     if settings.kind != KFACLaplace.kind:
         return 0.0
-    empty = posteriors.build(settings.kind, architecture_of(run), **settings.options)
-    return CUBE * sum(value.shape[0] ** 3 for value in empty.sums().values() if value.ndim == 2)
+    held = footprint.empty_tensors(architecture_of(run), settings.kind, settings.options)
+    return CUBE * sum(value.shape[0] ** 3 for value in held.values() if value.ndim == 2)
 
 
 def timed_fit(model: GenerativeModel, run: PlannedRun, settings: posteriors.FitSettings) -> float:
@@ -263,8 +298,9 @@ def timed_fit(model: GenerativeModel, run: PlannedRun, settings: posteriors.FitS
 def noisy(run: PlannedRun) -> GenerativeModel:
     """The run's model; one that is still to be trained with noise in the weights that start at zero."""
     if not run.trains:
-        return open_model(run)
-    model = copy.deepcopy(untrained_model(run))
+        model = open_model(run)
+        return measurable(run) if model.device == META else model
+    model = copy.deepcopy(measurable(run))
     with torch.no_grad():
         for value in model.network.parameters():
             if not value.any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
 from math import prod
@@ -11,9 +12,11 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from genuq import posteriors
-from genuq.models import head_candidates
+from genuq.errors import has_numbers
+from genuq.models import GenerativeModel, head_candidates, with_filled_head
 from genuq.networks import Classifier
 from genuq.pipeline.columns import (
     MAPPED,
@@ -262,9 +265,26 @@ def _of_curvature(run: PlannedRun, entry: Mapping[str, Any]) -> tuple[int, int]:
     return size, (size * bins + held_out) if streamed else 0
 
 
-def _posterior_shapes(model: Any, name: str, options: Mapping[str, Any]) -> Shapes:
-    empty = posteriors.build(name, model, **options)
-    return shapes_of({**empty.constants(), **empty.sums()})
+def _posterior_shapes(model: GenerativeModel, name: str, options: Mapping[str, Any]) -> Shapes:
+    return shapes_of(empty_tensors(model, name, options))
+
+
+def empty_tensors(model: GenerativeModel, name: str, options: Mapping[str, Any]) -> dict[str, Tensor]:
+    """What the file of a posterior over this model holds, without numbers where a whole network has none."""
+    if has_numbers(next(model.network.parameters())):
+        return _tensors_of(posteriors.build(name, model, **options))
+    if posteriors.POSTERIORS.get(name).scope == "head":  # a small layer, whose posteriors look at numbers
+        return _tensors_of(posteriors.build(name, with_filled_head(model), **options))
+    copied = copy.deepcopy(model)
+    with FakeTensorMode():
+        for layer in copied.modules():
+            for key, weight in layer.named_parameters(recurse=False):
+                setattr(layer, key, nn.Parameter(torch.empty(weight.shape, dtype=weight.dtype), weight.requires_grad))
+        return _tensors_of(posteriors.build(name, copied, **options))
+
+
+def _tensors_of(empty: posteriors.Posterior) -> dict[str, Tensor]:
+    return {**empty.constants(), **empty.sums()}
 
 
 def of_members_posterior(run: PlannedRun, entry: Mapping[str, Any]) -> tuple[int, int]:

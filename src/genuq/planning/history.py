@@ -27,7 +27,7 @@ class TimeEstimate:
     """Seconds with their range, and where they come from; None where nothing tells them.
 
     Attributes:
-        how: `2 of the store`, `measured`, `rule`, `unknown`.
+        how: `2 of the store`, `measured`, `counted` (from a card's published peak), `rule`, `unknown`.
     """
 
     seconds: float | None

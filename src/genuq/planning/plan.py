@@ -16,10 +16,14 @@ from genuq.config.schemas import folder_name
 from genuq.config.sweeps import Sweep, sweep_of
 from genuq.errors import ConfigurationError, GenuqError
 from genuq.pipeline import preflight
+from genuq.pipeline.configured import description_of, model_part, plugged_model
 from genuq.pipeline.execute import STAGES, asked
+from genuq.pipeline.inputs import UNREAD, is_outlined
 from genuq.planning.calibration import Calibration
+from genuq.planning.cards import Card
 from genuq.planning.costs import Piece, Work, work_of
 from genuq.planning.history import History, TimeEstimate
+from genuq.planning.operations import KINDS, Operations, precision_of
 from genuq.planning.planned import Memory, PlannedRun
 from genuq.store.artefact import StageFolder
 from genuq.store.disk import free_bytes
@@ -87,12 +91,16 @@ class Plan:
         jobs: in the order in which they would run.
         needed: by folder, in the order in which they would be made.
         estimates: by folder, of those that are to be made.
-        failures: what could not be measured, and why.
+        operations: floating-point operations by folder, where a card was named; None where they cannot be counted.
+        card: that times are estimated for; None: this machine.
+        failures: what could not be measured or counted, and why.
     """
 
     jobs: list[PlannedJob] = field(default_factory=list)
     needed: dict[Path, Needed] = field(default_factory=dict)
     estimates: dict[Path, TimeEstimate] = field(default_factory=dict)
+    operations: dict[Path, float | None] = field(default_factory=dict)
+    card: Card | None = None
     failures: dict[str, str] = field(default_factory=dict)
 
     def of_stage(self, stage: str) -> list[Needed]:
@@ -117,16 +125,40 @@ class Plan:
             disk.passing = max(disk.passing, one.work.passing)
         return list(found.values())
 
-    def estimate(self, calibrate: bool, say: Callable[[str], None] = lambda text: None) -> None:
-        """Fill in the times: from the store's runs, else measured, else by a rule."""
-        memory = next(iter(self.needed.values())).run.memory if self.needed else Memory(keeps_errors=True)
-        histories = {store: History(store, memory) for store in {one.run.store for one in self.to_make}}
-        calibration = Calibration(say)
+    def estimate(
+        self, calibrate: bool, say: Callable[[str], None] = lambda text: None, card: Card | None = None
+    ) -> None:
+        """Fill in the times: from the store's runs, else measured, else by a rule.
+
+        Args:
+            card: for which, where it is not this machine's, they follow from the operations that a network takes.
+        """
+        memory = next(iter(self.needed.values())).run.memory if self.needed else planning_memory()
+        here = card is None or card.is_here
+        histories = {store: History(store, memory) for store in {one.run.store for one in self.to_make} if here}
+        calibration, operations = Calibration(say), Operations(say)
         for one in self.to_make:
-            known = histories[one.run.store].estimate(one.name, one.work)
-            found = known or estimated(one, calibration if calibrate else None)
-            self.estimates[one.folder.path] = found.times(one.left)
-        self.failures = calibration.failures
+            known = histories[one.run.store].estimate(one.name, one.work) if here else None
+            clock = Clock(one.run, calibration if calibrate else None, operations, card)
+            self.estimates[one.folder.path] = (known or estimated(one, clock)).times(one.left)
+            if card is not None:
+                self.operations[one.folder.path] = clock.operations_of(one.work.pieces, one.left)
+        self.card, self.failures = card, {**calibration.failures, **operations.failures}
+
+    @property
+    def unread(self) -> list[Path]:
+        """Folders of models whose weights no run has read as they are: what the store has of them cannot be told."""
+        runs = [one.run for one in self.needed.values()]
+        return list(dict.fromkeys(place for run in runs for place in unread_of(run)))
+
+
+def unread_of(run: PlannedRun) -> list[Path]:
+    """Where the run's model lies, if its weights were not read."""
+    part = model_part(run)
+    if part is None or not is_outlined(run.memory, description_of(run)):
+        return []
+    model = plugged_model(run, part)
+    return [file.path for file in model.files.values()] if model.built == UNREAD else []
 
 
 @dataclass
@@ -161,22 +193,61 @@ def device_of(folder: Path) -> int:
     return os.stat(folder).st_dev
 
 
-def estimated(one: Needed, calibration: Calibration | None) -> TimeEstimate:
-    """From the pieces of its work; with rules alone where nothing is to be measured."""
-    pieces: list[Piece] = [piece for piece in one.work.pieces if piece.amount]
-    if all(piece.kind == "rule" for piece in pieces):
-        seconds = sum(piece.amount for piece in pieces)
-        return TimeEstimate(seconds, RULE[0] * seconds, RULE[1] * seconds, "rule")
-    if calibration is None:
-        return TimeEstimate(None)
-    found = [calibration.seconds(one.run, piece) for piece in pieces]
-    known = [seconds for seconds in found if seconds is not None]
+@dataclass
+class Clock:
+    """What tells how long a run's pieces of work take: measurements of this machine, else a card's published peak.
+
+    Attributes:
+        calibration: None: nothing is to be measured.
+        card: None: this machine.
+    """
+
+    run: PlannedRun
+    calibration: Calibration | None
+    operations: Operations
+    card: Card | None = None
+
+    def time(self, piece: Piece) -> TimeEstimate:
+        """Of one piece; unknown where nothing tells it."""
+        if piece.kind == "rule":
+            return TimeEstimate(piece.amount, RULE[0] * piece.amount, RULE[1] * piece.amount, "rule")
+        elsewhere = self.card is not None and not self.card.is_here and piece.kind in KINDS
+        if self.calibration is not None and not elsewhere:
+            seconds = self.calibration.seconds(self.run, piece)
+            if seconds is not None:
+                return TimeEstimate(seconds, MEASURED[0] * seconds, MEASURED[1] * seconds, "measured")
+        return self._counted(piece)
+
+    def _counted(self, piece: Piece) -> TimeEstimate:
+        found = self.operations.of(self.run, piece) if self.card is not None and piece.kind in KINDS else None
+        if found is None or self.card is None:
+            return TimeEstimate(None)
+        return self.card.seconds(found, precision_of(self.run, piece.kind)).times(1 / self.run.processes)
+
+    def operations_of(self, pieces: Iterable[Piece], left: float) -> float | None:
+        """Of all pieces that can be counted, for the share that is left; None where one could not be."""
+        found = [self.operations.of(self.run, piece) for piece in pieces if piece.amount and piece.kind in KINDS]
+        known = [one for one in found if one is not None]
+        return left * sum(known) if len(known) == len(found) else None
+
+
+def estimated(one: Needed, clock: Clock) -> TimeEstimate:
+    """From the pieces of its work."""
+    found = [clock.time(piece) for piece in one.work.pieces if piece.amount]
+    known = [part for part in found if part.seconds is not None]
     if len(known) < len(found):
         return TimeEstimate(None)
-    return TimeEstimate(sum(known), MEASURED[0] * sum(known), MEASURED[1] * sum(known), "measured")
+    seconds, low, high = (sum(getattr(part, name) for part in known) for name in ("seconds", "low", "high"))
+    beyond_rules = sorted({part.how for part in known} - {"rule"})
+    return TimeEstimate(seconds, low, high, " and ".join(beyond_rules) or "rule")
 
 
 # The jobs
+
+
+def planning_memory() -> Memory:
+    """Of runs that are looked at: what failed is not tried again, and no weights are read where none are needed."""
+    return Memory(keeps_errors=True, outlines=True)
 
 
 def plan_of(texts: Sequence[str], sweeping: bool, command: str = "genuq") -> Plan:
@@ -188,7 +259,7 @@ def plan_of(texts: Sequence[str], sweeping: bool, command: str = "genuq") -> Pla
     Raises:
         ConfigurationError: overrides that do not exist, a sweeper of its own, or several values without -m.
     """
-    memory, plan = Memory(keeps_errors=True), Plan()
+    memory, plan = planning_memory(), Plan()
     sweep = sweep_of(["-m", *texts]) if sweeping else None
     if sweeping and (sweep is None or sweep.jobs is None):
         for _ in configurations(texts):  # says what is wrong with them
@@ -209,7 +280,7 @@ def plan_of_jobs(jobs: Iterable[tuple[DictConfig, Path, Job]], command: str = "g
         jobs: of each run its configuration, its folder and where it comes from.
         command: as it will be typed.
     """
-    memory, plan = Memory(keeps_errors=True), Plan()
+    memory, plan = planning_memory(), Plan()
     for config, folder, job in jobs:
         OmegaConf.resolve(config)
         run = PlannedRun(config, folder, command, job, memory=memory)
@@ -260,7 +331,7 @@ def needed(run: PlannedRun, coming: set[Path]) -> Iterator[Needed]:
         stage = STAGES[name]
         folder = stage.folder(run)
         one = Needed(name, folder, run, folder.path not in coming and folder.is_current())
-        if not one.exists and folder.path not in coming:
+        if not one.exists and folder.path not in coming and not unread_of(run):
             stage.require_upstream(run, made)
         if name == "fit":
             yield from _posteriors(run, one, coming)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from genuq.models import GenerativeModel, Sampler, evaluating, traced_head
+from genuq.models import GenerativeModel, Sampler, evaluating, find_head, linked_head, traced_head
 from genuq.pretrained.family import Family
 from genuq.processes import PREDICTIONS, Predicted, Prediction
 from genuq.solvers import SchedulerSolver
@@ -83,10 +84,23 @@ class PretrainedModel(GenerativeModel):
         return Sampler(self.solver(directly, eta, rounds), steps or self.steps, guidance_scale=scale, **options)
 
 
-def find_traced_head(model: GenerativeModel) -> None:
-    """Make the last weighted layer whose output arrives the model's head."""
+def find_traced_head(model: GenerativeModel, outline: bool = False) -> None:
+    """Make the last weighted layer whose output arrives the model's head.
+
+    Args:
+        outline: the network is without numbers, on the meta device.
+    """
     with evaluating(model):
-        model.head_name = traced_head(model.network, functools.partial(_one_pass, model))
+        find = _outlined_head if outline else traced_head
+        model.head_name = find(model.network, functools.partial(_one_pass, model))
+
+
+def _outlined_head(network: torch.nn.Module, evaluate: Callable[[], Tensor]) -> str:
+    """The head of a network without numbers; where it asks for some on its way, the last layer that it registers."""
+    try:
+        return linked_head(network, evaluate)
+    except RuntimeError:
+        return find_head(network, None)
 
 
 def _one_pass(model: GenerativeModel) -> Tensor:

@@ -20,6 +20,7 @@ from genuq.errors import ConfigurationError
 from genuq.models import CLASSIFIER_FREE, Guidance, Rows, unpadded
 
 AT_ONCE = 16  # prompts through the text encoders
+CLIP_TOKENS = 77  # of a text, unless its configuration says another number
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,22 @@ class Family(ABC):
         with torch.no_grad():
             return pipe.encode_prompt(**{name: value for name, value in given.items() if name in takes})
 
+    def blank(self, pipe: Any, count: int) -> Rows:
+        """Rows of so many of the longest prompts on the meta device, for plans; none: their shapes are unknown.
+
+        Args:
+            pipe: whose text encoders may have nothing but their configurations.
+        """
+        return {}
+
+    def guides(self, negative: bool) -> bool:
+        """Whether there are null rows beside those of the prompts.
+
+        Args:
+            negative: whether there is a negative prompt.
+        """
+        return True
+
     def shared(self, pipe: Any) -> dict[str, Any]:
         """What all rows have in common."""
         return {}
@@ -181,6 +198,22 @@ def call_defaults(pipe: Any) -> dict[str, Any]:
     """The defaults of the pipeline's `__call__`."""
     parameters = inspect.signature(pipe.__call__).parameters.values()
     return {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
+
+
+def blank(count: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Rows (count, *shape) without numbers, on the meta device."""
+    return torch.empty(count, *shape, dtype=dtype, device="meta")
+
+
+def longest(pipe: Any, encoder: Any = None) -> int:
+    """Tokens of the longest text: what the pipeline asks for by default, or what a text encoder of CLIP's takes.
+
+    Args:
+        encoder: that of CLIP.
+    """
+    if encoder is not None:
+        return int(getattr(encoder.config, "max_position_embeddings", CLIP_TOKENS))
+    return int(call_defaults(pipe)["max_sequence_length"])
 
 
 def named(values: Sequence[Any], *names: str) -> dict[str, Tensor]:

@@ -42,7 +42,7 @@ def from_pretrained(
     family_of([pipeline_class(folder)])  # before weights are read
     pipe = _loaded(folder, dtype)
     if scheduler:
-        pipe.scheduler = _rescheduled(pipe.scheduler, scheduler)
+        pipe.scheduler = rescheduled(pipe.scheduler, scheduler)
     return from_pipeline(pipe if device is None else pipe.to(device), **options)
 
 
@@ -67,8 +67,12 @@ def pipeline_class(folder: Path) -> str:
     return name
 
 
-def _rescheduled(scheduler: Any, changed: Mapping[str, Any]) -> Any:
-    """The scheduler with other settings, or another of its configuration."""
+def rescheduled(scheduler: Any, changed: Mapping[str, Any]) -> Any:
+    """The scheduler with other settings, or another of its configuration.
+
+    Raises:
+        ConfigurationError: no scheduler of diffusers', or a setting that it has not.
+    """
     import diffusers
 
     settings = dict(changed)
@@ -83,21 +87,30 @@ def _rescheduled(scheduler: Any, changed: Mapping[str, Any]) -> Any:
     return kind.from_config({**scheduler.config, **settings})
 
 
-def _loaded(folder: Path, dtype: Any) -> Any:
+def class_of(folder: Path) -> Any:
+    """The class of the pipeline in a folder, by the name that a family knows: no folder chooses what is imported.
+
+    Raises:
+        ConfigurationError: the installed diffusers has none of that name.
+    """
     import diffusers
 
-    # by the class that the family knows, so that no folder chooses what is imported
     name = pipeline_class(folder)
     kind = getattr(diffusers, name, None)
     if kind is None:
         raise ConfigurationError(f"diffusers {diffusers.__version__} has no {name}: install one that has it.")
+    return kind
+
+
+def _loaded(folder: Path, dtype: Any) -> Any:
+    kind = class_of(folder)
     try:
         quick = find_spec("accelerate") is not None  # what diffusers would choose too, after a warning
         pipe = kind.from_pretrained(str(folder), use_safetensors=True, local_files_only=True, low_cpu_mem_usage=quick)
     except (OSError, ValueError, ImportError) as error:
         if "keep_in_fp32_modules" in str(error):  # what diffusers says of a missing accelerate
             raise ConfigurationError(
-                f"model.pretrained = '{folder}': diffusers loads the network of {name} by accelerate alone. Install it."
+                f"model.pretrained = '{folder}': diffusers loads the network of {kind.__name__} by accelerate alone. Install it."
             ) from error
         raise ConfigurationError(
             f"model.pretrained = '{folder}' could not be loaded: {str(error).splitlines()[0]} It must be whole, "

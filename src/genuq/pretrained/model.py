@@ -13,7 +13,7 @@ from genuq.models import Autoencoder, Conditions, DiffusersAutoencoder, Guidance
 from genuq.pretrained.adapted import PretrainedModel, find_traced_head
 from genuq.pretrained.bare import from_network
 from genuq.pretrained.distilled import doubt_of
-from genuq.pretrained.family import AT_ONCE, Asked, Encoded, Family, call_defaults
+from genuq.pretrained.family import AT_ONCE, Asked, Encoded, Family, blank, call_defaults
 from genuq.pretrained.modular import plain
 from genuq.pretrained.register import family_of
 
@@ -31,6 +31,7 @@ def from_pipeline(
     head: str | None = None,
     captions: Sequence[str] = (),
     scheduler: Any = None,
+    outline: bool = False,
 ) -> PretrainedModel:
     """A pipeline of diffusers as a model: its network, process, autoencoder, prompts and guidance.
 
@@ -47,6 +48,7 @@ def from_pipeline(
         head: dotted name of the last weighted layer; None: found by tracing a forward pass.
         captions: texts of the images of a fit, whose labels are their numbers; none: the labels number the prompts.
         scheduler: of a bare network, or in place of the pipeline's own.
+        outline: its networks are on the meta device, for a plan: prompts are counted and not encoded.
 
     Raises:
         ConfigurationError: a bare network without scheduler, a class of pipelines that is not known, prompts missing,
@@ -70,6 +72,7 @@ def from_pipeline(
     family = kind(pipe, Asked(shape, latent, embedded_guidance, max_sequence_length))
     defaults = call_defaults(pipe)
     given = float(defaults.get(kind.scale, 1.0))
+    rows = _blank_conditions if outline else _conditions
     model = PretrainedModel(
         family,
         network,
@@ -79,7 +82,7 @@ def from_pipeline(
         num_classes=0 if kind.prompted else kind.num_classes(pipe),
         autoencoder=autoencoder,
         head=head,
-        conditions=_conditions(pipe, family, [*captions, *asked_prompts], negative_prompt) if kind.prompted else None,
+        conditions=rows(pipe, family, [*captions, *asked_prompts], negative_prompt) if kind.prompted else None,
         guidance=guidance or family.guidance,
     )
     model.doubt = doubt_of(type(pipe).__name__, network, model.scheduler, pipe, kind.distillation)
@@ -89,7 +92,7 @@ def from_pipeline(
         model.data_classes = len(captions)
         model.asked = range(len(captions) if asked_prompts else 0, model.num_classes)
     if head is None:
-        find_traced_head(model)
+        find_traced_head(model, outline)
     return model
 
 
@@ -154,6 +157,16 @@ def _conditions(pipe: Any, family: Family, prompts: list[str], negative: str | S
     nulls = [part.null for part in parts if part.null is not None]
     null = None if not nulls else _stacked(nulls) if per_prompt else {key: row[:1] for key, row in nulls[0].items()}
     return Conditions(_stacked([part.rows for part in parts]), null, family.shared(pipe), prompts)
+
+
+def _blank_conditions(
+    pipe: Any, family: Family, prompts: list[str], negative: str | Sequence[str] | None
+) -> Conditions:
+    """As many rows as there are prompts, of the shapes that they would have; empty ones where the family tells none."""
+    own = 1 if negative is None or isinstance(negative, str) else len(prompts)
+    guided = family.guidance is not None and family.guides(negative is not None)
+    rows, null = (family.blank(pipe, count) or {"text": blank(count, 0)} for count in (len(prompts), own))
+    return Conditions(rows, null if guided else None, family.shared(pipe), prompts)
 
 
 def _stacked(parts: Sequence[Rows]) -> Rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +13,7 @@ from genuq.models import MODELS, GenerativeModel
 from genuq.parts.bounds import Count, OneOf
 from genuq.pretrained.hub import folder_of
 from genuq.pretrained.loading import from_pretrained, pipeline_class
+from genuq.pretrained.outline import from_configuration
 from genuq.pretrained.register import family_of
 
 PRECISIONS = ("float32", "float16", "bfloat16")
@@ -61,7 +62,13 @@ def texts(given: Any, key: str) -> str | list[str]:
     return found
 
 
-@MODELS.add(label="Pipeline of diffusers", settle=settled, casts=True)
+@MODELS.add(
+    label="Pipeline of diffusers",
+    settle=settled,
+    casts=True,
+    internal=frozenset({"opened"}),
+    outline={"opened": from_configuration},
+)
 def diffusers(
     pretrained: Path,
     prompts: Texts = None,
@@ -76,6 +83,7 @@ def diffusers(
     precision: Annotated[str, OneOf(*PRECISIONS)] | None = None,
     download: bool = False,
     class_names: list[str] | None = None,
+    opened: Callable[..., GenerativeModel] = from_pretrained,
 ) -> GenerativeModel:
     """A pipeline that `save_pretrained` wrote, or one of the hub.
 
@@ -94,6 +102,7 @@ def diffusers(
         precision: of the weights; null: that of the files.
         download: fetch what the hub's cache lacks.
         class_names: of the data.
+        opened: what opens the folder.
 
     Raises:
         ConfigurationError: see `from_pretrained`; captions without {}.
@@ -103,7 +112,7 @@ def diffusers(
     prompted = family_of([pipeline_class(pretrained)]).prompted
     told = [captions.replace("{}", name) for name in class_names or []] if prompted else []
     dtype = None if precision is None else getattr(torch, precision)
-    return from_pretrained(
+    return opened(
         pretrained,
         dtype=dtype,
         scheduler=scheduler,

@@ -14,7 +14,7 @@ from genuq import posteriors, propagators
 from genuq.display import Display
 from genuq.errors import ConfigurationError
 from genuq.identity import neutral
-from genuq.models import GenerativeModel, Sampler
+from genuq.models import GenerativeModel, Sampler, with_filled_head
 from genuq.pipeline.configured import (
     architecture_of,
     build_sampler,
@@ -153,8 +153,9 @@ def check_propagator(run: Run) -> None:
             f"propagator.draws = {many}, but the run's {run.config.posterior.name} is asked for {made}: lower "
             "propagator.draws, or raise posterior.draws."
         )
-    model, kind = architecture_of(run), posteriors.POSTERIORS[run.config.posterior.name]
+    kind = posteriors.POSTERIORS[run.config.posterior.name]
     if kind.scope == "head":  # what the propagator asks of the stages, asked before there is a posterior
+        model = with_filled_head(architecture_of(run))
         stand_in = posteriors.IsotropicNoise(model.head).finalise(posteriors.Scale(1.0, 1.0, 1.0))
         propagator_of(run).check(model, stand_in, build_sampler(run).stages(model))
 

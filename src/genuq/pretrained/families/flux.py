@@ -8,13 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genuq.models import Rows
 from genuq.pretrained.family import (
     Asked,
     Encoded,
     Family,
+    blank,
     call_defaults,
     dynamic_shift,
     even_sigmas,
+    longest,
     named,
     packed,
     unpacked,
@@ -42,6 +45,14 @@ class Flux(Family):
         if negative is None or not guided:
             return Encoded(rows)
         return Encoded(rows, named(self.encoded(pipe, negative, None)[:2], *_NAMES))
+
+    def guides(self, negative: bool) -> bool:
+        return negative
+
+    def blank(self, pipe: Any, count: int) -> Rows:
+        config = pipe.transformer.config
+        text = blank(count, longest(pipe), config.joint_attention_dim)
+        return {"text": text, "pooled": blank(count, config.pooled_projection_dim)}
 
     def genuq_scale(self, given: float, negative: bool) -> float:
         return max(given, 1.0) if negative else 1.0

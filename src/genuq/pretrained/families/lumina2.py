@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from genuq.models import Guidance
+from genuq.models import Guidance, Rows
 from genuq.models.guidance import renormalised
-from genuq.pretrained.family import Encoded, Family, at_positions, dynamic_shift, even_sigmas, named
+from genuq.pretrained.family import Encoded, Family, at_positions, blank, dynamic_shift, even_sigmas, longest, named
 from genuq.pretrained.register import FAMILIES
 
 _NAMES = ("text", "mask")
@@ -30,6 +30,10 @@ class Lumina2(Family):
     def encode(self, pipe: Any, prompts: list[str], negative: list[str] | None, guided: bool) -> Encoded:
         text, mask, null, null_mask = self.encoded(pipe, prompts, negative, guided)
         return Encoded(named((text, mask), *_NAMES), named((null, null_mask), *_NAMES) if guided else None)
+
+    def blank(self, pipe: Any, count: int) -> Rows:
+        text = blank(count, longest(pipe), pipe.transformer.config.cap_feat_dim)
+        return {"text": text, "mask": blank(count, longest(pipe), dtype=torch.int64)}
 
     def settings(self, scheduler: Any, steps: int) -> Mapping[str, Any]:
         # its pipeline takes the latents' channels for the number of their tokens

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genuq.pretrained.family import Encoded, Family, named
+from genuq.models import Rows
+from genuq.pretrained.family import Encoded, Family, blank, longest, named
 from genuq.pretrained.register import FAMILIES
 
 _WITH_SIZES = 128  # the sample_size of networks that are told of the image's size
@@ -23,6 +24,10 @@ class PixArt(Family):
         text, mask, null, null_mask = self.encoded(pipe, prompts, negative, guided)
         rows = named((text, mask), "text", "mask")
         return Encoded(rows, named((null, null_mask), "text", "mask") if guided else None)
+
+    def blank(self, pipe: Any, count: int) -> Rows:
+        text = blank(count, longest(pipe), pipe.transformer.config.caption_channels)
+        return {"text": text, "mask": blank(count, longest(pipe), dtype=torch.int64)}
 
     def shared(self, pipe: Any) -> dict[str, Any]:
         if pipe.transformer.config.sample_size != _WITH_SIZES or type(pipe).__name__ != "PixArtAlphaPipeline":

@@ -8,15 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genuq.models import padded
+from genuq.models import Rows, padded
 from genuq.models.guidance import renormalised
 from genuq.pretrained.family import (
     Asked,
     Encoded,
     Family,
+    blank,
     call_defaults,
     dynamic_shift,
     even_sigmas,
+    longest,
     packed,
     ragged,
     unpacked,
@@ -45,6 +47,12 @@ class QwenImage(Family):
         rows = ragged(*self.encoded(pipe, prompts, None))
         return Encoded(rows, None if negative is None or not guided else ragged(*self.encoded(pipe, negative, None)))
 
+    def guides(self, negative: bool) -> bool:
+        return negative
+
+    def blank(self, pipe: Any, count: int) -> Rows:
+        return {"text": [blank(longest(pipe), pipe.transformer.config.joint_attention_dim)] * count}
+
     def genuq_scale(self, given: float, negative: bool) -> float:
         return max(given, 1.0) if negative else 1.0
 
@@ -66,7 +74,7 @@ class QwenImage(Family):
             timestep=time_B / 1000,
             guidance=rows.get("guidance"),
             encoder_hidden_states=text,
-            encoder_hidden_states_mask=None if bool(mask.all()) else mask,
+            encoder_hidden_states_mask=mask if len({len(each) for each in rows["text"]}) > 1 else None,
             img_shapes=[[(1, self.height // 2, self.width // 2)]] * len(x),
         ).sample
         return unpacked(answer, self.height, self.width)

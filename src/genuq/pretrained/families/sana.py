@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from genuq.pretrained.family import Asked, Encoded, Family, named
+from genuq.models import Rows
+from genuq.pretrained.family import Asked, Encoded, Family, blank, longest, named
 from genuq.pretrained.register import FAMILIES
 
 _NAMES = ("text", "mask")
@@ -25,6 +27,10 @@ class Sana(Family):
     def encode(self, pipe: Any, prompts: list[str], negative: list[str] | None, guided: bool) -> Encoded:
         text, mask, null, null_mask = self.encoded(pipe, prompts, negative, guided)
         return Encoded(named((text, mask), *_NAMES), named((null, null_mask), *_NAMES) if guided else None)
+
+    def blank(self, pipe: Any, count: int) -> Rows:
+        text = blank(count, longest(pipe), pipe.transformer.config.caption_channels)
+        return {"text": text, "mask": blank(count, longest(pipe), dtype=torch.int64)}
 
     def call(self, network: Any, x: Tensor, time_B: Tensor, rows: Any) -> Tensor:
         return network(

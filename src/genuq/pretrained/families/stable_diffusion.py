@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genuq.pretrained.family import Asked, Encoded, Family, call_defaults, named
+from genuq.models import Rows
+from genuq.pretrained.family import Asked, Encoded, Family, blank, call_defaults, longest, named
 from genuq.pretrained.register import FAMILIES
 
 
@@ -26,6 +27,12 @@ class StableDiffusion(Family):
         guided = guided and not self.distilled
         text, null = self.encoded(pipe, prompts, negative, guided)[:2]
         return Encoded(named((text,), "text"), named((null,), "text") if guided else None)
+
+    def guides(self, negative: bool) -> bool:
+        return not self.distilled
+
+    def blank(self, pipe: Any, count: int) -> Rows:
+        return {"text": blank(count, longest(pipe, pipe.text_encoder), pipe.unet.config.cross_attention_dim)}
 
     def shared(self, pipe: Any) -> dict[str, Any]:
         if not self.distilled:

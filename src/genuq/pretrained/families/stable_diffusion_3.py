@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from genuq.pretrained.family import Asked, Encoded, Family, dynamic_shift, named
+from genuq.models import Rows
+from genuq.pretrained.family import Asked, Encoded, Family, blank, dynamic_shift, longest, named
 from genuq.pretrained.register import FAMILIES
 
 _NAMES = ("text", "pooled")
@@ -27,6 +28,12 @@ class StableDiffusion3(Family):
     def encode(self, pipe: Any, prompts: list[str], negative: list[str] | None, guided: bool) -> Encoded:
         text, null, pooled, null_pooled = self.encoded(pipe, prompts, negative, guided)
         return Encoded(named((text, pooled), *_NAMES), named((null, null_pooled), *_NAMES) if guided else None)
+
+    def blank(self, pipe: Any, count: int) -> Rows:
+        config = pipe.transformer.config
+        tokens = longest(pipe, pipe.text_encoder) + longest(pipe)
+        text, pooled = blank(count, tokens, config.joint_attention_dim), blank(count, config.pooled_projection_dim)
+        return {"text": text, "pooled": pooled}
 
     def settings(self, scheduler: Any, steps: int) -> Mapping[str, Any]:
         if not scheduler.config.get("use_dynamic_shifting"):

@@ -6,8 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
+from genuq.models import Rows
 from genuq.pretrained.families.stable_diffusion import StableDiffusion
-from genuq.pretrained.family import Encoded, named
+from genuq.pretrained.family import Encoded, blank, longest, named
 from genuq.pretrained.register import FAMILIES
 
 _NAMES = ("text", "pooled")
@@ -23,6 +24,11 @@ class StableDiffusionXL(StableDiffusion):
         guided = guided and not self.distilled
         text, null, pooled, null_pooled = self.encoded(pipe, prompts, negative, guided)
         return Encoded(named((text, pooled), *_NAMES), named((null, null_pooled), *_NAMES) if guided else None)
+
+    def blank(self, pipe: Any, count: int) -> Rows:
+        pooled = blank(count, pipe.text_encoder_2.config.projection_dim)
+        text = blank(count, longest(pipe, pipe.text_encoder_2), pipe.unet.config.cross_attention_dim)
+        return {"text": text, "pooled": pooled}
 
     def shared(self, pipe: Any) -> dict[str, Any]:
         sides, encoder = tuple(self.asked.shape[1:]), pipe.text_encoder_2

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genuq.pretrained.family import Asked, Encoded, Family, at_positions, dynamic_shift, even_sigmas
+from genuq.models import Rows
+from genuq.pretrained.family import Asked, Encoded, Family, at_positions, blank, dynamic_shift, even_sigmas, longest
 from genuq.pretrained.register import FAMILIES
 
 _HEAD = "all_final_layer.2-1.linear"
@@ -35,6 +36,9 @@ class ZImage(Family):
     def encode(self, pipe: Any, prompts: list[str], negative: list[str] | None, guided: bool) -> Encoded:
         text, null = self.encoded(pipe, prompts, negative, guided)
         return Encoded(_rows(text), _rows(null) if guided else None)
+
+    def blank(self, pipe: Any, count: int) -> Rows:
+        return {"text": [blank(longest(pipe), pipe.transformer.config.cap_feat_dim)] * count}
 
     def settings(self, scheduler: Any, steps: int) -> Mapping[str, Any]:
         return {"sigmas": even_sigmas(steps), "mu": dynamic_shift(scheduler, self.tokens)}
