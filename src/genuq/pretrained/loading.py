@@ -110,7 +110,8 @@ def _loaded(folder: Path, dtype: Any) -> Any:
     except (OSError, ValueError, ImportError) as error:
         if "keep_in_fp32_modules" in str(error):  # what diffusers says of a missing accelerate
             raise ConfigurationError(
-                f"model.pretrained = '{folder}': diffusers loads the network of {kind.__name__} by accelerate alone. Install it."
+                f"model.pretrained = '{folder}': diffusers loads the network of {kind.__name__} by accelerate alone. "
+                "Install it."
             ) from error
         raise ConfigurationError(
             f"model.pretrained = '{folder}' could not be loaded: {str(error).splitlines()[0]} It must be whole, "
