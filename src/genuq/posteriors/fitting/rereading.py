@@ -133,7 +133,8 @@ def that_fit(model: GenerativeModel, batches: Iterable[RegressionBatch]) -> list
     for batch in batches:
         x0, noise = _parts(model, batch)
         tried = [(each, sums) for each, sums in tried if _added(model, each, sums, batch, x0, noise)]
-    found, rivals = [], []
+    found: list[tuple[float, float, str]] = []
+    rivals: list[tuple[float, float, str]] = []
     for each, sums in tried:
         for (_, words), summed in zip(each.meanings, sums):
             reading, overall = summed.reading(), summed.reading(most=1)
