@@ -100,6 +100,23 @@ def test_a_pipeline_without_weights_on_a_card(pretrained: list[str], capsys: pyt
     assert twice["operations"] == pytest.approx(2 * sample["operations"])
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["posterior=kfac", "score.also=[renoised_disagreement]"],
+        ["posterior=diagonal_laplace", "propagator=trajectory"],
+        ["posterior=posthoc_ensemble", "posterior.members=5", "application=guide", "application.samples=10"],
+    ],
+)
+def test_posteriors_over_networks_without_numbers(
+    more: list[str], pretrained: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [text for text in pretrained if "ensemble" not in more[0] or not text.startswith("posterior.")]
+    plan = planned(capsys, *given, *more, "--card", "h200")
+    assert plan["not_measured"] == {} and plan["stages"]["posterior"]["operations"] > 0
+    assert plan["stages"]["posterior"]["bytes"] > 1000
+
+
 def test_what_a_card_is_said_of(pretrained: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     plan_command.main([*pretrained, "--card", "l4", "--no-calibration"])
     said = " ".join(capsys.readouterr().out.split())
