@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError
-from genuq.models import GenerativeModel
+from genuq.models import GenerativeModel, Sampler, sample_latents
 from genuq.models.compiled import compiled_part, original, require_uncompiled
+from genuq.networks import UNet
+from genuq.posteriors import NetworkNoise, Scale, swapped
 
 
 def test_the_module_within_is_found() -> None:
@@ -27,3 +31,79 @@ def test_the_first_compiled_part_is_named() -> None:
         require_uncompiled(network)
     with pytest.raises(ConfigurationError, match="my layer: it is compiled"):
         require_uncompiled(network[1], "my layer")
+
+
+class Counting:
+    """A backend of torch.compile that runs the graph as it is, and counts how often."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, graph: torch.fx.GraphModule, inputs: list[Tensor]) -> object:
+        def run(*given: Tensor) -> object:
+            self.calls += 1
+            return graph(*given)
+
+        return run
+
+
+SAMPLER = Sampler(steps=3)
+
+
+def compiled_model() -> tuple[GenerativeModel, Tensor, Counting]:
+    """(the model, its latents before it was compiled, what counts passes of the compiled network)."""
+    torch.manual_seed(0)
+    model, counting = GenerativeModel(UNet((1, 4, 4), channels=(8,)), (1, 4, 4)).eval(), Counting()
+    plain = sample_latents(model, SAMPLER, [0, 1])
+    model.compile_network(counting)
+    torch.testing.assert_close(sample_latents(model, SAMPLER, [0, 1]), plain)
+    assert counting.calls == 3
+    return model, plain, counting
+
+
+def test_draws_that_are_swapped_in_are_those_that_the_compiled_network_runs_with() -> None:
+    model, plain, counting = compiled_model()
+    noise = NetworkNoise(model.network).finalise(Scale(1, 1.0, prior_precision=100.0))
+    for draw in (0, 1):
+        with swapped(model.network, noise.draw(draw)):
+            found = sample_latents(model, SAMPLER, [0, 1])
+            model._compiled, kept = None, model._compiled
+            expected = sample_latents(model, SAMPLER, [0, 1])
+            model._compiled = kept
+        torch.testing.assert_close(found, expected)
+        assert not torch.allclose(found, plain, rtol=1e-2)
+    torch.testing.assert_close(sample_latents(model, SAMPLER, [0, 1]), plain)
+    assert counting.calls == 4 * 3
+
+
+def test_what_watches_finds_the_network_as_it_is() -> None:
+    model, _, counting = compiled_model()
+    x, t_B = torch.randn(2, 1, 4, 4), torch.full((2,), 0.5)
+    seen: list[Tensor] = []
+    handle = model.head.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    with torch.no_grad():
+        model(x, t_B)
+    handle.remove()
+    (slope,) = torch.autograd.grad(model(x, t_B).sum(), model.head.bias)
+    assert len(seen) == 1 and slope.any() and counting.calls == 3
+    assert copy.deepcopy(model)._compiled is None
+    require_uncompiled(model)
+
+
+def test_what_is_compiled_already_is_refused() -> None:
+    network = nn.Sequential(nn.Linear(2, 2))
+    network[0].compile()
+    with pytest.raises(ConfigurationError, match="the network: 0 is compiled"):
+        GenerativeModel(network, (2,)).compile_network()
+
+
+@pytest.mark.slow
+def test_by_inductor() -> None:
+    torch.manual_seed(0)
+    model = GenerativeModel(UNet((1, 4, 4), channels=(8,)), (1, 4, 4)).eval()
+    plain = sample_latents(model, SAMPLER, [0, 1])
+    model.compile_network()
+    torch.testing.assert_close(sample_latents(model, SAMPLER, [0, 1]), plain, rtol=1e-4, atol=1e-5)
+    noise = NetworkNoise(model.network).finalise(Scale(1, 1.0, prior_precision=100.0))
+    with swapped(model.network, noise.draw(0)):
+        assert not torch.allclose(sample_latents(model, SAMPLER, [0, 1]), plain, rtol=1e-2)

@@ -4,7 +4,7 @@ from diffusers import UNet2DModel
 from torch import nn
 from torch.nn.functional import linear
 
-from genuq.errors import CheckpointError
+from genuq.errors import CheckpointError, ConfigurationError
 from genuq.posteriors import swapped
 
 
@@ -170,3 +170,14 @@ def test_a_network_of_diffusers_keeps_its_own_precision_under_fine_draws():
         found = network(x, t).sample
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found, plain, rtol=0.05, atol=0.05)
+
+
+def test_weights_that_something_puts_in_place_of_the_drawn_ones_are_noticed():
+    """As offloading with streams does, which brings copies of the trained weights before each pass."""
+    module = network().eval()
+    before, trained = bits(module), module[2].weight.data.clone()
+    module[2].register_forward_pre_hook(lambda layer, inputs: setattr(layer.weight, "data", trained))
+    said = pytest.raises(ConfigurationError, match=r"weight '2\.weight' of Sequential was replaced")
+    with said, swapped(module, other_values(module)):
+        module(torch.randn(5, 3))
+    assert bits(module) == before

@@ -27,6 +27,15 @@ def made(folder: Path, **options: object):
     return MODELS.make("diffusers", pretrained=str(folder), **sides, **options)
 
 
+def test_compiling_is_left_out_of_the_options_where_it_is_not_asked_for() -> None:
+    assert "compile" not in settled({"compile": False}) and settled({"compile": True})["compile"]
+
+
+def test_a_pipeline_is_compiled_for_samples(folder: Path) -> None:
+    model = made(folder, prompts="a cat", compile=True)
+    assert model._compiled.network is model.network
+
+
 def test_texts_of_a_file(tmp_path: Path) -> None:
     file = tmp_path / "prompts.txt"
     file.write_text("a red cat\n\n  two dogs, on a hill \n")

@@ -6,13 +6,50 @@ graph be sent gradients twice. What watches layers works on the module that was 
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, Self, TypeVar
 
+import torch
+import torch.autograd.forward_ad as forward_ad
 from torch import nn
 
 from genuq.errors import ConfigurationError
 
 Module = TypeVar("Module", bound=nn.Module)
+
+
+class Compiled:
+    """A network in a model's `call`, compiled for passes that nobody watches: no gradients, no hooks on its layers.
+
+    All else runs the network itself, whose weights are the same ones: hooks, gradients and training find it as it is.
+
+    Args:
+        network: not compiled itself.
+        backend: of torch.compile.
+    """
+
+    def __init__(self, network: nn.Module, backend: str | Callable[..., Any] = "inductor") -> None:
+        self.network = network
+        self.compiled: Any = torch.compile(network, backend=backend)
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        return (self.network if is_watched(self.network) else self.compiled)(*given, **named)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "network":  # of a copy in the making
+            raise AttributeError(name)
+        return getattr(self.network, name)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self | None:
+        """None: a copy of a model is made to be trained."""
+        return None
+
+
+def is_watched(network: nn.Module) -> bool:
+    """Whether a pass through the network has to be its own: for gradients, tangents or hooks."""
+    if torch.is_grad_enabled() or forward_ad._current_level >= 0 or next(network.parameters()).is_meta:
+        return True
+    return any(part._forward_hooks or part._forward_pre_hooks for part in network.modules())
 
 
 def original(module: Module) -> Module:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from genuq.data import Dataset, check_first_item
 from genuq.errors import CheckpointError, ConfigurationError, did_you_mean, has_numbers, require_finite
 from genuq.models.autoencoder import Autoencoder
-from genuq.models.compiled import original
+from genuq.models.compiled import Compiled, original, require_uncompiled
 from genuq.models.conditioning import Conditions
 from genuq.models.guidance import CLASSIFIER_FREE, NULL, Guidance
 from genuq.processes import Predicted, Process, require_prediction, target
@@ -91,6 +91,7 @@ class GenerativeModel(nn.Module):
         self.data_classes = self.num_classes
         self.doubt: str | None = None
         self._call = call
+        self._compiled: Any = None
         self.head_name = find_head(self.network, head)
 
     @property
@@ -115,7 +116,24 @@ class GenerativeModel(nn.Module):
         """
         told_B = self.process.network_time(t_B) if network_time_B is None else network_time_B
         shown = self.process.shown(x, told_B)
-        return self._call(self.network, shown, told_B, y_B if self.conditions is None else self._rows(y_B))
+        conditioning = y_B if self.conditions is None else self._rows(y_B)
+        conditioning = y_B if self.conditions is None else self._rows(y_B)
+        return self._call(self._compiled or self.network, shown, told_B, conditioning)
+
+    def compile_network(self, backend: str | Callable[..., Any] = "inductor") -> None:
+        """Compile the network for passes that nobody watches: samples and their regenerations under weight draws.
+
+        Fits, propagators and whatever else watches layers or takes gradients run it as it is. The first passes take
+        long, and numbers change by rounding.
+
+        Args:
+            backend: of `torch.compile`.
+
+        Raises:
+            ConfigurationError: parts of the network are compiled already.
+        """
+        require_uncompiled(self.network, "the network")
+        self._compiled = Compiled(self.network, backend)
 
     def _rows(self, y_B: Tensor | None) -> dict[str, Any]:
         assert self.conditions is not None

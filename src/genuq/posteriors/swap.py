@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genuq.errors import CheckpointError
+from genuq.errors import CheckpointError, ConfigurationError
 
 HALVES = (torch.float16, torch.bfloat16)
 
@@ -42,6 +42,7 @@ def swapped(module: nn.Module, values: Mapping[str, Tensor]) -> Iterator[nn.Modu
 
     Raises:
         CheckpointError: a name or a shape that the module does not have; nothing is changed then.
+        ConfigurationError: at the end, something else had put other weights in their place.
     """
     parameters = {name: parameter for name, parameter in module.named_parameters() if name in values}
     wrong = [name for name in values if name not in parameters or parameters[name].shape != values[name].shape]
@@ -55,9 +56,21 @@ def swapped(module: nn.Module, values: Mapping[str, Tensor]) -> Iterator[nn.Modu
             for name, parameter in parameters.items():
                 parameter.data = values[name].to(parameter)
             yield module
+        for name, parameter in parameters.items():
+            _require_in_place(module, name, values[name].to(parameter))
     finally:
         for name, parameter in parameters.items():
             parameter.data = trained[name]
+
+
+def _require_in_place(module: nn.Module, name: str, drawn: Tensor) -> None:
+    """Refuse weights that something put in place of those drawn, which then said nothing about the draw."""
+    if not torch.equal(module.get_parameter(name).data, drawn):
+        raise ConfigurationError(
+            f"weight '{name}' of {type(module).__name__} was replaced while drawn weights were in place, so that they "
+            "did not count: offloading with streams or to disk brings copies of its own. Use group offloading without "
+            "them."
+        )
 
 
 def _finer(

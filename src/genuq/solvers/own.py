@@ -42,8 +42,10 @@ class OwnScheduler(Solver):
         make = getattr(model, "solver", None)
         if make is None:
             self._refuse()
-        if self.directly is not None or self.rounds:
-            return cast(Solver, make(bool(self.directly), self.eta, bool(self.rounds)))
+        if self.rounds:
+            return cast(Solver, make(bool(self.directly), self.eta, True))
+        if self.directly is not None:
+            return cast(Solver, make(self.directly, self.eta))
         found: SchedulerSolver = make(False, self.eta)
         return found if found.why_not_affine(model.steps) is None else cast(Solver, make(True, self.eta))
 
