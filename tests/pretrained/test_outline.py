@@ -17,7 +17,12 @@ from support.full_size import WEIGHTS, configured
 from support.pretrained_cases import opened
 from support.small_pipelines import PIPELINES, options_of, saved
 
-RAGGED = ("z_image", "qwen_image")  # whose rows are as long as their texts, of which no configuration tells
+RAGGED = (
+    "z_image",
+    "qwen_image",
+    "cogview4",
+    "hunyuan_image",
+)  # whose rows are as long as their texts, of which no configuration tells
 
 
 def without_weights(family: str, folder: Path) -> Path:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-from genuq.errors import ConfigurationError
+from genuq.errors import ConfigurationError, has_numbers
 from genuq.networks import VAE
 from genuq.randomness import generators, normal
 
@@ -220,7 +220,9 @@ def _factors(title: str, config: Any, mean: Tensor | None, deviation: Tensor | N
             "shift_factor, or none of them."
         )
     for key, numbers in (("latents_mean", mean), ("latents_std", deviation)):
-        if numbers is not None and not (numbers.isfinite().all() and (key == "latents_mean" or (numbers > 0).all())):
+        if numbers is None or not has_numbers(numbers):
+            continue
+        if not (numbers.isfinite().all() and (key == "latents_mean" or (numbers > 0).all())):
             raise ConfigurationError(
                 f"model.autoencoder: {key} of {title} is {numbers.flatten().tolist()}; it must be finite"
                 f"{'' if key == 'latents_mean' else ' and above 0'}. Correct its config.json."

@@ -125,6 +125,10 @@ class Family(ABC):
         """
         return {}
 
+    def longest(self, pipe: Any) -> int:
+        """Tokens of the longest text."""
+        return self.asked.max_sequence_length or longest(pipe)
+
     def guides(self, negative: bool) -> bool:
         """Whether there are null rows beside those of the prompts.
 

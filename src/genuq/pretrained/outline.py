@@ -62,7 +62,7 @@ def from_configuration(
 
 
 def _pipeline(folder: Path, networks: tuple[str, ...], dtype: torch.dtype) -> Any:
-    """The pipeline with these networks on the meta device, its scheduler, and text encoders that are only described."""
+    """The pipeline with these networks on the meta device, its scheduler and guiders, and text encoders that are only described."""
     kind, index = class_of(folder), _read(folder / INDEX)
     given: dict[str, Any] = {}
     for name, parameter in list(inspect.signature(kind.__init__).parameters.items())[1:]:
@@ -76,6 +76,8 @@ def _pipeline(folder: Path, networks: tuple[str, ...], dtype: torch.dtype) -> An
             torch.nn.Module.to(given[name], dtype).eval()  # diffusers' own says what it does, more than once
         elif name == "scheduler":
             given[name] = _from_config(folder / name, entry[-1], "SchedulerMixin", "cpu")
+        elif name.endswith("guider"):
+            given[name] = _from_config(folder / name, entry[-1], "BaseGuidance", "cpu")
         else:
             given[name] = DescribedEncoder(_read(folder / name / "config.json")) if name.startswith(_TEXTS) else None
     if "requires_safety_checker" in inspect.signature(kind.__init__).parameters:  # nothing here would call it

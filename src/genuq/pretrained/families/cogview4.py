@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from genuq.models import padded
-from genuq.pretrained.family import Asked, Encoded, Family, ragged
+from genuq.models import Rows, padded
+from genuq.pretrained.family import Asked, Encoded, Family, blank, ragged
 from genuq.pretrained.register import FAMILIES
 
 
@@ -41,6 +41,9 @@ class CogView4(Family):
         super().__init__(pipe, asked)
         patch = int(pipe.transformer.config.patch_size)
         self.tokens = (asked.latent_shape[1] // patch) * (asked.latent_shape[2] // patch)
+
+    def blank(self, pipe: Any, count: int) -> Rows:
+        return {"text": [blank(self.longest(pipe), pipe.transformer.config.text_embed_dim)] * count}
 
     def encode(self, pipe: Any, prompts: list[str], negative: list[str] | None, guided: bool) -> Encoded:
         text, null = self.encoded(pipe, prompts, negative, guided)

@@ -17,7 +17,6 @@ from genuq.pretrained.family import (
     call_defaults,
     dynamic_shift,
     even_sigmas,
-    longest,
     named,
     packed,
     unpacked,
@@ -51,7 +50,7 @@ class Flux(Family):
 
     def blank(self, pipe: Any, count: int) -> Rows:
         config = pipe.transformer.config
-        text = blank(count, longest(pipe), config.joint_attention_dim)
+        text = blank(count, self.longest(pipe), config.joint_attention_dim)
         return {"text": text, "pooled": blank(count, config.pooled_projection_dim)}
 
     def genuq_scale(self, given: float, negative: bool) -> float:

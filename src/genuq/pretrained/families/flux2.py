@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genuq.pretrained.family import Asked, Encoded, Family, call_defaults, even_sigmas, named
+from genuq.models import Rows
+from genuq.pretrained.family import Asked, Encoded, Family, blank, call_defaults, even_sigmas, named
 from genuq.pretrained.register import FAMILIES
 
 
@@ -29,6 +30,12 @@ class Flux2(Family):
 
     def genuq_scale(self, given: float, negative: bool) -> float:
         return max(given, 1.0) if self.branches else 1.0
+
+    def blank(self, pipe: Any, count: int) -> Rows:
+        return {"text": blank(count, self.longest(pipe), pipe.transformer.config.joint_attention_dim)}
+
+    def guides(self, negative: bool) -> bool:
+        return negative or self.branches
 
     def encode(self, pipe: Any, prompts: list[str], negative: list[str] | None, guided: bool) -> Encoded:
         rows = named(self.encoded(pipe, prompts, None)[:1], "text")

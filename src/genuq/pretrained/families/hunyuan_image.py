@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genuq.errors import ConfigurationError
 from genuq.models import Rows, padded
-from genuq.pretrained.family import Asked, Encoded, Family, call_defaults, ragged
+from genuq.pretrained.family import Asked, Encoded, Family, blank, call_defaults, ragged
 from genuq.pretrained.register import FAMILIES
 
 _REMEDY = "Set pipe.guider (and pipe.ocr_guider) to None or to diffusers' ClassifierFreeGuidance"
@@ -39,6 +39,15 @@ class HunyuanImage(Family):
 
     def genuq_scale(self, given: float, negative: bool) -> float:
         return self.given
+
+    def blank(self, pipe: Any, count: int) -> Rows:
+        """Without a text to be written in the image."""
+        config, tokens = pipe.transformer.config, int(pipe.tokenizer_max_length)
+        none = blank(0, config.text_embed_2_dim)
+        return {"text": [blank(tokens, config.text_embed_dim)] * count, "glyphs": [none] * count}
+
+    def guides(self, negative: bool) -> bool:
+        return negative or self.given != 1.0
 
     def encode(self, pipe: Any, prompts: list[str], negative: list[str] | None, guided: bool) -> Encoded:
         rows = _rows(self.encoded(pipe, prompts, None))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genuq.models import Guidance, Rows
 from genuq.models.guidance import renormalised
-from genuq.pretrained.family import Encoded, Family, at_positions, blank, dynamic_shift, even_sigmas, longest, named
+from genuq.pretrained.family import Encoded, Family, at_positions, blank, dynamic_shift, even_sigmas, named
 from genuq.pretrained.register import FAMILIES
 
 _NAMES = ("text", "mask")
@@ -32,8 +32,8 @@ class Lumina2(Family):
         return Encoded(named((text, mask), *_NAMES), named((null, null_mask), *_NAMES) if guided else None)
 
     def blank(self, pipe: Any, count: int) -> Rows:
-        text = blank(count, longest(pipe), pipe.transformer.config.cap_feat_dim)
-        return {"text": text, "mask": blank(count, longest(pipe), dtype=torch.int64)}
+        text = blank(count, self.longest(pipe), pipe.transformer.config.cap_feat_dim)
+        return {"text": text, "mask": blank(count, self.longest(pipe), dtype=torch.int64)}
 
     def settings(self, scheduler: Any, steps: int) -> Mapping[str, Any]:
         # its pipeline takes the latents' channels for the number of their tokens

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from genuq.models import Rows
-from genuq.pretrained.family import Encoded, Family, blank, longest, named
+from genuq.pretrained.family import Encoded, Family, blank, named
 from genuq.pretrained.register import FAMILIES
 
 _WITH_SIZES = 128  # the sample_size of networks that are told of the image's size
@@ -26,8 +26,8 @@ class PixArt(Family):
         return Encoded(rows, named((null, null_mask), "text", "mask") if guided else None)
 
     def blank(self, pipe: Any, count: int) -> Rows:
-        text = blank(count, longest(pipe), pipe.transformer.config.caption_channels)
-        return {"text": text, "mask": blank(count, longest(pipe), dtype=torch.int64)}
+        text = blank(count, self.longest(pipe), pipe.transformer.config.caption_channels)
+        return {"text": text, "mask": blank(count, self.longest(pipe), dtype=torch.int64)}
 
     def shared(self, pipe: Any) -> dict[str, Any]:
         if pipe.transformer.config.sample_size != _WITH_SIZES or type(pipe).__name__ != "PixArtAlphaPipeline":

@@ -18,7 +18,6 @@ from genuq.pretrained.family import (
     call_defaults,
     dynamic_shift,
     even_sigmas,
-    longest,
     packed,
     ragged,
     unpacked,
@@ -51,7 +50,7 @@ class QwenImage(Family):
         return negative
 
     def blank(self, pipe: Any, count: int) -> Rows:
-        return {"text": [blank(longest(pipe), pipe.transformer.config.joint_attention_dim)] * count}
+        return {"text": [blank(self.longest(pipe), pipe.transformer.config.joint_attention_dim)] * count}
 
     def genuq_scale(self, given: float, negative: bool) -> float:
         return max(given, 1.0) if negative else 1.0

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from genuq.models import Rows
-from genuq.pretrained.family import Asked, Encoded, Family, blank, longest, named
+from genuq.pretrained.family import Asked, Encoded, Family, blank, named
 from genuq.pretrained.register import FAMILIES
 
 _NAMES = ("text", "mask")
@@ -29,8 +29,8 @@ class Sana(Family):
         return Encoded(named((text, mask), *_NAMES), named((null, null_mask), *_NAMES) if guided else None)
 
     def blank(self, pipe: Any, count: int) -> Rows:
-        text = blank(count, longest(pipe), pipe.transformer.config.caption_channels)
-        return {"text": text, "mask": blank(count, longest(pipe), dtype=torch.int64)}
+        text = blank(count, self.longest(pipe), pipe.transformer.config.caption_channels)
+        return {"text": text, "mask": blank(count, self.longest(pipe), dtype=torch.int64)}
 
     def call(self, network: Any, x: Tensor, time_B: Tensor, rows: Any) -> Tensor:
         return network(

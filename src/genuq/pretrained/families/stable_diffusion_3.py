@@ -31,7 +31,7 @@ class StableDiffusion3(Family):
 
     def blank(self, pipe: Any, count: int) -> Rows:
         config = pipe.transformer.config
-        tokens = longest(pipe, pipe.text_encoder) + longest(pipe)
+        tokens = longest(pipe, pipe.text_encoder) + self.longest(pipe)
         text, pooled = blank(count, tokens, config.joint_attention_dim), blank(count, config.pooled_projection_dim)
         return {"text": text, "pooled": pooled}
 

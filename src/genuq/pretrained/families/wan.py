@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from genuq.errors import ConfigurationError
-from genuq.pretrained.family import Asked, Encoded, Family, named
+from genuq.models import Rows
+from genuq.pretrained.family import Asked, Encoded, Family, blank, named
 from genuq.pretrained.register import FAMILIES
 
 
@@ -28,6 +29,9 @@ class Wan(Family):
             )
         self.patch = tuple(pipe.transformer.config.patch_size)
         self.by_token = bool(pipe.config.expand_timesteps)
+
+    def blank(self, pipe: Any, count: int) -> Rows:
+        return {"text": blank(count, self.longest(pipe), pipe.transformer.config.text_dim)}
 
     def encode(self, pipe: Any, prompts: list[str], negative: list[str] | None, guided: bool) -> Encoded:
         text, null = self.encoded(pipe, prompts, negative, guided)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from genuq.models import Rows
-from genuq.pretrained.family import Asked, Encoded, Family, at_positions, blank, dynamic_shift, even_sigmas, longest
+from genuq.pretrained.family import Asked, Encoded, Family, at_positions, blank, dynamic_shift, even_sigmas
 from genuq.pretrained.register import FAMILIES
 
 _HEAD = "all_final_layer.2-1.linear"
@@ -38,7 +38,7 @@ class ZImage(Family):
         return Encoded(_rows(text), _rows(null) if guided else None)
 
     def blank(self, pipe: Any, count: int) -> Rows:
-        return {"text": [blank(longest(pipe), pipe.transformer.config.cap_feat_dim)] * count}
+        return {"text": [blank(self.longest(pipe), pipe.transformer.config.cap_feat_dim)] * count}
 
     def settings(self, scheduler: Any, steps: int) -> Mapping[str, Any]:
         return {"sigmas": even_sigmas(steps), "mu": dynamic_shift(scheduler, self.tokens)}
