@@ -62,7 +62,7 @@ def from_configuration(
 
 
 def _pipeline(folder: Path, networks: tuple[str, ...], dtype: torch.dtype) -> Any:
-    """The pipeline with these networks on the meta device, its scheduler and guiders, and text encoders that are only described."""
+    """The pipeline with these networks on the meta device, scheduler and guiders; text encoders are only described."""
     kind, index = class_of(folder), _read(folder / INDEX)
     given: dict[str, Any] = {}
     for name, parameter in list(inspect.signature(kind.__init__).parameters.items())[1:]:
