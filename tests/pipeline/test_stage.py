@@ -177,6 +177,8 @@ UNTRIED = {
     "model.checkpoint": "unread where the run trains; see below",
     "model.autoencoder": "see test_contents_count",
     "metric.options": "of an extractor; see test_contents_count",
+    "metric.prompt_model": "of a model with prompts; see test_text_to_image",
+    "metric.download": "whether the same may be fetched",
     "propagator.name": "another option has other keys",
     "application.name": "another option has other keys",
 }
