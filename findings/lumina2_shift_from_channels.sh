@@ -7,9 +7,9 @@
 # size. Whoever trains, inverts or scores with a schedule "for this resolution" is on another path than the pipeline.
 #
 # Seen with diffusers 0.42.1, torch 2.14.1 (CPU), Python 3.11, 16 channels: timesteps of four steps
-#     512 x 512 by the pipeline: 1000.0 826.1 613.0 345.7
-#     64 x 64 by the pipeline: 1000.0 826.1 613.0 345.7
-#     of the 1024 tokens of 512 x 512: 1000.0 849.5 653.0 385.6
+#     512 x 512 by the pipeline: 1000.0 826.1 612.9 345.4
+#     64 x 64 by the pipeline: 1000.0 826.1 612.9 345.4
+#     of the 1024 tokens of 512 x 512: 1000.0 849.2 652.5 384.9
 #
 # Fails (exit status 1) if that changes. Installs about 3 GB (torch) into a temporary folder.
 set -euo pipefail

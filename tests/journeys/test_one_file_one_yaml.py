@@ -201,9 +201,7 @@ def found(copy: Path) -> dict[str, Any]:
 
 
 def test_every_group_has_a_row() -> None:
-    """But for whole models, genuq's own of which are put together from the other parts, and families of pipelines, which
-    no configuration names.
-    """
+    """But for whole models, put together from the other parts, and families of pipelines, which nothing names."""
     assert {row.group for row in ROWS} == set(GROUPS) - {"model", "family"} and {"baseline", "control"} <= {
         row.kind for row in ROWS
     }
