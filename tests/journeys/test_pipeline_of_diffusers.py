@@ -17,6 +17,7 @@ from genuq.pipeline.columns import SPENT
 from genuq.pipeline.configured import build_sampler, open_model
 from genuq.pipeline.preflight import DirectSamplingWarning, check_settings
 from genuq.pipeline.run import Run
+from genuq.pipeline.stage import STAGES
 from genuq.pipeline.stages.sample import read_samples
 from genuq.report.run.writing import RESULTS
 from genuq.store.shards import read_shards
@@ -115,8 +116,6 @@ def test_finished_again_it_is_reused_wherever_the_pipeline_lies(
     try:
         elsewhere = [each for each in given if "pretrained" not in each]
         config = composed(*elsewhere, f"model.pretrained={tmp_path}/moved", f"store={folder}/store")
-        from genuq.pipeline.stage import STAGES
-
         run = Run(config, folder, "genuq")
         assert all(STAGES[name].folder(run).is_current() for name in ("fit", "sample", "probe", "score"))
     finally:

@@ -117,3 +117,10 @@ def test_a_network_needs_a_scheduler() -> None:
 def test_a_network_that_does_not_say_its_shape_needs_it() -> None:
     with pytest.raises(ConfigurationError, match=r"give shape=\(C, H, W\)"):
         from_network(nn.Conv2d(3, 3, 1), diffusers.DDIMScheduler(clip_sample=False))
+
+
+def test_what_only_a_pipeline_can_do_is_not_passed_over() -> None:
+    pipe = ddpm()
+    for given in ({"prompts": "a cat"}, {"height": 8}, {"captions": ["a"]}, {"embedded_guidance": 3.5}):
+        with pytest.raises(ConfigurationError, match="only scheduler, guidance and head are read here"):
+            genuq.from_pipeline(pipe.unet, scheduler=pipe.scheduler, **given)

@@ -141,6 +141,11 @@ class Family(ABC):
         """What all rows have in common."""
         return {}
 
+    def told_scale(self, pipe: Any, argument: str = "guidance_scale") -> Tensor:
+        """The scale (1,) that a guidance-distilled network is told: what is asked for, else the pipeline's default."""
+        given = self.asked.embedded_guidance
+        return torch.tensor([float(call_defaults(pipe)[argument] if given is None else given)])
+
     def settings(self, scheduler: Any, steps: int) -> Mapping[str, Any]:
         """What the pipeline gives `set_timesteps` beside the number of steps."""
         return {}

@@ -60,6 +60,12 @@ def from_pipeline(
             raise ConfigurationError(
                 f"{type(pipe).__name__} is a network: give its scheduler=..., or a whole pipeline."
             )
+        unread = [prompts, negative_prompt, height, width, frames, embedded_guidance, max_sequence_length, *captions]
+        if any(each is not None for each in unread):
+            raise ConfigurationError(
+                f"{type(pipe).__name__} is a network, of which only scheduler, guidance and head are read here: give "
+                "the whole pipeline for prompts and sides, or genuq.pretrained.from_network a shape and conditions."
+            )
         return from_network(pipe, scheduler, guidance=guidance, head=head)
     pipe = plain(pipe)
     kind: type[Family] = family_of([base.__name__ for base in type(pipe).__mro__])

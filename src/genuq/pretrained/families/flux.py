@@ -14,7 +14,6 @@ from genuq.pretrained.family import (
     Encoded,
     Family,
     blank,
-    call_defaults,
     dynamic_shift,
     even_sigmas,
     named,
@@ -57,9 +56,7 @@ class Flux(Family):
         return max(given, 1.0) if negative else 1.0
 
     def shared(self, pipe: Any) -> dict[str, Any]:
-        given = self.asked.embedded_guidance
-        scale = call_defaults(pipe)["guidance_scale"] if given is None else given
-        return {"guidance": torch.tensor([float(scale)])} if self.told else {}
+        return {"guidance": self.told_scale(pipe)} if self.told else {}
 
     def settings(self, scheduler: Any, steps: int) -> Mapping[str, Any]:
         sigmas = {} if scheduler.config.get("use_flow_sigmas") else {"sigmas": even_sigmas(steps)}

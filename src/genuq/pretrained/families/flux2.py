@@ -44,9 +44,7 @@ class Flux2(Family):
         return Encoded(rows, named(self.encoded(pipe, negative or [""] * len(prompts), None)[:1], "text"))
 
     def shared(self, pipe: Any) -> dict[str, Any]:
-        given = self.asked.embedded_guidance
-        scale = call_defaults(pipe)["guidance_scale"] if given is None else given
-        return {"guidance": torch.tensor([float(scale)])} if self.told else {}
+        return {"guidance": self.told_scale(pipe)} if self.told else {}
 
     def settings(self, scheduler: Any, steps: int) -> Mapping[str, Any]:
         from diffusers.pipelines.flux2.pipeline_flux2 import compute_empirical_mu

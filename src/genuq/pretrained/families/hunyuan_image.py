@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genuq.errors import ConfigurationError
 from genuq.models import Rows, padded
-from genuq.pretrained.family import Asked, Encoded, Family, blank, call_defaults, ragged
+from genuq.pretrained.family import Asked, Encoded, Family, blank, ragged
 from genuq.pretrained.register import FAMILIES
 
 _REMEDY = "Set pipe.guider (and pipe.ocr_guider) to None or to diffusers' ClassifierFreeGuidance"
@@ -61,9 +61,7 @@ class HunyuanImage(Family):
         return Encoded(rows, _rows(self.encoded(pipe, negative or [""] * len(prompts), None)))
 
     def shared(self, pipe: Any) -> dict[str, Any]:
-        given = self.asked.embedded_guidance
-        scale = call_defaults(pipe)["distilled_guidance_scale"] if given is None else given
-        return {"guidance": torch.tensor([1000 * float(scale)])} if self.told else {}
+        return {"guidance": 1000 * self.told_scale(pipe, "distilled_guidance_scale")} if self.told else {}
 
     def settings(self, scheduler: Any, steps: int) -> Mapping[str, Any]:
         return {"sigmas": torch.linspace(1, 0, steps + 1, dtype=torch.float64)[:-1].tolist()}
