@@ -35,7 +35,11 @@ WITH_PRIOR = ("posthoc_ensemble", "ivon")  # around the trained weights
 # The settings that a kind reads; of the optimisation and the hardware the rest is the trainer's.
 READ_BY_ALL = ("steps", "learning_rate", "temperature")
 READ_BY_KIND = {
-    "deep_ensemble": ("members", "checkpoints", "data_share"),  # trained like the model: in batches of the trainer's size
+    "deep_ensemble": (
+        "members",
+        "checkpoints",
+        "data_share",
+    ),  # trained like the model: in batches of the trainer's size
     "posthoc_ensemble": (
         *("members", "checkpoints", "batch_size", "rank", "prior_relative_size", "perturb_targets", "bits", "gaussian"),
         *("n_effective", "observation_noise", "data_share"),
