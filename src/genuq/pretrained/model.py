@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from genuq.errors import ConfigurationError
-from genuq.models import Autoencoder, Conditions, DiffusersAutoencoder, Guidance, Rows, evaluating
+from genuq.models import Autoencoder, DiffusersAutoencoder, Guidance, evaluating
 from genuq.pretrained.adapted import PretrainedModel, find_traced_head
 from genuq.pretrained.bare import from_network
 from genuq.pretrained.distilled import doubt_of
-from genuq.pretrained.family import AT_ONCE, Asked, Encoded, Family, blank, call_defaults
+from genuq.pretrained.family import Asked, Family, call_defaults
 from genuq.pretrained.modular import plain
+from genuq.pretrained.prompts import blank_conditions, conditions_of
 from genuq.pretrained.register import family_of
 
 
@@ -83,7 +83,7 @@ def from_pipeline(
     family = kind(pipe, Asked(shape, latent, embedded_guidance, max_sequence_length))
     defaults = call_defaults(pipe)
     given = float(defaults.get(kind.scale, 1.0))
-    rows = _blank_conditions if outline else _conditions
+    rows = blank_conditions if outline else conditions_of
     model = PretrainedModel(
         family,
         network,
@@ -152,39 +152,3 @@ def _shape(pipe: Any, kind: type[Family], height: int | None, width: int | None,
             f"{step + 1}, {2 * step + 1}, ..."
         )
     return image if count == 1 else (channels, count, *image[1:])
-
-
-def _conditions(pipe: Any, family: Family, prompts: list[str], negative: str | Sequence[str] | None) -> Conditions:
-    """The rows of all prompts, a few at a time; the null row once, unless each prompt has its own."""
-    per_prompt = negative is not None and not isinstance(negative, str)
-    parts: list[Encoded] = []
-    for start in range(0, len(prompts), AT_ONCE):
-        chosen = prompts[start : start + AT_ONCE]
-        theirs = None
-        if negative is not None:
-            theirs = list(negative[start : start + AT_ONCE]) if per_prompt else [str(negative)] * len(chosen)
-        guided = family.guidance is not None and (per_prompt or start == 0)
-        parts.append(family.encode(pipe, list(chosen), theirs, guided))
-    nulls = [part.null for part in parts if part.null is not None]
-    null = None if not nulls else _stacked(nulls) if per_prompt else {key: row[:1] for key, row in nulls[0].items()}
-    return Conditions(_stacked([part.rows for part in parts]), null, family.shared(pipe), prompts)
-
-
-def _blank_conditions(
-    pipe: Any, family: Family, prompts: list[str], negative: str | Sequence[str] | None
-) -> Conditions:
-    """As many rows as there are prompts, of the shapes that they would have; empty ones where the family tells none."""
-    own = 1 if negative is None or isinstance(negative, str) else len(prompts)
-    guided = family.guidance is not None and family.guides(negative is not None)
-    rows, null = (family.blank(pipe, count) or {"text": blank(count, 0)} for count in (len(prompts), own))
-    return Conditions(rows, null if guided else None, family.shared(pipe), prompts)
-
-
-def _stacked(parts: Sequence[Rows]) -> Rows:
-    found: dict[str, Tensor | list[Tensor]] = {}
-    for name, first in parts[0].items():
-        if isinstance(first, list):
-            found[name] = [row for part in parts for row in part[name]]
-        else:
-            found[name] = torch.cat([torch.as_tensor(part[name]) for part in parts])
-    return found
