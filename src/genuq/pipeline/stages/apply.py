@@ -40,11 +40,11 @@ from genuq.pipeline.stages.propagate import default_propagator, require_variance
 from genuq.pipeline.stages.score import draws_inputs
 from genuq.pipeline.stages.witnesses import check_witnesses, spaces_of
 from genuq.propagators.register import PROPAGATORS, PropagatorPart
-from genuq.report.run.application import application_markdown
+from genuq.report.run.application import INDICES, VERDICTS, application_markdown
 from genuq.store.artefact import StageFolder
 
 APPLICATION, EXAMPLES_FILE = "application.json", "examples.safetensors"
-SHOWN = ("before", "after", "control", "accepted", "control_accepted")  # in the report
+SHOWN = ("before", "after", "control", *VERDICTS.values(), *INDICES)  # in the report
 
 
 class MovedCutWarning(UserWarning):
@@ -163,7 +163,7 @@ def read_application(folder: Path) -> Application:
 
 
 def read_examples(folder: Path) -> dict[str, Tensor]:
-    """What the report shows: `before`, `after`, `control` (E, C, H, W); if any, `mask` (E, H, W) and verdicts (E,)."""
+    """What the report shows: `before`, `after`, `control` (E, C, H, W), `mask` (E, H, W), verdicts and indices (E,)."""
     tensors, _ = files.read_tensors(folder / EXAMPLES_FILE)
     shown_images = {name: tensors[name] for name in SHOWN if name in tensors}
     return shown_images | ({"mask": tensors["mask"][:, 0]} if "mask" in tensors else {})
