@@ -111,7 +111,7 @@ def conditions_of(
     parts = [texts.encoded(range(min(AT_ONCE, count)))]
     null = None if parts[0].null is None or texts.own_nulls else _one(parts[0].null)
     own = [part for part in (parts[0].rows, parts[0].null if texts.own_nulls else None) if part is not None]
-    each = sum(map(_bytes, own)) / min(AT_ONCE, count)
+    each = sum(map(bytes_of, own)) / min(AT_ONCE, count)
     if each * count > held:
         source = EncodedWhenAsked(texts, null, max(1, int(held / each)))
         return Conditions(source, None, family.shared(pipe), prompts)
@@ -145,7 +145,8 @@ def _one(rows: Rows) -> Rows:
     return {name: value[:1] for name, value in rows.items()}
 
 
-def _bytes(rows: Rows) -> int:
+def bytes_of(rows: Rows) -> int:
+    """That rows take in memory."""
     return sum(row.numel() * row.element_size() for value in rows.values() for row in value)
 
 
