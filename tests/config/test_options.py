@@ -46,6 +46,7 @@ OF_NO_RUN = {  # came later
     **{f"score.{name}_times": [0.1] for name in ("lid", "score_norm")},
     **{f"score.{name}_times": [0.3] for name in ("renoised", "null_gap")},
     **{f"score.{name}_times": [0.5] for name in ("self_confidence", "margin")},
+    **{f"{key}.data_share": None for key in ("posterior", "beside.deep_ensemble", "beside.posthoc_ensemble")},
 }
 GROUPS_OF_OPTIONS = (*GROUPS, "beside")
 

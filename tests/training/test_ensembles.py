@@ -409,3 +409,28 @@ def test_half_precision_weights_are_refused() -> None:
 def test_a_fine_tuning_that_diverges_names_its_own_learning_rate() -> None:
     with pytest.raises(NonFiniteError, match=r"training loss.*posterior\.learning_rate"):
         finetune_ensemble(trained_model(), points(), **SMALL | {"learning_rate": 1e30})
+
+
+# What members see
+
+
+@pytest.mark.parametrize("kind", ["posthoc_ensemble", "deep_ensemble"])
+def test_members_of_half_the_images_see_their_own_halves(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The likelihood counts as many images as there are in a half."""
+    seen = []
+
+    def noted(dataset: Any, *rest: Any, **named: Any) -> StepBatches:
+        seen.append(dataset)
+        return StepBatches(dataset, *rest, **named)
+
+    monkeypatch.setattr("genuq.training.modules.StepBatches", noted)
+    posterior, size = made(kind, data_share=0.5), len(points())
+    halves = [set(half.indices.tolist()) for half in seen]
+    assert [len(half) for half in halves] == [size // 2] * 2 and halves[0] != halves[1]
+    assert posterior.scale.n_effective == size // 2
+    assert_same(posterior, made(kind, data_share=0.5))
+
+
+def test_a_share_that_is_not_given_enters_no_identity() -> None:
+    assert "data_share" not in settings("posthoc_ensemble").of_training
+    assert settings("posthoc_ensemble", data_share=0.5).of_training["data_share"] == 0.5

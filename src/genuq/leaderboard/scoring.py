@@ -149,6 +149,11 @@ def why_not(saved: SavedSet, part: ScorePart) -> str | None:
     """Why a score cannot be computed from this set; None if it can."""
     if part.source in REFUSED:
         return f"{REFUSED[part.source]}: name it in the run (score.also=[{part.name}]) and save its set again"
+    if part.source == "draws" and not saved.manifest.posteriors[MAIN_POSTERIOR].evaluations:
+        return (
+            "is of samples that draws make anew, which this set lacks: name a score of draws in the run "
+            "(score.also=[entropy]) and save its set again"
+        )
     if part.needs_images and not saved.are_images:
         return "needs images, and this set has points"
     if part.source == "path" and not saved.has_path:

@@ -64,6 +64,15 @@ def other_posteriors(run: Run) -> list[str]:
     return [str(name) for name in run.config.beside or {}]
 
 
+def regenerated(run: Run) -> tuple[str, ...]:
+    """The posteriors whose draws make every sample anew, by the names of these draws: those that a column is of.
+
+    Scores of the path and of finished samples ask members about the one sample that there is.
+    """
+    scored = {draws_scored(run, name) for name in score_columns(run) if entry_of(run, name).source == "draws"}
+    return tuple(name for name in run.posteriors() if name in scored)
+
+
 def entry_of(run: Run, name: str) -> ScorePart:
     """What is known of a column; that of a posterior beside the run's own is the functional of its draws."""
     if name not in other_posteriors(run):

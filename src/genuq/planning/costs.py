@@ -12,7 +12,7 @@ from genuq.analysis.bins import most_bins
 from genuq.analysis.retention import descending_fractions
 from genuq.applications.finished_run import EXAMPLES
 from genuq.models import Autoencoder, VAEAutoencoder
-from genuq.pipeline.columns import score_columns
+from genuq.pipeline.columns import regenerated, score_columns
 from genuq.pipeline.configured import (
     build_likelihood,
     is_image,
@@ -294,7 +294,7 @@ def of_propagate(run: PlannedRun) -> Work:
 def of_embed(run: PlannedRun) -> Work:
     count, likelihood = run.config.sampler.samples, run.config.likelihood
     images = count * (1 + sum(footprint.embedded(run).values()))
-    drawn = sum(footprint.draws_of(run, name) for name in run.posteriors())
+    drawn = sum(footprint.draws_of(run, name) for name in regenerated(run))
     judged = count * (1 + drawn) + footprint.reference_count(run)
     pieces = [Piece("encode", images, likelihood.batch_size), Piece("judge", judged, 256)]
     if run.config.metric.prompt_model is not None:

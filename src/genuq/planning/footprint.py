@@ -25,6 +25,7 @@ from genuq.pipeline.columns import (
     inputs_of_source,
     leaving_maps,
     of_source,
+    regenerated,
     score_columns,
     watched_inputs,
 )
@@ -112,7 +113,7 @@ def of_shards(run: PlannedRun, shapes: Mapping[str, tuple[str, tuple[int, ...]]]
 
 def versions(run: PlannedRun) -> dict[str, int]:
     """M of every set of versions that the sampler makes beside the unperturbed samples, by name."""
-    names = [*run.posteriors(), *of_source(run, "weights"), *of_source(run, "initial_noise")]
+    names = [*regenerated(run), *of_source(run, "weights"), *of_source(run, "initial_noise")]
     return {name: draws_of(run, name) for name in names}
 
 
@@ -195,7 +196,7 @@ def of_embeddings(run: PlannedRun) -> int:
     scored, judged = build_likelihood(run).dimension, judge_dimension(run)
     shapes: Shapes = {"image": ("F32", (scored,)), f"{JUDGED}image": ("F32", (judged,))}
     shapes |= {name: ("F32", (draws, scored)) for name, draws in embedded(run).items()}
-    shapes |= {f"{JUDGED}{name}": ("F32", (draws_of(run, name), judged)) for name in run.posteriors()}
+    shapes |= {f"{JUDGED}{name}": ("F32", (draws_of(run, name), judged)) for name in regenerated(run)}
     return of_shards(run, shapes, METADATA) + of_safetensors({"real": ("F32", (reference_count(run), judged))})
 
 

@@ -14,6 +14,7 @@ import torch
 from genuq import entries, files
 from genuq.analysis.evaluation_entries import Number, Numbers, SampleTable, ScoreEntry, read_evaluation
 from genuq.analysis.results import FitSummary
+from genuq.pipeline.columns import regenerated
 from genuq.pipeline.configured import is_image
 from genuq.pipeline.run import MAIN_POSTERIOR, Run
 from genuq.pipeline.stages.apply import read_application
@@ -265,9 +266,9 @@ def pictures_of(run: Run, chosen: np.ndarray) -> dict[str, list[Any]]:
     """Columns of images: the sample, one sheet of regenerations a posterior, heat."""
     import wandb
 
-    samples = versions_of(run, chosen, *run.posteriors())
+    samples = versions_of(run, chosen, *regenerated(run))
     columns = {"image": thumbnails(as_pixels(shown(samples["image"], are_images=True), 4, "Samples"))[:, None]}
-    for name in run.posteriors():
+    for name in regenerated(run):
         draws_NMCHW = as_pixels(shown(samples[name], are_images=True), 5, "Draws")
         column = name if name == MAIN_POSTERIOR else f"{MAIN_POSTERIOR}_{name}"
         columns[column] = np.stack([thumbnails(draws) for draws in draws_NMCHW])

@@ -20,7 +20,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
 from genuq import files
-from genuq.data import Dataset, as_dataset
+from genuq.data import Dataset, as_dataset, subset
 from genuq.errors import ArtefactError, CheckpointError, ConfigurationError, did_you_mean
 from genuq.models import GenerativeModel, evaluating
 from genuq.models.checkpoints import FORMAT, save_model
@@ -169,7 +169,16 @@ class Making:
 
     @property
     def n_effective(self) -> float:
-        return self.settings.n_effective or len(self.dataset)
+        return self.settings.n_effective or self.images_of_a_member
+
+    @property
+    def images_of_a_member(self) -> int:
+        return max(1, round((self.settings.data_share or 1.0) * len(self.dataset)))
+
+    def images(self, seed: int) -> Dataset:
+        """What the member of this seed is trained on."""
+        whole = self.settings.data_share is None
+        return self.dataset if whole else subset(self.dataset, self.images_of_a_member, seed)
 
     @cached_property
     def observation_noise(self) -> float:
@@ -212,7 +221,7 @@ def trained_member(making: Making, k: int) -> dict[str, Tensor]:
     member = working_copy(making.model)
     lightning.seed_everything(seed, verbose=False)
     member.network = making.fresh().train()
-    training = GenerativeTraining(member, making.dataset, replace(making.settings.optimisation, seed=seed))
+    training = GenerativeTraining(member, making.images(seed), replace(making.settings.optimisation, seed=seed))
     making.train(training, f"member-{k}")
     member.network.load_state_dict(training.averaged.state_dict())
     making.keep(f"member-{k}", lambda path: save_model(path, member.cpu(), making.description, {"seed": seed}))
@@ -238,7 +247,7 @@ def anchored_member(making: Making, k: int) -> PosthocEnsemble:
     settings, seed = making.settings, key(making.settings.seed, k, "member")
     training = AnchoredTraining(
         working_copy(making.model),
-        making.dataset,
+        making.images(seed),
         replace(settings.optimisation, seed=seed),
         settings.prior_relative_size,
         making.observation_noise,

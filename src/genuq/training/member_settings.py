@@ -22,6 +22,7 @@ from genuq.parts.bounds import (
     Rate,
     Seed,
     Several,
+    Share,
     WholeNumber,
     check,
     check_fields,
@@ -34,10 +35,14 @@ WITH_PRIOR = ("posthoc_ensemble", "ivon")  # around the trained weights
 # The settings that a kind reads; of the optimisation and the hardware the rest is the trainer's.
 READ_BY_ALL = ("steps", "learning_rate", "temperature")
 READ_BY_KIND = {
-    "deep_ensemble": ("members", "checkpoints"),  # trained like the model: in batches of the trainer's size
+    "deep_ensemble": (
+        "members",
+        "checkpoints",
+        "data_share",
+    ),  # trained like the model: in batches of the trainer's size
     "posthoc_ensemble": (
         *("members", "checkpoints", "batch_size", "rank", "prior_relative_size", "perturb_targets", "bits", "gaussian"),
-        *("n_effective", "observation_noise"),
+        *("n_effective", "observation_noise", "data_share"),
     ),
     "swag": ("members", "checkpoints", "batch_size", "rank"),
     "ivon": ("batch_size", "prior_relative_size", "n_effective", "observation_noise"),
@@ -88,6 +93,7 @@ class MemberSettings:
         n_effective: data that the likelihood counts; None: the size of the training set.
         observation_noise: s^2; None: the trained network's mean squared error on training images.
         bits, gaussian: see `PosthocEnsemble`.
+        data_share: of the training images that each member of an ensemble sees, chosen for it at random; None: all.
         temperature: of the finished posterior.
         seed: keys everything; member k of a deep ensemble is the training of seed + k.
         online_newton: of ivon, whose learning rate is a share of the Newton step; None: its defaults.
@@ -113,6 +119,7 @@ class MemberSettings:
     gaussian: bool = False
     temperature: Positive = 1.0
     seed: Seed = 0
+    data_share: Share | None = where_given(None)
     online_newton: OnlineNewton | None = where_given(None)
     hardware: Hardware = field(default_factory=Hardware)
 

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from genuq import files
+from genuq.identity import identity_of
 from genuq.models import to_bytes
-from genuq.pipeline.stages.sample import draws_of, read_samples, shown, with_deviations
+from genuq.pipeline.stages.sample import Sample, draws_of, read_samples, shown, with_deviations
+from genuq.pipeline.stages.score import read_scores
 from genuq.store.shards import read_shards
-from support.small_runs import POINTS, composed, run_of
+from support.small_runs import POINTS, composed, copied, launch, run_of
 
 
 def test_draws_are_kept_as_deviations_from_the_sample() -> None:
@@ -35,3 +38,43 @@ def test_a_finished_stage_has_every_sample_in_order_and_as_many_draws_as_asked(p
 def test_images_are_shown_as_bytes_and_points_as_they_are(are_images: bool) -> None:
     samples = torch.linspace(-1, 1, 8).reshape(2, 1, 2, 2)
     assert torch.equal(shown(samples, are_images), to_bytes(samples) if are_images else samples)
+
+
+# Whether the samples are made anew under the draws
+
+ONCE = [
+    "stages=[train,fit,sample,probe,embed,score,evaluate,report]",
+    *("score=path_disagreement", "score.controls=[random]"),
+]
+
+
+@pytest.fixture(scope="module")
+def made_once_only(points_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run on the mixture again, with scores of the path and the probe alone."""
+    folder = copied(points_run, tmp_path_factory.mktemp("once") / "points")
+    launch(folder, *POINTS, *ONCE, "score.also=[lid]")
+    return folder
+
+
+def test_samples_are_made_anew_only_where_a_score_compares_them(points_run: Path, made_once_only: Path) -> None:
+    anew, once = read_samples(points_run / "sample"), read_samples(made_once_only / "sample")
+    assert torch.equal(once["image"], anew["image"]) and "draws" in anew and "draws" not in once
+    assert not any("draws" in name for name in files.read_json(made_once_only / "sample" / "manifest.json")["notes"])
+    page = (made_once_only / "report" / "index.html").read_text()
+    assert "each made once" in page and "regenerated under" not in page
+
+
+def test_what_was_made_anew_before_keeps_its_identity(points_run: Path, made_once_only: Path) -> None:
+    of_draws, of_path = (
+        identity_of(Sample().inputs(run))
+        for run in (run_of(points_run, *POINTS), run_of(made_once_only, *POINTS, *ONCE, "score.also=[lid]"))
+    )
+    assert "idle" not in of_draws and of_path["idle"] == ["draws"]
+
+
+def test_a_score_is_the_same_whether_samples_are_made_anew_or_not(made_once_only: Path, tmp_path: Path) -> None:
+    folder = copied(made_once_only, tmp_path / "points")
+    launch(folder, *POINTS, *ONCE, "score.also=[lid,entropy]")
+    both, alone = (read_scores(path / "score") for path in (folder, made_once_only))
+    assert "entropy" in both and "entropy" not in alone
+    assert all(torch.equal(alone[name], both[name]) for name in ("path_disagreement", "lid"))

@@ -17,7 +17,7 @@ from genuq.extractors.judge import Judge
 from genuq.identity import neutral, where_given
 from genuq.models import to_bytes, to_unit
 from genuq.parallel import collectives
-from genuq.pipeline.columns import inputs_of_source, is_version
+from genuq.pipeline.columns import inputs_of_source, is_version, regenerated
 from genuq.pipeline.configured import data_inputs, judge_inputs, likelihood_inputs, prompt_inputs, sampler_inputs
 from genuq.pipeline.inputs import DataInputs, JudgeInputs, LikelihoodInputs, PartInputs, PromptInputs, SamplerInputs
 from genuq.pipeline.run import Run
@@ -88,7 +88,7 @@ class Embed(Stage[EmbedInputs]):
             likelihood=likelihood_inputs(run),
             judge=judge_inputs(run),
             reference_images=run.config.metric.reference_images,
-            posteriors=tuple(run.posteriors()),
+            posteriors=regenerated(run),
             noised=noised,
             draws=run.config.posterior.draws if noised else None,
             sampler=sampler_inputs(run),

@@ -51,7 +51,7 @@ from genuq.metrics import (
     read_statistics,
     realism,
 )
-from genuq.pipeline.columns import MAPPED, cost, draws_scored, entry_of, leaving_maps, score_columns
+from genuq.pipeline.columns import MAPPED, cost, draws_scored, entry_of, leaving_maps, regenerated, score_columns
 from genuq.pipeline.configured import (
     asks_beyond_data,
     build_likelihood,
@@ -169,7 +169,7 @@ class Evaluate(Stage[EvaluateInputs]):
             likelihood=likelihood_inputs(run),
             allow_shared_extractor=run.config.metric.allow_shared_extractor,
             class_names=tuple(class_names_of(run)),
-            posteriors=tuple(run.posteriors()),
+            posteriors=regenerated(run),
             code=foreign_code(METRICS.get(name) for name in run.config.metric.curves),
             probe=probe_upstream(run),
             statistics=statistics_inputs(run),

@@ -39,6 +39,7 @@ OF_MEMBERS = (
     "gaussian",
     "n_effective",
     "observation_noise",
+    "data_share",
     "temperature",
 )
 OF_FINISHED = ("checkpoints", "prior_relative_size", "gaussian", "n_effective", "observation_noise", "temperature")

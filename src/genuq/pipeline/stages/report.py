@@ -158,7 +158,7 @@ class Report(Stage[ReportInputs]):
                 folder.path,
                 results,
                 shown(samples["image"], inputs.are_images),
-                shown(samples[MAIN_POSTERIOR], inputs.are_images),
+                shown(draws_of(samples), inputs.are_images),
                 inputs.maps,
                 None if examples is None else read_examples(examples.path),
             )
@@ -170,6 +170,12 @@ class Report(Stage[ReportInputs]):
         display.say(f"Open {display_path(run.folder / self.name / 'index.html')}")
 
 
+def draws_of(samples: Mapping[str, Tensor]) -> Tensor:
+    """The samples anew under M draws of the run's own posterior, (N, M, ...); M = 0 where no score asked for that."""
+    image = samples["image"]
+    return samples.get(MAIN_POSTERIOR, image[:, None][:, :0])
+
+
 def display_path(path: Path) -> str:
     """Relative to the current folder where that is shorter."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
@@ -179,7 +185,7 @@ def collect(inputs: ReportInputs) -> Results:
     """The results of the whole run, in the form that the report reads."""
     notes = {name: getattr(inputs, name).notes() for name in ("fit", "sample", "score")}
     evaluation, likelihood = read_evaluation(inputs.evaluate.path), inputs.likelihood.build()
-    posteriors = [posterior_entry(inputs, name, notes, evaluation.quality[name]) for name in inputs.posteriors]
+    posteriors = [posterior_entry(inputs, name, notes, evaluation.quality.get(name)) for name in inputs.posteriors]
     return Results(
         name=inputs.name,
         genuq_version=genuq.__version__,
@@ -201,8 +207,8 @@ def collect(inputs: ReportInputs) -> Results:
             name=likelihood.name,
             extractor=encoder_name(likelihood),
             dimension=likelihood.dimension,
-            observation_variance=notes["score"]["observation_variance"],
-            how=notes["score"]["how"],
+            observation_variance=notes["score"].get("observation_variance"),
+            how=notes["score"].get("how", "no score compares samples under draws"),
         ),
         judge=evaluation.judge,
         truth=evaluation.truth,
@@ -262,8 +268,10 @@ def maps_entry(inputs: ReportInputs) -> MapsEntry | None:
     )
 
 
-def posterior_entry(inputs: ReportInputs, name: str, notes: Mapping[str, Any], quality: DrawsQuality) -> PosteriorEntry:
-    """One posterior: scale, criterion's curves, cost, quality of its draws."""
+def posterior_entry(
+    inputs: ReportInputs, name: str, notes: Mapping[str, Any], quality: DrawsQuality | None
+) -> PosteriorEntry:
+    """One posterior: scale, criterion's curves, cost, quality of its draws, where samples were made anew under them."""
     words = inputs.posteriors[name]
     fitted = entries.from_json(FitSummary, notes["fit"]["posteriors"][name], f"the notes of fit: posteriors.{name}")
     per_sample, count = notes["sample"]["seconds_per_sample"], inputs.sampler.samples
@@ -280,9 +288,9 @@ def posterior_entry(inputs: ReportInputs, name: str, notes: Mapping[str, Any], q
             fit_seconds=fitted.fit_seconds,
             trunk_forward_seconds=fitted.trunk_forward_seconds,
             sample_seconds=per_sample["unperturbed"] * count,
-            draw_seconds=per_sample[name] * count,
-            evaluations=notes["sample"]["evaluations_per_sample"] * words.draws,
+            draw_seconds=per_sample.get(name, 0.0) * count,
+            evaluations=0 if quality is None else notes["sample"]["evaluations_per_sample"] * words.draws,
         ),
-        quality=quality,
+        quality=quality or DrawsQuality(None, []),
         dominance=fitted.dominance,
     )

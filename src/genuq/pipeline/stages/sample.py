@@ -26,6 +26,7 @@ from genuq.pipeline.columns import (
     is_version,
     leaving_maps,
     maps_of,
+    regenerated,
     watched,
     watched_inputs,
 )
@@ -58,6 +59,7 @@ class SampleInputs:
         resources: that those ask for.
         keep_path: whether the samplers' paths are kept.
         maps: whether the maps of those that leave one are kept.
+        idle: the posteriors under whose draws no score asks for the samples anew.
     """
 
     model: ModelInputs
@@ -71,6 +73,7 @@ class SampleInputs:
     resources: ResourceInputs | None = where_given(None)
     keep_path: bool = where_given(False)
     maps: bool = where_given(False)
+    idle: tuple[str, ...] = where_given(())
 
     def draws_of(self, name: str) -> int:
         """M of a posterior, or of a control, which has as many as the main posterior."""
@@ -79,8 +82,8 @@ class SampleInputs:
 
 class Sample(Stage[SampleInputs]):
     """Leaves shard-START-STOP.safetensors: index, class (-1 for none), image, draws, those of the other posteriors by
-    their names, and the resampling controls; the scores of the trajectories; and the network evaluations that were
-    counted for each of these.
+    their names (of each that a score is of), and the resampling controls; the scores of the trajectories; and the
+    network evaluations that were counted for each of these.
 
     Images are float32 (B, C, H, W) in [-1, 1], points (B, D). Draws and controls (B, M, ...) are stored as float16
     deviations from them: most are smaller than a grey level, and would be lost in uint8.
@@ -105,6 +108,7 @@ class Sample(Stage[SampleInputs]):
             resources=resource_inputs(run, "path") if path_inputs(run) else None,
             keep_path=run.config.sampler.keep_path,
             maps=bool(leaving_maps(run, "path")),
+            idle=tuple(name for name in run.posteriors() if name not in regenerated(run)),
         )
 
     def work(self, inputs: SampleInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
@@ -113,15 +117,16 @@ class Sample(Stage[SampleInputs]):
         drawn = {name: load_posterior(inputs.fit.path, model, name) for name in inputs.draws}
         for name, control in inputs.weight_controls.items():
             drawn[name] = SCORES.get(name).make(drawn[MAIN_POSTERIOR], model.network, **control.options)
-        passes = 1 + sum(inputs.draws_of(name) for name in (*drawn, *inputs.noise_controls))
-        seconds = dict.fromkeys(("unperturbed", *drawn), 0.0)
+        making = {name: posterior for name, posterior in drawn.items() if name not in inputs.idle}
+        passes = 1 + sum(inputs.draws_of(name) for name in (*making, *inputs.noise_controls))
+        seconds = dict.fromkeys(("unperturbed", *making), 0.0)
         of_scores = dict.fromkeys((*inputs.watched, *inputs.on_path, *inputs.noise_controls), 0.0)
         resources, paths = None, folder.path / PATHS
         if inputs.resources is not None:
             resources = inputs.resources.open(model, lambda: drawn[MAIN_POSTERIOR], sampler.seed)
 
         def make(indices: list[int], advance: Callable[[int], None]) -> dict[str, Tensor]:
-            return sample_shard(inputs, drawn, indices, advance, seconds, of_scores, resources, paths)
+            return sample_shard(inputs, making, indices, advance, seconds, of_scores, resources, paths)
 
         made = deal(inputs.sampler, folder, make, display, "sampling", passes)
         of_all, of_scores = collectives.totals(seconds), collectives.totals(of_scores)

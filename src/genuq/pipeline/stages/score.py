@@ -123,9 +123,11 @@ class Score(Stage[ScoreInputs]):
         embed = inputs.embed.path
         samples = read_samples(inputs.sample.path) | read_probed(inputs.probe)
         made = Made(inputs, samples, read_embeddings(embed), read_judged(embed))
-        variance = inputs.drawn.open().observation_variance(inputs.drawn.of(made.embeddings, MAIN_POSTERIOR))
         columns = {name: made.column(name) for name in inputs.columns}
         files.write_tensors(folder.path / SCORES_FILE, columns)
+        if MAIN_POSTERIOR not in made.embeddings:
+            return {}
+        variance = inputs.drawn.open().observation_variance(inputs.drawn.of(made.embeddings, MAIN_POSTERIOR))
         return {"observation_variance": as_number(variance.value), "how": variance.how}
 
 
