@@ -74,5 +74,6 @@ def test_clip_looks_at_every_sample_and_at_what_an_application_makes(
     more = ["application=augment", "application.samples=4", "application.candidates=3", "stages=[embed,apply]"]
     run = planned(tmp_path, pipeline, image_root, clip, *more)
     assert amounts(run, "embed")["clip"] == 12
-    assert amounts(run, "apply")["clip"] == 4 * (1 + 2 * 3) == amounts(run, "apply")["decode"]
+    made = 1 + 2 * 3  # the sample, and candidates of both
+    assert amounts(run, "apply")["clip"] == 4 * made and amounts(run, "apply")["decode"] == 4 * (made + 1)
     assert (Operations().of(run, Piece("clip", 1.0)) or 0) > 0
