@@ -12,12 +12,13 @@ from genuq.applications import (
     drawn_states,
     finish,
     isotropic_states,
+    moved_cut,
     renewed_isotropic_states,
     renewed_states,
     uncertain_region,
 )
 from genuq.errors import ConfigurationError
-from genuq.models import Sampler, sample
+from genuq.models import Sampler, grid_times, sample
 from genuq.propagators import Corrected, propagate
 from genuq.solvers import DPMSolverPlusPlus2M, Heun
 from support.application_cases import CASE, MODEL, POSTERIOR, SAMPLER, TIME, cut, finished_by_hand
@@ -154,15 +155,27 @@ def test_the_spread_of_finished_draws_is_that_of_the_linear_flow() -> None:
     assert ratio.mean() == pytest.approx(1, abs=0.03)
 
 
-def test_a_cut_is_taken_within_a_hundredth_of_the_grid() -> None:
+def test_a_cut_is_the_nearest_time_of_the_grid() -> None:
     sampler = Sampler(DPMSolverPlusPlus2M(), steps=10)  # starts at 0.999
-    assert cut_time(MODEL, sampler, 0.8) == pytest.approx(0.7992)
-    with pytest.raises(ConfigurationError, match=r"application\.cut = 0\.75: the cut t = 0\.75 is no time of the grid"):
-        cut_time(MODEL, sampler, 0.75)
+    times = grid_times(MODEL, sampler)
+    assert cut_time(MODEL, sampler, 0.8) == pytest.approx(0.7992) and moved_cut(MODEL, sampler, 0.8) is None
+    assert cut_time(MODEL, sampler, 0.74) == moved_cut(MODEL, sampler, 0.74) == min(times, key=lambda t: abs(t - 0.74))
+    assert cut_time(MODEL, sampler, 0.96) == times[1], "not the start, which is nearer"
+    assert cut_time(MODEL, sampler, 0.02) == times[-2], "nor the end"
     with pytest.raises(ConfigurationError, match=r"application\.cut = 1 is the start of the grid"):
         cut_time(MODEL, sampler, 1.0)
     with pytest.raises(ConfigurationError, match=r"application\.cut = 0: .*end of the grid"):
         cut_time(MODEL, sampler, 0.0)
+
+
+def test_a_grid_of_one_step_has_no_cut() -> None:
+    with pytest.raises(ConfigurationError, match=r"application\.cut = 0\.6 is the start of the grid"):
+        cut_time(MODEL, Sampler(steps=1), 0.6)
+
+
+def test_what_is_cut_at_another_time_is_what_is_cut_there() -> None:
+    asked, there = (cut_samples(MODEL, POSTERIOR, SAMPLER, range(2), t) for t in (0.83, TIME))
+    assert asked.t == there.t and torch.equal(asked.variance, there.variance) and torch.equal(asked.state, there.state)
 
 
 def test_any_propagator_gives_the_moments() -> None:

@@ -125,7 +125,7 @@ CUT = "application.cut=0.858"  # a time of this scheduler's
 APPLICATIONS = {
     "best_of_n": ["application.n=3"],
     "filter": ["application.fraction=0.5"],
-    "augment": ["application.samples=4", "application.candidates=2", CUT],
+    "augment": ["application.samples=4", "application.candidates=2"],
     "guide": ["application.samples=8", "application.renoisings=2"],
     "rectify": ["application.rule=score", "application.failed_by=score", "application.candidates=2", CUT],
 }
@@ -137,6 +137,12 @@ def test_applications_run_on_prompts(name: str, finished: Path, asked: list[str]
     found = read_application(finished / "apply")
     measures = {row.measure for row in found.outcome}
     assert found.sentence and measures >= ({"realism_gain"} if name == "rectify" else {"realism", "clip_score"})
+    if name == "augment":  # whose cut, the default, is no time of this grid
+        assert (found.settings["cut"], found.settings["cut_taken"]) == (0.8, pytest.approx(0.858, abs=1e-3))
+        assert found.notes[0] == "The cut t = 0.8 is no time of the sampler's grid: the nearest one, 0.8583, is taken."
+        assert found.notes[0] in (finished / "apply" / "application.md").read_text()
+    else:
+        assert "cut_taken" not in found.settings
 
 
 def test_best_of_n_chooses_among_the_samples_of_one_prompt(finished: Path, asked: list[str]) -> None:

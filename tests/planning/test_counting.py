@@ -11,6 +11,7 @@ import torch
 from genuq.applications import APPLICATIONS, Sampling
 from genuq.models import sample
 from genuq.planning.counting import (
+    Applied,
     Count,
     OneLayer,
     application_count,
@@ -79,5 +80,5 @@ def test_an_application_from_outside_says_what_it_makes_and_that_is_counted(
     APPLICATIONS.register(part)
     request.addfinalizer(lambda: APPLICATIONS.remove("twice_more"))
     run = planned(tmp_path, "application=best_of_n", "application.name=twice_more", "sampler=euler", "sampler.steps=5")
-    assert application_count(run) == (Count(forward=10.0), 0.0)
-    assert application_count(planned(tmp_path, "application=best_of_n")) == (Count(), 0.0)
+    assert application_count(run) == Applied(Count(forward=10.0), decoded=2.0)
+    assert application_count(planned(tmp_path, "application=best_of_n")) == Applied()

@@ -46,7 +46,8 @@ def both(
 def sizes_of(conditions: Conditions | None) -> list[object]:
     if conditions is None:
         return []
-    table = {name: [tuple(row.shape) for row in value] for name, value in conditions._table.items()}
+    numbers = range(len(conditions) + conditions.nulls)
+    table = {name: [tuple(row.shape) for row in value] for name, value in conditions.source.at(numbers).items()}
     return [len(conditions), conditions.nulls, table]
 
 

@@ -15,6 +15,7 @@ from genuq.applications.cuts import (
     drawn_states,
     finish,
     isotropic_states,
+    moved_cut,
     renewed_isotropic_states,
     renewed_states,
 )
@@ -87,6 +88,7 @@ __all__ = [
     "guidance_outcome",
     "guide",
     "isotropic_states",
+    "moved_cut",
     "plain_sampler",
     "rectification_outcome",
     "renewed_isotropic_states",

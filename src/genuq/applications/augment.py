@@ -30,7 +30,7 @@ class Augmentation:
     """How to augment.
 
     Attributes:
-        cut: time of the grid at which states are drawn (BayesDiff: 0.8).
+        cut: time at which states are drawn, of which the nearest one of the grid is taken (BayesDiff: 0.8).
         candidates: K, new samples of each.
         spread: factor on the standard deviation; 1 is the posterior's own.
     """

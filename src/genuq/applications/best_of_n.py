@@ -105,4 +105,5 @@ def run_best_of_n(known: FinishedRun, how: BestOfN) -> Made:
     rows = {"before": worst, "after": best, "control": torch.as_tensor(groups[:, 0])}
     values = {f"{name}_judged": judged.measures[judged.primary][which].double() for name, which in rows.items()}
     pictures = {name: known.shown(images[which]) for name, which in rows.items()}
-    return outcome, {"index": worst, "after_index": best, **pictures, **values}
+    others = {"after_index": best, "control_index": rows["control"]}
+    return outcome, {"index": worst, **others, **pictures, **values}

@@ -17,9 +17,9 @@ from genuq.models import (
     evaluating,
     finish_latents,
     finished,
-    grid_time,
     sample_latents,
     stages_from,
+    step_times,
 )
 from genuq.posteriors import Posterior, swapped
 from genuq.processes import conversion
@@ -27,7 +27,7 @@ from genuq.propagators import Propagator, propagate
 from genuq.randomness import generators, normal
 from genuq.solvers import AffineStage
 
-NEAR = 0.01  # a cut may differ this much from a time of the grid: solvers in log SNR start at 0.999, not at 1
+NEAR = 0.01  # a cut that differs less from a time of the grid is that: solvers in log SNR start at 0.999, not at 1
 
 
 @dataclass(frozen=True)
@@ -59,22 +59,35 @@ class Cut:
 
 
 def cut_time(model: GenerativeModel, sampler: Sampler, t: float) -> float:
-    """The time of the grid that a cut asks for, within 0.01.
+    """The time of the grid that a cut takes: the nearest one at which something is uncertain and something left to do.
 
     Raises:
-        ConfigurationError: none; or the first one, where nothing is uncertain yet, or the last one.
+        ConfigurationError: the start of the grid is asked for, or there is nothing else in it, where nothing is
+            uncertain yet; or its end, where nothing is left to do.
     """
-    stages = sampler.stages(model)
+    times = step_times(sampler.stages(model))
+    nearest = min(times, key=lambda time: abs(time - t))
+    if abs(nearest - t) >= NEAR and len(times) > 2:
+        nearest = min(times[1:-1], key=lambda time: abs(time - t))
     try:
-        found = grid_time(t, stages, NEAR)
-        stages_from(model, sampler, found)
+        stages_from(model, sampler, nearest)
     except ConfigurationError as error:
         raise ConfigurationError(f"application.cut = {t:g}: {error}") from error
-    if found == stages[0].t:
+    if nearest == times[0]:
         raise ConfigurationError(
             f"application.cut = {t:g} is the start of the grid, where nothing is uncertain yet. Cut later."
         )
-    return found
+    return nearest
+
+
+def moved_cut(model: GenerativeModel, sampler: Sampler, t: float) -> float | None:
+    """The time of the grid that is taken in place of t; None: it is one, within 0.01.
+
+    Raises:
+        ConfigurationError: see `cut_time`.
+    """
+    taken = cut_time(model, sampler, t)
+    return taken if abs(taken - t) >= NEAR else None
 
 
 @torch.no_grad()

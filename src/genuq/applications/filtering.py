@@ -209,11 +209,12 @@ def _add_set_metrics(rows: Rows, study: RetentionStudy, score_N: Array) -> None:
 
 
 def _of_rows(known: FinishedRun, index: Tensor, images: Mapping[str, Tensor], after: Tensor) -> dict[str, Tensor]:
-    """Examples whose `after` is another sample, `after_index`; each is judged by its own class."""
+    """Examples whose `after` and `control` are other samples; each is judged by its own class."""
     judged, first = known.judgement.measures, known.judgement.primary
     rows = {"before": index, "after": after, "control": torch.arange(len(index))}
     values = {f"{name}_judged": judged[first][rows[name]].double() for name in rows}
-    return {"index": index, "after_index": after, **{k: known.shown(v) for k, v in images.items()}, **values}
+    others = {"after_index": after, "control_index": rows["control"]}
+    return {"index": index, **others, **{k: known.shown(v) for k, v in images.items()}, **values}
 
 
 @APPLICATIONS.add(name="filter", label="Filter", settings=Filter, control=CONTROL)

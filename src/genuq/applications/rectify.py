@@ -53,7 +53,7 @@ class Rectification:
     """How to rectify.
 
     Attributes:
-        cut: time of the grid at which states are drawn (BayesDiff: 0.8).
+        cut: time at which states are drawn, of which the nearest one of the grid is taken (BayesDiff: 0.8).
         region: share of the pixels, those of the highest V[x_0], that may change.
         dilate: how often the region grows by its neighbours.
         candidates: K attempts of each sample.

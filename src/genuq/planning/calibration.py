@@ -25,6 +25,7 @@ from genuq.pipeline.configured import (
     is_image,
     open_judge,
     open_model,
+    prompt_inputs,
     training_set,
     untrained_model,
 )
@@ -334,6 +335,13 @@ def judging_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> 
     return bearable(lambda rows: judge(images[:rows], batch_size=rows), piece.batch)
 
 
+def clip_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> float:
+    """Of metric.prompt_model."""
+    prompts, images = prompt_inputs(run), torch.zeros(piece.batch, *training_set(run).shape, dtype=torch.uint8)
+    assert prompts is not None
+    return bearable(lambda rows: prompts.of_images(images[:rows]), piece.batch)
+
+
 def judge_of(run: PlannedRun) -> Callable[..., Tensor]:
     """How the judge embeds; one that is still to be trained as the untrained one does."""
     if run.config.metric.extractor == "classifier" and "judge" in run.config.stages:
@@ -412,6 +420,7 @@ MEASURES: dict[str, tuple[Measure, Callable[[PlannedRun, Piece], Any]]] = {
     "fit": (fit_seconds, _fitted),
     "encode": (encode_seconds, _encoder),
     "judge": (judging_seconds, _judge),
+    "clip": (clip_seconds, lambda run, piece: (training_set(run).shape, run.config.metric.prompt_model)),
     "judge test": (test_seconds, lambda run, piece: training_set(run).shape),
     "subset": (subset_seconds, _subsets),
     "subset judge": (subset_preparation, _subsets),

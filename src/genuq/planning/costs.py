@@ -29,6 +29,7 @@ from genuq.pipeline.stages.witnesses import asks_witnesses
 from genuq.planning import footprint
 from genuq.planning.counting import application_count, propagated_count, shared_count, watched_counts
 from genuq.planning.planned import PlannedRun
+from genuq.planning.texts import captions_encoded, prompts_encoded
 from genuq.posteriors import CurvaturePosterior, ExactLastLayerLaplace, FitSettings
 from genuq.posteriors.fitting.held_out import DRAWN_FACTORS, FACTORS
 from genuq.scores.baselines.watching import PATH
@@ -167,7 +168,9 @@ def of_posterior(run: PlannedRun, name: str) -> Work:
     found = fit_evaluations(settings, kind, size_from_exact(entry))
     like |= {"batch": settings.batch_size, "criterion": settings.scale.criterion, "draws": settings.fisher_draws}
     amount = sum(map(sum, found.values()))
-    return Work(found, [Piece("fit", 1.0, settings.batch_size, name)], like, amount, size, passing)
+    pieces = [Piece("fit", 1.0, settings.batch_size, name)]
+    pieces += _of_kind("texts", captions_encoded(run, sum(forward for forward, _ in found.values())))
+    return Work(found, pieces, like, amount, size, passing)
 
 
 def fit_evaluations(settings: FitSettings, kind: str, by_exact: bool = False) -> Evaluations:
@@ -229,12 +232,17 @@ def of_sample(run: PlannedRun) -> Work:
         pieces.append(Piece("decode", count * (1 + seen + sum(made.values())), run.config.sampler.batch_size))
     if seen:
         pieces.append(Piece("encode", count * seen, run.config.likelihood.batch_size))
+    pieces += _of_kind("texts", prompts_encoded(run, count))
     like = run.network_like() | {"batch": batch, "backward": any(backward for _, backward in total.found.values())}
     amount = sum(map(sum, total.found.values()))
     kept = 2 if run.config.sampler.keep_path else 1  # files of a shard
     manifest = _manifest(run, "sample", kept * len(footprint.shard_sizes(run)), 300)
     size = footprint.of_samples(run) + footprint.of_paths(run) + manifest
     return Work(total.found, pieces, like, amount, size)
+
+
+def _of_kind(kind: str, amount: float) -> list[Piece]:
+    return [Piece(kind, amount)] if amount else []
 
 
 def _rows_at_once(run: PlannedRun) -> int:
@@ -289,6 +297,8 @@ def of_embed(run: PlannedRun) -> Work:
     drawn = sum(footprint.draws_of(run, name) for name in regenerated(run))
     judged = count * (1 + drawn) + footprint.reference_count(run)
     pieces = [Piece("encode", images, likelihood.batch_size), Piece("judge", judged, 256)]
+    if run.config.metric.prompt_model is not None:
+        pieces.append(Piece("clip", count, 64))
     plain = run.plain("likelihood", "metric")
     like = {
         "shape": list(training_set(run).shape),
@@ -339,13 +349,18 @@ def of_apply(run: PlannedRun) -> Work:
     worked = settings.get("samples") or count
     if settings["name"] == "rectify":
         worked = max(1, round(settings["failed"] * count))
-    cost, images = application_count(run)
+    applied = application_count(run)
+    cost = applied.evaluations
     batches = -(-worked // run.config.sampler.batch_size)
     found = {settings["name"]: cost.of(worked, batches)} if cost.forward else {}
     pieces = _passes(run, found, _rows_at_once(run)) if found else [Piece("rule", 1.0)]
-    seen = images * worked + witnessed(run, settings, worked)
+    seen = applied.seen * worked + witnessed(run, settings, worked)
     if seen:
         pieces.append(Piece("encode", seen, run.config.likelihood.batch_size))
+    if applied.decoded and type(untrained_model(run).autoencoder) is not Autoencoder:
+        pieces.append(Piece("decode", applied.decoded * worked, run.config.sampler.batch_size))
+    if applied.judged and run.config.metric.prompt_model is not None:
+        pieces.append(Piece("clip", applied.judged * worked, 64))
     like = run.network_like() | {"application": settings, "batch": _rows_at_once(run)}
     examples = min(EXAMPLES, worked // settings.get("n", 1))
     size = examples * 4 * prod(training_set(run).shape) + 5000 + _manifest(run, "apply", 3)

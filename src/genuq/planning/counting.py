@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from math import prod
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,7 @@ from genuq.scores.baselines.watching import PATH
 from genuq.scores.probe_scores import ISOTROPIC
 
 SIDE = 16  # pixels of the small image
+JUDGED = ("before", "ours", "control")  # of what an application makes
 ANSWER = 0.1  # of the small network, times its input: no variance may vanish
 
 
@@ -216,22 +218,38 @@ class StandInSampling:
         return default_propagator(name, self.draws)
 
 
-def application_count(run: PlannedRun) -> tuple[Count, float]:
-    """(of the configured application, for each sample that it works on; images that the encoder sees for each)."""
+class Applied(NamedTuple):
+    """What an application takes for each sample that it works on.
+
+    Attributes:
+        evaluations: of the network.
+        seen: images that the encoder sees.
+        decoded: images that the autoencoder makes.
+        judged: images that the judge sees beside the run's own.
+    """
+
+    evaluations: Count = Count()
+    seen: float = 0.0
+    decoded: float = 0.0
+    judged: float = 0.0
+
+
+def application_count(run: PlannedRun) -> Applied:
+    """Of the configured application."""
     settings = run.plain("application")["application"]
     if APPLICATIONS.get(settings["name"]).make_samples is None:
-        return Count(), 0.0
+        return Applied()
     kept = [settings, _posterior_like(run), run.config.posterior.draws]
     return remembered(run, "application", kept, lambda: _application_count(run))
 
 
-def _application_count(run: PlannedRun) -> tuple[Count, float]:
+def _application_count(run: PlannedRun) -> Applied:
     """All of it forwards: no application differentiates."""
-    (one, images), (two, _) = (_applied(run, count) for count in (1, 2))
-    return Count(two - one, 0.0, 2 * one - two), images
+    (one, *images), (two, *_) = (_applied(run, count) for count in (1, 2))
+    return Applied(Count(two - one, 0.0, 2 * one - two), *images)
 
 
-def _applied(run: PlannedRun, samples: int) -> tuple[float, float]:
+def _applied(run: PlannedRun, samples: int) -> tuple[float, float, float, float]:
     model, seen = stand_in(run), 0
 
     def look(images: Tensor) -> Tensor:
@@ -242,7 +260,28 @@ def _applied(run: PlannedRun, samples: int) -> tuple[float, float]:
     likelihood, part = Likelihood(FromCallable(look, "counting", 1)), APPLICATIONS.get(run.config.application.name)
     assert part.make_samples is not None
     draws, posterior = run.config.posterior.draws, stand_in_posterior(run, model)
-    with metered(model) as meter:
+    with metered(model) as meter, _Decoded(model) as decoded:
         known = StandInSampling(model, posterior, likelihood, sampler_of(run), draws)
-        part.make_samples(application_settings(run), known, list(range(samples)))
-    return float(sum(meter.evaluations.values())), seen / samples
+        made = part.make_samples(application_settings(run), known, list(range(samples)))
+    judged = sum(getattr(made, name).numel() for name in JUDGED if hasattr(made, name)) / prod(model.shape)
+    return float(sum(meter.evaluations.values())), seen / samples, decoded.rows / samples, judged / samples
+
+
+class _Decoded:
+    """Counts the latents that a model's autoencoder makes images of."""
+
+    def __init__(self, model: GenerativeModel) -> None:
+        self.autoencoder, self.rows = model.autoencoder, 0
+
+    def __enter__(self) -> _Decoded:
+        plain = self.autoencoder.decode
+
+        def decode(latents: Tensor) -> Tensor:
+            self.rows += len(latents)
+            return plain(latents)
+
+        self.autoencoder.decode = decode  # type: ignore[method-assign]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        del self.autoencoder.decode

@@ -12,10 +12,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from genuq.errors import GenuqError
 from genuq.models import GenerativeModel
-from genuq.pipeline.configured import build_likelihood, is_image, training_set, untrained_model
+from genuq.pipeline.configured import build_likelihood, is_image, prompt_inputs, training_set, untrained_model
 from genuq.planning.calibration import fit_of, judge_of
 from genuq.planning.costs import Piece, fit_evaluations
 from genuq.planning.planned import PlannedRun
+from genuq.planning.texts import text_row
 
 META = torch.device("meta")
 
@@ -134,6 +135,15 @@ def judging_row(run: PlannedRun) -> int:
     return counted(lambda: judge(image, batch_size=1))
 
 
+def clip_row(run: PlannedRun) -> int:
+    """Of the look of metric.prompt_model at one image, which is made."""
+    prompts = prompt_inputs(run)
+    if prompts is None:
+        return 0
+    clip, image = prompts.open(), torch.zeros(1, *training_set(run).shape, dtype=torch.uint8)
+    return counted(lambda: clip.of_images(image))
+
+
 class _frozen:
     """No weight of the model wants a gradient inside."""
 
@@ -149,7 +159,7 @@ class _frozen:
             weight.requires_grad_(True)
 
 
-SEEING = ("encode", "judge")
+SEEING = ("encode", "judge", "clip")
 ROWS: dict[str, Callable[[PlannedRun], int]] = {
     "forward": forward_row,
     "backward": backward_row,
@@ -157,6 +167,8 @@ ROWS: dict[str, Callable[[PlannedRun], int]] = {
     "decode": decode_row,
     "encode": encode_row,
     "judge": judging_row,
+    "clip": clip_row,
+    "texts": lambda run: text_row(run, counted),
 }
 KINDS = {*ROWS, "step", "fit"} - {"training"}  # of pieces whose operations can be counted
 

@@ -30,6 +30,7 @@ from genuq.store.disk import free_bytes
 from genuq.store.shards import PATTERN
 from genuq.store.store import size_of
 
+CPU_RATE = 1e11  # operations a second of text encoders, which a run has on the CPU; by a rule
 MEASURED, RULE = (0.6, 1.7), (0.3, 3.0)  # range of a time over its estimate, measured or by a rule
 MAKING, JUDGING = ("train", "judge", "posterior", "fit", "sample", "probe"), ("embed", "score", "evaluate")
 ORDER = (*MAKING, "propagate", *JUDGING, "apply", "report")
@@ -210,8 +211,10 @@ class Clock:
     def time(self, piece: Piece) -> TimeEstimate:
         """Of one piece; unknown where nothing tells it."""
         if piece.kind == "rule":
-            return TimeEstimate(piece.amount, RULE[0] * piece.amount, RULE[1] * piece.amount, "rule")
+            return by_rule(piece.amount)
         elsewhere = self.card is not None and not self.card.is_here and piece.kind in KINDS
+        if piece.kind == "texts" and not elsewhere:
+            return by_rule((self.operations.of(self.run, piece) or 0.0) / CPU_RATE)
         if self.calibration is not None and not elsewhere:
             seconds = self.calibration.seconds(self.run, piece)
             if seconds is not None:
@@ -229,6 +232,10 @@ class Clock:
         found = [self.operations.of(self.run, piece) for piece in pieces if piece.amount and piece.kind in KINDS]
         known = [one for one in found if one is not None]
         return left * sum(known) if len(known) == len(found) else None
+
+
+def by_rule(seconds: float) -> TimeEstimate:
+    return TimeEstimate(seconds, RULE[0] * seconds, RULE[1] * seconds, "rule")
 
 
 def estimated(one: Needed, clock: Clock) -> TimeEstimate:

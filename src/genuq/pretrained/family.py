@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from genuq.errors import ConfigurationError
 from genuq.models import CLASSIFIER_FREE, Guidance, Rows, unpadded
 
-AT_ONCE = 16  # prompts through the text encoders
 CLIP_TOKENS = 77  # of a text, unless its configuration says another number
 
 

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from genuq.errors import ConfigurationError
-from genuq.models import Autoencoder, Conditions, DiffusersAutoencoder, Guidance, Rows, evaluating
+from genuq.models import Autoencoder, DiffusersAutoencoder, Guidance, evaluating
 from genuq.pretrained.adapted import PretrainedModel, find_traced_head
 from genuq.pretrained.bare import from_network
 from genuq.pretrained.distilled import doubt_of
-from genuq.pretrained.family import AT_ONCE, Asked, Encoded, Family, blank, call_defaults
+from genuq.pretrained.family import Asked, Family, call_defaults
 from genuq.pretrained.modular import plain
+from genuq.pretrained.prompts import blank_conditions, conditions_of
 from genuq.pretrained.register import family_of
 
 
@@ -56,55 +56,68 @@ def from_pipeline(
             another problem that is named.
     """
     if isinstance(pipe, torch.nn.Module):
-        if scheduler is None:
-            raise ConfigurationError(
-                f"{type(pipe).__name__} is a network: give its scheduler=..., or a whole pipeline."
-            )
         unread = [prompts, negative_prompt, height, width, frames, embedded_guidance, max_sequence_length, *captions]
-        if any(each is not None for each in unread):
-            raise ConfigurationError(
-                f"{type(pipe).__name__} is a network, of which only scheduler, guidance and head are read here: give "
-                "the whole pipeline for prompts and sides, or genuq.pretrained.from_network a shape and conditions."
-            )
-        return from_network(pipe, scheduler, guidance=guidance, head=head)
+        return _from_bare(pipe, scheduler, guidance, head, any(each is not None for each in unread))
     pipe = plain(pipe)
     kind: type[Family] = family_of([base.__name__ for base in type(pipe).__mro__])
     asked_prompts = _prompts(pipe, kind, prompts, negative_prompt, captions)
-    network = getattr(pipe, kind.component)
-    if hasattr(network, "_hf_hook") and any(value.is_meta for value in network.parameters()):
-        raise ConfigurationError(
-            f"{type(pipe).__name__} is offloaded layer by layer (enable_sequential_cpu_offload), so its weights are "
-            "nowhere to be read or drawn: use enable_group_offload of its network."
-        )
-    autoencoder = _autoencoder(pipe)
+    network, autoencoder = _network(pipe, kind), _autoencoder(pipe)
     shape = _shape(pipe, kind, height, width, frames)
     with torch.no_grad(), evaluating(autoencoder):
         latent = tuple(autoencoder.latent_shape(shape))
     family = kind(pipe, Asked(shape, latent, embedded_guidance, max_sequence_length))
-    defaults = call_defaults(pipe)
-    given = float(defaults.get(kind.scale, 1.0))
-    rows = _blank_conditions if outline else _conditions
+    defaults, rows = call_defaults(pipe), blank_conditions if outline else conditions_of
     model = PretrainedModel(
         family,
         network,
         pipe.scheduler if scheduler is None else scheduler,
         int(defaults.get("num_inference_steps", 50)),
-        family.genuq_scale(given, negative_prompt is not None) if family.guidance is not None else 1.0,
+        family.genuq_scale(float(defaults.get(kind.scale, 1.0)), negative_prompt is not None),
         num_classes=0 if kind.prompted else kind.num_classes(pipe),
         autoencoder=autoencoder,
         head=head,
         conditions=rows(pipe, family, [*captions, *asked_prompts], negative_prompt) if kind.prompted else None,
         guidance=guidance or family.guidance,
     )
-    model.doubt = doubt_of(type(pipe).__name__, network, model.scheduler, pipe, kind.distillation)
-    if model.guidance is None:
+    if family.guidance is None or model.guidance is None:
         model.scale = 1.0
+    model.doubt = doubt_of(type(pipe).__name__, network, model.scheduler, pipe, kind.distillation)
     if kind.prompted and captions:
         model.data_classes = len(captions)
         model.asked = range(len(captions) if asked_prompts else 0, model.num_classes)
     if head is None:
         find_traced_head(model, outline)
     return model
+
+
+def _from_bare(
+    network: torch.nn.Module, scheduler: Any, guidance: Guidance | None, head: str | None, more: bool
+) -> PretrainedModel:
+    """A bare network with its scheduler.
+
+    Args:
+        more: what only pipelines read is given too.
+    """
+    name = type(network).__name__
+    if scheduler is None:
+        raise ConfigurationError(f"{name} is a network: give its scheduler=..., or a whole pipeline.")
+    if more:
+        raise ConfigurationError(
+            f"{name} is a network, of which only scheduler, guidance and head are read here: give the whole pipeline "
+            "for prompts and sides, or genuq.pretrained.from_network a shape and conditions."
+        )
+    return from_network(network, scheduler, guidance=guidance, head=head)
+
+
+def _network(pipe: Any, kind: type[Family]) -> Any:
+    """The pipeline's network, whose weights must be somewhere."""
+    network = getattr(pipe, kind.component)
+    if hasattr(network, "_hf_hook") and any(value.is_meta for value in network.parameters()):
+        raise ConfigurationError(
+            f"{type(pipe).__name__} is offloaded layer by layer (enable_sequential_cpu_offload), so its weights are "
+            "nowhere to be read or drawn: use enable_group_offload of its network."
+        )
+    return network
 
 
 def _prompts(pipe: Any, kind: type[Family], prompts: Any, negative: Any, captions: Sequence[str]) -> list[str]:
@@ -152,39 +165,3 @@ def _shape(pipe: Any, kind: type[Family], height: int | None, width: int | None,
             f"{step + 1}, {2 * step + 1}, ..."
         )
     return image if count == 1 else (channels, count, *image[1:])
-
-
-def _conditions(pipe: Any, family: Family, prompts: list[str], negative: str | Sequence[str] | None) -> Conditions:
-    """The rows of all prompts, a few at a time; the null row once, unless each prompt has its own."""
-    per_prompt = negative is not None and not isinstance(negative, str)
-    parts: list[Encoded] = []
-    for start in range(0, len(prompts), AT_ONCE):
-        chosen = prompts[start : start + AT_ONCE]
-        theirs = None
-        if negative is not None:
-            theirs = list(negative[start : start + AT_ONCE]) if per_prompt else [str(negative)] * len(chosen)
-        guided = family.guidance is not None and (per_prompt or start == 0)
-        parts.append(family.encode(pipe, list(chosen), theirs, guided))
-    nulls = [part.null for part in parts if part.null is not None]
-    null = None if not nulls else _stacked(nulls) if per_prompt else {key: row[:1] for key, row in nulls[0].items()}
-    return Conditions(_stacked([part.rows for part in parts]), null, family.shared(pipe), prompts)
-
-
-def _blank_conditions(
-    pipe: Any, family: Family, prompts: list[str], negative: str | Sequence[str] | None
-) -> Conditions:
-    """As many rows as there are prompts, of the shapes that they would have; empty ones where the family tells none."""
-    own = 1 if negative is None or isinstance(negative, str) else len(prompts)
-    guided = family.guidance is not None and family.guides(negative is not None)
-    rows, null = (family.blank(pipe, count) or {"text": blank(count, 0)} for count in (len(prompts), own))
-    return Conditions(rows, null if guided else None, family.shared(pipe), prompts)
-
-
-def _stacked(parts: Sequence[Rows]) -> Rows:
-    found: dict[str, Tensor | list[Tensor]] = {}
-    for name, first in parts[0].items():
-        if isinstance(first, list):
-            found[name] = [row for part in parts for row in part[name]]
-        else:
-            found[name] = torch.cat([torch.as_tensor(part[name]) for part in parts])
-    return found

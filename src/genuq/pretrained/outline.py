@@ -7,16 +7,18 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from genuq.errors import ConfigurationError
+from genuq.pretrained.family import CLIP_TOKENS, call_defaults
 from genuq.pretrained.loading import INDEX, class_of, pipeline_class, rescheduled
 from genuq.pretrained.model import PretrainedModel, from_pipeline
 from genuq.pretrained.register import family_of
 
 _TEXTS = "text_encoder"  # what names of text encoders begin with
+LONGEST_TEXT = 512  # tokens, of a pipeline that does not say
 
 
 class DescribedEncoder:
@@ -59,6 +61,48 @@ def from_configuration(
     if scheduler:
         pipe.scheduler = rescheduled(pipe.scheduler, scheduler)
     return from_pipeline(pipe, outline=True, **options)
+
+
+class TextEncoder(NamedTuple):
+    """One of a pipeline's text encoders on the meta device, and the tokens of the longest text that it reads."""
+
+    network: torch.nn.Module
+    tokens: int
+
+
+def text_encoders(path: str | Path, longest: int | None = None) -> list[TextEncoder]:
+    """The text encoders of a folder of a pipeline, of which their configurations alone are read.
+
+    Args:
+        longest: in tokens, of those that are not CLIP's; None: the pipeline's default.
+
+    Raises:
+        ConfigurationError: a folder or a configuration that is missing or broken.
+    """
+    folder = Path(path)
+    kind, found = class_of(folder), []
+    own = longest or call_defaults(kind).get("max_sequence_length")
+    for name, entry in _read(folder / INDEX).items():
+        if name.startswith(_TEXTS) and isinstance(entry, list) and entry[-1] is not None:
+            settings = _read(folder / name / "config.json")
+            clip = int(settings.get("max_position_embeddings", CLIP_TOKENS)) if "CLIP" in str(entry[-1]) else None
+            found.append(TextEncoder(_text_encoder(folder / name, entry[-1], settings), clip or own or LONGEST_TEXT))
+    return found
+
+
+def _text_encoder(folder: Path, name: Any, settings: Mapping[str, Any]) -> torch.nn.Module:
+    """A part of transformers' by its configuration, on the meta device."""
+    import transformers
+
+    kind: Any = getattr(transformers, str(name), None)
+    if not _is_a(kind, transformers.PreTrainedModel):
+        raise ConfigurationError(f"{folder.parent / INDEX}: '{name}' of {folder.name} is no model of transformers'.")
+    try:
+        with torch.device("meta"):
+            made: torch.nn.Module = kind(kind.config_class.from_dict(dict(settings)))
+    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError, ImportError) as error:
+        raise ConfigurationError(f"{folder / 'config.json'} does not describe a {name} ({error}).") from error
+    return made.eval()
 
 
 def _pipeline(folder: Path, networks: tuple[str, ...], dtype: torch.dtype) -> Any:

@@ -17,7 +17,7 @@ def test_a_null_row_that_is_shorter() -> None:
     long = [" ".join([prompt] * 5) for prompt in PROMPTS]
     model = genuq.from_pipeline(pipe, long, NEGATIVE, 16, 16)
     assert model.conditions is not None
-    assert [len(row) for row in model.conditions._table["text"]] == [48, 48, 16]
+    assert [len(row) for row in model.conditions.source.at([0, 1, 2])["text"]] == [48, 48, 16]
     noise = noise_of(model)
     ours = sample_latents(model, model.sampler(STEPS), [0, 1], noise)
     assert relative(ours, theirs("cogview4", pipe, noise, "latent", prompt=long)) < 1e-5

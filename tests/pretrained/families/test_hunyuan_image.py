@@ -55,7 +55,7 @@ def test_texts_in_the_image() -> None:
     asked = [f"{PROMPTS[0]} 'red hill'", PROMPTS[1]]
     model = genuq.from_pipeline(pipe, **{**options_of("hunyuan_image"), "prompts": asked})
     assert model.conditions is not None
-    assert [len(row) for row in model.conditions._table["glyphs"]] == [7, 0, 0]
+    assert [len(row) for row in model.conditions.source.at([0, 1, 2])["glyphs"]] == [7, 0, 0]
     noise = noise_of(model)
     ours = sample_latents(model, model.sampler(STEPS), [0, 1], noise)
     assert relative(ours, theirs("hunyuan_image", pipe, noise, "latent", prompt=asked)) < 1e-5

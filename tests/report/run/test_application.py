@@ -86,7 +86,7 @@ def test_a_mask_tints_what_is_inside_whatever_its_maximum():
 
 def test_pictures_are_in_reading_order_and_hold_their_pixels():
     given = examples()
-    rows = page_examples(checked_examples(given))
+    rows = [example.pictures for example in page_examples(checked_examples(given))]
     assert [[picture.name for picture in row] for row in rows] == [["Before", "Where", "After"]] * 3
     assert rows[1][2].alt == "Example 2: after"
     decoded = np.asarray(Image.open(io.BytesIO(base64.b64decode(rows[1][2].uri.split(",")[1]))))
@@ -96,12 +96,31 @@ def test_pictures_are_in_reading_order_and_hold_their_pixels():
 def test_what_a_rule_took_is_told_below_the_picture():
     taken = {"accepted": np.array([1, 0, 0], np.uint8), "control_accepted": torch.tensor([True, True, False])}
     given = examples()
-    rows = page_examples(checked_examples(given | {"control": given["after"]} | taken))
+    rows = [row.pictures for row in page_examples(checked_examples(given | {"control": given["after"]} | taken))]
     names = [[picture.name for picture in row[2:]] for row in rows]
     assert [row[0] for row in names] == ["After, accepted", "After, refused", "After, refused"]
     assert [row[1] for row in names] == ["Control, accepted", "Control, accepted", "Control, refused"]
     assert rows[1][2].alt == "Example 2: after, refused"
     assert example_sheet(checked_examples(given | taken))[1] == 3
+
+
+def test_each_example_has_the_prompt_of_its_sample():
+    given, prompts = examples() | {"index": torch.tensor([3, 0, 3])}, ["a", "b", "c", "d"]
+    rows = page_examples(checked_examples(given), prompts)
+    assert [row.prompt for row in rows] == ["d", "a", "d"] and rows[0].pictures[0].prompt is None
+    assert [row.prompt for row in page_examples(checked_examples(given))] == [None] * 3
+    assert example_sheet(checked_examples(given))[1] == 3
+
+
+def test_pictures_of_samples_with_several_prompts_have_each_its_own():
+    given = examples() | {"index": np.array([3, 0, 3]), "after_index": np.array([3, 1, 2])}
+    rows = page_examples(checked_examples(given), ["a", "b", "c", "d"])
+    assert [row.prompt for row in rows] == ["d", None, None]
+    assert [[picture.prompt for picture in row.pictures] for row in rows] == [
+        [None] * 3,
+        ["a", "a", "b"],
+        ["d", "d", "c"],
+    ]
 
 
 def test_the_sheet_has_an_example_a_row():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from genuq import entries, files
 from genuq.analysis.results import Application, ExamplesEntry
-from genuq.applications import APPLICATIONS, cut_time
+from genuq.applications import APPLICATIONS, moved_cut
 from genuq.applications.rectify_run import RectifySettings
 from genuq.display import Display
 from genuq.errors import ConfigurationError
@@ -39,11 +40,15 @@ from genuq.pipeline.stages.propagate import default_propagator, require_variance
 from genuq.pipeline.stages.score import draws_inputs
 from genuq.pipeline.stages.witnesses import check_witnesses, spaces_of
 from genuq.propagators.register import PROPAGATORS, PropagatorPart
-from genuq.report.run.application import application_markdown
+from genuq.report.run.application import INDICES, VERDICTS, application_markdown
 from genuq.store.artefact import StageFolder
 
 APPLICATION, EXAMPLES_FILE = "application.json", "examples.safetensors"
-SHOWN = ("before", "after", "control", "accepted", "control_accepted")  # in the report
+SHOWN = ("before", "after", "control", *VERDICTS.values(), *INDICES)  # in the report
+
+
+class MovedCutWarning(UserWarning):
+    """The cut asked for is no time of the sampler's grid, and the nearest one is taken."""
 
 
 class Apply(Stage[ApplyInputs]):
@@ -68,12 +73,15 @@ class Apply(Stage[ApplyInputs]):
 
     def work(self, inputs: ApplyInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         part = APPLICATIONS.get(inputs.application.name)
+        for note in cut_notes(inputs):
+            display.say(note)
         outcome, examples = part.run(StoredRun(inputs, folder.path / "parts", display), inputs.settings)
         files.write_tensors(folder.path / EXAMPLES_FILE, examples)
         entry = outcome.as_entry()
         entry = replace(
             entry,
-            settings=dict(inputs.shown_settings) | dict(entry.settings),
+            settings={**inputs.shown_settings, **({"cut_taken": inputs.cut} if inputs.cut else {}), **entry.settings},
+            notes=[*cut_notes(inputs), *entry.notes],
             judge=inputs.judge.open().name,
             examples=ExamplesEntry(f"{self.name}/{EXAMPLES_FILE}", len(examples["index"])),
         )
@@ -111,7 +119,26 @@ def apply_inputs(run: Run) -> ApplyInputs:
         truth=truth_inputs(run),
         prompts=prompt_inputs(run),
         beyond_data=asks_beyond_data(run),
+        cut=cut_of(run, settings),
     )
+
+
+def cut_of(run: Run, settings: Any) -> float | None:
+    """The time of the grid that is taken in place of the cut asked for, where that is none.
+
+    Raises:
+        ConfigurationError: a cut where nothing can be done.
+    """
+    return moved_cut(architecture_of(run), build_sampler(run), settings.cut) if hasattr(settings, "cut") else None
+
+
+def cut_notes(inputs: ApplyInputs) -> list[str]:
+    """What a reader must know of the cut."""
+    return [] if inputs.cut is None else [_moved(inputs.settings.cut, inputs.cut)]
+
+
+def _moved(asked: float, taken: float) -> str:
+    return f"The cut t = {asked:g} is no time of the sampler's grid: the nearest one, {taken:.4g}, is taken."
 
 
 def propagators_of(settings: Any) -> list[PropagatorPart]:
@@ -136,7 +163,7 @@ def read_application(folder: Path) -> Application:
 
 
 def read_examples(folder: Path) -> dict[str, Tensor]:
-    """What the report shows: `before`, `after`, `control` (E, C, H, W); if any, `mask` (E, H, W) and verdicts (E,)."""
+    """What the report shows: `before`, `after`, `control` (E, C, H, W), `mask` (E, H, W), verdicts and indices (E,)."""
     tensors, _ = files.read_tensors(folder / EXAMPLES_FILE)
     shown_images = {name: tensors[name] for name in SHOWN if name in tensors}
     return shown_images | ({"mask": tensors["mask"][:, 0]} if "mask" in tensors else {})
@@ -165,8 +192,8 @@ def check_application(run: Run) -> None:
     if "propagator" in configured:
         propagator = default_propagator(configured["propagator"], run.config.posterior.draws)
         require_variance(run, propagator.name, "application.propagator")
-    if "cut" in configured:
-        cut_time(architecture_of(run), build_sampler(run), configured["cut"])
+    if (taken := cut_of(run, settings)) is not None:
+        warnings.warn(_moved(settings.cut, taken), MovedCutWarning, stacklevel=2)
 
 
 @dataclass(frozen=True)

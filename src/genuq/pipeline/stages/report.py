@@ -125,7 +125,7 @@ class Report(Stage[ReportInputs]):
     """Leaves index.html, results.json, results.csv, summary.md and plots/."""
 
     name = "report"
-    version = 5
+    version = 6
 
     def inputs(self, run: Run) -> ReportInputs:
         propagator = run.config.propagator

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +23,8 @@ NAMES = {"before": "Before", "mask": "Where", "after": "After", "control": "Cont
 VERDICTS = {"after": "accepted", "control": "control_accepted"}  # where there was a rule
 ACRONYMS = {"kid": "KID", "auroc": "AUROC", "clip_score": "CLIP score"}
 TINT = (232, 78, 42)  # of the pixels inside a mask, over the image before
-KNOWN = (*PARTS, *VERDICTS.values())
+INDICES = ("index", "after_index", "control_index")  # of the samples, rows of the run's table
+KNOWN = (*PARTS, *VERDICTS.values(), *INDICES)
 SHOWN = 12  # examples on the page
 SIDE = 128  # of an example on the page, in pixels
 
@@ -53,7 +55,8 @@ def checked_examples(examples: Mapping[str, torch.Tensor | np.ndarray] | None) -
     """Example images as uint8 arrays (E, C, H, W), the mask as (E, 1, H, W), in the order of `PARTS`, then verdicts.
 
     A mask may come as (E, H, W), too; where it is not zero, it is inside. `accepted` and `control_accepted` (E,) say
-    which images a rule took.
+    which images a rule took; `index` (E,) which samples they are, `after_index` and `control_index` where others are
+    shown there.
 
     Raises:
         DataError: a part that is none of `PARTS`, a mask without images, or parts that differ in number or size.
@@ -71,14 +74,15 @@ def checked_examples(examples: Mapping[str, torch.Tensor | np.ndarray] | None) -
     shapes = {name: (len(images), *images.shape[2:]) for name, images in found.items()}
     if len(set(shapes.values())) > 1 or ("mask" in found and "before" not in found):
         raise DataError(f"Examples must have 'before' where they have a mask, and equal sizes, but they are {shapes}.")
-    return found | {name: _verdicts(name, examples[name], found) for name in VERDICTS.values() if name in examples}
+    said = {name: _said(name, examples[name], found) for name in (*VERDICTS.values(), *INDICES) if name in examples}
+    return found | {name: values if name in INDICES else values.astype(bool) for name, values in said.items()}
 
 
-def _verdicts(name: str, given: torch.Tensor | np.ndarray, images: Mapping[str, np.ndarray]) -> np.ndarray:
-    taken, count = np.asarray(given), len(next(iter(images.values()), ()))
-    if taken.shape != (count,):
-        raise DataError(f"The examples' '{name}' must say one thing of each of {count}, but it is {taken.shape}.")
-    return taken.astype(bool)
+def _said(name: str, given: torch.Tensor | np.ndarray, images: Mapping[str, np.ndarray]) -> np.ndarray:
+    values, count = np.asarray(given), len(next(iter(images.values()), ()))
+    if values.shape != (count,):
+        raise DataError(f"The examples' '{name}' must say one thing of each of {count}, but it is {values.shape}.")
+    return values
 
 
 def masked(before_ECHW: np.ndarray, mask_E1HW: np.ndarray) -> np.ndarray:
@@ -96,19 +100,52 @@ def pictures_of(examples: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class Picture:
-    """One image of an example: its data URI, and what it is."""
+    """One image of an example: its data URI, what it is, and its prompt where that is not the whole example's."""
 
     uri: str
     name: str
     alt: str
     pixelated: bool
+    prompt: str | None = None
 
 
-def page_examples(examples: Mapping[str, np.ndarray]) -> list[list[Picture]]:
-    """One row of pictures for each of the first examples."""
+class Example(NamedTuple):
+    """What the page shows of one example: its pictures, and the prompt that they share, if they do."""
+
+    pictures: list[Picture]
+    prompt: str | None
+
+
+def page_examples(examples: Mapping[str, np.ndarray], prompts: Sequence[str] = ()) -> list[Example]:
+    """The first examples.
+
+    Args:
+        prompts: of all samples of the run; none: they had none.
+    """
     shown = {name: shrunk(images[:SHOWN], SIDE) for name, images in pictures_of(examples).items()}
     count = len(next(iter(shown.values()))) if shown else 0
-    return [[_picture(examples, name, index, images) for name, images in shown.items()] for index in range(count)]
+    rows = [[_picture(examples, name, index, images) for name, images in shown.items()] for index in range(count)]
+    asked = [_prompts(examples, list(shown), index, prompts) for index in range(count)]
+    return [_told(pictures, each) for pictures, each in zip(rows, asked)]
+
+
+def _prompts(
+    examples: Mapping[str, np.ndarray], names: Sequence[str], index: int, prompts: Sequence[str]
+) -> list[str | None]:
+    """Of each picture of an example; None: it had none, or nobody knows which sample it is."""
+    same = "after_index" not in examples  # all are of one sample
+    found: list[str | None] = []
+    for name in names:
+        rows = examples.get("index" if same or name in ("before", "mask") else f"{name}_index")
+        found.append(prompts[rows[index]] if rows is not None and prompts else None)
+    return found
+
+
+def _told(pictures: list[Picture], prompts: list[str | None]) -> Example:
+    several = {prompt for prompt in prompts if prompt is not None}
+    if len(several) > 1:
+        return Example([replace(one, prompt=prompt) for one, prompt in zip(pictures, prompts)], None)
+    return Example(pictures, next(iter(several), None))
 
 
 def _picture(examples: Mapping[str, np.ndarray], name: str, index: int, images: np.ndarray) -> Picture:

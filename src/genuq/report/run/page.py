@@ -102,7 +102,7 @@ def render_page(results: Results, samples: Samples, examples: Mapping[str, np.nd
         "total": len(samples.finals),
         "shown": len(shown),
         "images": images,
-        "examples": application.page_examples(examples or {}),
+        "examples": application.page_examples(examples or {}, prompts_of(results)),
         "data": page_data(results, shown) | embedded,
         "retention": panels.retention(results),
         "bins": panels.bins(results),
@@ -114,6 +114,12 @@ def render_page(results: Results, samples: Samples, examples: Mapping[str, np.nd
         "glossary": vocabulary.glossary_of(results),
     }
     return document.render("index.html.j2", context, SCRIPTS, ("page.css",))
+
+
+def prompts_of(results: Results) -> list[str]:
+    """Of every sample; none where they had none."""
+    table = results.samples
+    return [str(prompt) for prompt in table.column("prompt")] if "prompt" in table.columns else []
 
 
 def all_warnings(results: Results) -> list[str]:

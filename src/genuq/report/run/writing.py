@@ -52,7 +52,8 @@ def write_report(
         maps: standard deviation of each pixel in shares of the image's range (0 to 1), float (N, H, W), or None;
             `results.maps` says how they were made.
         examples: of the application that `results.application` tells of: uint8 `before`, `after` and `control`
-            (E, C, H, W), `mask` (E, H, W), `accepted` and `control_accepted` (E,), any of them.
+            (E, C, H, W), `mask` (E, H, W), `accepted` and `control_accepted` (E,), any of them; `index` (E,) of the
+            samples, `after_index` and `control_index` (E,) where others are shown there.
     Returns:
         The path of index.html.
     Raises:
