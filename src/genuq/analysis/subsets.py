@@ -22,9 +22,10 @@ from torch import Tensor
 from genuq.analysis.inputs import Array
 from genuq.analysis.metrics import CURVES, METRICS, MetricPart
 from genuq.metrics.checks import Features, feature_pair, require_neighbours
-from genuq.metrics.distances import MEMORY_BYTES, nearest_squared, open_ball, row_slices, squared_distances, tiles
+from genuq.metrics.distances import MEMORY_BYTES, Pairs, Tile, open_ball, row_slices, squared_distances
 from genuq.metrics.frechet import gaussian_of, symmetric_root
 from genuq.metrics.reference import Gaussian
+from genuq.metrics.screening import ScreenedTile, kth_nearest, pair_tiles
 
 POSITIVE = (0.0, math.inf)
 SEARCH = 4  # times k / share neighbours usually hold k members of a subset with that share of the samples
@@ -103,8 +104,8 @@ class RealBalls:
     """Which real balls hold each sample."""
 
     def __init__(self, fake_ND: Tensor, real_RD: Tensor, k: int) -> None:
-        radii = open_ball(nearest_squared(real_RD, k)[:, -1])
-        pairs = [_offset(tile < radii[reals, None], reals, fakes) for reals, fakes, tile in tiles(real_RD, fake_ND)]
+        radii = open_ball(kth_nearest(real_RD, k))
+        pairs = [_held(tile, tile.within_rows(radii[tile.rows])) for tile in pair_tiles(real_RD, fake_ND)]
         real_P, fake_P = np.concatenate(pairs, axis=1)
         self.k, self.reals = k, len(real_RD)
         self.balls = Lists(fake_P, real_P, len(fake_ND))
@@ -204,9 +205,10 @@ def _reals_within(fake_ND: Tensor, real_RD: Tensor, radii_NJ: Tensor) -> tuple[L
     )
 
 
-def _offset(mask: Tensor, rows: slice, columns: slice) -> Array:
-    """(2, P) row and column of every true entry, counted in the whole matrix."""
-    return np.stack(np.nonzero(mask.numpy())) + np.array([[rows.start], [columns.start]])
+def _held(tile: Tile | ScreenedTile, pairs: Pairs) -> Array:
+    """(2, P) real and sample of each pair, counted in the whole sets."""
+    real_P, fake_P = pairs
+    return np.stack([tile.rows.start + real_P.numpy(), tile.columns.start + fake_P.numpy()])
 
 
 METRICS.register(MetricPart(name="precision", target=RealBalls, label="Precision"))
