@@ -7,6 +7,7 @@ Algorithms, 2002, section 3.1), which decides nearly all comparisons; the pairs 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -32,28 +33,37 @@ UNDERFLOW = 1e-30  # of the largest squared norm: products below it may have los
 LEAST_DIMENSION = 64  # below it the product is no large part of the time
 MOST_DOUBTFUL = 1 / 64  # of a tile's pairs; above it the whole tile is measured in float64
 SLACK = 1e-5  # relative, of a few roundings in float32
+CHUNK_NUMBERS = 2**17  # at a time in float64: 1 MiB stays in the cache
 SPARE = 12  # neighbours kept beyond the k-th, for those that float32 cannot tell from it
 
 
 def can_screen(features_ND: Tensor) -> bool:
-    """Whether float32 products are faster here, and as exact as their bound takes them to be."""
-    exact = features_ND.device.type == "cpu" and torch.get_float32_matmul_precision() == "highest"
-    return exact and features_ND.shape[1] >= LEAST_DIMENSION
+    """Whether this way is the faster one. Products are NumPy's, which no setting of torch's rounds further."""
+    return features_ND.device.type == "cpu" and features_ND.shape[1] >= LEAST_DIMENSION
 
 
 class Frame(NamedTuple):
-    """What is subtracted from features, and then divided out, before they are rounded to float32."""
+    """What is subtracted from features, and then divided out, before they are rounded to float32.
+
+    Attributes:
+        centre_D: values that float32 has, so that its difference to a float32 is rounded once.
+        scale: a power of two, so that dividing rounds nothing.
+    """
 
     centre_D: Tensor
     scale: float
 
     @classmethod
     def of(cls, *sets: Tensor) -> Frame:
-        """Centred on the first set, with the longest row of all sets of length 1."""
+        """Centred on the first set, with the longest row of all sets of a length in (1/2, 1]."""
         first = sets[0]
-        centre_D = torch.stack([first[rows].double().sum(0) for rows in _chunks(first)]).sum(0) / len(first)
-        norms = [(part[rows].double() - centre_D).square().sum(1).max() for part in sets for rows in _chunks(part)]
-        return cls(centre_D, float(torch.stack(norms).max().sqrt()) or 1.0)
+        mean_D = torch.stack([first[rows].double().sum(0) for rows in _chunks(first)]).sum(0) / len(first)
+        centre_D = mean_D.float()
+        if not centre_D.isfinite().all():
+            centre_D.zero_()  # float64 features beyond float32
+        norms = [(part[rows].double() - centre_D).square_().sum(1).max() for part in sets for rows in _chunks(part)]
+        longest = float(torch.stack(norms).max().sqrt())
+        return cls(centre_D, 2.0 ** math.ceil(math.log2(longest)) if longest else 1.0)
 
 
 class Rounded:
@@ -66,13 +76,13 @@ class Rounded:
 
     def __init__(self, features_ND: Tensor, frame: Frame) -> None:
         self.features_ND, self.frame = features_ND, frame
-        norms = [self.block(rows).double().square().sum(1) for rows in _chunks(features_ND)]
-        self.norms_N = torch.cat(norms)
-        self.error_N = (1.01 * (features_ND.shape[1] + ROUNDINGS) * UNIT * self.norms_N + UNDERFLOW).numpy()
+        norms = [torch.from_numpy(self.block(rows)).double().square_().sum(1) for rows in _chunks(features_ND)]
+        self.norms_N = torch.cat(norms).numpy()
+        self.error_N = 1.01 * (features_ND.shape[1] + ROUNDINGS) * UNIT * self.norms_N + UNDERFLOW
 
-    def block(self, rows: slice) -> Tensor:
+    def block(self, rows: slice) -> np.ndarray:
         """(B, D) float32."""
-        return (self.features_ND[rows].double() - self.frame.centre_D).div_(self.frame.scale).float()
+        return ((self.features_ND[rows] - self.frame.centre_D) / self.frame.scale).float().numpy()
 
 
 class ScreenedTile:
@@ -84,9 +94,8 @@ class ScreenedTile:
         squared: (rows, columns) float32.
     """
 
-    def __init__(self, left: Rounded, right: Rounded, rows: slice, columns: slice, squared: Tensor) -> None:
-        self.left, self.right, self.rows, self.columns = left, right, rows, columns
-        self.squared = squared.numpy()
+    def __init__(self, left: Rounded, right: Rounded, rows: slice, columns: slice, squared: np.ndarray) -> None:
+        self.left, self.right, self.rows, self.columns, self.squared = left, right, rows, columns, squared
         self.unit = left.frame.scale**2
         self.left_error, self.right_error = left.error_N[rows], right.error_N[columns]
 
@@ -174,10 +183,10 @@ def kth_squared(features_ND: Tensor, k: int, memory_bytes: int = MEMORY_BYTES) -
         for columns in blocks[index:]:
             tile = _squared(rounded, block, rows, rounded, columns)
             if columns == rows:
-                tile.fill_diagonal_(np.inf)  # no sample is its own neighbour
+                np.fill_diagonal(tile, np.inf)  # no sample is its own neighbour
             else:
-                nearest.add(columns, rows, tile.numpy(), by_column=True)
-            nearest.add(rows, columns, tile.numpy())
+                nearest.add(columns, rows, tile, by_column=True)
+            nearest.add(rows, columns, tile)
     return torch.from_numpy(_settle_kth(rounded, nearest, k, memory_bytes))
 
 
@@ -266,17 +275,20 @@ def _kth_of_rows(features_ND: Tensor, rows: np.ndarray, k: int, memory_bytes: in
 def pair_squared(left_ND: Tensor, left_P: np.ndarray, right_MD: Tensor, right_P: np.ndarray) -> np.ndarray:
     """(P,) squared distances of single pairs in float64, exact zeros for coinciding points."""
     found = [np.empty(0)]
-    for part in row_slices(len(left_P), max(1, MEMORY_BYTES // (64 * left_ND.shape[1]))):
+    for part in row_slices(len(left_P), max(1, CHUNK_NUMBERS // left_ND.shape[1])):
         left, right = left_ND[torch.from_numpy(left_P[part])].double(), right_MD[torch.from_numpy(right_P[part])]
         squared, norms = (left - right.double()).square_().sum(1), left.square().sum(1)
         found.append(squared.masked_fill_(squared <= 2 * SAME_POINT * norms, 0.0).numpy())
     return np.concatenate(found)
 
 
-def _squared(left: Rounded, block: Tensor, rows: slice, right: Rounded, columns: slice) -> Tensor:
-    norms = right.norms_N[columns].float().expand(len(block), -1)
-    tile = torch.addmm(norms, block, right.block(columns).T, alpha=-2.0)
-    return tile.add_(left.norms_N[rows].float()[:, None])
+def _squared(left: Rounded, block: np.ndarray, rows: slice, right: Rounded, columns: slice) -> np.ndarray:
+    """(rows, columns) squared distances in the frame's units."""
+    tile: np.ndarray = block @ right.block(columns).T
+    tile *= -2
+    tile += right.norms_N[columns].astype(np.float32)
+    tile += left.norms_N[rows].astype(np.float32)[:, None]
+    return tile
 
 
 def _above(limits: np.ndarray) -> np.ndarray:
@@ -285,4 +297,4 @@ def _above(limits: np.ndarray) -> np.ndarray:
 
 
 def _chunks(features_ND: Tensor) -> list[slice]:
-    return row_slices(len(features_ND), max(1, MEMORY_BYTES // (32 * features_ND.shape[1])))
+    return row_slices(len(features_ND), max(1, CHUNK_NUMBERS // features_ND.shape[1]))
