@@ -26,7 +26,7 @@ def lattice(count: int, seed: int) -> torch.Tensor:
 
 def clusters(count: int, seed: int) -> torch.Tensor:
     """Points nearer to each other, beside their norms, than float32 can tell."""
-    return (normal(count, 64, seed, torch.float64) * 1e-5 + normal(4, 64, 9, torch.float64)[torch.arange(count) % 4])
+    return normal(count, 64, seed, torch.float64) * 1e-5 + normal(4, 64, 9, torch.float64)[torch.arange(count) % 4]
 
 
 SETS = {

@@ -130,7 +130,7 @@ class _Digit:
         self.tied = not np.array_equal(self.below_U, self.reached_U)
 
     def __call__(self, weights_BN: Array) -> Array:
-        """(B,) of each replicate: twice what lies below each upper sample, ties counting half, less all of its block."""
+        """(B,) of each replicate: twice what lies below each upper sample, ties half, less all of its block."""
         sums_BL = np.zeros((len(weights_BN), len(self.lower_L) + 1))
         np.cumsum(weights_BN.take(self.lower_L, axis=1), axis=1, out=sums_BL[:, 1:])
         upper_BU = weights_BN.take(self.upper_U, axis=1)

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-
 MEMORY_BYTES = 256 * 2**20  # of working memory, besides the features themselves
 SAME_POINT = 1e-13  # of the squared norms: rounding of two float32 vectors differs by about 4e-15 of them
 OPEN_BALL = 1.0 - 1e-10  # of the squared radius
