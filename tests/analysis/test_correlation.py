@@ -46,6 +46,22 @@ def test_every_replicate_equals_scipy_on_repeated_samples(statistic, tied):
         assert found == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("kinds", [(2, 300), (300, 300), (7, 1), (300, 16)])
+def test_kendall_counts_what_all_pairs_count_bit_for_bit(kinds):
+    """The slow twin looks at every pair."""
+    source = np.random.default_rng(5)
+    score, target = (source.integers(0, kind, 300).astype(float) for kind in kinds)
+    pairs = np.sign(score[:, None] - score) * np.sign(target[:, None] - target)
+    weights = np.concatenate(list(bootstrap_weights(300, 7, seed=2)))
+    untied = [
+        np.einsum("bn,bm,nm->b", weights, weights, (values[:, None] != values).astype(float))
+        for values in (score, target)
+    ]
+    with np.errstate(invalid="ignore"):
+        expected = np.einsum("bn,bm,nm->b", weights, weights, pairs) / np.sqrt(untied[0] * untied[1])
+        np.testing.assert_array_equal(Kendall(score, target)(weights), expected)
+
+
 def brute_force_partial(score, target, classes, controls):
     design = [classes == label for label in np.unique(classes)] + [scipy.stats.rankdata(c) for c in controls]
     design = np.stack(design, axis=1).astype(float)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from genuq.analysis import SubsetJudge
+from genuq.analysis import subsets as subsets_module
 from genuq.errors import ConfigurationError, DataError
 from genuq.metrics import Gaussian, frechet_distance, precision_recall
 
@@ -48,6 +49,18 @@ def test_more_dimensions_than_samples():
     members = np.arange(0, 60, 2)
     judge = SubsetJudge(fake, real, k=3)
     np.testing.assert_allclose(judge(members), direct(real, fake[members], 3), rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore::genuq.metrics.SmallSampleWarning")
+@pytest.mark.parametrize("memory_bytes", [1, 2**13])
+def test_working_memory_changes_no_value(monkeypatch, memory_bytes):
+    """Rows, bands and what is measured anew in parts of a few rows: the slow twin takes them whole."""
+    whole = SubsetJudge(FAKE, REAL, k=4, smallest_share=1.0)
+    monkeypatch.setattr(subsets_module, "MEMORY_BYTES", memory_bytes)
+    parts = SubsetJudge(FAKE, REAL, k=4, smallest_share=1.0)
+    outermost = np.sort(np.argsort(-np.linalg.norm(FAKE, axis=1))[:40])
+    for members in (*subsets(len(FAKE)), outermost):
+        np.testing.assert_allclose(parts(members), whole(members), rtol=1e-9)
 
 
 def test_computes_what_is_asked_for_in_that_order():

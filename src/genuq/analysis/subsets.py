@@ -22,9 +22,10 @@ from torch import Tensor
 from genuq.analysis.inputs import Array
 from genuq.analysis.metrics import CURVES, METRICS, MetricPart
 from genuq.metrics.checks import Features, feature_pair, require_neighbours
-from genuq.metrics.distances import MEMORY_BYTES, nearest_squared, open_ball, row_slices, squared_distances, tiles
+from genuq.metrics.distances import MEMORY_BYTES, Pairs, Tile, open_ball, row_slices, squared_distances
 from genuq.metrics.frechet import gaussian_of, symmetric_root
 from genuq.metrics.reference import Gaussian
+from genuq.metrics.screening import ScreenedTile, kth_nearest, pair_tiles
 
 POSITIVE = (0.0, math.inf)
 SEARCH = 4  # times k / share neighbours usually hold k members of a subset with that share of the samples
@@ -79,35 +80,66 @@ class SubsetFrechet:
     def __init__(self, fake_ND: Tensor, real_RD: Tensor, reference: Gaussian | None = None) -> None:
         real = gaussian_of(real_RD) if reference is None else reference
         root_DD = symmetric_root(real.covariance_DD)
-        centred_ND = fake_ND.to(torch.float64) - real.mean_D
-        self.real_trace = float(real.covariance_DD.trace())
-        self.centred_ND, self.rooted_ND = centred_ND.numpy(), (centred_ND @ root_DD).numpy()
-        self.norms_N = np.square(self.centred_ND).sum(1)
+        self.root_DD = root_DD.numpy()
+        self.real_mean_D, self.real_trace = real.mean_D, float(real.covariance_DD.trace())
+        self.fake_ND, self.rooted_ND, self.norms_N = fake_ND, np.empty(fake_ND.shape), np.empty(len(fake_ND))
+        self.blocks = row_slices(len(fake_ND), self._rows)
+        for rows in self.blocks:
+            centred = self._centred(rows)
+            self.norms_N[rows] = np.square(centred).sum(1)
+            self.rooted_ND[rows] = (torch.from_numpy(centred) @ root_DD).numpy()
+        self.only_block = self._centred(self.blocks[0]) if len(self.blocks) == 1 else None
+
+    @property
+    def _rows(self) -> int:
+        """Of float64 that the working memory holds."""
+        return max(1, MEMORY_BYTES // (16 * self.fake_ND.shape[1]))
+
+    def _centred(self, rows: slice) -> Array:
+        return (self.fake_ND[rows].to(torch.float64) - self.real_mean_D).numpy()
 
     def __call__(self, members: Array) -> dict[str, float]:
         present_N = np.zeros(len(self.norms_N))
         present_N[members] = 1 / len(members)
-        mean_D = present_N @ self.centred_ND  # cheaper than gathering the members' rows
+        mean_D = self._weighted(present_N)
         freedom = len(members) - 1
         shift = mean_D @ mean_D
         trace = (self.norms_N[members].mean() - shift) * len(members) / freedom
-        rooted = self.rooted_ND.take(members, axis=0)
-        rooted -= rooted.mean(0)
-        # The Gram matrix of rows and that of columns share their eigenvalues other than zero: take the smaller one.
-        gram = rooted.T @ rooted if len(rooted) > rooted.shape[1] else rooted @ rooted.T
-        cross = np.sqrt(np.clip(np.linalg.eigvalsh(gram / freedom), 0, None)).sum()
+        cross = np.sqrt(np.clip(np.linalg.eigvalsh(self._gram(members, mean_D) / freedom), 0, None)).sum()
         return {"fid": float(max(shift + self.real_trace + trace - 2 * cross, 0.0))}
+
+    def _weighted(self, weights_N: Array) -> Array:
+        """(D,) sum of the weighted rows; cheaper than gathering the members'."""
+        if self.only_block is not None:
+            return np.asarray(weights_N @ self.only_block)
+        return np.sum([weights_N[rows] @ self._centred(rows) for rows in self.blocks], axis=0)
+
+    def _gram(self, members: Array, mean_D: Array) -> Array:
+        """Gram matrix of the members' rooted rows less their mean, or of its columns: the smaller one.
+
+        They share their eigenvalues other than zero.
+        """
+        if len(members) <= max(self._rows, len(mean_D)):
+            rooted = self.rooted_ND.take(members, axis=0)
+            rooted -= rooted.mean(0)
+            return rooted.T @ rooted if len(rooted) > rooted.shape[1] else rooted @ rooted.T
+        gram_DD, mean_D = np.zeros_like(self.root_DD), mean_D @ self.root_DD
+        for part in row_slices(len(members), self._rows):
+            rooted = self.rooted_ND.take(members[part], axis=0)
+            rooted -= mean_D
+            gram_DD += rooted.T @ rooted
+        return gram_DD
 
 
 class RealBalls:
     """Which real balls hold each sample."""
 
     def __init__(self, fake_ND: Tensor, real_RD: Tensor, k: int) -> None:
-        radii = open_ball(nearest_squared(real_RD, k)[:, -1])
-        pairs = [_offset(tile < radii[reals, None], reals, fakes) for reals, fakes, tile in tiles(real_RD, fake_ND)]
+        radii = open_ball(kth_nearest(real_RD, k))
+        pairs = [_held(tile, tile.within_rows(radii[tile.rows])) for tile in pair_tiles(real_RD, fake_ND)]
         real_P, fake_P = np.concatenate(pairs, axis=1)
         self.k, self.reals = k, len(real_RD)
-        self.balls = Lists(fake_P, real_P, len(fake_ND))
+        self.balls = Lists.by_owner(fake_P, real_P, len(fake_ND))
 
     def __call__(self, members: Array) -> dict[str, float]:
         held = self.balls.sizes[members]
@@ -152,19 +184,32 @@ class FakeBalls:
 
     def _covered_from_features(self, rows: Array, members: Array) -> Array:
         """For rows with fewer than k members among their remembered neighbours: measured anew."""
-        distances = squared_distances(self.fake_ND[rows], self.fake_ND[members])
-        distances[torch.from_numpy(rows[:, None] == members[None])] = math.inf
-        radii = open_ball(distances.kthvalue(self.k, dim=1).values)
-        return (squared_distances(self.fake_ND[rows], self.real_RD) < radii[:, None]).any(0).numpy()
+        covered, fellows = np.zeros(len(self.real_RD), dtype=bool), self.fake_ND[members]
+        for part in row_slices(len(rows), max(1, MEMORY_BYTES // (32 * (len(members) + len(self.real_RD))))):
+            some = self.fake_ND[rows[part]].to(torch.float64)
+            distances = squared_distances(some, fellows)
+            distances[torch.from_numpy(rows[part, None] == members[None])] = math.inf
+            radii = open_ball(distances.kthvalue(self.k, dim=1).values)
+            covered |= (squared_distances(some, self.real_RD) < radii[:, None]).any(0).numpy()
+        return covered
 
 
 class Lists:
-    """One list of integers for each of N owners, stored end to end in the order given."""
+    """One list of integers for each of N owners, stored end to end in the order of their owners.
 
-    def __init__(self, owner_P: Array, item_P: Array, owners: int) -> None:
-        self.items = item_P[np.argsort(owner_P, kind="stable")].astype(np.int32)
-        self.sizes = np.bincount(owner_P, minlength=owners)
+    Args:
+        items: of all owners.
+        sizes: of each owner's list.
+    """
+
+    def __init__(self, items: Array, sizes: Array) -> None:
+        self.items, self.sizes = items.astype(np.int32, copy=False), sizes
         self.starts = np.cumsum(self.sizes) - self.sizes
+
+    @classmethod
+    def by_owner(cls, owner_P: Array, item_P: Array, owners: int) -> Lists:
+        """Of pairs in any order."""
+        return cls(item_P[np.argsort(owner_P, kind="stable")], np.bincount(owner_P, minlength=owners))
 
     def heads(self, owners: Array, counts: Array) -> Array:
         """The first `counts` items of each of `owners`, end to end."""
@@ -176,8 +221,13 @@ class Lists:
 
 def _bands(left_ND: Tensor, right_MD: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """Yield (rows, their squared distances to all of right) within the working memory."""
+    columns = row_slices(len(right_MD), max(1, MEMORY_BYTES // (8 * right_MD.shape[1])))
+    if len(columns) == 1:
+        right_MD = right_MD.to(torch.float64)  # once for all bands
     for rows in row_slices(len(left_ND), max(1, MEMORY_BYTES // (32 * len(right_MD)))):
-        yield rows, squared_distances(left_ND[rows], right_MD)
+        left = left_ND[rows].to(torch.float64)
+        parts = [squared_distances(left, right_MD[part]) for part in columns]
+        yield rows, parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
 def _nearest_with_indices(features_ND: Tensor, neighbours: int) -> tuple[Tensor, Array]:
@@ -186,27 +236,30 @@ def _nearest_with_indices(features_ND: Tensor, neighbours: int) -> tuple[Tensor,
         band[torch.arange(len(band)), torch.arange(rows.start, rows.stop)] = math.inf
         nearest = band.topk(neighbours, dim=1, largest=False)
         distances.append(nearest.values)
-        indices.append(nearest.indices)
-    return torch.cat(distances), torch.cat(indices).numpy().astype(np.int32)
+        indices.append(nearest.indices.to(torch.int32))
+    return torch.cat(distances), torch.cat(indices).numpy()
 
 
 def _reals_within(fake_ND: Tensor, real_RD: Tensor, radii_NJ: Tensor) -> tuple[Lists, Array]:
     """Each sample's reals by distance, as far as its last radius; and how many lie within each of its radii."""
-    owners, reals, counts = [], [], []
+    items, sizes, counts = [], [], np.empty(radii_NJ.shape, dtype=np.int32)
     for rows, band in _bands(fake_ND, real_RD):
-        ascending, order = band.sort(dim=1)
-        count = torch.searchsorted(ascending, radii_NJ[rows].contiguous())
-        reals.append(order[torch.arange(len(real_RD)) < count[:, -1:]])
-        owners.append(torch.arange(rows.start, rows.stop).repeat_interleave(count[:, -1]))
-        counts.append(count)
-    return Lists(torch.cat(owners).numpy(), torch.cat(reals).numpy(), len(fake_ND)), torch.cat(counts).numpy().astype(
-        np.int32
-    )
+        radii = radii_NJ[rows].numpy()
+        flat = np.flatnonzero((band < radii_NJ[rows, -1:]).numpy())
+        row_P, squared_P = flat // band.shape[1], band.numpy().ravel()[flat]
+        order = np.lexsort((squared_P, row_P))
+        items.append((flat[order] % band.shape[1]).astype(np.int32))
+        sizes.append(np.bincount(row_P, minlength=len(band)))
+        ends = np.cumsum(sizes[-1])
+        for row, ascending in enumerate(np.split(squared_P[order], ends[:-1])):
+            counts[rows.start + row] = np.searchsorted(ascending, radii[row])
+    return Lists(np.concatenate(items), np.concatenate(sizes)), counts
 
 
-def _offset(mask: Tensor, rows: slice, columns: slice) -> Array:
-    """(2, P) row and column of every true entry, counted in the whole matrix."""
-    return np.stack(np.nonzero(mask.numpy())) + np.array([[rows.start], [columns.start]])
+def _held(tile: Tile | ScreenedTile, pairs: Pairs) -> Array:
+    """(2, P) real and sample of each pair, counted in the whole sets."""
+    real_P, fake_P = pairs
+    return np.stack([tile.rows.start + real_P.numpy(), tile.columns.start + fake_P.numpy()])
 
 
 METRICS.register(MetricPart(name="precision", target=RealBalls, label="Precision"))

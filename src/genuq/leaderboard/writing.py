@@ -54,7 +54,7 @@ from genuq.pipeline.posteriors import posterior_path
 from genuq.pipeline.run import Run
 from genuq.pipeline.shared_scores import weak_checkpoint
 from genuq.pipeline.stage import STAGES
-from genuq.pipeline.stages.evaluate import Column, cost_of
+from genuq.pipeline.stages.evaluate_inputs import Column, cost_of
 from genuq.pipeline.stages.probe import read_probed
 from genuq.pipeline.stages.sample import PATHS as KEPT
 from genuq.pipeline.stages.sample import shown

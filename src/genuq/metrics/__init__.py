@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from genuq.metrics.distances import knn_radii
 from genuq.metrics.frechet import (
     GaussianStatistics,
     SmallSampleWarning,
@@ -18,7 +17,7 @@ from genuq.metrics.frechet import (
 )
 from genuq.metrics.kernel import kernel_distance
 from genuq.metrics.labels import MetricLabel
-from genuq.metrics.manifold import PrecisionRecall, membership, precision_recall, rarity, realism
+from genuq.metrics.manifold import PrecisionRecall, knn_radii, membership, precision_recall, rarity, realism
 from genuq.metrics.reference import Gaussian, read_statistics
 
 if TYPE_CHECKING:

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
-
-from genuq.metrics.checks import Features, feature_matrix, require_neighbours
 
 MEMORY_BYTES = 256 * 2**20  # of working memory, besides the features themselves
 SAME_POINT = 1e-13  # of the squared norms: rounding of two float32 vectors differs by about 4e-15 of them
 OPEN_BALL = 1.0 - 1e-10  # of the squared radius
+
+Pairs: TypeAlias = tuple[Tensor, Tensor]  # the row and the column of each
 
 
 def tile_side(dimension: int, memory_bytes: int = MEMORY_BYTES) -> int:
@@ -39,13 +41,47 @@ def squared_distances(left_ND: Tensor, right_MD: Tensor) -> Tensor:
     return tile_NM.masked_fill_(tile_NM <= 2 * SAME_POINT * left_N1, 0.0)
 
 
-def tiles(left_ND: Tensor, right_MD: Tensor, memory_bytes: int = MEMORY_BYTES) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Yield (rows of left, rows of right, their squared distances) until every pair has been seen once."""
+class Tile:
+    """Squared distances in float64 of two blocks of samples.
+
+    Args:
+        rows, columns: the blocks.
+        squared: (rows, columns).
+    """
+
+    def __init__(self, rows: slice, columns: slice, squared: Tensor) -> None:
+        self.rows, self.columns, self.squared = rows, columns, squared
+
+    def within_rows(self, limits: Tensor) -> Pairs:
+        """Places (row, column) in the tile of the pairs with a squared distance below their row's limit."""
+        return _pairs(self.squared < limits[:, None])
+
+    def within_columns(self, limits: Tensor) -> Pairs:
+        """The same with a limit for each column."""
+        return _pairs(self.squared < limits[None])
+
+    def greatest_ratios(self, numerators: Tensor, known: Tensor) -> Tensor:
+        """(columns,) the greatest of `known` and of each row's number over its squared distance; infinite at 0."""
+        ratio = torch.where(self.squared > 0, numerators[:, None] / self.squared, math.inf)
+        return torch.maximum(known, ratio.amax(0))
+
+
+def tiles(left_ND: Tensor, right_MD: Tensor, memory_bytes: int = MEMORY_BYTES) -> Iterator[Tile]:
+    """All pairs of two sets, each once."""
     side = tile_side(left_ND.shape[1], memory_bytes)
     for rows in row_slices(len(left_ND), side):
         left = left_ND[rows].to(torch.float64)
         for columns in row_slices(len(right_MD), side):
-            yield rows, columns, squared_distances(left, right_MD[columns])
+            yield Tile(rows, columns, squared_distances(left, right_MD[columns]))
+
+
+def _pairs(mask: Tensor) -> Pairs:
+    """Rows and columns of the true entries."""
+    if mask.device.type != "cpu":
+        row_P, column_P = mask.nonzero(as_tuple=True)
+        return row_P, column_P
+    row_P, column_P = np.divmod(np.flatnonzero(mask.numpy()), mask.shape[1])  # several times as fast as torch's
+    return torch.from_numpy(row_P), torch.from_numpy(column_P)
 
 
 def nearest_squared(features_ND: Tensor, k: int, memory_bytes: int = MEMORY_BYTES) -> Tensor:
@@ -68,22 +104,6 @@ def _keep_smallest(nearest_Nk: Tensor, candidates_NM: Tensor) -> Tensor:
     k = nearest_Nk.shape[1]
     smallest = candidates_NM.topk(min(k, candidates_NM.shape[1]), dim=1, largest=False).values
     return torch.cat([nearest_Nk, smallest], dim=1).topk(k, dim=1, largest=False).values
-
-
-def knn_radii(features: Features, k: int, memory_bytes: int = MEMORY_BYTES) -> Tensor:
-    """Distance of every sample to its k-th nearest other sample, (N,) float64.
-
-    Args:
-        features: (N, D) with N > k.
-        k: which neighbour; the sample itself does not count.
-        memory_bytes: working memory besides the features.
-    Raises:
-        DataError: features that are not a finite matrix, or fewer than k + 1 of them.
-        ConfigurationError: k < 1.
-    """
-    features_ND = feature_matrix(features, "features")
-    require_neighbours(features_ND, k, "features")
-    return nearest_squared(features_ND, k, memory_bytes)[:, -1].sqrt()
 
 
 def open_ball(squared_radii: Tensor) -> Tensor:

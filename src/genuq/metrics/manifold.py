@@ -11,8 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from genuq.metrics.checks import Features, feature_pair, require_neighbours
-from genuq.metrics.distances import MEMORY_BYTES, nearest_squared, open_ball, tiles
+from genuq.metrics.checks import Features, feature_matrix, feature_pair, require_neighbours
+from genuq.metrics.distances import MEMORY_BYTES, open_ball
+from genuq.metrics.screening import kth_nearest, pair_tiles
 
 
 class PrecisionRecall(NamedTuple):
@@ -22,6 +23,22 @@ class PrecisionRecall(NamedTuple):
     recall: float
     density: float
     coverage: float
+
+
+def knn_radii(features: Features, k: int, memory_bytes: int = MEMORY_BYTES) -> Tensor:
+    """Distance of every sample to its k-th nearest other sample, (N,) float64.
+
+    Args:
+        features: (N, D) with N > k.
+        k: which neighbour; the sample itself does not count.
+        memory_bytes: working memory besides the features.
+    Raises:
+        DataError: features that are not a finite matrix, or fewer than k + 1 of them.
+        ConfigurationError: k < 1.
+    """
+    features_ND = feature_matrix(features, "features")
+    require_neighbours(features_ND, k, "features")
+    return kth_nearest(features_ND, k, memory_bytes).sqrt()
 
 
 def precision_recall(real: Features, fake: Features, k: int, *, memory_bytes: int = MEMORY_BYTES) -> PrecisionRecall:
@@ -40,15 +57,15 @@ def precision_recall(real: Features, fake: Features, k: int, *, memory_bytes: in
     real_ND, fake_ND = feature_pair(real, fake)
     require_neighbours(fake_ND, k, "fake features")
     real_radii = open_ball(_real_radii(real_ND, k, memory_bytes))
-    fake_radii = open_ball(nearest_squared(fake_ND, k, memory_bytes)[:, -1])
+    fake_radii = open_ball(kth_nearest(fake_ND, k, memory_bytes))
     balls_around_fake = torch.zeros(len(fake_ND), dtype=torch.int64, device=real_ND.device)
     real_in_fake = torch.zeros(len(real_ND), dtype=torch.bool, device=real_ND.device)
     real_covered = torch.zeros_like(real_in_fake)
-    for reals, fakes, tile in tiles(real_ND, fake_ND, memory_bytes):
-        in_real_ball = tile < real_radii[reals, None]
-        balls_around_fake[fakes] += in_real_ball.sum(0)
-        real_covered[reals] |= in_real_ball.any(1)
-        real_in_fake[reals] |= (tile < fake_radii[None, fakes]).any(1)
+    for tile in pair_tiles(real_ND, fake_ND, memory_bytes):
+        real_P, fake_P = tile.within_rows(real_radii[tile.rows])
+        balls_around_fake[tile.columns] += torch.bincount(fake_P, minlength=tile.squared.shape[1])
+        real_covered[tile.rows.start + real_P] = True
+        real_in_fake[tile.rows.start + tile.within_columns(fake_radii[tile.columns])[0]] = True
     return PrecisionRecall(
         precision=_mean(balls_around_fake > 0),
         recall=_mean(real_in_fake),
@@ -62,8 +79,8 @@ def membership(real: Features, fake: Features, k: int, *, memory_bytes: int = ME
     real_ND, fake_ND = feature_pair(real, fake)
     radii = open_ball(_real_radii(real_ND, k, memory_bytes))
     member_N = torch.zeros(len(fake_ND), dtype=torch.bool, device=real_ND.device)
-    for reals, fakes, tile in tiles(real_ND, fake_ND, memory_bytes):
-        member_N[fakes] |= (tile < radii[reals, None]).any(0)
+    for tile in pair_tiles(real_ND, fake_ND, memory_bytes):
+        member_N[tile.columns.start + tile.within_rows(radii[tile.rows])[1]] = True
     return member_N
 
 
@@ -85,9 +102,8 @@ def realism(real: Features, fake: Features, k: int, *, prune: bool = True, memor
         kept = radii <= radii.median()
         real_ND, radii = real_ND[kept], radii[kept]
     best_N = torch.zeros(len(fake_ND), dtype=torch.float64, device=real_ND.device)
-    for reals, fakes, tile in tiles(real_ND, fake_ND, memory_bytes):
-        ratio = torch.where(tile > 0, radii[reals, None] / tile, math.inf)
-        best_N[fakes] = torch.maximum(best_N[fakes], ratio.amax(0))
+    for tile in pair_tiles(real_ND, fake_ND, memory_bytes):
+        best_N[tile.columns] = tile.greatest_ratios(radii[tile.rows], best_N[tile.columns])
     return best_N.sqrt()
 
 
@@ -102,16 +118,16 @@ def rarity(real: Features, fake: Features, k: int, *, memory_bytes: int = MEMORY
     real_ND, fake_ND = feature_pair(real, fake)
     radii = _real_radii(real_ND, k, memory_bytes)
     smallest_N = torch.full((len(fake_ND),), math.inf, dtype=torch.float64, device=real_ND.device)
-    for reals, fakes, tile in tiles(real_ND, fake_ND, memory_bytes):
-        holding = torch.where(tile < open_ball(radii[reals, None]), radii[reals, None], math.inf)
-        smallest_N[fakes] = torch.minimum(smallest_N[fakes], holding.amin(0))
+    for tile in pair_tiles(real_ND, fake_ND, memory_bytes):
+        real_P, fake_P = tile.within_rows(open_ball(radii[tile.rows]))
+        smallest_N.scatter_reduce_(0, tile.columns.start + fake_P, radii[tile.rows.start + real_P], "amin")
     return torch.where(smallest_N.isinf(), math.nan, smallest_N.sqrt())
 
 
 def _real_radii(real_ND: Tensor, k: int, memory_bytes: int) -> Tensor:
     """(R,) squared radii of the real balls."""
     require_neighbours(real_ND, k, "real features")
-    return nearest_squared(real_ND, k, memory_bytes)[:, -1]
+    return kth_nearest(real_ND, k, memory_bytes)
 
 
 def _mean(values: Tensor) -> float:

@@ -34,9 +34,8 @@ from genuq.pipeline.run import Run, hardware_of
 from genuq.pipeline.shared_scores import check_shared_scores, path_inputs
 from genuq.pipeline.sizes import check_size
 from genuq.pipeline.stage import STAGES, asked
-from genuq.pipeline.stages import evaluate
 from genuq.pipeline.stages.apply import applied, check_application
-from genuq.pipeline.stages.evaluate import scoring_space
+from genuq.pipeline.stages.evaluate_inputs import evaluation_settings, scoring_space
 from genuq.pipeline.stages.members import check_members
 from genuq.pipeline.stages.propagate import check_propagator
 from genuq.pipeline.stages.witnesses import SCORING
@@ -230,7 +229,7 @@ def check_truth(run: Run) -> None:
 
 def check_evaluation(run: Run) -> None:
     """The likelihood and the judge exist and differ; enough samples for k."""
-    settings: EvaluationSettings = evaluate.evaluation_settings(run)
+    settings: EvaluationSettings = evaluation_settings(run)
     if (run.config.metric.extractor == "points") == is_image(run):
         raise ConfigurationError(
             f"metric.extractor = '{run.config.metric.extractor}' cannot judge {training_set(run).name}: "

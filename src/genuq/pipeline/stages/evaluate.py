@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
 from genuq import files
 from genuq.analysis import (
-    EvaluationSettings,
     Interval,
     JudgedMap,
     SampleFacts,
@@ -37,11 +35,9 @@ from genuq.analysis.evaluation_entries import (
     write_evaluation,
 )
 from genuq.analysis.intervals import bootstrap_interval
-from genuq.analysis.metrics import METRICS
 from genuq.data import Truth
 from genuq.display import Display
 from genuq.extractors.judge import Judge
-from genuq.identity import where_given
 from genuq.metrics import (
     Gaussian,
     MetricLabel,
@@ -51,100 +47,24 @@ from genuq.metrics import (
     read_statistics,
     realism,
 )
-from genuq.pipeline.columns import MAPPED, cost, draws_scored, entry_of, leaving_maps, regenerated, score_columns
-from genuq.pipeline.configured import (
-    asks_beyond_data,
-    build_likelihood,
-    class_names_of,
-    is_image,
-    judge_inputs,
-    likelihood_inputs,
-    prompt_inputs,
-    prompts_of,
-    truth_inputs,
-)
-from genuq.pipeline.inputs import JudgeInputs, LikelihoodInputs, PromptInputs, TruthInputs, foreign_code
+from genuq.pipeline.columns import MAPPED
+from genuq.pipeline.inputs import TruthInputs
 from genuq.pipeline.run import Run
-from genuq.pipeline.stage import Stage, upstream
+from genuq.pipeline.stage import Stage
 from genuq.pipeline.stages.embed import read_clip_score, read_judged
-from genuq.pipeline.stages.probe import probe_upstream, read_probed
+from genuq.pipeline.stages.evaluate_inputs import PROPAGATED, EvaluateInputs, cost_of, encoder_name, inputs_of
+from genuq.pipeline.stages.probe import read_probed
 from genuq.pipeline.stages.propagate import shown_maps
 from genuq.pipeline.stages.sample import read_samples, shown
 from genuq.pipeline.stages.score import read_scores
-from genuq.propagators import PROPAGATORS
 from genuq.scores import png_bytes
 from genuq.store.artefact import StageFolder
-from genuq.store.shards import Shards
-from genuq.store.upstream import FileContent, Upstream
+from genuq.store.upstream import FileContent
 
 SAMPLES = "samples.safetensors"
-PROPAGATED = "propagated"  # the map of the run's propagator
 JUDGED = ("confidence", "predicted", "realism", "membership", "clip_score", "complexity", "bad", "fault", "defect_size")
 TARGETS = ("confidence", "realism", "membership", "clip_score")  # what is good of a sample, that a score should follow
 WHOLE = ("index", "class", "predicted", "member", "bad", "fault")  # columns of whole numbers
-
-
-@dataclass(frozen=True)
-class Column:
-    """A score as the table shows it.
-
-    Attributes:
-        label: in words.
-        kind: score, baseline, control or oracle.
-        charged_to: what its network evaluations were counted under; None: those of the propagation.
-    """
-
-    label: str
-    kind: str
-    charged_to: str | None
-
-
-@dataclass(frozen=True)
-class EvaluateInputs:
-    """What an evaluation depends on.
-
-    Attributes:
-        propagate: whose evaluations are the cost of its score, where the run propagates.
-        columns: the scores by name, the run's own first.
-        main: the name of the run's own score.
-        likelihood: in whose space draws were scored.
-        allow_shared_extractor: whether the judge may be the encoder that scores.
-        class_names: of the samples' classes.
-        posteriors: names of the draws whose quality is told.
-        code: of the metrics that are not genuq's own.
-        probe: whose evaluations are the cost of the scores of the probe, where the run has any.
-        statistics: file of the reference of the FIDs, where not the real images are.
-        truth: the oracle that says which samples are bad, where it is not the judge.
-        maps: labels of the maps that it judges, by name: of the propagation and of scores.
-        prompted: whether the samples' classes are prompts.
-        beyond_data: whether some of these prompts are no classes of the data, of which a judge knows nothing.
-        prompts: what says how well samples show them.
-    """
-
-    sample: Upstream
-    embed: Upstream
-    score: Upstream
-    propagate: Upstream | None
-    columns: Mapping[str, Column]
-    main: str
-    metric: EvaluationSettings
-    judge: JudgeInputs
-    likelihood: LikelihoodInputs
-    allow_shared_extractor: bool
-    class_names: tuple[str, ...]
-    posteriors: tuple[str, ...]
-    code: Mapping[str, Any] = where_given(default_factory=dict)
-    probe: Upstream | None = where_given(None)
-    statistics: FileContent | None = where_given(None)
-    truth: TruthInputs | None = where_given(default=None)
-    maps: Mapping[str, str] = where_given(default_factory=dict)
-    prompted: bool = where_given(False)
-    beyond_data: bool = where_given(False)
-    prompts: PromptInputs | None = where_given(None)
-
-    @property
-    def are_images(self) -> bool:
-        return len(self.likelihood.shape) == 3
 
 
 class Evaluate(Stage[EvaluateInputs]):
@@ -157,28 +77,7 @@ class Evaluate(Stage[EvaluateInputs]):
     version = 5
 
     def inputs(self, run: Run) -> EvaluateInputs:
-        return EvaluateInputs(
-            sample=upstream(run, "sample"),
-            embed=upstream(run, "embed"),
-            score=upstream(run, "score"),
-            propagate=None if run.config.propagator is None else upstream(run, "propagate"),
-            columns={name: column_of(run, name) for name in score_columns(run)},
-            main=run.config.score.name,
-            metric=evaluation_settings(run),
-            judge=judge_inputs(run),
-            likelihood=likelihood_inputs(run),
-            allow_shared_extractor=run.config.metric.allow_shared_extractor,
-            class_names=tuple(class_names_of(run)),
-            posteriors=regenerated(run),
-            code=foreign_code(METRICS.get(name) for name in run.config.metric.curves),
-            probe=probe_upstream(run),
-            statistics=statistics_inputs(run),
-            truth=truth_inputs(run),
-            maps=map_labels(run),
-            prompted=bool(prompts_of(run)),
-            beyond_data=asks_beyond_data(run),
-            prompts=prompt_inputs(run),
-        )
+        return inputs_of(run)
 
     def work(self, inputs: EvaluateInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         samples, judged = read_samples(inputs.sample.path), read_judged(inputs.embed.path)
@@ -223,36 +122,6 @@ class Evaluate(Stage[EvaluateInputs]):
         )
         write_evaluation(folder.path, evaluation)
         return {"sentence": evaluation.summary.sentence}
-
-
-def column_of(run: Run, name: str) -> Column:
-    """One of the run's columns as the table shows it."""
-    entry = entry_of(run, name)
-    return Column(entry.label, entry.kind, None if entry.source == "propagation" else draws_scored(run, name))
-
-
-def cost_of(inputs: EvaluateInputs, column: Column, samples: Mapping[str, Tensor]) -> float:
-    """Network evaluations of one sample that a score took beside those of sampling, as counted."""
-    if column.charged_to is not None:
-        return cost(column.charged_to, samples)
-    assert inputs.propagate is not None
-    return float(Shards(inputs.propagate.path).read("evaluations").mean())
-
-
-def evaluation_settings(run: Run) -> EvaluationSettings:
-    """How the run's samples are evaluated."""
-    settings = run.config.metric
-    return EvaluationSettings(
-        k=settings.k,
-        fractions=tuple(settings.fractions),
-        bins=settings.bins,
-        bootstrap=settings.bootstrap,
-        half_samples=settings.half_samples,
-        random_repeats=settings.random_repeats,
-        per_class=settings.per_class,
-        metrics=tuple(settings.curves),
-        seed=run.config.seed,
-    )
 
 
 def sample_facts(
@@ -305,16 +174,6 @@ def true_facts(inputs: TruthInputs, truth: Truth) -> dict[str, Tensor]:
         "fault": truth.kinds,
         "defect_size": truth.defect_size,
     }
-
-
-def map_labels(run: Run) -> dict[str, str]:
-    """The run's maps, where an oracle knows the wrong pixels: of its propagator and of its disagreements."""
-    if truth_inputs(run) is None or not is_image(run):
-        return {}
-    found = {name: entry_of(run, name).label for name in leaving_maps(run, "path", "probe")}
-    if (propagator := run.config.propagator) is not None:
-        found[PROPAGATED] = f"Propagated: {PROPAGATORS.get(propagator.name).label}"
-    return found
 
 
 def judged_maps(inputs: EvaluateInputs, samples: Mapping[str, Tensor], truth: Truth) -> list[JudgedMapEntry]:
@@ -414,23 +273,6 @@ def statistics_words(statistics: FileContent) -> str:
         f"FIDs of samples and draws are to the statistics in {statistics.path.name} (sha256 "
         f"{statistics.identity[:8]}); all else compares with the real test images."
     )
-
-
-def statistics_inputs(run: Run) -> FileContent | None:
-    """The file of the reference that the FIDs compare with, where one is named."""
-    path = run.config.metric.statistics
-    return None if path is None else FileContent(run.sha256(path), Path(path).expanduser())
-
-
-def scoring_space(run: Run) -> str | None:
-    """Name of the encoder that scores; None for pixels and points."""
-    return encoder_name(build_likelihood(run))
-
-
-def encoder_name(likelihood: Any) -> str | None:
-    """Name of a likelihood's encoder; None for pixels and points."""
-    extractor = getattr(likelihood, "extractor", None)
-    return None if extractor is None else extractor.name
 
 
 def quality_of_draws(judged: Mapping[str, Tensor], name: str, reference: Gaussian | None = None) -> DrawsQuality:

@@ -41,7 +41,7 @@ from genuq.pipeline.inputs import LikelihoodInputs, ModelInputs, SamplerInputs
 from genuq.pipeline.run import MAIN_POSTERIOR, Run
 from genuq.pipeline.stage import Stage, upstream
 from genuq.pipeline.stages.apply import read_application, read_examples
-from genuq.pipeline.stages.evaluate import encoder_name
+from genuq.pipeline.stages.evaluate_inputs import encoder_name
 from genuq.pipeline.stages.fit import doubts_of
 from genuq.pipeline.stages.propagate import MaskInputs, mask_inputs, propagated, shown_maps
 from genuq.pipeline.stages.sample import read_samples, shown

@@ -1,0 +1,300 @@
+"""Squared distances in float32 with a bound on their error, measured anew in float64 where the bound leaves a doubt.
+
+A matrix product in float32 takes half the time of one in float64. Of D products of components its rounding is at most
+(D + a few) 2^-24 (|x|^2 + |y|^2), in whatever order they are added (Higham, Accuracy and Stability of Numerical
+Algorithms, 2002, section 3.1), which decides nearly all comparisons; the pairs that it leaves open are few.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genuq.metrics.distances import (
+    MEMORY_BYTES,
+    SAME_POINT,
+    Pairs,
+    Tile,
+    nearest_squared,
+    row_slices,
+    squared_distances,
+    tile_side,
+    tiles,
+)
+
+UNIT = 2.0**-24  # half the spacing of float32 at 1
+ROUNDINGS = 32  # besides those of the products: of centring, scaling, norms and their sums
+UNDERFLOW = 1e-30  # of the largest squared norm: products below it may have lost all digits
+LEAST_DIMENSION = 64  # below it the product is no large part of the time
+MOST_DOUBTFUL = 1 / 64  # of a tile's pairs; above it the whole tile is measured in float64
+SLACK = 1e-5  # relative, of a few roundings in float32
+CHUNK_NUMBERS = 2**17  # at a time in float64: 1 MiB stays in the cache
+SPARE = 12  # neighbours kept beyond the k-th, for those that float32 cannot tell from it
+
+
+def can_screen(features_ND: Tensor) -> bool:
+    """Whether this way is the faster one. Products are NumPy's, which no setting of torch's rounds further."""
+    return features_ND.device.type == "cpu" and features_ND.shape[1] >= LEAST_DIMENSION
+
+
+class Frame(NamedTuple):
+    """What is subtracted from features, and then divided out, before they are rounded to float32.
+
+    Attributes:
+        centre_D: values that float32 has, so that its difference to a float32 is rounded once.
+        scale: a power of two, so that dividing rounds nothing.
+    """
+
+    centre_D: Tensor
+    scale: float
+
+    @classmethod
+    def of(cls, *sets: Tensor) -> Frame:
+        """Centred on the first set, with the longest row of all sets of a length in (1/2, 1]."""
+        first = sets[0]
+        mean_D = torch.stack([first[rows].double().sum(0) for rows in _chunks(first)]).sum(0) / len(first)
+        centre_D = mean_D.float()
+        if not centre_D.isfinite().all():
+            centre_D.zero_()  # float64 features beyond float32
+        norms = [(part[rows].double() - centre_D).square_().sum(1).max() for part in sets for rows in _chunks(part)]
+        longest = float(torch.stack(norms).max().sqrt())
+        return cls(centre_D, 2.0 ** math.ceil(math.log2(longest)) if longest else 1.0)
+
+
+class Rounded:
+    """A set of features in a frame, in float32; made block by block.
+
+    Attributes:
+        norms_N: squared, in float64.
+        error_N: a squared distance is off by at most the sum of its two samples'.
+    """
+
+    def __init__(self, features_ND: Tensor, frame: Frame) -> None:
+        self.features_ND, self.frame = features_ND, frame
+        norms = [torch.from_numpy(self.block(rows)).double().square_().sum(1) for rows in _chunks(features_ND)]
+        self.norms_N = torch.cat(norms).numpy()
+        self.error_N = 1.01 * (features_ND.shape[1] + ROUNDINGS) * UNIT * self.norms_N + UNDERFLOW
+
+    def block(self, rows: slice) -> np.ndarray:
+        """(B, D) float32."""
+        return ((self.features_ND[rows] - self.frame.centre_D) / self.frame.scale).float().numpy()
+
+
+class ScreenedTile:
+    """Squared distances of two blocks of samples, in units of the frame's squared scale.
+
+    Args:
+        left, right: the sets.
+        rows, columns: the blocks.
+        squared: (rows, columns) float32.
+    """
+
+    def __init__(self, left: Rounded, right: Rounded, rows: slice, columns: slice, squared: np.ndarray) -> None:
+        self.left, self.right, self.rows, self.columns, self.squared = left, right, rows, columns, squared
+        self.unit = left.frame.scale**2
+        self.left_error, self.right_error = left.error_N[rows], right.error_N[columns]
+
+    def within_rows(self, limits: Tensor) -> Pairs:
+        """Places (row, column) in the tile of the pairs with a squared distance below their row's limit."""
+        limits_B = limits.numpy() / self.unit
+        reach_B = limits_B + self.left_error + self.right_error.max()
+        found = np.divmod(np.flatnonzero(self.squared < _above(reach_B)[:, None]), self.squared.shape[1])
+        return self._settled(found, limits_B[found[0]], limits.numpy()[found[0]])
+
+    def within_columns(self, limits: Tensor) -> Pairs:
+        """The same with a limit for each column."""
+        limits_B = limits.numpy() / self.unit
+        reach_B = limits_B + self.right_error + self.left_error.max()
+        found = np.divmod(np.flatnonzero(self.squared < _above(reach_B)[None]), self.squared.shape[1])
+        return self._settled(found, limits_B[found[1]], limits.numpy()[found[1]])
+
+    def greatest_ratios(self, numerators: Tensor, known: Tensor) -> Tensor:
+        """(columns,) the greatest of `known` and of each row's number over its squared distance; infinite at 0.
+
+        In float32 are the inverse ratios, of which the least counts: `low` is not above them, `low + spread` not below.
+        """
+        single, known_B = np.float32, known.numpy().copy()
+        numerators_B = np.maximum(numerators.numpy() / self.unit, np.finfo(single).tiny)
+        error_B = self.left_error + self.right_error.max()
+        with np.errstate(over="ignore", divide="ignore"):
+            low = (self.squared - error_B[:, None].astype(single)) / numerators_B[:, None].astype(single)
+            spread_B = (2.001 * error_B / numerators_B).astype(single)
+            reached_B = np.minimum(1 / known_B, (low + spread_B[:, None]).min(0) * (1 + SLACK)) + np.finfo(single).tiny
+        row_P, column_P = np.divmod(np.flatnonzero(low * single(1 - SLACK) <= _above(reached_B)[None]), low.shape[1])
+        squared_P = self._exact(row_P, column_P)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio_P = np.where(squared_P > 0, numerators.numpy()[row_P] / squared_P, np.inf)
+        np.maximum.at(known_B, column_P, ratio_P)
+        return torch.from_numpy(known_B)
+
+    def _settled(self, found: tuple[np.ndarray, np.ndarray], limits_P: np.ndarray, exact_limits_P: np.ndarray) -> Pairs:
+        row_P, column_P = found
+        squared_P = self.squared[row_P, column_P]
+        error_P = self.left_error[row_P] + self.right_error[column_P]
+        within_P = squared_P + error_P < limits_P
+        doubtful = np.flatnonzero(~within_P & (squared_P - error_P < limits_P))
+        within_P[doubtful] = self._exact(row_P[doubtful], column_P[doubtful]) < exact_limits_P[doubtful]
+        return torch.from_numpy(row_P[within_P]), torch.from_numpy(column_P[within_P])
+
+    def _exact(self, row_P: np.ndarray, column_P: np.ndarray) -> np.ndarray:
+        """(P,) squared distances in float64 and in the features' own units."""
+        left, right = self.left.features_ND[self.rows], self.right.features_ND[self.columns]
+        if len(row_P) > MOST_DOUBTFUL * self.squared.size:
+            return squared_distances(left, right).numpy()[row_P, column_P]
+        return pair_squared(left, row_P, right, column_P)
+
+
+def pair_tiles(left_ND: Tensor, right_MD: Tensor, memory_bytes: int = MEMORY_BYTES) -> Iterator[Tile | ScreenedTile]:
+    """All pairs of two sets, each once, in the faster way."""
+    screened = can_screen(left_ND) and can_screen(right_MD)
+    return (screened_tiles if screened else tiles)(left_ND, right_MD, memory_bytes)
+
+
+def kth_nearest(features_ND: Tensor, k: int, memory_bytes: int = MEMORY_BYTES) -> Tensor:
+    """(N,) squared distance to the k-th nearest other sample, in the faster way."""
+    if can_screen(features_ND):
+        return kth_squared(features_ND, k, memory_bytes)
+    return nearest_squared(features_ND, k, memory_bytes)[:, -1]
+
+
+def screened_tiles(left_ND: Tensor, right_MD: Tensor, memory_bytes: int = MEMORY_BYTES) -> Iterator[ScreenedTile]:
+    """All pairs of two sets, each once."""
+    frame = Frame.of(right_MD, left_ND)
+    left, right = Rounded(left_ND, frame), Rounded(right_MD, frame)
+    side = tile_side(left_ND.shape[1], memory_bytes)
+    for rows in row_slices(len(left_ND), side):
+        block = left.block(rows)
+        for columns in row_slices(len(right_MD), side):
+            yield ScreenedTile(left, right, rows, columns, _squared(left, block, rows, right, columns))
+
+
+def kth_squared(features_ND: Tensor, k: int, memory_bytes: int = MEMORY_BYTES) -> Tensor:
+    """(N,) squared distance to the k-th nearest other sample. Each pair is measured once and used for both."""
+    rounded = Rounded(features_ND, Frame.of(features_ND))
+    nearest = _Nearest(len(features_ND), min(k + SPARE, len(features_ND) - 1))
+    blocks = row_slices(len(features_ND), tile_side(features_ND.shape[1], memory_bytes))
+    for index, rows in enumerate(blocks):
+        block = rounded.block(rows)
+        for columns in blocks[index:]:
+            tile = _squared(rounded, block, rows, rounded, columns)
+            if columns == rows:
+                np.fill_diagonal(tile, np.inf)  # no sample is its own neighbour
+            else:
+                nearest.add(columns, rows, tile, by_column=True)
+            nearest.add(rows, columns, tile)
+    return torch.from_numpy(_settle_kth(rounded, nearest, k, memory_bytes))
+
+
+class _Nearest:
+    """The samples that float32 finds nearest to each, as far as they were seen."""
+
+    def __init__(self, count: int, kept: int) -> None:
+        self.squared_Nm = np.full((count, kept), np.inf, dtype=np.float32)
+        self.index_Nm = np.full((count, kept), -1, dtype=np.int32)
+
+    def add(self, owners: slice, others: slice, tile: np.ndarray, by_column: bool = False) -> None:
+        """See the pairs of a tile, whose rows (or columns) are the owners."""
+        worst_B = self.squared_Nm[owners, -1]
+        if np.isinf(worst_B).any():
+            return self._add_first(owners, others, tile.T if by_column else tile)
+        near = tile < (worst_B[None] if by_column else worst_B[:, None])
+        row_P, column_P = np.divmod(np.flatnonzero(near), near.shape[1])
+        squared_P = tile[row_P, column_P]
+        owner_P, other_P = (column_P, row_P) if by_column else (row_P, column_P)
+        if by_column:
+            order_P = np.argsort(owner_P, kind="stable")
+            owner_P, other_P, squared_P = owner_P[order_P], other_P[order_P], squared_P[order_P]
+        self._merge(owners.start + owner_P, others.start + other_P, squared_P)
+
+    def _add_first(self, owners: slice, others: slice, tile: np.ndarray) -> None:
+        kept = min(self.squared_Nm.shape[1], tile.shape[1])
+        found = torch.from_numpy(np.ascontiguousarray(tile)).topk(kept, dim=1, largest=False)
+        owner_B = np.arange(owners.start, owners.stop)
+        self._keep(owner_B, found.values.numpy(), found.indices.numpy().astype(np.int32) + others.start)
+
+    def _merge(self, owner_P: np.ndarray, other_P: np.ndarray, squared_P: np.ndarray) -> None:
+        """Pairs in the order of their owners."""
+        if not len(owner_P):
+            return
+        owner_B, start_B, count_B = np.unique(owner_P, return_index=True, return_counts=True)
+        row_P, place_P = np.repeat(np.arange(len(owner_B)), count_B), np.arange(len(owner_P)) - start_B.repeat(count_B)
+        squared_BC = np.full((len(owner_B), count_B.max()), np.inf, dtype=np.float32)
+        index_BC = np.full(squared_BC.shape, -1, dtype=np.int32)
+        squared_BC[row_P, place_P], index_BC[row_P, place_P] = squared_P, other_P
+        self._keep(owner_B, squared_BC, index_BC)
+
+    def _keep(self, owner_B: np.ndarray, squared_BC: np.ndarray, index_BC: np.ndarray) -> None:
+        squared = np.concatenate([self.squared_Nm[owner_B], squared_BC], axis=1)
+        index = np.concatenate([self.index_Nm[owner_B], index_BC], axis=1)
+        least = torch.from_numpy(squared).topk(self.squared_Nm.shape[1], dim=1, largest=False)
+        self.squared_Nm[owner_B] = least.values.numpy()
+        self.index_Nm[owner_B] = np.take_along_axis(index, least.indices.numpy(), axis=1)
+
+
+def _settle_kth(rounded: Rounded, nearest: _Nearest, k: int, memory_bytes: int) -> np.ndarray:
+    """(N,) float64: the k-th among those of the kept that may be it; all pairs of rows where others may be."""
+    features_ND, squared_Nm, index_Nm = rounded.features_ND, nearest.squared_Nm.astype(np.float64), nearest.index_Nm
+    error_Nm = rounded.error_N[:, None] + rounded.error_N[index_Nm]
+    most_N = np.partition(squared_Nm + error_Nm, k - 1, axis=1)[:, k - 1]
+    least_N = np.partition(squared_Nm - error_Nm, k - 1, axis=1)[:, k - 1]
+    below_Nm = squared_Nm + error_Nm < least_N[:, None]
+    doubtful_Nm = ~below_Nm & (squared_Nm - error_Nm <= most_N[:, None])
+    exact_Nm = np.full(squared_Nm.shape, np.inf)
+    row_P, place_P = np.nonzero(doubtful_Nm)
+    exact_Nm[row_P, place_P] = pair_squared(features_ND, row_P, features_ND, index_Nm[row_P, place_P])
+    exact_Nm.sort(axis=1)
+    found_N = exact_Nm[np.arange(len(exact_Nm)), k - 1 - below_Nm.sum(1)]
+    all_kept = squared_Nm.shape[1] == len(features_ND) - 1
+    others_N = squared_Nm[:, -1] - rounded.error_N - rounded.error_N.max()  # no closer is any that was not kept
+    open_rows = np.flatnonzero(others_N <= most_N) if not all_kept else np.empty(0, dtype=np.int64)
+    found_N[open_rows] = _kth_of_rows(features_ND, open_rows, k, memory_bytes)
+    return found_N
+
+
+def _kth_of_rows(features_ND: Tensor, rows: np.ndarray, k: int, memory_bytes: int) -> np.ndarray:
+    """(rows,) squared distances to the k-th nearest other sample, from all distances in float64."""
+    side = tile_side(features_ND.shape[1], memory_bytes)
+    found = [np.empty(0)]
+    for part in row_slices(len(rows), side):
+        chosen = torch.from_numpy(rows[part])
+        left, nearest = features_ND[chosen].double(), torch.full((len(chosen), k), torch.inf, dtype=torch.float64)
+        for columns in row_slices(len(features_ND), side):
+            tile = squared_distances(left, features_ND[columns])
+            tile[chosen[:, None] == torch.arange(columns.start, columns.stop)] = torch.inf
+            smallest = tile.topk(min(k, tile.shape[1]), dim=1, largest=False).values
+            nearest = torch.cat([nearest, smallest], dim=1).topk(k, dim=1, largest=False).values
+        found.append(nearest[:, -1].numpy())
+    return np.concatenate(found)
+
+
+def pair_squared(left_ND: Tensor, left_P: np.ndarray, right_MD: Tensor, right_P: np.ndarray) -> np.ndarray:
+    """(P,) squared distances of single pairs in float64, exact zeros for coinciding points."""
+    found = [np.empty(0)]
+    for part in row_slices(len(left_P), max(1, CHUNK_NUMBERS // left_ND.shape[1])):
+        left, right = left_ND[torch.from_numpy(left_P[part])].double(), right_MD[torch.from_numpy(right_P[part])]
+        squared, norms = (left - right.double()).square_().sum(1), left.square().sum(1)
+        found.append(squared.masked_fill_(squared <= 2 * SAME_POINT * norms, 0.0).numpy())
+    return np.concatenate(found)
+
+
+def _squared(left: Rounded, block: np.ndarray, rows: slice, right: Rounded, columns: slice) -> np.ndarray:
+    """(rows, columns) squared distances in the frame's units."""
+    tile: np.ndarray = block @ right.block(columns).T
+    tile *= -2
+    tile += right.norms_N[columns].astype(np.float32)
+    tile += left.norms_N[rows].astype(np.float32)[:, None]
+    return tile
+
+
+def _above(limits: np.ndarray) -> np.ndarray:
+    """In float32, and not below them: what a float32 is compared with."""
+    return np.nextafter(limits.astype(np.float32), np.float32(np.inf))
+
+
+def _chunks(features_ND: Tensor) -> list[slice]:
+    return row_slices(len(features_ND), max(1, CHUNK_NUMBERS // features_ND.shape[1]))
