@@ -17,7 +17,6 @@ from genuq.posteriors.curvature.layers import LayersPosterior, require_proper
 from genuq.posteriors.register import POSTERIORS
 
 APPROXIMATIONS = ("expand", "reduce")
-ROWS_AT_ONCE = 144  # of the input's eigenvectors, so that K maps per image never stand in memory together
 
 
 class Decomposition(NamedTuple):
@@ -179,13 +178,9 @@ class KFACLaplace(LayersPosterior):
             return super().predictive_variance(features)
         self.require_final()
         (name,) = self.heads
-        head, basis, features = self.heads[name], self.decomposition(name), for_variances(features)
-        variance: Tensor | float = 0.0
-        vectors_KK, squared_OK = basis.input_vectors_KK.T, self._spread_OK[name].square()
-        for rows_RK, weights_OR in zip(vectors_KK.split(ROWS_AT_ONCE), squared_OK.split(ROWS_AT_ONCE, dim=1)):
-            squares = head.project(features, rows_RK.to(features)).square().movedim(head.channel_axis, -1)
-            variance = variance + (squares @ (basis.gradient_vectors_OO.square() @ weights_OR).T.to(features)).double()
-        return torch.as_tensor(variance).movedim(-1, head.channel_axis)
+        basis = self.decomposition(name)
+        weights_OK = basis.gradient_vectors_OO.square() @ self._spread_OK[name].square()
+        return self.heads[name].square_sums(for_variances(features), basis.input_vectors_KK.T, weights_OK)
 
 
 def _keys(name: str) -> tuple[str, str, str]:
