@@ -93,16 +93,16 @@ class KFACLaplace(LayersPosterior):
 
     def statistics(self, name: str, features: Tensor, gradients: Tensor) -> dict[str, Tensor]:
         head = self.heads[name]
-        arrived_SBPO = _by_position(gradients, head)
-        draws, images, positions, _ = arrived_SBPO.shape
+        draws, images = gradients.shape[:2]
         if self.approximation == "expand":
-            gram, terms = head.gram(features), images * positions
+            gram, terms = head.gram(features), gradients[0].numel() // head.outputs
+            arrived = sum(head.outer(draw) for draw in gradients) / draws
         else:
-            mean_BK = _mean_input(head, features, gradients[0])
+            mean_BK = _mean_input(head, features.double(), gradients[0])
             gram, terms = mean_BK.T @ mean_BK, images
-            arrived_SBPO = arrived_SBPO.sum(2, keepdim=True)
-        flat = arrived_SBPO.flatten(0, 2)
-        values = (gram, flat.T @ flat / draws, torch.tensor(float(terms), dtype=torch.float64))
+            flat = _by_position(gradients, head).sum(2).flatten(0, 1)
+            arrived = flat.T @ flat / draws
+        values = (gram, arrived, torch.tensor(float(terms), dtype=torch.float64))
         return dict(zip(_keys(name), values))
 
     def saw(self, count: int) -> None:

@@ -50,11 +50,12 @@ def test_weighted_sums_of_all_rows(setting, values_at_once, monkeypatch):
 
 def test_single_precision_loses_no_more_than_plain_convolutions(setting):
     head, features, matrix = setting
-    matrix = torch.linalg.cholesky(torch.linalg.inv(matrix @ matrix.T + torch.eye(head.inputs)))
+    factor = torch.linalg.cholesky(head.gram(features) + torch.eye(head.inputs))
+    matrix = torch.linalg.inv(factor).tril()
     exact = head.square_sums(features.double(), matrix)
     errors = (head.square_sums(features, matrix) / exact - 1).abs()
     plain = (Head._square_sums(head, features, matrix, None) / exact - 1).abs()
-    assert errors.max() < 1e-6 or errors.max() < 3 * plain.max()
+    assert errors.max() < 2e-6 and errors.mean() < 4 * plain.mean()
 
 
 @pytest.mark.parametrize("positions", [(1, 8, 8), (100, 1, 20), (1000, 2, 3)])

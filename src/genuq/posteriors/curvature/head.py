@@ -110,6 +110,16 @@ class Head(ABC):
             total = total + summed.double()
         return torch.as_tensor(total).movedim(-1, self.channel_axis)
 
+    def outer(self, at_output: Tensor) -> Tensor:
+        """sum over batch and positions of g_p g_p^T, (O, O), for values g in the layout of the layer's output."""
+        if self.channel_axis < 0:
+            tokens = at_output.flatten(0, -2)
+            return tokens.T @ tokens
+        outer = at_output.new_zeros(self.outputs, self.outputs)
+        for g_OP in at_output.flatten(2):
+            outer.addmm_(g_OP, g_OP.T)
+        return outer
+
     @abstractmethod
     def gradients(self, features: Tensor, residuals: Tensor) -> Tensor:
         """sum_p r_p a_p^T of each image, (B, O, K), for residuals in the layout of the layer's output."""
