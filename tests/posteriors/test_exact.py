@@ -9,6 +9,7 @@ from torch import nn
 from genuq.errors import ConfigurationError, NonFiniteError
 from genuq.posteriors import DiagonalLaplace, ExactLastLayerLaplace, Scale
 from genuq.posteriors import exact as exact_module
+from genuq.posteriors.curvature import head as head_module
 from support.posterior_oracles import (
     HEADS,
     gauss_newton,
@@ -128,7 +129,7 @@ def test_finalising_again_starts_from_the_sums():
 
 @pytest.mark.parametrize("rows_at_once", [1, 5, 1000])
 def test_the_predictive_variance_is_the_quadratic_form_at_every_position(rows_at_once, monkeypatch):
-    monkeypatch.setattr(exact_module, "ROWS_AT_ONCE", rows_at_once)
+    monkeypatch.setattr(head_module, "ROWS_AT_ONCE", rows_at_once)
     torch.manual_seed(0)
     layer, features = nn.Conv2d(2, 3, 3, padding=1).double(), torch.randn(4, 2, 5, 6, dtype=torch.float64)
     posterior = fitted(layer, features, torch.tensor([True, False, True])).finalise(SCALE)

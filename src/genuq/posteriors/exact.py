@@ -11,8 +11,7 @@ from genuq.posteriors.curvature.head import for_variances
 from genuq.posteriors.last_layer import LastLayerPosterior
 from genuq.posteriors.register import POSTERIORS
 
-VALUES_AT_ONCE = 2**24  # features, or maps of variances, at a time, whatever the batch
-ROWS_AT_ONCE = 144  # of the whitening matrix, so that K maps per image never stand in memory together
+VALUES_AT_ONCE = 2**24  # features at a time, whatever the batch
 
 
 @POSTERIORS.add(
@@ -85,18 +84,7 @@ class ExactLastLayerLaplace(LastLayerPosterior):
         L^-1 a_p is computed in the features' own precision (`for_variances`); pass features.double() for more.
         """
         self.require_final()
-        features = for_variances(features)
-        values = ROWS_AT_ONCE * features.shape[1:].numel() // features.shape[self.head.channel_axis]
-        parts = features.split(max(1, VALUES_AT_ONCE // values))
-        return self._spread(torch.cat([self._squared_length(part) for part in parts]))
-
-    def _squared_length(self, features: Tensor) -> Tensor:
-        """|L^-1 a_p|^2, float64, one channel. The first rows of the triangle L^-1 read the first features alone."""
-        axis, lengths = self.head.channel_axis, []
-        for start in range(0, len(self._whitening_KK), ROWS_AT_ONCE):
-            rows_RK = self._whitening_KK[start : start + ROWS_AT_ONCE, : start + ROWS_AT_ONCE].to(features)
-            lengths.append(self.head.project(features, rows_RK).square_().sum(axis, keepdim=True))
-        return torch.stack(lengths).sum(0, dtype=torch.float64)
+        return self._spread(self.head.square_sums(for_variances(features), self._whitening_KK))
 
     def _spread(self, variance: Tensor) -> Tensor:
         """One variance for all channels, (B, 1, H, W) or (B, ..., 1), to each channel that takes part."""

@@ -17,7 +17,6 @@ from genuq.posteriors.curvature.layers import LayersPosterior, require_proper
 from genuq.posteriors.register import POSTERIORS
 
 APPROXIMATIONS = ("expand", "reduce")
-ROWS_AT_ONCE = 144  # of the input's eigenvectors, so that K maps per image never stand in memory together
 
 
 class Decomposition(NamedTuple):
@@ -94,16 +93,16 @@ class KFACLaplace(LayersPosterior):
 
     def statistics(self, name: str, features: Tensor, gradients: Tensor) -> dict[str, Tensor]:
         head = self.heads[name]
-        arrived_SBPO = _by_position(gradients, head)
-        draws, images, positions, _ = arrived_SBPO.shape
+        draws, images = gradients.shape[:2]
         if self.approximation == "expand":
-            gram, terms = head.gram(features), images * positions
+            gram, terms = head.gram(features), gradients[0].numel() // head.outputs
+            arrived = sum(head.outer(draw) for draw in gradients) / draws
         else:
-            mean_BK = _mean_input(head, features, gradients[0])
+            mean_BK = _mean_input(head, features.double(), gradients[0])
             gram, terms = mean_BK.T @ mean_BK, images
-            arrived_SBPO = arrived_SBPO.sum(2, keepdim=True)
-        flat = arrived_SBPO.flatten(0, 2)
-        values = (gram, flat.T @ flat / draws, torch.tensor(float(terms), dtype=torch.float64))
+            flat = _by_position(gradients, head).sum(2).flatten(0, 1)
+            arrived = flat.T @ flat / draws
+        values = (gram, arrived, torch.tensor(float(terms), dtype=torch.float64))
         return dict(zip(_keys(name), values))
 
     def saw(self, count: int) -> None:
@@ -179,13 +178,9 @@ class KFACLaplace(LayersPosterior):
             return super().predictive_variance(features)
         self.require_final()
         (name,) = self.heads
-        head, basis, features = self.heads[name], self.decomposition(name), for_variances(features)
-        variance: Tensor | float = 0.0
-        vectors_KK, squared_OK = basis.input_vectors_KK.T, self._spread_OK[name].square()
-        for rows_RK, weights_OR in zip(vectors_KK.split(ROWS_AT_ONCE), squared_OK.split(ROWS_AT_ONCE, dim=1)):
-            squares = head.project(features, rows_RK.to(features)).square().movedim(head.channel_axis, -1)
-            variance = variance + (squares @ (basis.gradient_vectors_OO.square() @ weights_OR).T.to(features)).double()
-        return torch.as_tensor(variance).movedim(-1, head.channel_axis)
+        basis = self.decomposition(name)
+        weights_OK = basis.gradient_vectors_OO.square() @ self._spread_OK[name].square()
+        return self.heads[name].square_sums(for_variances(features), basis.input_vectors_KK.T, weights_OK)
 
 
 def _keys(name: str) -> tuple[str, str, str]:

@@ -55,6 +55,8 @@ def lag_correlations(features_BCHW: Tensor, kernel: Pair) -> Tensor:
     Row lags run from 0, column lags from 1 - columns.
     """
     (rows, columns), (_, channels, height, width) = kernel, features_BCHW.shape
+    if kernel == (1, 1):
+        return _without_lag(features_BCHW)[None, None]
     waves_4FW, weights_L3F = _waves(width, columns, features_BCHW.device)
     sums = waves_4FW.new_zeros(rows, 2 * columns - 1, channels**2)
     at_once = max(_values_at_once(features_BCHW.device), 32 * channels**2)
@@ -68,6 +70,15 @@ def lag_correlations(features_BCHW: Tensor, kernel: Pair) -> Tensor:
         products[0, 2] = products[0, 0].mT
         sums += weights.flatten(1) @ products.view(rows, -1, channels**2)
     return sums.unflatten(-1, (channels, channels))
+
+
+def _without_lag(features_BCHW: Tensor) -> Tensor:
+    """sum over images and positions of x x^T, (C, C), float64."""
+    total = features_BCHW.new_zeros((features_BCHW.shape[1],) * 2, dtype=torch.float64)
+    for image in features_BCHW:
+        x_CP = image.double().flatten(1)
+        total.addmm_(x_CP, x_CP.T)
+    return total
 
 
 def _values_at_once(device: torch.device) -> int:

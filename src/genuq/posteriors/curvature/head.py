@@ -7,7 +7,7 @@ with a 1 appended for the bias. Everything a last-layer posterior needs is a sum
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import ClassVar
 
 import torch
@@ -15,10 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError
+from genuq.posteriors.curvature import winograd
 from genuq.posteriors.curvature.correlations import fill_patch_gram
 from genuq.posteriors.swap import draw_precision
 
 VALUES_AT_ONCE = 2**18  # in float64 beside the features: 2 MiB
+ROWS_AT_ONCE = 144  # of a matrix whose products are squared and summed, so that K maps never stand in memory together
+MAPS_AT_ONCE = 2**24  # values of these maps, whatever the batch
 
 
 class Head(ABC):
@@ -84,6 +87,39 @@ class Head(ABC):
         bias = matrix_RK[:, -1] if self.bias and matrix_RK.shape[1] == self.inputs else None
         return features.narrow(self.channel_axis, 0, channels), weights, bias
 
+    def square_sums(self, features: Tensor, matrix_RK: Tensor, weights_OR: Tensor | None = None) -> Tensor:
+        """sum_r weights_or (matrix_r a_p)^2 at every position: float64, O channels in the layout of the layer's output.
+
+        Args:
+            features: the layer's input; the maps that are squared have its precision.
+            matrix_RK: float64.
+            weights_OR: None for one channel that sums the squares of a lower triangular matrix; its first rows read
+                the first features alone.
+        """
+        channels = features.shape[self.channel_axis]
+        # Beside the maps of some rows, transformed tiles of the features and their copies (`winograd`).
+        values = max(ROWS_AT_ONCE, 5 * channels) * features.shape[1:].numel() // channels
+        parts = features.split(max(1, MAPS_AT_ONCE // values))
+        return torch.cat([self._square_sums(part, matrix_RK, weights_OR) for part in parts])
+
+    def _square_sums(self, features: Tensor, matrix_RK: Tensor, weights_OR: Tensor | None) -> Tensor:
+        total: Tensor | float = 0.0
+        for rows_RK, some_OR in _rows_at_once(matrix_RK, weights_OR):
+            squares = self.project(features, rows_RK.to(features)).square_().movedim(self.channel_axis, -1)
+            summed = squares.sum(-1, keepdim=True) if some_OR is None else squares @ some_OR.T.to(features)
+            total = total + summed.double()
+        return torch.as_tensor(total).movedim(-1, self.channel_axis)
+
+    def outer(self, at_output: Tensor) -> Tensor:
+        """sum over batch and positions of g_p g_p^T, (O, O), for values g in the layout of the layer's output."""
+        if self.channel_axis < 0:
+            tokens = at_output.flatten(0, -2)
+            return tokens.T @ tokens
+        outer = at_output.new_zeros(self.outputs, self.outputs)
+        for g_OP in at_output.flatten(2):
+            outer.addmm_(g_OP, g_OP.T)
+        return outer
+
     @abstractmethod
     def gradients(self, features: Tensor, residuals: Tensor) -> Tensor:
         """sum_p r_p a_p^T of each image, (B, O, K), for residuals in the layout of the layer's output."""
@@ -132,6 +168,19 @@ class ConvHead(Head):
         with torch.autocast(features.device.type, enabled=False):
             return F.conv2d(F.pad(channels, self.padding), filters, bias)
 
+    def _square_sums(self, features: Tensor, matrix_RK: Tensor, weights_OR: Tensor | None) -> Tensor:
+        if self.kernel != winograd.KERNEL or not winograd.saves((len(features), *self._window(features))):
+            return super()._square_sums(features, matrix_RK, weights_OR)
+        maps = F.pad(features, self.padding)
+        if self.bias:
+            maps = torch.cat([maps, torch.ones_like(maps[:, :1])], dim=1)  # of which the bias is a filter's first entry
+        tiles, total = winograd.Tiles(maps, min(ROWS_AT_ONCE, len(matrix_RK))), 0.0
+        with torch.autocast(features.device.type, enabled=False):
+            for rows_RK, some_OR in _rows_at_once(matrix_RK, weights_OR):
+                weights = None if some_OR is None else some_OR.to(features)
+                total = total + tiles.squares(rows_RK.to(features.device), weights).double()
+        return tiles.maps(torch.as_tensor(total))
+
     def gradients(self, features: Tensor, residuals: Tensor) -> Tensor:
         # The residuals are shifted, not the features: a head has fewer outputs than inputs.
         (rows, columns), (left, right, top, bottom) = self.kernel, self.padding
@@ -172,6 +221,16 @@ class ConvHead(Head):
         """Sum over positions of the patch there, (C k,)."""
         padded = F.pad(maps_CHW, self.padding)
         return F.avg_pool2d(padded, self._window(maps_CHW[None]), stride=1, divisor_override=1).flatten()
+
+
+def _rows_at_once(matrix_RK: Tensor, weights_OR: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """A few rows at a time, and their weights; without weights, of a lower triangle, up to its diagonal."""
+    for start in range(0, len(matrix_RK), ROWS_AT_ONCE):
+        stop = start + ROWS_AT_ONCE
+        if weights_OR is None:
+            yield matrix_RK[start:stop, :stop], None
+        else:
+            yield matrix_RK[start:stop], weights_OR[:, start:stop]
 
 
 def _summed(features_BCHW: Tensor, of: Callable[[Tensor], Tensor] = lambda part: part) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -24,8 +25,11 @@ class UnfoldedConv(Head):
         return F.pad(patches, (0, 0, 0, 1), value=1.0) if self.bias else patches
 
     def gram(self, features: Tensor) -> Tensor:
-        a_KP = self._patches(features).transpose(0, 1).flatten(1)
-        return a_KP @ a_KP.T
+        gram = features.new_zeros(self.inputs, self.inputs, dtype=torch.float64)
+        for image in features.split(1):
+            a_KP = self._patches(image.double())[0]
+            gram.addmm_(a_KP, a_KP.T)
+        return gram
 
     def project(self, features: Tensor, matrix_RK: Tensor) -> Tensor:
         layer, columns = self.layer, self.inputs - self.bias

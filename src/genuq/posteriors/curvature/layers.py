@@ -81,7 +81,7 @@ class LayersPosterior(CurvaturePosterior):
         for name, head in self.heads.items():
             for features, at_output in _pieces(head, inputs[name], gradients[name]):
                 for key, value in self.statistics(name, features, at_output).items():
-                    self._sums[key] = self._sums[key] + value.cpu()
+                    self._sums[key] += value.cpu()
         self.saw(len(inputs[self.layer_names[0]]))
 
     @abstractmethod
@@ -90,13 +90,18 @@ class LayersPosterior(CurvaturePosterior):
 
     @abstractmethod
     def statistics(self, name: str, features: Tensor, gradients: Tensor) -> dict[str, Tensor]:
-        """What some images add to the sums of the layer `name`; gradients (S, B, ...), both in float64."""
+        """What some images add to the sums of the layer `name`, in float64.
+
+        Args:
+            features: the layer's input, in its own precision.
+            gradients: (S, B, ...), float64.
+        """
 
     def sums(self) -> dict[str, Tensor]:
         return dict(self._sums)
 
     def restore(self, sums: Mapping[str, Tensor], n_seen: int) -> None:
-        self._sums, self.n_seen, self.scale = {key: sums[key] for key in self._sums}, n_seen, None
+        self._sums, self.n_seen, self.scale = {key: sums[key].clone() for key in self._sums}, n_seen, None
 
     # Curvature
 
@@ -127,7 +132,7 @@ class LayersPosterior(CurvaturePosterior):
         total = 0.0
         for name, head in self.heads.items():
             for features, at_output in _pieces(head, inputs[name], gradients[name]):
-                total += self.squared_norm(name, head.gradients(features, at_output[0]), ridge)
+                total += self.squared_norm(name, head.gradients(features.double(), at_output[0]), ridge)
         return total
 
     @abstractmethod
@@ -187,9 +192,9 @@ def qualified(layer: str, parameter: str) -> str:
 
 
 def _pieces(head: Head, features: Tensor, gradients: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """A few images at a time, in float64: (input (B, ...), output gradients (S, B, ...))."""
+    """A few images at a time: (input (B, ...), output gradients (S, B, ...) in float64)."""
     draws = gradients if gradients.ndim > features.ndim else gradients[None]
     values = max(features.shape[1:].numel(), draws.shape[0] * draws.shape[2:].numel(), head.outputs * head.inputs)
     at_once = max(1, VALUES_AT_ONCE // values)
     for images, arrived in zip(features.detach().split(at_once), draws.detach().split(at_once, dim=1)):
-        yield images.double(), arrived.double()
+        yield images, arrived.double()
