@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genuq.errors import ConfigurationError
 from genuq.models import Autoencoder, Conditions, DiffusersAutoencoder, Guidance, Rows, evaluating
+from genuq.models.offloaded import require_readable
 from genuq.pretrained.adapted import PretrainedModel, find_traced_head
 from genuq.pretrained.bare import from_network
 from genuq.pretrained.distilled import doubt_of
@@ -71,11 +72,7 @@ def from_pipeline(
     kind: type[Family] = family_of([base.__name__ for base in type(pipe).__mro__])
     asked_prompts = _prompts(pipe, kind, prompts, negative_prompt, captions)
     network = getattr(pipe, kind.component)
-    if hasattr(network, "_hf_hook") and any(value.is_meta for value in network.parameters()):
-        raise ConfigurationError(
-            f"{type(pipe).__name__} is offloaded layer by layer (enable_sequential_cpu_offload), so its weights are "
-            "nowhere to be read or drawn: use enable_group_offload of its network."
-        )
+    require_readable(network)
     autoencoder = _autoencoder(pipe)
     shape = _shape(pipe, kind, height, width, frames)
     with torch.no_grad(), evaluating(autoencoder):
