@@ -19,7 +19,7 @@ from genuq.posteriors.members import DeepEnsemble
 from genuq.pretrained import PretrainedModel
 from genuq.propagators import Coherent
 from genuq.scores.generative import regenerate
-from support.offloading import OFFLOADED, ON_META, cast_layerwise, grouped
+from support.offloading import OFFLOADED, ON_META, grouped
 from support.small_pipelines import PIPELINES, options_of
 
 pytest.importorskip("accelerate", reason="diffusers' and accelerate's hooks need it")
@@ -46,11 +46,11 @@ def fitted(model: PretrainedModel, kind: str, **options: Any) -> Posterior:
 
 
 def latents(model: PretrainedModel) -> Tensor:
-    return sample_latents(model, model.sampler(steps=2), [0, 1])
+    return sample_latents(model, model.sampler(steps=1), [0, 1])
 
 
 def drawn(model: PretrainedModel, posterior: Posterior) -> Tensor:
-    return regenerate(model, posterior, model.sampler(steps=2), [0, 1], draws=2)
+    return regenerate(model, posterior, model.sampler(steps=1), [0, 1], draws=2)
 
 
 def wide(network: torch.nn.Module, count: int = 2) -> DeepEnsemble:
@@ -59,24 +59,26 @@ def wide(network: torch.nn.Module, count: int = 2) -> DeepEnsemble:
     for number in range(count):
         source = torch.Generator().manual_seed(number)
         weights = parameters_of(network)
-        posterior.update({n: v.detach().float() + 0.1 * torch.randn(v.shape, generator=source) for n, v in weights.items()})
+        posterior.update(
+            {n: v.detach().float() + 0.1 * torch.randn(v.shape, generator=source) for n, v in weights.items()}
+        )
     return posterior.finalise(Scale(1, 1.0, 1.0))
 
 
 def made(model: PretrainedModel) -> dict[str, Any]:
     """What is compared, of all kinds of work on a network."""
-    head, layers = fitted(model, "exact_laplace"), fitted(model, "kfac", layers=["conv_in", "up_blocks.*conv*", "conv_out"])
+    head, layers = fitted(model, "exact_laplace"), fitted(model, "kfac", layers=["conv_in", "conv_out"])
     sampler = model.sampler(steps=2)
     found: dict[str, Any] = {f"head, {name}": value for name, value in head.sums().items()}
     found |= {f"layers, {name}": value for name, value in layers.sums().items()}
     found |= {"latents": latents(model), "head draws": drawn(model, head), "layer draws": drawn(model, layers)}
     found["member draws"] = drawn(model, wide(model.network))
-    score = genuq.generative_uncertainty(model, head, genuq.PixelLikelihood(model.shape), sampler, [0, 1], draws=2)
+    score = genuq.generative_uncertainty(model, head, genuq.PixelLikelihood(model.shape), sampler, [0], draws=2)
     found["score"] = score.score
-    found["variance"] = genuq.propagate(model, head, sampler, [0, 1], Coherent(draws=2)).variance
+    found["variance"] = genuq.propagate(model, head, sampler, [0], Coherent(draws=2)).variance
     noise = NetworkNoise(model.network).finalise(Scale(1, 1.0, prior_precision=1e4))
     found["variance of the network"] = genuq.propagate(model, noise, sampler, [0], Coherent(draws=2)).variance
-    found["digests"] = head.weights_digest(), layers.weights_digest()
+    found["digests"] = torch.tensor([int(each.weights_digest()[:12], 16) for each in (head, layers)])
     return found
 
 
@@ -88,7 +90,7 @@ def plain() -> dict[str, Any]:
 def of_the_pipeline(pipe: Any) -> Tensor:
     source = torch.Generator().manual_seed(0)
     return torch.as_tensor(
-        pipe("a red cat", height=16, width=16, num_inference_steps=2, generator=source, output_type="pt").images
+        pipe("a red cat", height=16, width=16, num_inference_steps=1, generator=source, output_type="pt").images
     )
 
 
@@ -154,7 +156,7 @@ def test_a_whole_pipeline_offloaded_sequentially(tmp_path: Path) -> None:
     for name in ("unet", "vae", "text_encoder"):
         OFFLOADED["sequential"](getattr(pipe, name), tmp_path)
     model, expected = model_of(pipe), model_of(other)
-    images = [genuq.sample(each, each.sampler(steps=2), [0, 1]) for each in (model, expected)]
+    images = [genuq.sample(each, each.sampler(steps=1), [0, 1]) for each in (model, expected)]
     torch.testing.assert_close(*images)
     torch.testing.assert_close(fitted(model, "exact_laplace").sums(), fitted(expected, "exact_laplace").sums())
 
@@ -180,7 +182,7 @@ def test_groups_of_many_layers_on_disk_are_refused(tmp_path: Path) -> None:
 def test_tangents_of_weights_that_hooks_bring_are_refused(tmp_path: Path) -> None:
     model = model_of(pipeline("sequential", tmp_path))
     noise = NetworkNoise(model.network).finalise(Scale(1, 1.0, prior_precision=1e4))
-    with pytest.raises(ConfigurationError, match="propagator.derivative=difference"):
+    with pytest.raises(ConfigurationError, match=r"propagator\.derivative=difference"):
         genuq.propagate(model, noise, model.sampler(steps=1), [0], Coherent(draws=2, derivative="forward"))
 
 

@@ -51,10 +51,6 @@ def grouped(offload_type: str, on_disk: bool = False) -> Callable[[Any, Path], N
     return enable
 
 
-def cast_layerwise(network: Any, folder: Path) -> None:
-    network.enable_layerwise_casting(storage_dtype=torch.bfloat16, compute_dtype=torch.float32)
-
-
 ON_META = {"sequential": sequentially, "disk": to_disk, "dispatched": dispatched}
 IN_GROUPS = {
     "blocks": grouped("block_level"),

@@ -1,9 +1,9 @@
-"""Networks that do not fit: between passes their weights lie elsewhere, and hooks of accelerate or diffusers bring them.
+"""Networks that do not fit: their weights lie elsewhere between passes, hooks of accelerate or diffusers bring them.
 
 The hooks stay in place. accelerate's leave a parameter on torch's meta device and put the entry of a map in its place
-for each pass; diffusers' groups move a parameter's data, fill it from copies (streams) or from a file, and their casting
-keeps it in another precision than it computes in. Here is where the trained weights lie, and how a drawn one is brought
-in place of it.
+for each pass; diffusers' groups move a parameter's data, fill it from copies (streams) or from a file, and its casting
+keeps it in another precision than it computes in. Here is where the trained weights lie, and how a drawn one is
+brought in place of it.
 """
 
 from __future__ import annotations
