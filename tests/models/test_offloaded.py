@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -204,3 +205,28 @@ def test_nested_draws_come_back(tmp_path: Path) -> None:
                 assert torch.equal(head(x), torch.ones_like(before))
             assert torch.equal(head(x), zeroed)
         assert torch.equal(head(x), before)
+
+
+class Streamed:
+    """A group of diffusers' as streams leave it on an accelerator: each pass begins with copies of the weights."""
+
+    offload_to_disk_path, stream, onload_device, parameters = None, object(), torch.device("cpu"), ()
+
+    def __init__(self, layer: torch.nn.Module) -> None:
+        self.modules = [layer]
+        self.cpu_param_dict = {value: value.data.clone() for value in layer.parameters()}
+        layer.__dict__["_diffusers_hook"] = SimpleNamespace(hooks={"group": SimpleNamespace(group=self)})
+        layer.register_forward_pre_hook(lambda module, inputs: self.onload_())
+
+    def onload_(self) -> None:
+        for value, copied in self.cpu_param_dict.items():
+            value.data = copied
+
+
+def test_copies_that_streams_bring_are_drawn_too() -> None:
+    layer, x, drawn_one = torch.nn.Linear(3, 2), torch.ones(1, 3), torch.full((2, 3), 0.5)
+    expected, group = layer(x), Streamed(layer)
+    with swapped(layer, {"weight": drawn_one}):
+        torch.testing.assert_close(layer(x), drawn_one.sum(1) + layer.bias[None])
+    assert torch.equal(layer(x), expected) and "onload_" not in vars(group)
+    assert torch.equal(parameters_of(layer)["weight"], layer.weight)

@@ -146,13 +146,11 @@ def casting(layer: nn.Module) -> Any:
     return next((hook for hook in _hooks(layer) if hasattr(hook, "storage_dtype")), None)
 
 
-@contextlib.contextmanager
-def kept_for_backward(network: nn.Module) -> Iterator[None]:
+def kept_for_backward(network: nn.Module) -> contextlib.AbstractContextManager[Any]:
     """A backward pass finds the weights of the forward pass, also where diffusers' hooks take them away in between."""
-    moved = any(_changes_data(part) for part in network.modules())  # whether there are gradients is decided inside
-    keeping: Any = torch.autograd.graph.saved_tensors_hooks(_held, _held) if moved else contextlib.nullcontext()
-    with keeping:
-        yield
+    if any(_changes_data(part) for part in network.modules()):  # whether there are gradients is decided inside
+        return torch.autograd.graph.saved_tensors_hooks(_held, _held)
+    return contextlib.nullcontext()
 
 
 def _held(value: Tensor) -> Tensor:
