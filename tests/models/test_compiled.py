@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, Sampler, sample_latents
 from genuq.models.compiled import compiled_part, original, require_uncompiled
-from genuq.networks import UNet
+from genuq.networks import MLP, UNet
 from genuq.posteriors import NetworkNoise, Scale, swapped
 
 
@@ -97,13 +99,32 @@ def test_what_is_compiled_already_is_refused() -> None:
         GenerativeModel(network, (2,)).compile_network()
 
 
+def test_weight_draws_and_numbers_of_rows_need_few_graphs(caplog: pytest.LogCaptureFixture) -> None:
+    torch.manual_seed(0)
+    model = GenerativeModel(MLP((2,), width=8, depth=1), (2,)).eval()
+    with caplog.at_level("DEBUG", "genuq.models.compiled"):
+        found = worked_through(model, Counting())
+    assert found == [1, 1, 1, 2, 2]
+    told = [record.getMessage() for record in caplog.records if record.name == "genuq.models.compiled"]
+    assert told == ["MLP: graph 1 is compiled", "MLP: graph 2 is compiled"]
+
+
+def worked_through(model: GenerativeModel, backend: Any) -> list[int]:
+    """The samples and those of two draws, then other numbers of rows: each as without; graphs compiled so far."""
+    noise, found = NetworkNoise(model.network).finalise(Scale(1, 1.0, prior_precision=100.0)), []
+    model.compile_network(backend)
+    for draw, count in ((None, 2), (0, 2), (1, 2), (None, 3), (0, 5)):
+        with contextlib.nullcontext() if draw is None else swapped(model.network, noise.draw(draw)):
+            samples = sample_latents(model, SAMPLER, range(count))
+            kept, model._compiled = model._compiled, None
+            torch.testing.assert_close(samples, sample_latents(model, SAMPLER, range(count)), rtol=1e-4, atol=1e-5)
+            model._compiled = kept
+        found.append(kept.graphs)
+    return found
+
+
 @pytest.mark.slow
 def test_by_inductor() -> None:
+    """A few fused kernels, each of which takes a C++ compiler some seconds: a network of images has dozens."""
     torch.manual_seed(0)
-    model = GenerativeModel(UNet((1, 4, 4), channels=(8,)), (1, 4, 4)).eval()
-    plain = sample_latents(model, SAMPLER, [0, 1])
-    model.compile_network()
-    torch.testing.assert_close(sample_latents(model, SAMPLER, [0, 1]), plain, rtol=1e-4, atol=1e-5)
-    noise = NetworkNoise(model.network).finalise(Scale(1, 1.0, prior_precision=100.0))
-    with swapped(model.network, noise.draw(0)):
-        assert not torch.allclose(sample_latents(model, SAMPLER, [0, 1]), plain, rtol=1e-2)
+    assert worked_through(GenerativeModel(MLP((2,), width=8, depth=1), (2,)).eval(), "inductor")[-1] == 2

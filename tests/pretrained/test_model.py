@@ -12,11 +12,10 @@ from torch import Tensor
 
 import genuq
 from genuq.errors import ConfigurationError, DataError
-from genuq.models import CLASSIFIER_FREE, finished, sample, sample_latents
+from genuq.models import CLASSIFIER_FREE, finished, sample_latents
 from genuq.posteriors import Posterior, swapped
 from genuq.pretrained import PretrainedModel
 from genuq.propagators import Coherent, Trajectory
-from genuq.scores.generative import regenerate
 from support.pretrained_cases import STEPS, noise_of, opened, sampler_of
 from support.small_pipelines import NEGATIVE, PIPELINES, PROMPTS, options_of, stable_diffusion
 
@@ -139,30 +138,3 @@ def test_slices_and_tiles_of_the_decoder_stay_as_they_are() -> None:
     pipe.vae.decoder.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
     assert finished(model, latents).shape == (2, *model.shape)
     assert sizes == [1, 1] and pipe.vae.use_slicing and pipe.vae.use_tiling
-
-
-def test_group_offloading_stays_and_works() -> None:
-    """diffusers' hooks around every layer, which bring its weights and take them away again; here from CPU to CPU."""
-    pytest.importorskip("accelerate", reason="diffusers' group offloading sends its inputs by it")
-    given = options_of("stable_diffusion")
-    pipe, plain = PIPELINES["stable_diffusion"](), genuq.from_pipeline(PIPELINES["stable_diffusion"](), **given)
-    cpu = torch.device("cpu")
-    pipe.unet.enable_group_offload(onload_device=cpu, offload_device=cpu, offload_type="leaf_level")
-    model = genuq.from_pipeline(pipe, **given)
-    images = torch.rand(4, *model.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    found = []
-    for each in (model, plain):
-        fitted = genuq.fit(each, images, labels=[0, 1] * 2, images=2, held_out=2)
-        drawn = regenerate(each, fitted.posterior, each.sampler(steps=1), [0, 1], draws=2)
-        found.append(torch.cat([sample(each, each.sampler(steps=1), [0, 1])[:, None], drawn], 1))
-    assert hasattr(pipe.unet.conv_out, "_diffusers_hook")
-    torch.testing.assert_close(found[0], found[1])
-    assert (found[0][:, 0] != found[0][:, 1]).any()
-
-
-def test_offloading_layer_by_layer_is_refused() -> None:
-    """As accelerate leaves it: weights on the meta device, and a hook that knows where they are."""
-    pipe = PIPELINES["stable_diffusion"]()
-    pipe.unet.to("meta")._hf_hook = object()
-    with pytest.raises(ConfigurationError, match="enable_group_offload of its network"):
-        genuq.from_pipeline(pipe, **options_of("stable_diffusion"))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from genuq.errors import ConfigurationError, has_numbers
+from genuq.models.offloaded import execution_device
 from genuq.networks import VAE
 from genuq.randomness import generators, normal
 
@@ -29,7 +30,7 @@ class Autoencoder(nn.Module):
         """
         probe_shape = self.probe_shape(latent_shape)
         weight = next(self.parameters(), torch.empty(0))
-        probe = normal(generators(0, [0], "autoencoder probe"), probe_shape).to(weight)
+        probe = normal(generators(0, [0], "autoencoder probe"), probe_shape).to(execution_device(self), weight.dtype)
         first, second = self.decode(probe), self.decode(probe)
         numbers = not first.is_meta  # of an outline there are none
         if numbers and not torch.allclose(first, second, rtol=1e-3, atol=1e-3, equal_nan=True):
@@ -158,8 +159,8 @@ class DiffusersAutoencoder(Autoencoder):
 
     @torch.no_grad()
     def latent_shape(self, image_shape: Sequence[int]) -> tuple[int, ...]:
-        weight = next(self.autoencoder.parameters())
-        return tuple(self.encode(torch.zeros(1, *image_shape).to(weight)).shape[1:])
+        device, dtype = execution_device(self.autoencoder), next(self.autoencoder.parameters()).dtype
+        return tuple(self.encode(torch.zeros(1, *image_shape, device=device, dtype=dtype)).shape[1:])
 
     @property
     def title(self) -> str:

@@ -6,6 +6,7 @@ graph be sent gradients twice. What watches layers works on the module that was 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, Self, TypeVar
 
@@ -15,6 +16,7 @@ from torch import nn
 
 from genuq.errors import ConfigurationError
 
+log = logging.getLogger(__name__)
 Module = TypeVar("Module", bound=nn.Module)
 
 
@@ -26,11 +28,28 @@ class Compiled:
     Args:
         network: not compiled itself.
         backend: of torch.compile.
+
+    Attributes:
+        graphs: how many were compiled so far; weight draws need none of their own. The first two numbers of rows need
+            one each, the second of which takes all others but one row, if nothing breaks the network's graph.
     """
 
     def __init__(self, network: nn.Module, backend: str | Callable[..., Any] = "inductor") -> None:
-        self.network = network
-        self.compiled: Any = torch.compile(network, backend=backend)
+        self.network, self.graphs = network, 0
+        self.compiled: Any = torch.compile(network, backend=self._counted(backend))
+
+    def _counted(self, backend: str | Callable[..., Any]) -> Callable[..., Any]:
+        """The backend, which says so whenever it compiles one more graph."""
+        from torch._dynamo.backends.registry import lookup_backend
+
+        compiler = lookup_backend(backend) if isinstance(backend, str) else backend
+
+        def compiled(graph: torch.fx.GraphModule, inputs: list[Any]) -> Any:
+            self.graphs += 1
+            log.debug("%s: graph %d is compiled", type(self.network).__name__, self.graphs)
+            return compiler(graph, inputs)
+
+        return compiled
 
     def __call__(self, *given: Any, **named: Any) -> Any:
         return (self.network if is_watched(self.network) else self.compiled)(*given, **named)

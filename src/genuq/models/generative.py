@@ -16,6 +16,7 @@ from genuq.models.autoencoder import Autoencoder
 from genuq.models.compiled import Compiled, original, require_uncompiled
 from genuq.models.conditioning import Conditions
 from genuq.models.guidance import CLASSIFIER_FREE, NULL, Guidance
+from genuq.models.offloaded import casting, execution_device, kept_for_backward, sources
 from genuq.processes import Predicted, Process, require_prediction, target
 from genuq.processes import build as build_process
 
@@ -101,7 +102,8 @@ class GenerativeModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return next(self.network.parameters()).device
+        """Where the network computes; its weights may lie elsewhere between passes."""
+        return execution_device(self.network)
 
     def forward(
         self, x: Tensor, t_B: Tensor, y_B: Tensor | None = None, network_time_B: Tensor | None = None
@@ -117,8 +119,8 @@ class GenerativeModel(nn.Module):
         told_B = self.process.network_time(t_B) if network_time_B is None else network_time_B
         shown = self.process.shown(x, told_B)
         conditioning = y_B if self.conditions is None else self._rows(y_B)
-        conditioning = y_B if self.conditions is None else self._rows(y_B)
-        return self._call(self._compiled or self.network, shown, told_B, conditioning)
+        with kept_for_backward(self.network):
+            return self._call(self._compiled or self.network, shown, told_B, conditioning)
 
     def compile_network(self, backend: str | Callable[..., Any] = "inductor") -> None:
         """Compile the network for passes that nobody watches: samples and their regenerations under weight draws.
@@ -203,8 +205,10 @@ class GenerativeModel(nn.Module):
 
     def check_weights(self) -> None:
         """Raise NonFiniteError naming the first weight that holds NaN or infinity."""
+        elsewhere = sources(self)
         for name, tensor in self.state_dict().items():
-            require_finite(tensor, f"weight '{name}'", "The checkpoint is broken: train or download it again.")
+            value = elsewhere[name].read() if name in elsewhere else tensor
+            require_finite(value, f"weight '{name}'", "The checkpoint is broken: train or download it again.")
 
     def check_data(self, dataset: Dataset) -> None:
         """Whether this can be what the model was trained on.
@@ -261,8 +265,16 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def precision_of(module: nn.Module) -> torch.dtype:
-    """The coarsest precision among a module's weights, which bounds that of what it computes; float32 without any."""
-    found = {value.dtype for value in module.parameters() if value.is_floating_point()}
+    """The coarsest precision among a module's weights, which bounds that of what it computes; float32 without any.
+
+    Of weights that are kept in another precision than they compute in (layerwise casting) the latter.
+    """
+    found = {
+        hook.compute_dtype if (hook := casting(part)) is not None else value.dtype
+        for part in module.modules()
+        for value in part.parameters(recurse=False)
+        if value.is_floating_point()
+    }
     return max(found, key=lambda dtype: torch.finfo(dtype).eps, default=torch.float32)
 
 

@@ -23,7 +23,7 @@ import genuq
 from genuq import files
 from genuq.errors import ArtefactError, ConfigurationError, require_finite
 from genuq.parts.bounds import Positive, check_fields
-from genuq.posteriors.swap import HALVES, computes_finely
+from genuq.posteriors.swap import COARSE, computes_finely
 
 FORMAT = "genuq-posterior-2"
 
@@ -221,7 +221,7 @@ class Posterior(ABC):
                 last place.
         """
         covered = self.covered()
-        if any(value.dtype not in HALVES or computes_finely(self.module, name) for name, value in covered.items()):
+        if any(value.dtype not in COARSE or computes_finely(self.module, name) for name, value in covered.items()):
             return
         size = self.relative_perturbation()
         for dtype in {value.dtype for value in covered.values()}:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError
+from genuq.models.offloaded import parameters_of
 from genuq.posteriors.base import Posterior, Scale
 from genuq.posteriors.register import POSTERIORS
 
@@ -50,7 +51,7 @@ class MAP(DatalessPosterior):
     kind = "map"
 
     def covered(self) -> dict[str, Tensor]:
-        return dict(self.module.named_parameters())
+        return parameters_of(self.module)
 
     def draw(self, index: int, seed: int = 0) -> dict[str, Tensor]:
         self.require_final()

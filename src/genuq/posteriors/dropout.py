@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel
 from genuq.models.generative import evaluating, head_candidates
+from genuq.models.offloaded import parameters_of
 from genuq.parts.bounds import Items, Limits
 from genuq.posteriors.curvature.layer_choice import choose_layers
 from genuq.posteriors.curvature.layers import qualified
@@ -69,7 +70,7 @@ class MCDropout(DatalessPosterior):
         super().__init__(network)
 
     def covered(self) -> dict[str, Tensor]:
-        return {key: self.module.get_parameter(key) for key in (qualified(name, "weight") for name in self.rates)}
+        return parameters_of(self.module, [qualified(name, "weight") for name in self.rates])
 
     def options(self) -> dict[str, Any]:
         return {"rates": self.rates}

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError
+from genuq.models.offloaded import parameters_of
 from genuq.posteriors.base import CurvaturePosterior
 from genuq.posteriors.curvature.head import head_of
 from genuq.randomness import WEIGHTS, generator
@@ -44,7 +45,7 @@ class LastLayerPosterior(CurvaturePosterior):
             )
 
     def covered(self) -> dict[str, Tensor]:
-        return dict(self.module.named_parameters())
+        return parameters_of(self.module)
 
     def constants(self) -> dict[str, Tensor]:
         return {"active": self.active_O}

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from genuq.errors import CheckpointError, ConfigurationError, require_finite
 from genuq.models import head_candidates
+from genuq.models.offloaded import parameters_of
 from genuq.posteriors.base import Posterior, Scale, digest
 from genuq.posteriors.low_rank import factors, product, weight_name
 from genuq.posteriors.register import POSTERIORS
@@ -32,7 +33,7 @@ class MembersPosterior(Posterior):
 
     def __init__(self, module: nn.Module) -> None:
         # `swapped` sets storage aside: these keep pointing at the trained one
-        self.trained = {name: value.detach() for name, value in module.named_parameters()}
+        self.trained = {name: value.detach() for name, value in parameters_of(module).items()}
         super().__init__(module)
 
     def covered(self) -> dict[str, Tensor]:

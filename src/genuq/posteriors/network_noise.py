@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError, did_you_mean
+from genuq.models.offloaded import parameters_of
 from genuq.posteriors.base import Posterior
 from genuq.posteriors.curvature.layer_choice import ALL, matching
 from genuq.posteriors.curvature.layers import qualified
@@ -79,8 +80,7 @@ class NetworkNoise(DatalessPosterior):
         return NetworkNoise(self.module, variances=variances)
 
     def covered(self) -> dict[str, Tensor]:
-        parameters = dict(self.module.named_parameters())
-        return {name: parameters[name] for name in self.parameter_names}
+        return parameters_of(self.module, self.parameter_names)
 
     def options(self) -> dict[str, Any]:
         if self.variances is not None:

@@ -10,15 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from genuq.errors import CheckpointError, ConfigurationError
+from genuq.models.offloaded import Mapped, casting, execution_device, parameters_of, sources
 
-HALVES = (torch.float16, torch.bfloat16)
+COARSE = (torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
 
 
 def draw_precision(trained: Tensor) -> torch.dtype:
     """That a draw of such weights has: their own, at least float32, since half precision rounds small deviations
     away.
     """
-    return torch.promote_types(trained.dtype, torch.float32)
+    return torch.float32 if trained.dtype in COARSE else trained.dtype
 
 
 def computes_finely(module: nn.Module, name: str) -> bool:
@@ -38,7 +39,8 @@ def swapped(module: nn.Module, values: Mapping[str, Tensor]) -> Iterator[nn.Modu
 
     The storage of the trained parameters is set aside, not overwritten, so nothing has to be copied back. Layers in
     half precision whose values are finer compute in float32 inside and hand on half precision, that no deviation is
-    rounded away; the module itself, where it is such a layer (a head), hands on float32.
+    rounded away; the module itself, where it is such a layer (a head), hands on float32. Of offloaded weights the hooks
+    bring those drawn, and stay as they are.
 
     Raises:
         CheckpointError: a name or a shape that the module does not have; nothing is changed then.
@@ -48,19 +50,23 @@ def swapped(module: nn.Module, values: Mapping[str, Tensor]) -> Iterator[nn.Modu
     wrong = [name for name in values if name not in parameters or parameters[name].shape != values[name].shape]
     if wrong:
         raise CheckpointError(f"{type(module).__name__} has no parameter '{wrong[0]}' of the drawn shape.")
-    trained = {name: parameter.data for name, parameter in parameters.items()}
+    elsewhere = sources(module)
+    here = {name: parameter for name, parameter in parameters.items() if name not in elsewhere}
+    trained = {name: parameter.data for name, parameter in here.items()}
     try:
         with contextlib.ExitStack() as stack:
             for layer, drawn in _finer(module, parameters, values).items():
                 stack.enter_context(_in_float32(layer, drawn, hands_on=layer is module))
-            for name, parameter in parameters.items():
+            for name in parameters.keys() - here.keys():
+                stack.enter_context(elsewhere[name].giving(values[name]))
+            for name, parameter in here.items():
                 parameter.data = values[name].to(parameter)
             yield module
-        for name, parameter in parameters.items():
+        for name, parameter in here.items():
             _require_in_place(module, name, values[name].to(parameter))
     finally:
-        for name, parameter in parameters.items():
-            parameter.data = trained[name]
+        for name, parameter in here.items():  # a hook may have moved the module meanwhile
+            parameter.data = trained[name].to(parameter.device)
 
 
 def _require_in_place(module: nn.Module, name: str, drawn: Tensor) -> None:
@@ -68,8 +74,7 @@ def _require_in_place(module: nn.Module, name: str, drawn: Tensor) -> None:
     if not torch.equal(module.get_parameter(name).data, drawn):
         raise ConfigurationError(
             f"weight '{name}' of {type(module).__name__} was replaced while drawn weights were in place, so that they "
-            "did not count: offloading with streams or to disk brings copies of its own. Use group offloading without "
-            "them."
+            "did not count: a hook brings copies of its own. Take it off, or load the network without it."
         )
 
 
@@ -81,8 +86,8 @@ def _finer(
     for name, parameter in parameters.items():
         place, _, own = name.rpartition(".")
         layer = module.get_submodule(place)
-        if parameter.dtype in HALVES and values[name].dtype not in HALVES and computes_finely(module, name):
-            found.setdefault(layer, {})[own] = values[name].to(parameter.device, torch.float32)
+        if parameter.dtype in COARSE and values[name].dtype not in COARSE and computes_finely(module, name):
+            found.setdefault(layer, {})[own] = values[name].float()
     return found
 
 
@@ -95,14 +100,19 @@ def _in_float32(layer: nn.Module, drawn: Mapping[str, Tensor], hands_on: bool) -
     Args:
         hands_on: its output stays float32; else it has the precision of the layer's own weights.
     """
-    own = {name: value for name, value in layer.named_parameters(recurse=False) if value.dtype in HALVES}
-    coarse = next(iter(own.values())).dtype
+    own = {name: value for name, value in layer.named_parameters(recurse=False) if value.dtype in COARSE}
+    elsewhere, caster = sources(layer), casting(layer)
+    coarse = next(iter(own.values())).dtype if caster is None else caster.compute_dtype
+
+    def fine(name: str, value: nn.Parameter) -> Tensor:
+        if isinstance(elsewhere.get(name), Mapped):  # its hook casts what it brings to what it finds
+            return nn.Parameter(value.data.float(), value.requires_grad)
+        drawn_one = drawn[name] if name in drawn else parameters_of(layer, [name])[name].data
+        # not `.data`, since a graph that saw these weights keeps them; a copy, which hooks may move and cast
+        return drawn_one.to(execution_device(layer), torch.float32, copy=caster is not None)
 
     def before(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, Any]:
-        for name, value in own.items():
-            # not `.data`: a graph that saw these weights keeps them
-            fine = drawn.get(name, value.data).to(value.device, torch.float32)
-            layer._parameters[name] = fine  # type: ignore[assignment]
+        layer._parameters.update({name: fine(name, value) for name, value in own.items()})  # type: ignore[misc]
         cast = {key: _cast(part, torch.float32) for key, part in named.items()}
         return tuple(_cast(part, torch.float32) for part in inputs), cast
 
@@ -114,9 +124,13 @@ def _in_float32(layer: nn.Module, drawn: Mapping[str, Tensor], hands_on: bool) -
         layer.register_forward_pre_hook(before, with_kwargs=True),
         layer.register_forward_hook(after, prepend=True, always_call=True),
     ]
+    if caster is not None:
+        caster.compute_dtype = torch.float32
     try:
         yield
     finally:
+        if caster is not None:
+            caster.compute_dtype = coarse
         for handle in handles:
             handle.remove()
 

@@ -9,6 +9,7 @@ import torch
 
 from genuq.errors import ConfigurationError
 from genuq.models import Autoencoder, DiffusersAutoencoder, Guidance, evaluating
+from genuq.models.offloaded import require_readable
 from genuq.pretrained.adapted import PretrainedModel, find_traced_head
 from genuq.pretrained.bare import from_network
 from genuq.pretrained.distilled import doubt_of
@@ -112,11 +113,7 @@ def _from_bare(
 def _network(pipe: Any, kind: type[Family]) -> Any:
     """The pipeline's network, whose weights must be somewhere."""
     network = getattr(pipe, kind.component)
-    if hasattr(network, "_hf_hook") and any(value.is_meta for value in network.parameters()):
-        raise ConfigurationError(
-            f"{type(pipe).__name__} is offloaded layer by layer (enable_sequential_cpu_offload), so its weights are "
-            "nowhere to be read or drawn: use enable_group_offload of its network."
-        )
+    require_readable(network)
     return network
 
 

@@ -129,7 +129,7 @@ def _direction(posterior: LastLayerPosterior, row: int, column: int) -> Tensor:
 
 def _deviations(posterior: Posterior, draws: int, seed: int) -> list[dict[str, Tensor]]:
     """Deviations of the posterior's parameters from the trained ones, by name."""
-    trained = {name: value.detach() for name, value in posterior.module.named_parameters()}
+    trained = {name: value.detach() for name, value in posterior.covered().items()}
     return [
         {name: value.to(trained[name].device) - trained[name] for name, value in posterior.draw(m, seed).items()}
         for m in range(draws)

@@ -13,6 +13,7 @@ from torch.func import functional_call
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, StageRecord
 from genuq.models.generative import precision_of
+from genuq.models.offloaded import parameters_of, sources
 from genuq.posteriors import Posterior, swapped
 from genuq.posteriors.curvature.arrangement import Arrangement
 from genuq.posteriors.curvature.head import head_of
@@ -117,12 +118,21 @@ class FollowedNetwork:
         self.evaluations += METHODS[method] * self.branches
         x, module = self.record.states[0], self.posterior.module
         if method == "forward":
+            self._require_in_place(weights)
             return self._tangent(x, direction, weights)
-        trained = {name: module.get_parameter(name).detach() for name in weights}
+        trained = {name: value.detach() for name, value in parameters_of(module, weights).items()}
         step = difference_step(trained.values(), weights.values(), precision_of(self.model.network))
         with swapped(module, {name: trained[name] + step * weights[name] for name in weights}):
             moved = self._predict((x.double() + step * direction).to(x.dtype))
         return (moved.double() - self.record.predictions[0].double()) / step
+
+    def _require_in_place(self, weights: Mapping[str, Tensor]) -> None:
+        """Refuse tangents of weights that hooks bring, which would bring them without."""
+        if weights.keys() & sources(self.posterior.module).keys():
+            raise ConfigurationError(
+                "propagator.derivative = 'forward' needs weights that stay in place, and the network is offloaded: set "
+                "propagator.derivative=difference."
+            )
 
     def _tangent(self, x: Tensor, direction: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
         whole, module = _Callable(self), self.posterior.module

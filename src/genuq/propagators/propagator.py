@@ -12,6 +12,7 @@ from torch import Tensor
 
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, Sampler, StageRecord
+from genuq.models.offloaded import parameters_of
 from genuq.posteriors import Posterior
 from genuq.posteriors.curvature.head import head_of
 from genuq.propagators.network import FollowedNetwork
@@ -146,14 +147,14 @@ def require_closed_form(name: str, model: GenerativeModel, posterior: Posterior)
 
 def moves_head_alone(model: GenerativeModel, posterior: Posterior) -> bool:
     """Whether the posterior's parameters are those of this model's head (or some of them)."""
-    own = {value.data_ptr() for value in model.head.parameters()}
-    return all(value.data_ptr() in own for value in posterior.covered().values())
+    own = {id(value) for value in model.head.parameters()}
+    return all(id(posterior.module.get_parameter(name)) in own for name in posterior.covered())
 
 
 def head_deviation(model: GenerativeModel, posterior: Posterior, index: int, seed: int) -> Tensor:
     """(O, K), float64 on the CPU: what weight draw `index` of a posterior of the head changes."""
     prefix = "" if posterior.module is model.head else f"{model.head_name}."
-    trained = {name: value.detach() for name, value in model.head.named_parameters()}
+    trained = {name: value.detach() for name, value in parameters_of(model.head).items()}
     drawn = {name.removeprefix(prefix): value for name, value in posterior.draw(index, seed).items()}
     head = head_of(model.head)
     return (head.flattened({**trained, **drawn}) - head.flattened(trained)).cpu()

@@ -24,6 +24,7 @@ from genuq.data import Dataset, as_dataset, subset
 from genuq.errors import ArtefactError, CheckpointError, ConfigurationError, did_you_mean
 from genuq.models import GenerativeModel, evaluating
 from genuq.models.checkpoints import FORMAT, save_model
+from genuq.models.offloaded import parameters_of, require_resident
 from genuq.parallel import collectives
 from genuq.posteriors import Scale
 from genuq.posteriors.base import digest
@@ -120,6 +121,8 @@ def fit_members(
         callbacks: of Lightning, for progress.
         say: told what is being trained.
     """
+    if settings.checkpoints is None:
+        require_resident(model.network, f"posterior.name = {settings.kind}")
     model.check_data(dataset)
     model.check_weights()
     place = None if folder is None else Path(folder)
@@ -162,7 +165,7 @@ class Making:
     @property
     def scale(self) -> Scale:
         """The prior is that of the fine-tunings, averaged over the weights; the other kinds have none."""
-        weights = torch.cat([value.detach().double().flatten() for value in self.model.network.parameters()])
+        weights = torch.cat([value.detach().double().flatten() for value in parameters_of(self.model.network).values()])
         variance = self.settings.prior_relative_size**2 * float(weights.square().mean())
         precision = 1 / variance if self.settings.kind in WITH_PRIOR and variance > 0 else 1.0
         return Scale(self.n_effective, self.observation_noise, precision, self.settings.temperature)

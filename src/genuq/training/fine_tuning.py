@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from genuq.data import Dataset
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel
+from genuq.models.offloaded import require_resident
 from genuq.posteriors.low_rank import LowRank, attach
 from genuq.posteriors.members import prior_sizes
 from genuq.posteriors.swag import Swag
@@ -79,8 +80,9 @@ def working_copy(model: GenerativeModel) -> GenerativeModel:
     A network whose weights are all frozen was frozen for sampling: all of its weights are trained.
 
     Raises:
-        ConfigurationError: weights in half precision, in which steps are rounded away.
+        ConfigurationError: weights in half precision, in which steps are rounded away, or an offloaded network.
     """
+    require_resident(model.network, "training")
     halves = [name for name, value in model.network.named_parameters() if value.dtype.itemsize < 4]
     if halves:
         raise ConfigurationError(

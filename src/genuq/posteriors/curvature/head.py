@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError
+from genuq.models.offloaded import parameters_of
 from genuq.posteriors.curvature import winograd
 from genuq.posteriors.curvature.correlations import fill_patch_gram
 from genuq.posteriors.swap import draw_precision
@@ -45,11 +46,11 @@ class Head(ABC):
 
     def matrix(self) -> Tensor:
         """The parameters as W (O, K), float64."""
-        return self.flattened(dict(self.layer.named_parameters()))
+        return self.flattened(parameters_of(self.layer))
 
     def parameters(self, matrix_OK: Tensor) -> dict[str, Tensor]:
         """W (O, K) as the layer's parameters, in their shape and place, and their precision, at least float32."""
-        weight = self.layer.weight
+        weight = parameters_of(self.layer, ["weight"])["weight"]
         columns = weight[0].numel()
         values = {"weight": matrix_OK[:, :columns].reshape(weight.shape).to(weight.device, draw_precision(weight))}
         if self.layer.bias is not None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError
+from genuq.models.offloaded import parameters_of
 from genuq.posteriors.base import CurvaturePosterior, Scale
 from genuq.posteriors.curvature.head import Head
 from genuq.posteriors.curvature.layer_choice import ALL, choose_layers
@@ -58,9 +59,9 @@ class LayersPosterior(CurvaturePosterior):
 
     def covered(self) -> dict[str, Tensor]:
         return {
-            qualified(name, key): getattr(head.layer, key)
+            qualified(name, key): value
             for name, head in self.heads.items()
-            for key in (("weight", "bias") if head.bias else ("weight",))
+            for key, value in parameters_of(head.layer).items()
         }
 
     def options(self) -> dict[str, Any]:
