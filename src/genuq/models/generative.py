@@ -117,7 +117,6 @@ class GenerativeModel(nn.Module):
         told_B = self.process.network_time(t_B) if network_time_B is None else network_time_B
         shown = self.process.shown(x, told_B)
         conditioning = y_B if self.conditions is None else self._rows(y_B)
-        conditioning = y_B if self.conditions is None else self._rows(y_B)
         return self._call(self._compiled or self.network, shown, told_B, conditioning)
 
     def compile_network(self, backend: str | Callable[..., Any] = "inductor") -> None:
@@ -297,7 +296,10 @@ def find_head(network: nn.Module, name: str | None) -> str:
     """
     candidates = head_candidates(network)
     if not candidates:
-        raise ConfigurationError(f"{type(network).__name__} has no Conv2d or Linear layer to hold a posterior.")
+        raise ConfigurationError(
+            f"{type(network).__name__} has no Conv2d or Linear layer to hold a posterior. Layers of your own that make "
+            "their weight in every pass become such ones by genuq.models.with_plain_layers."
+        )
     if name is None:
         return next((each for each in reversed(candidates) if not is_only_read(network, each)), candidates[-1])
     if name not in candidates:
