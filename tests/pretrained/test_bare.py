@@ -154,8 +154,7 @@ class TestOfLayersThatMakeTheirWeight:
         model = magnitude.denoiser(guidance=CLASSIFIER_FREE)
         network, sigma = magnitude_preserving(), torch.full((2,), 0.5)
         told = (sigma.log() / 4).float()
-        x = noise() / (0.5**2 + DATA**2) ** 0.5
-        at = model(x, model.process.time_of(told).float(), torch.full((2,), 4), told)
+        at = model(noise(), model.process.time_of(told).float(), torch.full((2,), 4), told)
         skip, out = DATA**2 / (0.5**2 + DATA**2), 0.5 * DATA / (0.5**2 + DATA**2) ** 0.5
         expected = (network(noise(), sigma, torch.zeros(2, 4)) - skip * noise()) / out
         assert relative(at, expected) < 1e-5
