@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import diffusers
 import pytest
@@ -12,11 +14,13 @@ from torch import Tensor, nn
 
 import genuq
 from genuq.errors import ConfigurationError
-from genuq.models import sample_latents, to_unit
+from genuq.models import CLASSIFIER_FREE, sample_latents, to_unit
 from genuq.posteriors import swapped
 from genuq.pretrained import PretrainedModel, from_network
 from genuq.propagators import Coherent
-from support.pretrained_cases import theirs
+from support import magnitude_preserving as magnitude
+from support.magnitude_preserving import Normalised, magnitude_preserving
+from support.pretrained_cases import everything, theirs
 from support.small_pipelines import ddpm, relative, seeded, stirred
 
 SHAPE, DATA = (3, 8, 8), 0.5
@@ -124,3 +128,51 @@ def test_what_only_a_pipeline_can_do_is_not_passed_over() -> None:
     for given in ({"prompts": "a cat"}, {"height": 8}, {"captions": ["a"]}, {"embedded_guidance": 3.5}):
         with pytest.raises(ConfigurationError, match="only scheduler, guidance and head are read here"):
             genuq.from_pipeline(pipe.unet, scheduler=pipe.scheduler, **given)
+
+
+class TestOfLayersThatMakeTheirWeight:
+    """As the networks of EDM2."""
+
+    def test_the_head_is_found_and_samples_are_the_papers(self) -> None:
+        network = magnitude_preserving()
+        model = magnitude.denoiser(network, steps=6)
+        assert model.head_name == "unet.last" and isinstance(model.head, nn.Conv2d)
+        found = sample_latents(model, model.sampler(classes=[1, 3]), [0, 1], noise())
+        assert relative(found, eulers(copy.deepcopy(network).double(), 6, [1, 3])) < 1e-5
+
+    def test_one_function_for_all(self) -> None:
+        """The ten lines of every family: both fits, an ensemble, scores and variances."""
+        model = magnitude.denoiser()
+        images = torch.rand(6, *SHAPE, generator=torch.Generator().manual_seed(0)) * 2 - 1
+        labels = [index % 4 for index in range(6)]
+        found = everything(model, images, labels, model.sampler(steps=2), layers=["unet.middle"])
+        assert len(found) == 5
+        assert all(len(values) == 2 and values.isfinite().all() for values in found.values())
+        assert all((found[name] > 0).any() for name in ("trajectory", "coherent"))
+
+    def test_no_class_is_zeros(self) -> None:
+        model = magnitude.denoiser(guidance=CLASSIFIER_FREE)
+        network, sigma = magnitude_preserving(), torch.full((2,), 0.5)
+        told = (sigma.log() / 4).float()
+        at = model(noise(), model.process.time_of(told).float(), torch.full((2,), 4), told)
+        skip, out = DATA**2 / (0.5**2 + DATA**2), 0.5 * DATA / (0.5**2 + DATA**2) ** 0.5
+        expected = (network(noise(), sigma, torch.zeros(2, 4)) - skip * noise()) / out
+        assert relative(at, expected) < 1e-5
+
+    def test_a_variance_beside_the_answer_is_not_the_head(self) -> None:
+        network = magnitude_preserving(uncertain=True)
+        with pytest.raises(ConfigurationError, match="gives a tuple, not a tensor: give a `call`"):
+            magnitude.denoiser(network)
+        model = magnitude.denoiser(network, call=lambda network, x, sigma, y: network(x, sigma, y)[0])
+        assert model.head_name == "unet.last"
+
+    def test_a_head_that_cannot_become_plain_is_named(self) -> None:
+        network = magnitude_preserving()
+        network.unet.last = Modulated(8, 3, 3, 3)
+        with pytest.raises(ConfigurationError, match=r"'unet\.last', a Modulated, which has another weight"):
+            magnitude.denoiser(network)
+
+
+class Modulated(Normalised):
+    def forward(self, x: Tensor, gain: Any = 1) -> Tensor:
+        return super().forward(x, gain=x.square().mean())

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import pytest
 import torch
-from torch import Tensor
 
-import genuq
-from genuq.models import Sampler
-from genuq.pretrained import FAMILIES, PretrainedModel
-from genuq.propagators import Coherent, Trajectory
-from support.pretrained_cases import opened, sampler_of
+from genuq.pretrained import FAMILIES
+from support.pretrained_cases import everything, opened, sampler_of
 from support.small_pipelines import PIPELINES
 
 HEADS = {
@@ -38,25 +31,6 @@ NOT_AFFINE = ("lumina2", "qwen_image")  # guidance that keeps the norm
 
 def test_every_family_has_a_small_pipeline() -> None:
     assert set(FAMILIES.keys()) == set(PIPELINES) == set(HEADS)
-
-
-def everything(
-    model: PretrainedModel, images: Tensor, labels: Sequence[int] | None, sampler: Sampler
-) -> dict[str, Tensor]:
-    """What a user does with any model: two fits, an ensemble, scores and variances, in ten lines."""
-    data: dict[str, Any] = {"labels": labels, "images": 4, "held_out": 2, "batch_size": 3}
-    exact = genuq.fit(model, images, **data).posterior
-    kfac = genuq.fit(model, images, "kfac", layers=["*.to_q", model.head_name], **data).posterior
-    members = genuq.finetune_ensemble(model, images, labels=labels, members=2, steps=1, batch_size=2)
-    likelihood = genuq.PixelLikelihood(model.shape)
-    found = {}
-    for posterior in (exact, kfac, members):
-        uncertain = genuq.generative_uncertainty(model, posterior, likelihood, sampler, [0, 1], draws=2)
-        found[f"score of {type(posterior).__name__}"] = uncertain.score
-    affine = sampler.guidance_scale == 1 or (model.guidance is not None and model.guidance.affine)
-    for propagator in [Trajectory(), Coherent(draws=2)] if affine else [Coherent(draws=2)]:
-        found[propagator.name] = genuq.propagate(model, exact, sampler, [0, 1], propagator).variance
-    return found
 
 
 @pytest.mark.parametrize("family", PIPELINES)

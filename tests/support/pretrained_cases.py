@@ -18,6 +18,7 @@ import genuq
 from genuq.models import Sampler, finished, sample_latents, to_unit
 from genuq.pretrained import PretrainedModel
 from genuq.pretrained.family import packed, unpacked
+from genuq.propagators import Coherent, Trajectory
 from genuq.randomness import ANCESTRAL, generators, normal
 from genuq.solvers.probing import SuppliedNoise
 from support.small_pipelines import (
@@ -118,6 +119,29 @@ def differences(family: str, **scale: Any) -> dict[str, float]:
     # those that take no latents give images without "latent" among their outputs
     output = "np" if family in UNPROMPTED else "pt"
     found["images"] = relative(images, theirs(family, pipe, noise, output, **given))
+    return found
+
+
+def everything(
+    model: PretrainedModel,
+    images: Tensor,
+    labels: Sequence[int] | None,
+    sampler: Sampler,
+    layers: Sequence[str] = ("*.to_q",),
+) -> dict[str, Tensor]:
+    """What a user does with any model: two fits, an ensemble, scores and variances, in ten lines."""
+    data: dict[str, Any] = {"labels": labels, "images": 4, "held_out": 2, "batch_size": 3}
+    exact = genuq.fit(model, images, **data).posterior
+    kfac = genuq.fit(model, images, "kfac", layers=[*layers, model.head_name], **data).posterior
+    members = genuq.finetune_ensemble(model, images, labels=labels, members=2, steps=1, batch_size=2)
+    likelihood = genuq.PixelLikelihood(model.shape)
+    found = {}
+    for posterior in (exact, kfac, members):
+        uncertain = genuq.generative_uncertainty(model, posterior, likelihood, sampler, [0, 1], draws=2)
+        found[f"score of {type(posterior).__name__}"] = uncertain.score
+    affine = sampler.guidance_scale == 1 or (model.guidance is not None and model.guidance.affine)
+    for propagator in [Trajectory(), Coherent(draws=2)] if affine else [Coherent(draws=2)]:
+        found[propagator.name] = genuq.propagate(model, exact, sampler, [0, 1], propagator).variance
     return found
 
 

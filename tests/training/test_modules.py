@@ -162,3 +162,18 @@ def test_two_processes_train_the_same_weights_as_one(tmp_path: Path) -> None:
     one, two = (torch.load(tmp_path / f"{name}.pt") for name in ("one", "two"))
     assert all(torch.allclose(one[name], two[name], atol=1e-6) for name in one)
     assert not torch.allclose(two["head.weight"], mixture_training(3).averaged.head.weight, atol=1e-4)
+
+
+@pytest.mark.parametrize("dropout", [0.1, 1.0])
+def test_no_class_is_hidden_from_a_network_without_a_null_class(dropout: float) -> None:
+    shown: list[torch.Tensor] = []
+
+    def call(network: torch.nn.Module, x: torch.Tensor, t_B: torch.Tensor, y_B: torch.Tensor | None) -> torch.Tensor:
+        assert y_B is not None
+        shown.append(y_B)
+        return network(x, t_B)
+
+    data = gaussian_mixture(8, 64)
+    model = GenerativeModel(MLP((2,)), (2,), num_classes=data.num_classes, call=call, guidance=None)
+    run(GenerativeTraining(model, data, Optimisation(steps=3, batch_size=16, warmup_steps=1, class_dropout=dropout)))
+    assert int(torch.cat(shown).max()) < data.num_classes

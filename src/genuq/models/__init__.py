@@ -3,6 +3,7 @@
 from genuq.models.autoencoder import Autoencoder, DiffusersAutoencoder, VAEAutoencoder
 from genuq.models.conditioning import Conditions, Rows, padded, unpadded
 from genuq.models.description import build, has_outline, outline
+from genuq.models.functional import is_plain, may_make_its_weight, not_plain, with_plain_layers
 from genuq.models.generative import (
     GenerativeModel,
     call_plainly,
@@ -56,9 +57,12 @@ __all__ = [
     "grid_times",
     "has_outline",
     "head_candidates",
+    "is_plain",
     "linked_head",
     "load_weights",
+    "may_make_its_weight",
     "metered",
+    "not_plain",
     "outline",
     "padded",
     "sample",
@@ -70,4 +74,5 @@ __all__ = [
     "traced_head",
     "unpadded",
     "with_filled_head",
+    "with_plain_layers",
 ]

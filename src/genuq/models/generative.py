@@ -309,7 +309,10 @@ def find_head(network: nn.Module, name: str | None) -> str:
     """
     candidates = head_candidates(network)
     if not candidates:
-        raise ConfigurationError(f"{type(network).__name__} has no Conv2d or Linear layer to hold a posterior.")
+        raise ConfigurationError(
+            f"{type(network).__name__} has no Conv2d or Linear layer to hold a posterior. Layers of your own that make "
+            "their weight in every pass become such ones by genuq.models.with_plain_layers."
+        )
     if name is None:
         return next((each for each in reversed(candidates) if not is_only_read(network, each)), candidates[-1])
     if name not in candidates:

@@ -9,13 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError
+from genuq.models.functional import may_make_its_weight
 
 _NONE = "no Conv2d or Linear layer of {} reaches its prediction. Give its name as model.head."
 
 
 @torch.no_grad()
 def traced_head(network: nn.Module, evaluate: Callable[[], Tensor]) -> str:
-    """The dotted name of the last Conv2d or Linear layer of a forward pass whose output reaches the prediction.
+    """The dotted name of the last weighted layer of a forward pass whose output reaches the prediction: a Conv2d, a
+    Linear, or a layer that makes its weight itself.
 
     The order of registration need not be that of running, and what runs last need not arrive (a learned variance).
 
@@ -45,9 +47,10 @@ def linked_head(network: nn.Module, evaluate: Callable[[], Tensor]) -> str:
     outputs: dict[str, Tensor] = {}
 
     def note(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
+        def hook(module: nn.Module, inputs: object, output: object) -> None:
             outputs.pop(name, None)
-            outputs[name] = output
+            if isinstance(output, Tensor):
+                outputs[name] = output
 
         return hook
 
@@ -67,7 +70,8 @@ def _linked(prediction: Tensor, output: Tensor) -> bool:
 
 
 def _layers(network: nn.Module) -> dict[str, nn.Module]:
-    return {name: part for name, part in network.named_modules() if isinstance(part, nn.Conv2d | nn.Linear)}
+    found = network.named_modules()
+    return {name: part for name, part in found if isinstance(part, nn.Conv2d | nn.Linear) or may_make_its_weight(part)}
 
 
 def _order(network: nn.Module, evaluate: Callable[[], Tensor]) -> list[str]:
@@ -90,8 +94,12 @@ def _order(network: nn.Module, evaluate: Callable[[], Tensor]) -> list[str]:
 
 def _arrives(layer: nn.Module, evaluate: Callable[[], Tensor]) -> bool:
     """Whether the prediction has NaN where the layer gives NaN."""
-    with _hooked(layer, lambda module, inputs, output: torch.full_like(output, torch.nan)):
+    with _hooked(layer, lambda module, inputs, output: _lost(output)):
         return bool(evaluate().isnan().any())
+
+
+def _lost(output: object) -> Tensor | None:
+    return torch.full_like(output, torch.nan) if isinstance(output, Tensor) else None
 
 
 @contextlib.contextmanager

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genuq.models import GenerativeModel, Sampler, evaluating, find_head, linked_head, traced_head
+from genuq.errors import ConfigurationError
+from genuq.models import GenerativeModel, Sampler, evaluating, find_head, linked_head, not_plain, traced_head
 from genuq.pretrained.family import Family
 from genuq.processes import PREDICTIONS, Predicted, Prediction
 from genuq.solvers import SchedulerSolver
@@ -89,10 +90,16 @@ def find_traced_head(model: GenerativeModel, outline: bool = False) -> None:
 
     Args:
         outline: the network is without numbers, on the meta device.
+
+    Raises:
+        ConfigurationError: no such layer, or one that makes its weight itself.
     """
     with evaluating(model):
         find = _outlined_head if outline else traced_head
-        model.head_name = find(model.network, functools.partial(_one_pass, model))
+        name = find(model.network, functools.partial(_one_pass, model))
+    if not isinstance(model.network.get_submodule(name), torch.nn.Conv2d | torch.nn.Linear):
+        raise ConfigurationError(not_plain(model.network, name))
+    model.head_name = name
 
 
 def _outlined_head(network: torch.nn.Module, evaluate: Callable[[], Tensor]) -> str:

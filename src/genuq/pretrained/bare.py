@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError
-from genuq.models import Autoencoder, Conditions, DiffusersAutoencoder, Guidance
+from genuq.models import (
+    Autoencoder,
+    Conditions,
+    DiffusersAutoencoder,
+    Guidance,
+    evaluating,
+    is_plain,
+    may_make_its_weight,
+    traced_head,
+    with_plain_layers,
+)
 from genuq.models.generative import Call
 from genuq.pretrained.adapted import PretrainedModel, find_traced_head
 from genuq.pretrained.distilled import doubt_of
 from genuq.pretrained.family import Asked, Family
-from genuq.processes import Exploding, process_of
+from genuq.processes import Exploding, Process, process_of
 from genuq.processes.exploding import sigma_of
+
+TRIED = (0.3, 0.7)  # times of the passes that look for the head
 
 
 class Bare(Family):
@@ -46,7 +59,8 @@ class Denoiser(Bare):
         norm = (sigma.square() + data**2).sqrt()  # 1 / c_in
         raw = (x.double() * norm).to(x.dtype)
         width = int(getattr(network, "label_dim", None) or 0)  # of the published code
-        rows = rows if rows is None or not width else nn.functional.one_hot(rows, width).to(x.dtype)
+        if rows is not None and width:  # no class at all is the null class
+            rows = nn.functional.one_hot(rows, width + 1)[:, :width].to(x.dtype)
         denoised = self.given(network, raw, sigma_B.float(), rows)
         # float64: positions behind the head are found by numbers that must come through unrounded
         return (denoised.double() - (data / norm).square() * raw.double()) * (norm / (sigma * data))
@@ -55,7 +69,13 @@ class Denoiser(Bare):
 def called_plainly(network: nn.Module, x: Tensor, time_B: Tensor, rows: Any) -> Tensor:
     """network(x, time), or network(x, time, classes); of diffusers' answers the sample."""
     answer = network(x, time_B) if rows is None else network(x, time_B, rows)
-    return getattr(answer, "sample", answer)
+    found = getattr(answer, "sample", answer)
+    if not isinstance(found, Tensor):
+        raise ConfigurationError(
+            f"{type(network).__name__} gives a {type(found).__name__}, not a tensor: give a `call` that takes what is "
+            "the prediction."
+        )
+    return found
 
 
 def from_network(
@@ -74,7 +94,9 @@ def from_network(
     """A bare network and the scheduler of its samples as a model; see `from_pipeline`.
 
     Args:
-        network: called as network(x, timestep), network(x, timestep, class), or by `call`.
+        network: called as network(x, timestep), network(x, timestep, class), or by `call`. One whose last layer makes
+            its weight in every pass, as those of EDM2 do, is copied with plain layers in their place, which other
+            weights are shared with; see `genuq.models.with_plain_layers`.
         scheduler: of diffusers, or one like it; its `prediction_type` says what the network predicts.
         shape: (C, H, W) of the images; None: what a network of diffusers says of its states, without an autoencoder.
         num_classes: that the network knows, 0: none; None: what a network of diffusers says.
@@ -88,7 +110,8 @@ def from_network(
         head: dotted name of the last weighted layer; None: found by tracing.
 
     Raises:
-        ConfigurationError: no shape, a D whose scheduler is not of EDM, or another problem that is named.
+        ConfigurationError: no shape, a last layer that cannot hold a posterior, a D whose scheduler is not of EDM, or
+            another problem that is named.
     """
     process = process_of(scheduler)
     if denoises and not isinstance(process, Exploding):
@@ -102,13 +125,15 @@ def from_network(
         latent = sides if around is None else tuple(around.latent_shape(sides))
     asked = Asked(sides, latent)
     family = Denoiser(asked, process, call) if denoises and isinstance(process, Exploding) else Bare(asked, call)
+    classes = _classes(network) if num_classes is None else num_classes
+    network = _with_plain_head(network, [_Tried(family, process, conditions, classes, t) for t in TRIED], head)
     model = PretrainedModel(
         family,
         network,
         scheduler,
         steps,
         1.0,
-        num_classes=_classes(network) if num_classes is None else num_classes,
+        num_classes=classes,
         autoencoder=around,
         head=head,
         conditions=conditions,
@@ -118,6 +143,42 @@ def from_network(
     if head is None:
         find_traced_head(model)
     return model
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A forward pass of a family's network at a random state of time t, of a class of its own."""
+
+    family: Bare
+    process: Process
+    conditions: Conditions | None
+    classes: int
+    t: float
+
+    def __call__(self, network: nn.Module) -> Tensor:
+        device = next(network.parameters()).device
+        source = torch.Generator().manual_seed(round(1000 * self.t))
+        x = torch.randn(1, *self.family.asked.latent_shape, generator=source).to(device)
+        told_B = self.process.network_time(torch.full((1,), self.t, device=device))
+        y: Any = torch.tensor([round(self.t * (self.classes - 1))], device=device) if self.classes else None
+        y = y if self.conditions is None else self.conditions.at(torch.zeros(1, dtype=torch.long, device=device))
+        return self.family(
+            network,
+            x,
+            told_B,
+            y if self.conditions is None else self.conditions.at(torch.zeros(1, dtype=torch.long, device=device)),
+        )
+
+
+def _with_plain_head(network: nn.Module, passes: Sequence[_Tried], head: str | None) -> nn.Module:
+    """The network; a copy with plain layers where the head makes its weight anew in every pass."""
+    if not any(may_make_its_weight(layer) for layer in network.modules()):
+        return network
+    with torch.no_grad(), evaluating(network):
+        name = traced_head(network, lambda: passes[0](network)) if head is None else head
+        if is_plain(network.get_submodule(name)):
+            return network
+        return with_plain_layers(network, passes, needed=name)
 
 
 def _classes(network: nn.Module) -> int:

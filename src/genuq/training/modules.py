@@ -99,7 +99,9 @@ class Regression(Training):
             latents = model.autoencoder.encode(batch.images)
         random = step_noise(batch, model.latent_shape, settings.seed, settings.class_dropout)
         t, noise, drop = (part.to(latents.device) for part in random)
-        classes = torch.where(drop, model.null_of(batch.classes), batch.classes) if model.num_classes else None
+        classes = batch.classes if model.num_classes else None
+        if classes is not None and model.guidance is not None:  # else there is no null class to hide it behind
+            classes = torch.where(drop, model.null_of(classes), classes)
         x_t, target = model.target(latents, noise, t)
         return model.predicted(x_t, t.to(latents.dtype), classes), target
 
