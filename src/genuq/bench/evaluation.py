@@ -30,7 +30,7 @@ from genuq.report.drawing.values import decimals
 HELP = "time and memory of evaluations at many samples, and of neighbourhood metrics beside prdc"
 Record = dict[str, Any]
 NEIGHBOURS, REALS = 5, 5000  # of each ball; real points of the mixture
-LEAN = {"bootstrap": 1000, "half_samples": 2, "random_repeats": 2}  # each replicate of a curve is a whole FID
+LEAN = EvaluationSettings(half_samples=2, random_repeats=2)  # each replicate of a curve is a whole FID
 
 
 class Case(NamedTuple):
@@ -38,12 +38,12 @@ class Case(NamedTuple):
 
     side: str
     work: str
-    count: int
+    samples: int
     dimension: int
 
     @property
     def what(self) -> str:
-        return f"{self.work}, N = {self.count:,}, D = {self.dimension:,}"
+        return f"{self.work}, N = {self.samples:,}, D = {self.dimension:,}"
 
 
 POINTS, WHOLE = "evaluation of points of the mixture", "evaluation of features"
@@ -121,7 +121,7 @@ def measured(case: Case) -> Record:
 
 def measure(case: Case) -> Record:
     """`measured`, in this process."""
-    work = WORK[case.work, case.side](case.count, case.dimension)
+    work = WORK[case.work, case.side](case.samples, case.dimension)
     held, started, spent = resident(), time.perf_counter(), time.process_time()
     values = work()
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - spent
@@ -167,8 +167,7 @@ def features_evaluated(count: int, dimension: int) -> Callable[[], Values]:
     source = np.random.default_rng(1)
     bad = source.random(count) < 0.2
     columns = {"entropy": ScoredSamples(bad + source.normal(size=count), "Entropy")}
-    settings = EvaluationSettings(**LEAN)
-    return lambda: _evaluated(columns, fake, real, bad, settings)
+    return lambda: _evaluated(columns, fake, real, bad, LEAN)
 
 
 def _evaluated(
@@ -180,8 +179,7 @@ def _evaluated(
 ) -> Values:
     targets = {"realism": realism(real, fake, NEIGHBOURS), "membership": membership(real, fake, NEIGHBOURS).double()}
     rows = evaluate_scores(scores, fake, real, SampleFacts(targets=targets, bad=bad.astype(float)), settings)
-    detections = {row.name: row.auroc for row in rows}
-    return {name: found.value for name, found in detections.items() if found is not None}
+    return {row.name: row.auroc.value for row in rows if row.auroc is not None and row.auroc.value is not None}
 
 
 def metrics_alone(count: int, dimension: int) -> Callable[[], Values]:
@@ -197,7 +195,8 @@ def manifold(count: int, dimension: int) -> Callable[[], Values]:
 def peers_manifold(count: int, dimension: int) -> Callable[[], Values]:
     from prdc import compute_prdc
 
-    real, fake = (part.numpy() for part in normal(count, dimension))
+    # Of float32 features prdc measures distances in float32, whose rounding decides which pairs lie within.
+    real, fake = (part.double().numpy() for part in normal(count, dimension))
     return lambda: {name: float(value) for name, value in compute_prdc(real, fake, NEIGHBOURS).items()}
 
 

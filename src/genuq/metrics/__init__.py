@@ -1,4 +1,4 @@
-"""Metrics of generated against real samples, on features of any extractor, in chunked float64.
+"""Metrics of generated against real samples, on features of any extractor, in bounded memory and exact to float64.
 
 Functions take whole sets; the classes are torchmetrics modules that take batches and work across processes.
 """

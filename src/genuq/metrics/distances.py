@@ -77,11 +77,11 @@ def tiles(left_ND: Tensor, right_MD: Tensor, memory_bytes: int = MEMORY_BYTES) -
 
 def _pairs(mask: Tensor) -> Pairs:
     """Rows and columns of the true entries."""
-    if mask.device.type != "cpu":
-        row_P, column_P = mask.nonzero(as_tuple=True)
-        return row_P, column_P
-    row_P, column_P = np.divmod(np.flatnonzero(mask.numpy()), mask.shape[1])  # several times as fast as torch's
-    return torch.from_numpy(row_P), torch.from_numpy(column_P)
+    if mask.device.type == "cpu":
+        flat_P = torch.from_numpy(np.flatnonzero(mask.numpy()))  # several times as fast as torch's
+    else:
+        flat_P = mask.flatten().nonzero().squeeze(1)
+    return flat_P // mask.shape[1], flat_P % mask.shape[1]
 
 
 def nearest_squared(features_ND: Tensor, k: int, memory_bytes: int = MEMORY_BYTES) -> Tensor:
