@@ -41,7 +41,8 @@ from genuq.pipeline.stages.propagate import check_propagator
 from genuq.pipeline.stages.witnesses import SCORING
 from genuq.pipeline.tracker import check_logger
 from genuq.posteriors import POSTERIORS, FitSettings
-from genuq.posteriors.fitting.fitting import doubts_about, empty_posterior
+from genuq.posteriors.fitting.doubts import doubts_about
+from genuq.posteriors.fitting.fitting import empty_posterior
 from genuq.posteriors.fitting.reading import warn_of
 from genuq.propagators import PROPAGATORS
 from genuq.scores import SCORES

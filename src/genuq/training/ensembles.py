@@ -28,7 +28,7 @@ from genuq.models.offloaded import parameters_of, require_resident
 from genuq.parallel import collectives
 from genuq.posteriors import Scale
 from genuq.posteriors.base import digest
-from genuq.posteriors.fitting.fitting import doubts_about
+from genuq.posteriors.fitting.doubts import read
 from genuq.posteriors.fitting.reading import warn_of
 from genuq.posteriors.fitting.regression import regression_batches
 from genuq.posteriors.ivon import Ivon
@@ -68,7 +68,8 @@ def finetune_ensemble(
         settings: entries of `MemberSettings`, for instance members=5, steps=150, rank=4.
 
     Warns:
-        DoubtfulFitWarning: the network was not trained by mean squared error (`genuq.pretrained.distilled`).
+        DoubtfulFitWarning: the network's answers do not fit their targets, or it was not trained to give them; see
+            `genuq.fit`.
     Raises:
         ConfigurationError: an unknown or impossible setting, half-precision weights, or data of another shape or other
             classes than the model's.
@@ -83,7 +84,9 @@ def finetune_ensemble(
     chosen = MemberSettings(**settings | {"kind": "posthoc_ensemble"})
     callbacks = [] if progress is None else [Reporting(progress)]
     dataset = as_dataset(training_data, labels, num_classes=model.data_classes)
-    warn_of(doubts_about(model))
+    model.check_data(dataset)
+    model.check_weights()
+    warn_of(read(model, dataset, chosen.seed)[1])
     fitted = fit_members(chosen, model, dataset, folder, callbacks=callbacks)
     assert isinstance(fitted, PosthocEnsemble)
     return fitted

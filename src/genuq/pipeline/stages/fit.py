@@ -29,6 +29,7 @@ from genuq.pipeline.run import Run, hardware_of
 from genuq.pipeline.stage import Stage, artefact_of
 from genuq.pipeline.stages.members import MembersInputs, fit_members_of, members_inputs
 from genuq.posteriors import ExactLastLayerLaplace, FitResult, FitSettings
+from genuq.posteriors.fitting.doubts import UNREAD
 from genuq.posteriors.fitting.passes import PassRunner
 from genuq.posteriors.fitting.reading import warn_of
 from genuq.store.artefact import StageFolder, fingerprint
@@ -168,6 +169,8 @@ def fit_streamed(inputs: StreamedInputs, folder: Path, display: Display) -> FitR
         identity = fingerprint(identity_of(inputs))
         runner = PassRunner(model, folder / "passes", identity, inputs.precision, advance)
         fitted = posteriors.fit_by(runner.run, model, inputs.data.train, settings)
+    if fitted.reading is None:
+        display.say(UNREAD)
     if not inputs.takes_size_of_exact:
         return fitted
     noise = take_size(fitted.posterior, model.network, posteriors.IsotropicNoise.kind, "the exact last-layer posterior")

@@ -19,7 +19,7 @@ from genuq.pipeline.configured import data_inputs
 from genuq.pipeline.inputs import DataInputs, ModelInputs
 from genuq.pipeline.run import Run, hardware_of
 from genuq.posteriors import ChosenScale, DeepEnsemble, FitResult, Ivon
-from genuq.posteriors.fitting.fitting import doubts_about
+from genuq.posteriors.fitting.doubts import UNREAD, read
 from genuq.posteriors.fitting.held_out import HeldOutSums
 from genuq.posteriors.fitting.scale import factor_to_reach
 from genuq.store.upstream import FileContent
@@ -117,6 +117,9 @@ def fit_members_of(inputs: MembersInputs, folder: Path, display: Display) -> Fit
         return models.build(dict(inputs.description)).network
 
     model = inputs.model.open()
+    reading, doubts = read(model, inputs.data.train, inputs.posterior.seed)
+    if reading is None:
+        display.say(UNREAD)
     posterior = fit_members(
         inputs.posterior,
         model,
@@ -139,6 +142,5 @@ def fit_members_of(inputs: MembersInputs, folder: Path, display: Display) -> Fit
         "temperature": "multiplies the squared deviations of the draws",
     }
     chosen = ChosenScale(posterior.require_final(), how, evidence=None, criterion="members")
-    doubts = tuple(doubts_about(model))
     seconds = time.perf_counter() - started
-    return FitResult(posterior, chosen, HeldOutSums(inputs=0), seconds, forward_seconds=0.0, doubts=doubts)
+    return FitResult(posterior, chosen, HeldOutSums(inputs=0), seconds, 0.0, reading, doubts)

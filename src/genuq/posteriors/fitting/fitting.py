@@ -25,11 +25,11 @@ from genuq.posteriors.curvature.capture import active_outputs, check_layers, uns
 from genuq.posteriors.curvature.layer_choice import ALL, require_untied
 from genuq.posteriors.curvature.layers import LayersPosterior
 from genuq.posteriors.dropout import MCDropout, fed_by_dropout
+from genuq.posteriors.fitting.doubts import REREAD, doubts_about, doubts_of_reading
 from genuq.posteriors.fitting.held_out import HeldOutSums
 from genuq.posteriors.fitting.passes import CurvaturePass, HeldOutPass, Pass, PassRunner, PredictivePass
-from genuq.posteriors.fitting.reading import Reading, told_of, warn_of
+from genuq.posteriors.fitting.reading import Reading, warn_of
 from genuq.posteriors.fitting.regression import RegressionBatch, RegressionBatches, regress
-from genuq.posteriors.fitting.rereading import that_fit
 from genuq.posteriors.fitting.scale import (
     ChosenScale,
     ScaleOptions,
@@ -42,7 +42,6 @@ from genuq.posteriors.network_noise import NetworkNoise
 from genuq.posteriors.register import POSTERIORS
 from genuq.randomness import FITTING, HELD_OUT, generator
 
-REREAD = 128  # held-out images on which other readings are tried
 HEAD = "head"  # among the layers asked for: the model's head, whatever it is called
 Progress = Callable[[int, int], None]
 # Does one pass over all batches, in this process or in many; the name identifies it within the fit.
@@ -299,31 +298,8 @@ def _fit(run: Runner, model: GenerativeModel, dataset: Dataset, settings: FitSet
         run(predicted, batches(held_out, HELD_OUT), "predictive")
         chosen = by_prediction(chosen, predicted.predictive)
     forward, reading = curvature.forward_seconds if curvature else 0.0, judged.reading.reading()
-    doubts = _doubts(model, reading, batches(held_out[:REREAD], HELD_OUT))
+    doubts = doubts_of_reading(model, reading, batches(held_out[:REREAD], HELD_OUT))
     return FitResult(posterior.finalise(chosen.scale), chosen, judged.held_out, seconds, forward, reading, doubts)
-
-
-def doubts_about(model: GenerativeModel) -> list[str]:
-    """Why fits to a model may say little, as far as can be known before one: a sentence each."""
-    found = [] if model.doubt is None else [model.doubt]
-    if getattr(model.process, "zero_terminal_snr", False) and str(model.prediction) == "epsilon":
-        found.append(
-            "The process has zero terminal SNR (alpha = 0 at t = 1), where model.prediction = epsilon says nothing of "
-            "the data: networks of such a process predict v_prediction. If this one does not, the schedule is another."
-        )
-    return found
-
-
-def _doubts(model: GenerativeModel, reading: Reading | None, batches: RegressionBatches) -> tuple[str, ...]:
-    """What `FitResult` says of the network and of how it is read. Other readings are tried where this one is doubtful.
-
-    All processes do that alike: it is little.
-    """
-    found = doubts_about(model)
-    if reading is not None and reading.misfits:
-        others = that_fit(model, (regress(model, batches[number]) for number in range(len(batches))))
-        found.append(told_of(reading, others))
-    return tuple(found)
 
 
 def empty_posterior(
