@@ -137,7 +137,7 @@ def test_a_network_of_plain_layers_comes_back_itself() -> None:
     assert with_plain_layers(network, [lambda each: each(torch.tensor([1]))]) is network
 
 
-def test_half_precision_inside_stays() -> None:
+def test_states_in_double_precision_give_the_same() -> None:
     network = magnitude_preserving()
     with torch.no_grad(), evaluating(network):
         plain = with_plain_layers(network, passes(torch.float64))

@@ -172,7 +172,7 @@ class _Runs:
             made = PlainLinear(inputs, outputs, bias, device=device, dtype=stored)
         else:
             groups = product.settings["groups"]
-            sides = tuple(weight.shape[2:])
+            sides = (weight.shape[2], weight.shape[3])
             made = PlainConv2d(
                 inputs * groups, outputs, sides, bias=bias, device=device, dtype=stored, **product.settings
             )

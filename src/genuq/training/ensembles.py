@@ -36,7 +36,7 @@ from genuq.posteriors.members import DeepEnsemble, MembersPosterior, PosthocEnse
 from genuq.posteriors.swag import Swag
 from genuq.randomness import FITTING, key
 from genuq.store.artefact import fingerprint
-from genuq.training.fine_tuning import AnchoredTraining, SnapshotTraining, working_copy
+from genuq.training.fine_tuning import AnchoredTraining, SnapshotTraining, require_single_precision, working_copy
 from genuq.training.member_settings import WITH_PRIOR, MemberSettings, OnlineNewton
 from genuq.training.modules import GenerativeTraining, Training
 from genuq.training.trainer import complete
@@ -86,6 +86,8 @@ def finetune_ensemble(
     dataset = as_dataset(training_data, labels, num_classes=model.data_classes)
     model.check_data(dataset)
     model.check_weights()
+    require_resident(model.network, "an ensemble by fine-tuning")
+    require_single_precision(model.network)
     warn_of(read(model, dataset, chosen.seed)[1])
     fitted = fit_members(chosen, model, dataset, folder, callbacks=callbacks)
     assert isinstance(fitted, PosthocEnsemble)

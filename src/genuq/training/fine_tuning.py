@@ -74,6 +74,16 @@ def target_noise(indices: Tensor, shape: tuple[int, ...], seed: int) -> Tensor:
     return normal(generators(seed, indices, TARGETS), shape)
 
 
+def require_single_precision(network: nn.Module) -> None:
+    """Raise ConfigurationError for weights in half precision, in which steps are rounded away."""
+    halves = [name for name, value in network.named_parameters() if value.dtype.itemsize < 4]
+    if halves:
+        raise ConfigurationError(
+            f"weight '{halves[0]}' is {network.get_parameter(halves[0]).dtype}: fine-tuning needs float32. Load the "
+            "network in float32; precision=bf16-mixed makes the training fast."
+        )
+
+
 def working_copy(model: GenerativeModel) -> GenerativeModel:
     """A copy to be trained: dropout as in training, batch statistics as they are, frozen weights frozen.
 
@@ -83,12 +93,7 @@ def working_copy(model: GenerativeModel) -> GenerativeModel:
         ConfigurationError: weights in half precision, in which steps are rounded away, or an offloaded network.
     """
     require_resident(model.network, "training")
-    halves = [name for name, value in model.network.named_parameters() if value.dtype.itemsize < 4]
-    if halves:
-        raise ConfigurationError(
-            f"weight '{halves[0]}' is {model.network.get_parameter(halves[0]).dtype}: fine-tuning needs float32. Load "
-            "the network in float32; precision=bf16-mixed makes the training fast."
-        )
+    require_single_precision(model.network)
     copied = copy.deepcopy(model)
     copied.zero_grad(set_to_none=True)
     copied.autoencoder.eval()

@@ -33,7 +33,7 @@ def test_a_right_reading_is_not_doubted_and_a_wrong_one_is_named() -> None:
     reading, doubts = read(GenerativeModel(Ideal(), (2,)), as_dataset(POINTS))
     assert reading is not None and not doubts
     _, (doubt,) = read(GenerativeModel(Ideal(), (2,), prediction="minus_flow"), as_dataset(POINTS))
-    assert "Read otherwise they fit: prediction = flow" in doubt
+    assert "do not fit what it is read to predict: the slope of the targets over the answers is -1" in doubt
 
 
 def test_an_ensemble_notices_it_before_its_members_are_made() -> None:
