@@ -83,17 +83,14 @@ class SubsetFrechet:
         self.root_DD = root_DD.numpy()
         self.real_mean_D, self.real_trace = real.mean_D, float(real.covariance_DD.trace())
         self.fake_ND, self.rooted_ND, self.norms_N = fake_ND, np.empty(fake_ND.shape), np.empty(len(fake_ND))
-        self.blocks = row_slices(len(fake_ND), self._rows)
+        fits = 16 * fake_ND.numel() <= MEMORY_BYTES  # centred rows besides the rooted ones
+        self.block_rows = len(fake_ND) if fits else max(1, MEMORY_BYTES // (128 * fake_ND.shape[1]))
+        self.blocks = row_slices(len(fake_ND), self.block_rows)
         for rows in self.blocks:
             centred = self._centred(rows)
             self.norms_N[rows] = np.square(centred).sum(1)
             self.rooted_ND[rows] = (torch.from_numpy(centred) @ root_DD).numpy()
         self.only_block = self._centred(self.blocks[0]) if len(self.blocks) == 1 else None
-
-    @property
-    def _rows(self) -> int:
-        """Of float64 that the working memory holds."""
-        return max(1, MEMORY_BYTES // (16 * self.fake_ND.shape[1]))
 
     def _centred(self, rows: slice) -> Array:
         return (self.fake_ND[rows].to(torch.float64) - self.real_mean_D).numpy()
@@ -119,12 +116,12 @@ class SubsetFrechet:
 
         They share their eigenvalues other than zero.
         """
-        if len(members) <= max(self._rows, len(mean_D)):
+        if len(members) <= max(self.block_rows, len(mean_D)):
             rooted = self.rooted_ND.take(members, axis=0)
             rooted -= rooted.mean(0)
             return rooted.T @ rooted if len(rooted) > rooted.shape[1] else rooted @ rooted.T
         gram_DD, mean_D = np.zeros_like(self.root_DD), mean_D @ self.root_DD
-        for part in row_slices(len(members), self._rows):
+        for part in row_slices(len(members), self.block_rows):
             rooted = self.rooted_ND.take(members[part], axis=0)
             rooted -= mean_D
             gram_DD += rooted.T @ rooted
