@@ -96,7 +96,7 @@ class KFACLaplace(LayersPosterior):
         draws, images = gradients.shape[:2]
         if self.approximation == "expand":
             gram, terms = head.gram(features), gradients[0].numel() // head.outputs
-            arrived = sum(head.outer(draw) for draw in gradients) / draws
+            arrived = torch.stack([head.outer(draw) for draw in gradients]).mean(0)
         else:
             mean_BK = _mean_input(head, features.double(), gradients[0])
             gram, terms = mean_BK.T @ mean_BK, images

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from genuq.posteriors.curvature import winograd
-from genuq.posteriors.curvature.head import Head, head_of
+from genuq.posteriors.curvature.head import ConvHead, Head, head_of
 from support.posterior_oracles import relative_error
 
 CASES = {
@@ -23,7 +23,7 @@ def setting_of(request):
     torch.manual_seed(0)
     make, size = CASES[request.param]
     head, features = head_of(make()), F.silu(torch.randn(3, make().in_channels, *size))
-    assert winograd.saves((3, *head._window(features)))
+    assert isinstance(head, ConvHead) and winograd.saves((3, *head._window(features)))
     return head, features, torch.randn(head.inputs, head.inputs, dtype=torch.float64)
 
 

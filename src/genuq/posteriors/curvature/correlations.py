@@ -39,14 +39,17 @@ def fill_patch_gram(gram: Tensor, features_BCHW: Tensor, kernel: Pair, before: P
     blocks = gram.unflatten(1, (-1, len(offsets))).unflatten(0, (-1, len(offsets)))
     everything = lag_correlations(features_BCHW, kernel)
     border = _Border(features_BCHW, kernel, before, window)
+    row_kCC = everything.new_empty(len(offsets), *everything.shape[2:])
     for i, u in enumerate(offsets):
-        for j, v in enumerate(offsets[i:], start=i):
-            lag = (v[0] - u[0], v[1] - u[1])
-            block_CC = everything[lag[0], lag[1] + columns - 1] - border.missed(u, lag)
-            if u == v:
-                block_CC = (block_CC + block_CC.T) / 2  # symmetric but for rounding
-            blocks[:, i, :, j] = block_CC
-            blocks[:, j, :, i] = block_CC.T
+        # A row of blocks at a time, so that neighbours in the matrix are written together.
+        for j, v in enumerate(offsets):
+            first, last = min(u, v), max(u, v)
+            lag = (last[0] - first[0], last[1] - first[1])
+            block_CC = row_kCC[j] if i <= j else row_kCC[j].T
+            block_CC.copy_(everything[lag[0], lag[1] + columns - 1])
+            border.take_from(block_CC, first, lag)
+        row_kCC[i] = (row_kCC[i] + row_kCC[i].T) / 2  # symmetric but for rounding
+        blocks[:, i] = row_kCC.permute(1, 2, 0)
 
 
 def lag_correlations(features_BCHW: Tensor, kernel: Pair) -> Tensor:
@@ -136,15 +139,18 @@ class _Border:
         # Contiguous copies: gathering a column of the maps again for each product would read all of them each time.
         self.left = self.maps_CBHW[..., : self.margin].double()
         self.right = self.maps_CBHW[..., max(0, self.size[1] - self.margin) :].double()
-        self.strip = cache(self._strip)
+        self.strip, self.cut = cache(self._strip), cache(self._cut)
 
-    def missed(self, u: Pair, lag: Pair) -> Tensor | float:
-        """sum of x(q) x(q + lag)^T over the positions q that offset u misses: rows, and columns but for corners."""
+    def take_from(self, block_CC: Tensor, u: Pair, lag: Pair) -> None:
+        """Subtract x(q) x(q + lag)^T of the positions q that offset u misses: rows, and columns but for corners."""
         row_parts, column_parts = (self._outside(axis, u[axis], lag[axis]) for axis in (0, 1))
         all_rows, all_columns = (self._valid(axis, lag[axis]) for axis in (0, 1))
-        in_rows = sum(self.strip(lag, part, all_columns) for part in row_parts)
-        in_columns = sum(self.strip(lag, all_rows, part) for part in column_parts)
-        return in_rows + in_columns - sum(self.strip(lag, *corner) for corner in product(row_parts, column_parts))
+        for part in row_parts:
+            block_CC -= self.strip(lag, part, all_columns)
+        for part in column_parts:
+            block_CC -= self.strip(lag, all_rows, part)
+        for corner in product(row_parts, column_parts):
+            block_CC += self.strip(lag, *corner)
 
     def _valid(self, axis: int, lag: int) -> Pair:
         """Where both x(q) and x(q + lag) lie on the maps, [start, stop)."""
@@ -160,7 +166,7 @@ class _Border:
     def _strip(self, lag: Pair, rows: Pair, columns: Pair) -> Tensor:
         """sum over q in rows x columns of x(q) x(q + lag)^T, (C, C)."""
         here, there = (
-            self._cut((rows[0] + down, rows[1] + down), (columns[0] + right, columns[1] + right))
+            self.cut((rows[0] + down, rows[1] + down), (columns[0] + right, columns[1] + right))
             for down, right in ((0, 0), lag)
         )
         return here @ there.T
@@ -174,4 +180,4 @@ class _Border:
             maps = self.right[..., start - width + self.right.shape[-1] : stop - width + self.right.shape[-1]]
         else:
             maps = self.maps_CBHW[..., start:stop]
-        return maps[:, :, rows[0] : rows[1]].double().flatten(1)
+        return maps[:, :, rows[0] : rows[1]].to(torch.float64, memory_format=torch.contiguous_format).flatten(1)

@@ -175,7 +175,8 @@ class ConvHead(Head):
         maps = F.pad(features, self.padding)
         if self.bias:
             maps = torch.cat([maps, torch.ones_like(maps[:, :1])], dim=1)  # of which the bias is a filter's first entry
-        tiles, total = winograd.Tiles(maps, min(ROWS_AT_ONCE, len(matrix_RK))), 0.0
+        tiles = winograd.Tiles(maps, min(ROWS_AT_ONCE, len(matrix_RK)))
+        total: Tensor | float = 0.0
         with torch.autocast(features.device.type, enabled=False):
             for rows_RK, some_OR in _rows_at_once(matrix_RK, weights_OR):
                 weights = None if some_OR is None else some_OR.to(features)
