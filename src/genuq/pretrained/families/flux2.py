@@ -59,7 +59,7 @@ class Flux2(Family):
         length = torch.arange(rows["text"].shape[1], device=device)
         answer = network(
             hidden_states=x.flatten(2).mT,
-            timestep=time_B / 1000,
+            timestep=time_B.to(x.dtype) / 1000,  # its network rounds it in any case
             guidance=rows.get("guidance"),
             encoder_hidden_states=rows["text"],
             txt_ids=torch.cartesian_prod(one, one, one, length),

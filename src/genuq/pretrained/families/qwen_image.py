@@ -70,7 +70,7 @@ class QwenImage(Family):
         text, mask = padded(rows["text"])
         answer = network(
             hidden_states=packed(x),
-            timestep=time_B / 1000,
+            timestep=time_B.to(x.dtype) / 1000,  # its network rounds it in any case
             guidance=rows.get("guidance"),
             encoder_hidden_states=text,
             encoder_hidden_states_mask=mask if len({len(each) for each in rows["text"]}) > 1 else None,

@@ -19,6 +19,7 @@ class Wan(Family):
 
     name = "wan"
     films = True
+    rounded = "answers"
 
     def __init__(self, pipe: Any, asked: Asked) -> None:
         super().__init__(pipe, asked)
