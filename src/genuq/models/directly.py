@@ -59,7 +59,7 @@ def _asked(
     t = float(solver.process.time_of(told))
     t_B = torch.full((len(shown),), t, device=shown.device, dtype=shown.dtype)
     told_B = torch.full_like(t_B, solver.network_time(model.process, told), dtype=torch.float32)
-    prediction = model.guided(shown, t_B, y, guidance, told_B)
+    prediction = model.guided(shown, t_B, y, guidance, told_B, apart=solver.rounds and model.apart)
     if model.prediction == solver.prediction.name:
         return prediction
     on_x, on_f = (float(weight) for weight in between(model.prediction, solver.prediction, model.process, t))

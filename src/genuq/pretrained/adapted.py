@@ -45,6 +45,7 @@ class PretrainedModel(GenerativeModel):
             call=family,
             **options,
         )
+        self.apart = family.apart
 
     def solver(self, directly: bool = False, eta: float = 0.0, rounds: bool = False) -> SchedulerSolver:
         """The pipeline's own scheduler as a solver, with what the pipeline tells it.

@@ -65,6 +65,7 @@ class Family(ABC):
         films: whether it makes films, of one frame or more.
         rounded: what its pipeline keeps in the network's precision: its states and what the network answers, the
             answers (and their guidance) alone, or nothing.
+        apart: whether its pipeline gives each branch of guidance to the network by itself.
 
     Args:
         pipe: the pipeline; it is read, never changed or kept.
@@ -79,6 +80,7 @@ class Family(ABC):
     distillation: ClassVar[str | None] = None
     films: ClassVar[bool] = False
     rounded: ClassVar[Literal["states", "answers", "nothing"]] = "states"
+    apart: ClassVar[bool] = False
 
     def __init__(self, pipe: Any, asked: Asked) -> None:
         self.asked = asked

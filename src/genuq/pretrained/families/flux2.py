@@ -21,6 +21,7 @@ class Flux2(Family):
     """
 
     name = "flux2"
+    apart = True
 
     def __init__(self, pipe: Any, asked: Asked) -> None:
         super().__init__(pipe, asked)

@@ -30,6 +30,7 @@ class QwenImage(Family):
     """A transformer on 2x2 patches of latents; guidance keeps the norm of each patch."""
 
     name = "qwen_image"
+    apart = True
     scale = "true_cfg_scale"
 
     def __init__(self, pipe: Any, asked: Asked) -> None:

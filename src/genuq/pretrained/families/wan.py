@@ -18,6 +18,7 @@ class Wan(Family):
     """A transformer on latents of films (C, F, H, W), or of one frame (C, H, W)."""
 
     name = "wan"
+    apart = True
     films = True
     rounded = "answers"
 
