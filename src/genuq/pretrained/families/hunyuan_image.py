@@ -22,7 +22,6 @@ class HunyuanImage(Family):
     """A transformer on deeply compressed latents; guidance is that of the pipeline's guider, where it has one."""
 
     name = "hunyuan_image"
-    apart = True
     scale = "none"
 
     def __init__(self, pipe: Any, asked: Asked) -> None:
