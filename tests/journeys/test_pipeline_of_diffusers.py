@@ -159,6 +159,7 @@ def test_a_scheduler_that_clips_is_named_before_long_work(clipping: list[str], t
         (["model.prompts=none.txt"], r"model\.prompts = 'none\.txt' cannot be read"),
         (["model.captions=photo"], "has no place for the class"),
         (["sampler.classes=[7]"], "class 7"),
+        (["sampler.spacing=uniform_log_snr"], r"sampler\.spacing = 'uniform_log_snr'.* a spacing of its own"),
         (["model=exact_mixture", "data=mixture_d2", "metric=points"], "brings none"),
     ],
 )

@@ -8,6 +8,7 @@ import itertools
 
 import pytest
 import torch
+from diffusers import DDIMScheduler
 
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, Sampler, grid_times, sample_latents
@@ -310,6 +311,12 @@ class TestRefused:
     def test_clipping_by_the_name_of_its_setting(self, make, setting):
         solver = SchedulerSolver(make())
         with pytest.raises(ConfigurationError, match=rf"not affine.*{setting} = True.*directly=True"):
+            solver.sampling_stages(solver.process, "epsilon", 5)
+
+    def test_clipping_that_a_configuration_without_it_turns_on(self):
+        """DDIM clips unless it is told not to, and PNDM's configuration says nothing of it."""
+        solver = SchedulerSolver(DDIMScheduler.from_config(DIFFUSION["pndm"]().config))
+        with pytest.raises(ConfigurationError, match=r"not affine.*clip_sample = True.*directly=True"):
             solver.sampling_stages(solver.process, "epsilon", 5)
 
     def test_epsilon_at_zero_terminal_snr(self):

@@ -133,7 +133,7 @@ def as_dataset(
 
     Raises:
         DataError: items or labels of another kind (`genuq.data.checks`), no labels of a tensor for a model that knows
-            classes, or labels of a data set, which has its own.
+            classes, a label beyond them, or labels of a data set, which has its own.
     """
     if isinstance(data, Dataset):
         if labels is not None:
@@ -145,7 +145,10 @@ def as_dataset(
             "each item from 0 on, or a data set."
         )
     found = torch.zeros(len(data), dtype=torch.long) if labels is None else torch.as_tensor(labels)
-    classes = max(num_classes, int(found.max()) + 1 if found.numel() else 1)
+    last = int(found.max()) if found.numel() else 0
+    if 0 < num_classes <= last:
+        raise DataError(f"labels hold the class {last}, but the model knows {num_classes}: 0 to {num_classes - 1}.")
+    classes = max(num_classes, last + 1)
     return ArrayDataset(data, found, [str(label) for label in range(classes)], name)
 
 

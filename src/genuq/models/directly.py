@@ -41,9 +41,10 @@ def sample_directly(
     """
     require_same_path(solver.scheduler, solver.process, model.process)
     scheduler, sources = solver.prepared(steps), generators(seed, indices, ANCESTRAL)
-    x = noise.to(precision_of(model.network) if solver.rounds else noise.dtype) * initial_scale(scheduler)
+    answers = precision_of(model.network) if solver.rounds else noise.dtype
+    x = noise.to(answers if solver.rounds_states else noise.dtype) * initial_scale(scheduler)
     for time in scheduler.timesteps:
-        shown = shown_to_network(scheduler, x, time)
+        shown = shown_to_network(scheduler, x, time).to(answers)
         prediction = _asked(model, solver, shown, float(time), y, guidance)
         with SuppliedNoise(lambda shape: normal(sources, shape[1:])):
             x = one_step(scheduler, prediction, time, x, solver.options)
@@ -58,7 +59,7 @@ def _asked(
     t = float(solver.process.time_of(told))
     t_B = torch.full((len(shown),), t, device=shown.device, dtype=shown.dtype)
     told_B = torch.full_like(t_B, solver.network_time(model.process, told), dtype=torch.float32)
-    prediction = model.guided(shown, t_B, y, guidance, told_B)
+    prediction = model.guided(shown, t_B, y, guidance, told_B, apart=solver.rounds and model.apart)
     if model.prediction == solver.prediction.name:
         return prediction
     on_x, on_f = (float(weight) for weight in between(model.prediction, solver.prediction, model.process, t))

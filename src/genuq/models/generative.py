@@ -49,6 +49,8 @@ class GenerativeModel(nn.Module):
 
     Attributes:
         asked: classes that samples are of unless a sampler names others, in turn; all.
+        apart: the pipeline whose model it is gives each branch of guidance to the network by itself, where texts of
+            several lengths are padded, and so rounded, otherwise.
         data_classes: how many of the classes, the first ones, are those of training images; all.
         doubt: why the network may not be what minimises the mean squared error, which posteriors take it for: a
             sentence, or None.
@@ -90,6 +92,7 @@ class GenerativeModel(nn.Module):
         self.guidance = None if conditions is not None and not conditions.nulls else guidance
         self.asked: Sequence[int] = range(self.num_classes)
         self.data_classes = self.num_classes
+        self.apart = False
         self.doubt: str | None = None
         self._call = call
         self._compiled: Any = None
@@ -159,9 +162,18 @@ class GenerativeModel(nn.Module):
         return prediction
 
     def guided(
-        self, x: Tensor, t_B: Tensor, y_B: Tensor | None, scale: float, network_time_B: Tensor | None = None
+        self,
+        x: Tensor,
+        t_B: Tensor,
+        y_B: Tensor | None,
+        scale: float,
+        network_time_B: Tensor | None = None,
+        apart: bool = False,
     ) -> Tensor:
         """The prediction that a sampler of this guidance scale goes on with, all branches in one forward pass.
+
+        Args:
+            apart: each branch in a pass of its own.
 
         Raises:
             ConfigurationError: a scale other than 1 for a model without null class; else see `predicted`.
@@ -171,6 +183,8 @@ class GenerativeModel(nn.Module):
         guidance = self.require_guidance(scale)
         count = len(guidance.branches)
         labels = [self.null_of(y_B) if branch == NULL else y_B for branch in guidance.branches]
+        if apart:
+            return guidance([self.predicted(x, t_B, y, network_time_B) for y in labels], scale, t_B)
         told = None if network_time_B is None else torch.cat([network_time_B] * count)
         both = self.predicted(torch.cat([x] * count), torch.cat([t_B] * count), torch.cat(labels), told)
         return guidance(both.chunk(count), scale, t_B)

@@ -45,6 +45,7 @@ class PretrainedModel(GenerativeModel):
             call=family,
             **options,
         )
+        self.apart = family.apart
 
     def solver(self, directly: bool = False, eta: float = 0.0, rounds: bool = False) -> SchedulerSolver:
         """The pipeline's own scheduler as a solver, with what the pipeline tells it.
@@ -57,7 +58,9 @@ class PretrainedModel(GenerativeModel):
             takes = inspect.signature(self.scheduler.step).parameters
             options = {"eta": eta} if "eta" in takes else {}
             settings = functools.partial(self.family.settings, self.scheduler)
-            made = SchedulerSolver(self.scheduler, settings, options, directly, rounds)
+            rounded = rounds and self.family.rounded != "nothing"
+            states = self.family.rounded == "states"
+            made = SchedulerSolver(self.scheduler, settings, options, directly, rounded, states)
             self._solvers[directly, eta, rounds] = made
         return self._solvers[directly, eta, rounds]
 
@@ -77,8 +80,8 @@ class PretrainedModel(GenerativeModel):
             guidance_scale: s of (1 - s) f(null) + s f(prompt), 1 for none; None: the pipeline's default.
             directly: sample by the scheduler itself, where its steps are not affine.
             eta: noise of each step, where the scheduler takes it (DDIM, TCD), as the pipeline's `eta`.
-            rounds: with `directly`, states in the network's precision between the steps, as most pipelines in half
-                precision keep them; else states are float32.
+            rounds: with `directly`, states and guidance in the precision in which the pipeline keeps them, the
+                network's for most; else they are float32.
             options: of `Sampler` (seed, classes, batch_size).
         """
         scale = self.scale if guidance_scale is None else guidance_scale

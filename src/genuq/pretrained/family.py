@@ -11,7 +11,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +63,9 @@ class Family(ABC):
         prompted: whether it takes prompts.
         distillation: how all its published networks were distilled, after "distilled"; None: others were not.
         films: whether it makes films, of one frame or more.
+        rounded: what its pipeline keeps in the network's precision: its states and what the network answers, the
+            answers (and their guidance) alone, or nothing.
+        apart: whether its pipeline gives each branch of guidance to the network by itself.
 
     Args:
         pipe: the pipeline; it is read, never changed or kept.
@@ -76,6 +79,8 @@ class Family(ABC):
     prompted: ClassVar[bool] = True
     distillation: ClassVar[str | None] = None
     films: ClassVar[bool] = False
+    rounded: ClassVar[Literal["states", "answers", "nothing"]] = "states"
+    apart: ClassVar[bool] = False
 
     def __init__(self, pipe: Any, asked: Asked) -> None:
         self.asked = asked

@@ -14,7 +14,7 @@ from genuq.pretrained.adapted import PretrainedModel, find_traced_head
 from genuq.pretrained.bare import from_network
 from genuq.pretrained.distilled import doubt_of
 from genuq.pretrained.family import Asked, Family, call_defaults
-from genuq.pretrained.modular import plain
+from genuq.pretrained.modular import ordinary
 from genuq.pretrained.prompts import blank_conditions, conditions_of
 from genuq.pretrained.register import family_of
 
@@ -38,7 +38,7 @@ def from_pipeline(
 
     Args:
         pipe: the pipeline; it is read and stays as it is. The model works on its network, not on a copy. Or a
-            modular pipeline without guider, or a bare network of diffusers with its scheduler; see `from_network`.
+            modular pipeline, or a bare network of diffusers with its scheduler; see `from_network`.
         prompts: what samples are asked for with; sample i gets prompt i modulo their number. None: the captions.
         negative_prompt: of the null row, one for all prompts or one for each; None: what the pipeline takes then.
         height, width: of the images in pixels; None: the pipeline's default.
@@ -59,7 +59,8 @@ def from_pipeline(
     if isinstance(pipe, torch.nn.Module):
         unread = [prompts, negative_prompt, height, width, frames, embedded_guidance, max_sequence_length, *captions]
         return _from_bare(pipe, scheduler, guidance, head, any(each is not None for each in unread))
-    pipe = plain(pipe)
+    own = ordinary(pipe)
+    pipe = own.pipe
     kind: type[Family] = family_of([base.__name__ for base in type(pipe).__mro__])
     asked_prompts = _prompts(pipe, kind, prompts, negative_prompt, captions)
     network, autoencoder = _network(pipe, kind), _autoencoder(pipe)
@@ -67,13 +68,16 @@ def from_pipeline(
     with torch.no_grad(), evaluating(autoencoder):
         latent = tuple(autoencoder.latent_shape(shape))
     family = kind(pipe, Asked(shape, latent, embedded_guidance, max_sequence_length))
+    if own.scale not in (None, 1.0) and negative_prompt is None and not family.guides(negative=False):
+        negative_prompt = ""  # a modular pipeline's, where the ordinary one would not guide
     defaults, rows = call_defaults(pipe), blank_conditions if outline else conditions_of
+    scale = family.genuq_scale(float(defaults.get(kind.scale, 1.0)), negative_prompt is not None)
     model = PretrainedModel(
         family,
         network,
         pipe.scheduler if scheduler is None else scheduler,
-        int(defaults.get("num_inference_steps", 50)),
-        family.genuq_scale(float(defaults.get(kind.scale, 1.0)), negative_prompt is not None),
+        int(own.steps or defaults.get("num_inference_steps", 50)),
+        scale if own.scale is None else own.scale,
         num_classes=0 if kind.prompted else kind.num_classes(pipe),
         autoencoder=autoencoder,
         head=head,

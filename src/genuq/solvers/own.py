@@ -24,8 +24,8 @@ class OwnScheduler(Solver):
             remains: samples, their regenerations, and all scores of finished samples. None: where its steps are not
             affine (it clips, or thresholds).
         eta: noise of each step, where the scheduler takes it.
-        rounds: with directly=true, states in the precision of the network between the steps, as most pipelines in half
-            precision keep them, so that samples are theirs; null: float32.
+        rounds: with directly=true, states and guidance in the precision in which the pipeline keeps them, the network's
+            for most, so that samples are its own; null: float32.
     """
 
     directly: bool | None = None

@@ -45,6 +45,7 @@ class SchedulerSolver(Solver):
             samples of the weights and of their draws, and all scores of finished samples.
         rounds: keep states and guidance in the precision of the network, as most pipelines in half precision do;
             only directly.
+        states: with `rounds`; False: keep what the network answers and its guidance in it, states not.
 
     Attributes:
         process: that the scheduler's networks were trained on.
@@ -60,13 +61,14 @@ class SchedulerSolver(Solver):
         options: Mapping[str, Any] | None = None,
         directly: bool = False,
         rounds: bool = False,
+        states: bool = True,
     ) -> None:
         if rounds and not directly:
             raise ConfigurationError(
                 "sampler.rounds = true rounds states as the pipeline does, which no affine step can: set "
                 "sampler.directly=true too."
             )
-        self.rounds = rounds
+        self.rounds, self.rounds_states = rounds, rounds and states
         self.scheduler, self.settings, self.options = scheduler, settings, dict(options or {})
         self.directly, self.name = directly, type(scheduler).__name__
         self.process = process_of(scheduler, settings)

@@ -292,7 +292,7 @@ def test_a_tensor_without_labels_is_refused_for_a_model_that_knows_classes():
         fit(model, torch.zeros(40, 1, 4, 4), images=20, held_out=20)
     with pytest.raises(DataError, match=r"outside 0\.\.2"):
         fit(model, torch.zeros(40, 1, 4, 4), labels=[-1] * 40, images=20, held_out=20)
-    with pytest.raises(ConfigurationError, match="knows 3 classes, but tensor has 6"):
+    with pytest.raises(DataError, match="labels hold the class 5, but the model knows 3: 0 to 2"):
         fit(model, torch.zeros(40, 1, 4, 4), labels=[5] * 40, images=20, held_out=20)
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import diffusers
 import pytest
-import torch
 
 import genuq
 from genuq.errors import ConfigurationError
@@ -24,16 +23,6 @@ def with_guiders(guider: Any, ocr_guider: Any = None) -> Any:
 
 def test_samples_and_images_are_the_pipelines_own() -> None:
     assert_the_pipelines_own("hunyuan_image")
-
-
-def test_in_half_precision_its_times_are_rounded_as_its_pipelines_are() -> None:
-    pipe = seeded(hunyuan_image)().to(dtype=torch.bfloat16)
-    pipe.set_progress_bar_config(disable=True)
-    model = genuq.from_pipeline(pipe, **options_of("hunyuan_image"))
-    noise = noise_of(model).bfloat16()
-    sampler = model.sampler(steps=STEPS, directly=True, rounds=True)
-    found = sample_latents(model, sampler, [0, 1], noise.float())
-    assert relative(found, theirs("hunyuan_image", pipe, noise, "latent")) < 1e-3
 
 
 def test_one_without_guider_that_is_told_a_scale() -> None:

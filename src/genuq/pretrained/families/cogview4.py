@@ -36,6 +36,7 @@ class CogView4(Family):
     """A transformer on latents with texts of any length, told of the image's size (Zheng et al. 2024)."""
 
     name = "cogview4"
+    apart = True
 
     def __init__(self, pipe: Any, asked: Asked) -> None:
         super().__init__(pipe, asked)

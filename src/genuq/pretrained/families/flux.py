@@ -68,7 +68,7 @@ class Flux(Family):
         grid = torch.cartesian_prod(rows_ids, columns_ids)
         answer = network(
             hidden_states=packed(x),
-            timestep=time_B / 1000,
+            timestep=time_B.to(x.dtype) / 1000,  # its network rounds it in any case
             guidance=rows.get("guidance"),
             pooled_projections=rows["pooled"],
             encoder_hidden_states=rows["text"],

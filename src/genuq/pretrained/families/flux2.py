@@ -21,6 +21,7 @@ class Flux2(Family):
     """
 
     name = "flux2"
+    apart = True
 
     def __init__(self, pipe: Any, asked: Asked) -> None:
         super().__init__(pipe, asked)
@@ -59,7 +60,7 @@ class Flux2(Family):
         length = torch.arange(rows["text"].shape[1], device=device)
         answer = network(
             hidden_states=x.flatten(2).mT,
-            timestep=time_B / 1000,
+            timestep=time_B.to(x.dtype) / 1000,  # its network rounds it in any case
             guidance=rows.get("guidance"),
             encoder_hidden_states=rows["text"],
             txt_ids=torch.cartesian_prod(one, one, one, length),

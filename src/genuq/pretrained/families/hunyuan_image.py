@@ -11,9 +11,10 @@ from torch import Tensor
 from genuq.errors import ConfigurationError
 from genuq.models import Rows, padded
 from genuq.pretrained.family import Asked, Encoded, Family, blank, ragged
+from genuq.pretrained.guider import scale_of
 from genuq.pretrained.register import FAMILIES
 
-_REMEDY = "Set pipe.guider (and pipe.ocr_guider) to None or to diffusers' ClassifierFreeGuidance"
+_REMEDY = "Set pipe.guider (and pipe.ocr_guider) to None or to diffusers' ClassifierFreeGuidance, as it comes."
 
 
 @FAMILIES.add(label="HunyuanImage", pipelines=("HunyuanImagePipeline",))
@@ -30,11 +31,9 @@ class HunyuanImage(Family):
                 "this HunyuanImage is distilled by mean flow: its network is told of the next time too, which genuq's "
                 "steps do not give. Take the one that is not distilled."
             )
-        guiders = [guider for guider in (pipe.guider, pipe.ocr_guider) if guider is not None and guider._enabled]
-        for guider in guiders:
-            _require_plain(guider)
-        self.given = float(pipe.guider.guidance_scale) if pipe.guider in guiders else 1.0
-        self.glyph_scale = float(pipe.ocr_guider.guidance_scale) if pipe.ocr_guider in guiders else self.given
+        self.given = scale_of(pipe.guider, _REMEDY)
+        apart = pipe.ocr_guider is not None and pipe.ocr_guider._enabled
+        self.glyph_scale = scale_of(pipe.ocr_guider, _REMEDY) if apart else self.given
         self.told = bool(pipe.transformer.config.guidance_embeds)
 
     def genuq_scale(self, given: float, negative: bool) -> float:
@@ -84,18 +83,3 @@ def _rows(parts: Any) -> Rows:
     """The texts without their padding, of which there are hundreds of tokens, all masked."""
     text, mask, glyphs, glyphs_mask = parts
     return {**ragged(text, mask), "glyphs": ragged(glyphs, glyphs_mask)["text"]}
-
-
-def _require_plain(guider: Any) -> None:
-    """Raise ConfigurationError for a guider that is not classifier-free guidance at every step."""
-    name = type(guider).__name__
-    if name != "ClassifierFreeGuidance":
-        raise ConfigurationError(
-            f"genuq does not know the guidance of {name}, whose steps depend on each other. {_REMEDY}."
-        )
-    plain = {"guidance_rescale": 0.0, "use_original_formulation": False, "start": 0.0, "stop": 1.0}
-    other = [key for key, value in plain.items() if guider.config.get(key, value) != value]
-    if other:
-        raise ConfigurationError(
-            f"{name} has {other[0]} = {guider.config[other[0]]}, which genuq does not do. {_REMEDY}."
-        )

@@ -24,6 +24,7 @@ class Lumina2(Family):
     """
 
     name = "lumina2"
+    apart = True
     prediction = "minus_flow"
     guidance: ClassVar[Guidance | None] = renormalised("classifier-free with the norm of the prompt's")
 

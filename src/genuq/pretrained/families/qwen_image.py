@@ -30,6 +30,7 @@ class QwenImage(Family):
     """A transformer on 2x2 patches of latents; guidance keeps the norm of each patch."""
 
     name = "qwen_image"
+    apart = True
     scale = "true_cfg_scale"
 
     def __init__(self, pipe: Any, asked: Asked) -> None:
@@ -70,7 +71,7 @@ class QwenImage(Family):
         text, mask = padded(rows["text"])
         answer = network(
             hidden_states=packed(x),
-            timestep=time_B / 1000,
+            timestep=time_B.to(x.dtype) / 1000,  # its network rounds it in any case
             guidance=rows.get("guidance"),
             encoder_hidden_states=text,
             encoder_hidden_states_mask=mask if len({len(each) for each in rows["text"]}) > 1 else None,

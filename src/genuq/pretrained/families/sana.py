@@ -19,6 +19,7 @@ class Sana(Family):
     """A transformer with linear attention on latents (Xie et al. 2024); sizes without bins."""
 
     name = "sana"
+    rounded = "nothing"
 
     def __init__(self, pipe: Any, asked: Asked) -> None:
         super().__init__(pipe, asked)

@@ -18,7 +18,9 @@ class Wan(Family):
     """A transformer on latents of films (C, F, H, W), or of one frame (C, H, W)."""
 
     name = "wan"
+    apart = True
     films = True
+    rounded = "answers"
 
     def __init__(self, pipe: Any, asked: Asked) -> None:
         super().__init__(pipe, asked)

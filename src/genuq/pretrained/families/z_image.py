@@ -20,6 +20,7 @@ class ZImage(Family):
     """A transformer on latents with texts of any length; its pipeline's scale g is 1 + g here."""
 
     name = "z_image"
+    rounded = "nothing"
     prediction = "minus_flow"
 
     def __init__(self, pipe: Any, asked: Asked) -> None:
