@@ -132,6 +132,6 @@ def _halve(values: Iterable[Tensor], dtype: torch.dtype, kept: Collection[int]) 
 
 
 @functools.cache
-def casting_class(kind: type[nn.Module]) -> type[nn.Module]:
+def casting_class(kind: Any) -> Any:
     """The class of such layers whose inputs are cast, under the same name."""
     return type(kind.__name__, (CastingLayer, kind), {})
