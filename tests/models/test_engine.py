@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor
 
 from genuq.errors import ConfigurationError
 from genuq.identity import identity_of
 from genuq.models import Engine, GenerativeModel, Sampler, sample_latents
 from genuq.networks import MLP
+from genuq.posteriors import swapped
 
 
 def small() -> GenerativeModel:
@@ -32,11 +37,20 @@ def test_in_float32_the_model_is_the_given_one_and_compiled_it_is_another_of_the
     assert model.for_evaluation()._forward_hooks is not model._forward_hooks
 
 
-def test_half_precision_and_compiled() -> None:
-    model = small()
-    half = Engine("bfloat16", compile=True).of(model)
+def test_half_precision_runs_compiled_also_under_draws_of_the_head() -> None:
+    model, calls = small(), []
+
+    def counted(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
+        return lambda *given: calls.append(len(given)) or graph(*given)
+
+    half, eager = Engine("bfloat16", compile=True).of(model), Engine("bfloat16").of(model)
     assert half._compiled.network is half.network is not model.network
-    half.compile_network("eager")
-    found = sample_latents(half, Sampler(steps=2), [0, 1])
-    torch.testing.assert_close(found, sample_latents(Engine("bfloat16").of(model), Sampler(steps=2), [0, 1]))
-    assert half._compiled.graphs == 1
+    half.compile_network(counted)
+    sampler, found = Sampler(steps=2), []
+    for scale in (0.0, 0.1, 0.2):
+        drawn = {name: value + scale * torch.randn_like(value) for name, value in model.head.named_parameters()}
+        with swapped(model.head, drawn):
+            found.append(sample_latents(half, sampler, [0, 1]))
+            torch.testing.assert_close(found[-1], sample_latents(eager, sampler, [0, 1]))
+    assert len(calls) == 3 * 2 and half._compiled.graphs == 1
+    assert not torch.allclose(found[0], found[1], rtol=1e-2)

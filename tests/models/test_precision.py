@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from genuq.models import GenerativeModel, Sampler, sample_latents
 from genuq.models.precision import CastingLayer, cast, casting_class
 from genuq.networks import MLP, DiT, UNet
 from genuq.posteriors import NetworkNoise, Scale, swapped
+from genuq.propagators import Coherent, Corrected, Propagator, Trajectory, propagate
 from genuq.scores import regenerate
 from support.stirred import stirred
 
@@ -91,6 +93,7 @@ def test_layers_that_a_posterior_of_the_whole_network_draws_stay_float32() -> No
     assert relative(found, sample_latents(half, sampler, [0, 1])) > 1e-5
 
 
+@functools.cache
 def trained() -> GenerativeModel:
     """A network of points on a circle, of more noise on its right."""
     torch.manual_seed(0)
@@ -124,6 +127,15 @@ def test_scores_rank_samples_as_in_float32(precision: str) -> None:
         scores.append((variance + 1e-6).log().sum(1))  # the entropy of points
     assert spearmanr(*scores).statistic >= 0.99
     assert 0 < relative(samples[1], samples[0]) < 16 * ROUNDING[precision]
+
+
+@pytest.mark.parametrize("propagator", [Trajectory(), Corrected(probes=2), Coherent(draws=2)])
+def test_propagated_variances_are_those_of_float32(propagator: Propagator) -> None:
+    model = trained()
+    posterior = genuq.fit(model, points(300), images=256, held_out=32).posterior
+    half, sampler = model.half_precision("bfloat16"), Sampler(steps=4)
+    found, expected = (propagate(one, posterior, sampler, range(8), propagator).variance for one in (half, model))
+    assert relative(found, expected) < 0.1
 
 
 class Theirs(nn.Module):
