@@ -119,7 +119,8 @@ def _set_precision(layer: nn.Module, dtype: torch.dtype, kept: Collection[int], 
         return
     multiplies = isinstance(layer, _NORMS) or any(value.ndim > 1 for value in own.values())
     fine = is_head or not multiplies or any(id(value) in kept for value in own.values())
-    layer.__class__ = casting_class(type(layer))
+    kind: Any = type(layer)
+    layer.__class__ = casting_class(kind)
     layer.measured, layer.hands_on = next(iter(own)), torch.float32 if is_head else dtype  # type: ignore[assignment]
     if not fine:
         _halve([*layer.parameters(), *layer.buffers()], dtype, kept)
