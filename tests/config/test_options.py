@@ -28,6 +28,8 @@ OF_NO_RUN = {  # came later
     "parts": {},
     "sampler.clip_x0": False,
     "sampler.keep_path": False,
+    "sampler.precision": "float32",
+    "sampler.compile": False,
     "metric.curves": ["fid", "precision", "recall", "density", "coverage"],
     "metric.truth": "judge",
     "metric.bad": [],

@@ -7,7 +7,7 @@ import torch
 
 from genuq.errors import ConfigurationError
 from genuq.identity import identity_of
-from genuq.models import GenerativeModel
+from genuq.models import Engine, GenerativeModel
 from genuq.pipeline.inputs import (
     DataInputs,
     PartInputs,
@@ -95,6 +95,15 @@ def test_a_sampler_that_does_not_clip_keeps_the_identity_that_it_had_before_ther
     )
     assert "clip_x0" not in identity_of(plain) and identity_of(clipping) == identity_of(plain) | {"clip_x0": True}
     assert clipping.build(MODEL).clip_x0 and not plain.build(MODEL).clip_x0
+
+
+def test_how_the_network_is_evaluated_is_told_where_it_is_not_in_float32_as_it_is() -> None:
+    plain, half = (
+        SamplerInputs(PartInputs("heun", {}, None), 7, "uniform_time", 1.5, (0, 1), 3, 40, 16, engine=engine)
+        for engine in (Engine(), Engine("bfloat16"))
+    )
+    assert "engine" not in identity_of(plain)
+    assert identity_of(half) == identity_of(plain) | {"engine": {"precision": "bfloat16"}}
 
 
 def test_a_device_that_is_not_there_is_refused_by_its_key() -> None:

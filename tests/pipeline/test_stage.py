@@ -65,6 +65,8 @@ READ: dict[str, tuple[Any, tuple[str, ...]]] = {
     "sampler.spacing": ("uniform_timestep", ("sample", "propagate")),
     "sampler.guidance_scale": (2.0, ("sample", "propagate")),
     "sampler.clip_x0": (True, ("sample", "propagate")),
+    "sampler.precision": ("bfloat16", ("sample", "propagate")),
+    "sampler.compile": (True, ("sample", "propagate")),
     "sampler.keep_path": (True, ("sample",)),
     "sampler.samples": (32, ("sample", "propagate")),
     "sampler.classes": ([0], ("sample", "propagate")),

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from genuq.errors import ConfigurationError
-from genuq.models import MODELS, sample_latents
+from genuq.models import MODELS, Engine, sample_latents
 from genuq.pretrained.part import settled, texts
 from support.pretrained_cases import noise_of
 from support.small_pipelines import relative, saved
@@ -27,13 +27,16 @@ def made(folder: Path, **options: object):
     return MODELS.make("diffusers", pretrained=str(folder), **sides, **options)
 
 
-def test_compiling_is_left_out_of_the_options_where_it_is_not_asked_for() -> None:
-    assert "compile" not in settled({"compile": False}) and settled({"compile": True})["compile"]
+def test_half_precision_of_a_pipeline_is_that_of_its_loading(folder: Path) -> None:
+    model = made(folder, prompts="a cat")
+    with pytest.raises(ConfigurationError, match=r"sampler\.precision = 'float16'.*Set model\.precision=float16"):
+        Engine("float16").of(model)
 
 
 def test_a_pipeline_is_compiled_for_samples(folder: Path) -> None:
-    model = made(folder, prompts="a cat", compile=True)
-    assert model._compiled.network is model.network
+    model = made(folder, prompts="a cat")
+    compiled = Engine(compile=True).of(model)
+    assert compiled._compiled.network is model.network and compiled.sampler().solver is model.sampler().solver
 
 
 def test_texts_of_a_file(tmp_path: Path) -> None:

@@ -230,6 +230,7 @@ def finish_under_draws(
     region: Tensor | None = None,
 ) -> Tensor:
     """The same under the trained weights, then under each of M weight draws: (B, 1 + M, ...)."""
+    posterior.require_weights_of(model)
     versions = [finish(model, sampler, cut, state, region)]
     for m in range(draws):
         with swapped(posterior.module, posterior.draw(m, seed)):

@@ -25,7 +25,7 @@ LAYERS = "genuq.posteriors.curvature.layers:LayersPosterior"
 MEMBERS = "genuq.training.member_settings:MemberSettings"
 ONLINE_NEWTON = "genuq.training.member_settings:OnlineNewton"
 READ_BY_ALL, READ_BY_KIND = (f"genuq.training.member_settings:READ_BY_{which}" for which in ("ALL", "KIND"))
-SAMPLER = "genuq.models:Sampler"
+SAMPLER, ENGINE = "genuq.models:Sampler", "genuq.models:Engine"
 MAPS = "genuq.propagators:pixel_map"
 EVALUATION, CURVES = "genuq.analysis:EvaluationSettings", "genuq.analysis.metrics:CURVES"
 OPTIMISATION, HARDWARE = "genuq.training.optimisation:Optimisation", "genuq.parallel.hardware:Hardware"
@@ -299,7 +299,7 @@ def of_sampler(part: Part) -> Keys:
     for name in ("steps", "guidance_scale"):  # null: those that the model itself has
         kind, entry = shared[name]
         shared[name] = nullable(kind, entry, entry.default)
-    return taken(Drawn) | shared | own(part)
+    return taken(Drawn) | shared | taken(ENGINE) | own(part)
 
 
 def of_likelihood(part: Any) -> Keys:

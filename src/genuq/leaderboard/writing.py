@@ -46,6 +46,7 @@ from genuq.leaderboard.manifest import (
     require_own,
 )
 from genuq.leaderboard.results import Condition
+from genuq.models.precision import FULL
 from genuq.pipeline.columns import SPENT, cost, entry_of
 from genuq.pipeline.configured import likelihood_inputs, model_inputs, sampler_inputs, test_set
 from genuq.pipeline.execute import opened
@@ -90,6 +91,7 @@ def write_set(run_folder: str | Path, out: str | Path, condition: Condition | No
     model = model_entry(run)
     require_own(model.description, f"the run in {run.folder}")
     require_truth(run)
+    require_single_precision(run)
     condition = condition or condition_of(run, model)
     made_from = {name: run.artefacts[name].fingerprint for name in stages_of(run)}
     if (out / SET).is_file():
@@ -172,6 +174,15 @@ def require_truth(run: Run) -> None:
             f"'{run.config.metric.extractor}' does not judge single samples, so that none is known to be bad. Save "
             "sets of data that are drawn by rules (data=glyphs, shapes, triangles, mixture_d2, ...), or of a model "
             "that knows classes under metric=classifier."
+        )
+
+
+def require_single_precision(run: Run) -> None:
+    """Raise ConfigurationError for samples of half precision: scores of a set ask its network in float32."""
+    if run.config.sampler.precision != FULL:
+        raise ConfigurationError(
+            f"sampler.precision = '{run.config.sampler.precision}': sets are saved of float32 alone, in which their "
+            f"network is asked again. Run it with sampler.precision={FULL}."
         )
 
 

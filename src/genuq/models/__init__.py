@@ -3,6 +3,7 @@
 from genuq.models.autoencoder import Autoencoder, DiffusersAutoencoder, VAEAutoencoder
 from genuq.models.conditioning import Conditions, Rows, padded, unpadded
 from genuq.models.description import build, has_outline, outline
+from genuq.models.engine import Engine
 from genuq.models.functional import is_plain, may_make_its_weight, not_plain, with_plain_layers
 from genuq.models.generative import (
     GenerativeModel,
@@ -37,6 +38,7 @@ __all__ = [
     "Autoencoder",
     "Conditions",
     "DiffusersAutoencoder",
+    "Engine",
     "GenerativeModel",
     "Guidance",
     "Meter",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from genuq.models.compiled import Compiled, original, require_uncompiled
 from genuq.models.conditioning import Conditions
 from genuq.models.guidance import CLASSIFIER_FREE, NULL, Guidance
 from genuq.models.offloaded import casting, execution_device, kept_for_backward, sources
+from genuq.models.precision import HalfCall, half_type, halved, with_network
 from genuq.processes import Predicted, Process, require_prediction, target
 from genuq.processes import build as build_process
 
@@ -139,6 +140,48 @@ class GenerativeModel(nn.Module):
         """
         require_uncompiled(self.network, "the network")
         self._compiled = Compiled(self.network, backend)
+
+    def for_evaluation(self) -> Self:
+        """The same model to be compiled: its network and all else are shared, and it itself goes on as it is."""
+        made = with_network(self, self.network)
+        made._compiled = None
+        return made
+
+    def half_precision(self, precision: str, drawn: Iterable[Tensor] = ()) -> Self:
+        """The model with a copy of its network that computes in half precision, for samples and scores.
+
+        States, times and predictions stay float32, as do the head, whose weights are shared with this model, and
+        layers whose few numbers may be frequencies. So a posterior over the head that was fitted to this model is one
+        of that model too.
+
+        Args:
+            precision: `bfloat16` or `float16`.
+            drawn: weights that posteriors draw beside the head's (`posterior.covered().values()`): their layers compute
+                in float32 too.
+
+        Raises:
+            ConfigurationError: another precision, a network that is not in float32, or one that mixes precisions.
+        """
+        dtype = half_type(precision, self.network)
+        made = with_network(self, halved(self.network, self.head_name, dtype, drawn))
+        made._call, made._compiled = HalfCall(self._call, dtype), None
+        made._require_a_pass(precision)
+        return made
+
+    @torch.no_grad()
+    def _require_a_pass(self, precision: str) -> None:
+        """Refuse a network that mixes precisions, before any long work."""
+        x, t_B = torch.zeros(1, *self.latent_shape, device=self.device), torch.full((1,), 0.5, device=self.device)
+        y_B = torch.zeros(1, dtype=torch.long, device=self.device) if self.num_classes else None
+        try:
+            with evaluating(self):
+                self(x, t_B, y_B)
+        except RuntimeError as error:
+            raise ConfigurationError(
+                f"sampler.precision = '{precision}': {type(self.network).__name__} cannot compute in it ({error}). Let "
+                "it cast what it makes of float32 times to the precision of its weights, or set "
+                "sampler.precision=float32."
+            ) from error
 
     def _rows(self, y_B: Tensor | None) -> dict[str, Any]:
         assert self.conditions is not None

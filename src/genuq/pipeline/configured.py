@@ -16,7 +16,7 @@ from genuq.extractors import EXTRACTORS, Extractor
 from genuq.extractors.judge import Judge
 from genuq.identity import identity_of
 from genuq.likelihoods import LIKELIHOODS, Likelihood, PointLikelihood
-from genuq.models import MODELS, Autoencoder, GenerativeModel, ModelPart, Sampler
+from genuq.models import MODELS, Autoencoder, Engine, GenerativeModel, ModelPart, Sampler
 from genuq.models.checkpoints import is_checkpoint, reference_path
 from genuq.pipeline.contents import ModelContents, fingerprint_in, known_model, model_key, remember_model
 from genuq.pipeline.inputs import (
@@ -329,7 +329,13 @@ def sampler_inputs(run: Run) -> SamplerInputs:
         samples=settings.samples,
         batch_size=settings.batch_size,
         clip_x0=settings.clip_x0,
+        engine=engine_of(run),
     )
+
+
+def engine_of(run: Run) -> Engine:
+    """How the run evaluates its network for samples and scores."""
+    return Engine(run.config.sampler.precision, run.config.sampler.compile)
 
 
 def _of_model(run: Run, name: str, given: Any) -> Any:

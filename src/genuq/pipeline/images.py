@@ -21,14 +21,14 @@ from genuq import files, posteriors
 from genuq.data.loose_images import LooseImages
 from genuq.display import Display
 from genuq.errors import ArtefactError, ConfigurationError, DataError, require_finite
-from genuq.identity import identity_of
-from genuq.models import GenerativeModel
+from genuq.identity import identity_of, where_given
+from genuq.models import Engine, GenerativeModel
 from genuq.pipeline import preflight
 from genuq.pipeline.columns import SPENT, WATCHED, knows_classes
-from genuq.pipeline.configured import architecture_of, model_inputs, training_set
+from genuq.pipeline.configured import architecture_of, engine_of, model_inputs, training_set
 from genuq.pipeline.execute import STAGES
 from genuq.pipeline.inputs import ModelInputs, PartInputs
-from genuq.pipeline.posteriors import FITTED
+from genuq.pipeline.posteriors import FITTED, drawn_weights
 from genuq.pipeline.run import MAIN_POSTERIOR, Run, hardware_of
 from genuq.pipeline.shared_scores import ResourceInputs, functions_of, probe_inputs, resource_inputs
 from genuq.pipeline.stage import artefact_of
@@ -62,6 +62,7 @@ class ImagesInputs:
         scores: of finished images, by name.
         resources: that they ask for.
         seed: of noise and weight draws.
+        engine: how the network is evaluated.
     """
 
     model: ModelInputs
@@ -69,6 +70,7 @@ class ImagesInputs:
     scores: Mapping[str, PartInputs]
     resources: ResourceInputs
     seed: int
+    engine: Engine = where_given(default_factory=Engine)
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def images_inputs(run: Run) -> ImagesInputs:
     """What the scores of any image depend on in this run."""
     resources = resource_inputs(run, SOURCE)
     posterior = posterior_of(run, MAIN_POSTERIOR) if resources.draws else None
-    return ImagesInputs(model_inputs(run), posterior, probe_inputs(run), resources, run.config.seed)
+    return ImagesInputs(model_inputs(run), posterior, probe_inputs(run), resources, run.config.seed, engine_of(run))
 
 
 def class_names(run: Run) -> list[str]:
@@ -187,8 +189,9 @@ def score_missing(
     """
     if inputs.posterior is not None:
         fit(inputs.posterior, display)
-    model = inputs.model.open()
-    resources = inputs.resources.open(model, lambda: load(inputs, model), inputs.seed)
+    trained = inputs.model.open()
+    resources = inputs.resources.open(trained, lambda: load(inputs, trained), inputs.seed)
+    model = inputs.engine.of(trained, drawn_weights(resources.posteriors.values()))
     size, pairs = run.config.sampler.batch_size, list(missing.items())
     found: dict[Key, dict[str, float]] = {}
     with display.bar("scoring", len(pairs)) as advance:

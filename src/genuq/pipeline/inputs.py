@@ -25,7 +25,7 @@ from genuq.extractors import Extractor
 from genuq.extractors.judge import Judge, classifier_judge, extractor_judge, points_judge
 from genuq.identity import identity_of, neutral, where_given
 from genuq.likelihoods import Likelihood, PointLikelihood
-from genuq.models import GenerativeModel, Sampler, find_head
+from genuq.models import Engine, GenerativeModel, Sampler, find_head
 from genuq.models.checkpoints import load_model
 from genuq.models.description import is_plugged
 from genuq.parts import Part, identity
@@ -237,6 +237,7 @@ class SamplerInputs:
         samples: how many.
         batch_size: samples at a time, and in one shard.
         clip_x0: as in `genuq.Sampler`.
+        engine: how the network is evaluated.
     """
 
     solver: PartInputs
@@ -248,6 +249,7 @@ class SamplerInputs:
     samples: int
     batch_size: int
     clip_x0: bool = where_given(False)
+    engine: Engine = where_given(default_factory=Engine)
 
     def build(self, model: GenerativeModel) -> Sampler:
         """The sampler for this model."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from genuq import posteriors
 from genuq.errors import ConfigurationError, did_you_mean
@@ -150,6 +150,11 @@ def take_size(other: Posterior, network: nn.Module, kind: str, source: str) -> F
     how |= {"temperature": "one: no likelihood takes part", "prior_precision": f"gives the noise the size of {source}"}
     chosen = ChosenScale(noise.require_final(), how, evidence=None, criterion="match")
     return FitResult(noise, chosen, HeldOutSums(inputs=0), seconds=0.0, forward_seconds=0.0)
+
+
+def drawn_weights(drawn: Iterable[Posterior]) -> list[Tensor]:
+    """The trained weights that any of these posteriors moves."""
+    return [value for posterior in drawn for value in posterior.covered().values()]
 
 
 def load_posterior(fit: Path, model: GenerativeModel, name: str = MAIN_POSTERIOR) -> Posterior:

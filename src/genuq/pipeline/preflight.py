@@ -19,6 +19,7 @@ from genuq.pipeline.configured import (
     architecture_of,
     build_sampler,
     description_of,
+    engine_of,
     is_image,
     open_judge,
     prompt_inputs,
@@ -85,6 +86,7 @@ def check_settings(run: Run) -> None:
         check_splits(run)
     if stages & {"train", "fit", "sample"}:
         build_sampler(run).check(architecture_of(run))
+        engine_of(run).of(architecture_of(run))
         check_stages(run)
         check_watchers(run, architecture_of(run))
     if "fit" in stages:

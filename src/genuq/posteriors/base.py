@@ -95,6 +95,20 @@ class Posterior(ABC):
     def covered(self) -> dict[str, Tensor]:
         """The trained parameters that the posterior moves, by their names in `module`."""
 
+    def require_weights_of(self, model: nn.Module) -> None:
+        """Refuse a model that has not the weights themselves that this moves, in which draws would count for nothing.
+
+        Raises:
+            ConfigurationError: it names one of them.
+        """
+        own = {id(value) for value in model.parameters()}
+        for name in self.covered():
+            if id(self.module.get_parameter(name)) not in own:
+                raise ConfigurationError(
+                    f"the posterior is about weights of another model: '{name}' is none of this one's. Fit it to this "
+                    "one; of a model in half precision, give half_precision(precision, posterior.covered().values())."
+                )
+
     def options(self) -> dict[str, Any]:
         """Constructor options as plain data, that a file must carry."""
         return {}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -63,6 +63,17 @@ class PretrainedModel(GenerativeModel):
             made = SchedulerSolver(self.scheduler, settings, options, directly, rounded, states)
             self._solvers[directly, eta, rounds] = made
         return self._solvers[directly, eta, rounds]
+
+    def half_precision(self, precision: str, drawn: Iterable[Tensor] = ()) -> Self:
+        """Refused: a pipeline is loaded in its precision.
+
+        Raises:
+            ConfigurationError: always.
+        """
+        raise ConfigurationError(
+            f"sampler.precision = '{precision}': a pipeline of diffusers has the precision that it is loaded in. Set "
+            f"model.precision={precision} (from_pretrained(..., dtype=torch.{precision})) and leave sampler.precision."
+        )
 
     def sampler(
         self,

@@ -30,8 +30,6 @@ def settled(options: Mapping[str, Any]) -> dict[str, Any]:
     if found.get("pretrained") is not None:
         found["pretrained"] = str(folder_of(str(found["pretrained"]), bool(found.get("download"))))
     found["download"] = False
-    if not found.get("compile"):
-        found.pop("compile", None)  # stores know runs without it
     for name in ("prompts", "negative_prompt"):
         if found.get(name) is not None:
             found[name] = texts(found[name], f"model.{name}")
@@ -83,7 +81,6 @@ def diffusers(
     max_sequence_length: Count | None = None,
     scheduler: dict[str, Any] | None = None,
     precision: Annotated[str, OneOf(*PRECISIONS)] | None = None,
-    compile: bool = False,
     download: bool = False,
     class_names: list[str] | None = None,
     opened: Callable[..., GenerativeModel] = from_pretrained,
@@ -103,8 +100,6 @@ def diffusers(
         scheduler: settings in place of the scheduler's own, {timestep_spacing: trailing} say; with `name`, of another
             class of diffusers' schedulers. It samples unless sampler=... is another.
         precision: of the weights; null: that of the files.
-        compile: by torch.compile, the network for samples and their regenerations; what watches its layers runs it as
-            it is.
         download: fetch what the hub's cache lacks.
         class_names: of the data.
         opened: what opens the folder.
@@ -117,7 +112,7 @@ def diffusers(
     prompted = family_of([pipeline_class(pretrained)]).prompted
     told = [captions.replace("{}", name) for name in class_names or []] if prompted else []
     dtype = None if precision is None else getattr(torch, precision)
-    model = opened(
+    return opened(
         pretrained,
         dtype=dtype,
         scheduler=scheduler,
@@ -130,6 +125,3 @@ def diffusers(
         max_sequence_length=max_sequence_length,
         captions=told,
     )
-    if compile:
-        model.compile_network()
-    return model

@@ -56,8 +56,7 @@ class Coherent(Propagator):
 
     def check(self, model: GenerativeModel, posterior: Posterior, stages: Sequence[AffineStage]) -> None:
         posterior.require_final()
-        if not any(part is posterior.module for part in model.modules()):
-            raise ConfigurationError("the posterior is about weights of another model. Fit it to this one.")
+        posterior.require_weights_of(model)
         if self.draws is None and not isinstance(posterior, LastLayerPosterior):
             raise ConfigurationError(
                 f"propagator.draws = null needs a last-layer posterior, not '{posterior.kind}'. Give a number of draws."

@@ -136,12 +136,12 @@ class FollowedNetwork:
 
     def _tangent(self, x: Tensor, direction: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
         whole, module = _Callable(self), self.posterior.module
-        prefix = next(name for name, part in whole.named_modules() if part is module)
+        names = {id(value): name for name, value in whole.named_parameters()}
 
         def evaluate() -> Tensor:
             trained = {name: module.get_parameter(name).detach() for name in weights}
             duals = {
-                f"{prefix}.{name}": forward_ad.make_dual(trained[name], deviation.to(trained[name]))
+                names[id(module.get_parameter(name))]: forward_ad.make_dual(trained[name], deviation.to(trained[name]))
                 for name, deviation in weights.items()
             }
             return functional_call(whole, duals, (forward_ad.make_dual(x, direction.to(x)),))

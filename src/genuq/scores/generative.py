@@ -53,6 +53,7 @@ def regenerate(
     Initial noise, class and ancestral noise are those of the sample: only the weights vary. The trained weights are
     back in place afterwards, also after an exception.
     """
+    posterior.require_weights_of(model)
     versions = []
     for m in range(draws):
         with swapped(posterior.module, posterior.draw(m, seed)):

@@ -29,7 +29,7 @@ from genuq.pipeline.inputs import (
     SamplerInputs,
     TruthInputs,
 )
-from genuq.pipeline.posteriors import load_posterior
+from genuq.pipeline.posteriors import drawn_weights, load_posterior
 from genuq.pipeline.run import Run
 from genuq.pipeline.stages.embed import read_judged
 from genuq.pipeline.stages.propagate import default_propagator
@@ -123,7 +123,8 @@ class StoredRun:
         self.replicates = Replicates(inputs.bootstrap, inputs.seed)
         conditional = bool((self.samples["class"] >= 0).all())
         self.classes = self.samples["class"] if conditional else None
-        self.model, self.seed = inputs.model.open(), inputs.seed
+        self.seed, engine = inputs.seed, inputs.sampler.engine
+        self.model = engine.of(inputs.model.open(), drawn_weights([self.posterior] if engine else []))
         self.sampler = inputs.sampler.build(self.model)
         self.draws, self.functional, self.k = inputs.draws, inputs.functional, inputs.neighbours
 
@@ -152,7 +153,7 @@ class StoredRun:
     @cached_property
     def posterior(self) -> Posterior:
         """The main one."""
-        return load_posterior(self.inputs.fit.path, self.model)
+        return load_posterior(self.inputs.fit.path, self.inputs.model.open())
 
     def propagator(self, name: str) -> Propagator:
         """A propagator with its defaults; one that follows draws follows the run's."""

@@ -89,7 +89,7 @@ class Apply(Stage[ApplyInputs]):
         files.write_text(folder.path / "application.md", application_markdown(inputs.command, entry))
         shutil.rmtree(folder.path / "parts", ignore_errors=True)
         display.say(outcome.sentence)
-        return {"sentence": outcome.sentence}
+        return {"sentence": outcome.sentence, **inputs.sampler.engine.notes}
 
 
 def apply_inputs(run: Run) -> ApplyInputs:

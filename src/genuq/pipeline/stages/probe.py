@@ -18,7 +18,7 @@ from genuq.parallel import collectives
 from genuq.pipeline.columns import WATCHED, evaluation_counts, leaving_maps, maps_of
 from genuq.pipeline.configured import model_inputs, sampler_inputs
 from genuq.pipeline.inputs import ModelInputs, PartInputs, SamplerInputs
-from genuq.pipeline.posteriors import load_posterior
+from genuq.pipeline.posteriors import drawn_weights, load_posterior
 from genuq.pipeline.run import Run
 from genuq.pipeline.sharded import deal
 from genuq.pipeline.shared_scores import ResourceInputs, functions_of, probe_inputs, resource_inputs
@@ -76,8 +76,10 @@ class ProbeSamples(Stage[ProbeInputs]):
         return bool(probe_inputs(run))
 
     def work(self, inputs: ProbeInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
-        model, seed = inputs.model.open(), inputs.sampler.seed
-        resources = inputs.resources.open(model, partial(load_posterior, inputs.fit.path, model), seed)
+        trained = inputs.model.open()
+        load = partial(load_posterior, inputs.fit.path, trained)
+        resources = inputs.resources.open(trained, load, inputs.sampler.seed)
+        model = inputs.sampler.engine.of(trained, drawn_weights(resources.posteriors.values()))
         seconds = dict.fromkeys(inputs.scores, 0.0)
 
         def make(indices: list[int], advance: Callable[[int], None]) -> dict[str, Tensor]:
@@ -87,7 +89,8 @@ class ProbeSamples(Stage[ProbeInputs]):
 
         made = deal(inputs.sampler, folder, make, display, "probing")
         of_all = collectives.totals(seconds)
-        return {"score_seconds": {name: value / max(1, made) for name, value in of_all.items()}}
+        per_sample = {name: value / max(1, made) for name, value in of_all.items()}
+        return {"score_seconds": per_sample, **inputs.sampler.engine.notes}
 
 
 def probe_shard(

@@ -24,7 +24,7 @@ from genuq.pipeline.configured import (
 )
 from genuq.pipeline.inputs import ModelInputs, PartInputs, SamplerInputs, part_inputs
 from genuq.pipeline.masks import mask_of, score_mask
-from genuq.pipeline.posteriors import load_posterior
+from genuq.pipeline.posteriors import drawn_weights, load_posterior
 from genuq.pipeline.run import Run
 from genuq.pipeline.sharded import deal
 from genuq.pipeline.stage import Stage, upstream
@@ -93,9 +93,10 @@ class Propagate(Stage[PropagateInputs]):
         return run.config.propagator is not None
 
     def work(self, inputs: PropagateInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
-        model = inputs.model.open()
+        trained = inputs.model.open()
+        posterior = load_posterior(inputs.fit.path, trained)
+        model = inputs.sampler.engine.of(trained, drawn_weights([posterior]))
         sampler = inputs.sampler.build(model)
-        posterior = load_posterior(inputs.fit.path, model)
 
         def make(indices: list[int], advance: Callable[[int], None]) -> dict[str, Tensor]:
             tensors = propagate_shard(inputs, model, posterior, sampler, indices)
@@ -103,7 +104,7 @@ class Propagate(Stage[PropagateInputs]):
             return tensors
 
         deal(inputs.sampler, folder, make, display, "propagating")
-        return {"propagator": inputs.propagator.name}
+        return {"propagator": inputs.propagator.name, **inputs.sampler.engine.notes}
 
 
 def propagate_shard(

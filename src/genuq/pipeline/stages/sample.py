@@ -32,7 +32,7 @@ from genuq.pipeline.columns import (
 )
 from genuq.pipeline.configured import model_inputs, sampler_inputs
 from genuq.pipeline.inputs import ModelInputs, PartInputs, SamplerInputs
-from genuq.pipeline.posteriors import load_posterior
+from genuq.pipeline.posteriors import drawn_weights, load_posterior
 from genuq.pipeline.run import MAIN_POSTERIOR, Run
 from genuq.pipeline.sharded import deal
 from genuq.pipeline.shared_scores import ResourceInputs, functions_of, path_inputs, resource_inputs
@@ -112,21 +112,23 @@ class Sample(Stage[SampleInputs]):
         )
 
     def work(self, inputs: SampleInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
-        model = inputs.model.open()
-        sampler = inputs.sampler.build(model)
-        drawn = {name: load_posterior(inputs.fit.path, model, name) for name in inputs.draws}
+        trained = inputs.model.open()
+        drawn = {name: load_posterior(inputs.fit.path, trained, name) for name in inputs.draws}
         for name, control in inputs.weight_controls.items():
-            drawn[name] = SCORES.get(name).make(drawn[MAIN_POSTERIOR], model.network, **control.options)
+            drawn[name] = SCORES.get(name).make(drawn[MAIN_POSTERIOR], trained.network, **control.options)
+        resources, paths = None, folder.path / PATHS
+        if inputs.resources is not None:
+            resources = inputs.resources.open(trained, lambda: drawn[MAIN_POSTERIOR], inputs.sampler.seed)
+        others = [] if resources is None else resources.posteriors.values()
+        model = inputs.sampler.engine.of(trained, drawn_weights([*drawn.values(), *others]))
+        sampler = inputs.sampler.build(model)
         making = {name: posterior for name, posterior in drawn.items() if name not in inputs.idle}
         passes = 1 + sum(inputs.draws_of(name) for name in (*making, *inputs.noise_controls))
         seconds = dict.fromkeys(("unperturbed", *making), 0.0)
         of_scores = dict.fromkeys((*inputs.watched, *inputs.on_path, *inputs.noise_controls), 0.0)
-        resources, paths = None, folder.path / PATHS
-        if inputs.resources is not None:
-            resources = inputs.resources.open(model, lambda: drawn[MAIN_POSTERIOR], sampler.seed)
 
         def make(indices: list[int], advance: Callable[[int], None]) -> dict[str, Tensor]:
-            return sample_shard(inputs, making, indices, advance, seconds, of_scores, resources, paths)
+            return sample_shard(inputs, model, making, indices, advance, seconds, of_scores, resources, paths)
 
         made = deal(inputs.sampler, folder, make, display, "sampling", passes)
         of_all, of_scores = collectives.totals(seconds), collectives.totals(of_scores)
@@ -135,6 +137,7 @@ class Sample(Stage[SampleInputs]):
             **({"score_seconds": {key: value / max(1, made) for key, value in of_scores.items()}} if of_scores else {}),
             "evaluations_per_sample": sampler.evaluations(model),
             "relative_perturbation": {name: posterior.relative_perturbation() for name, posterior in drawn.items()},
+            **inputs.sampler.engine.notes,
         }
 
 
@@ -146,6 +149,7 @@ def draws_of(run: Run, name: str) -> int:
 
 def sample_shard(
     inputs: SampleInputs,
+    model: GenerativeModel,
     drawn: Mapping[str, Posterior],
     indices: Sequence[int],
     advance: Callable[[int], None],
@@ -157,7 +161,6 @@ def sample_shard(
     """All versions of the samples `indices`; adds the seconds of each to `seconds`, and those of what watches the
     sampler or starts it anew to `of_scores`. The sampler's path is written into `paths` where it is kept.
     """
-    model = inputs.model.open()
     sampler = inputs.sampler.build(model)
     classes = sampler.classes_of(model, indices)
     started = time.perf_counter()

@@ -175,6 +175,7 @@ class Predictions(ABC):
         count = resources.draws if members is None else members
         if not 1 <= count <= resources.draws:
             raise ConfigurationError(f"score.members = {count}, but the posterior has {resources.draws} draws.")
+        resources.posteriors[posterior].require_weights_of(self.model)
         drawn, names = resources.posteriors[posterior], [f"{posterior}/{m}" for m in range(count)]
         parts = list(dict.fromkeys(part for place in places for part in self.parts(place)))
         for m, who in enumerate(names):
