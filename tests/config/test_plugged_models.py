@@ -45,6 +45,8 @@ def test_keys_of_genuqs_own_models_are_left_out_and_others_refused() -> None:
     assert list(named["model"].values()) == [PATH]
     with pytest.raises(ConfigurationError, match=r"'model\.widht' is not a key.*Did you mean 'width'"):
         settle_model(config_of(_target_=PATH, widht=16), {})
+    with pytest.raises(ConfigurationError, match=r"'model\.compile' is not a key.*It is sampler\.compile"):
+        settle_model(config_of(_target_=PATH, compile=True), {})
 
 
 def test_a_value_of_another_type_is_refused_by_its_key() -> None:

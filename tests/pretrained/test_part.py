@@ -43,6 +43,9 @@ def test_texts_of_a_file(tmp_path: Path) -> None:
     file = tmp_path / "prompts.txt"
     file.write_text("a red cat\n\n  two dogs, on a hill \n")
     assert texts(str(file), "model.prompts") == ["a red cat", "two dogs, on a hill"]
+    plain = tmp_path / "prompts"
+    plain.write_text("a\nb\n")
+    assert texts(str(plain), "model.prompts") == ["a", "b"] and texts("a" * 5000, "model.prompts") == "a" * 5000
     assert texts("a cat", "model.prompts") == "a cat" and texts(["a", "b"], "") == ["a", "b"]
 
 
@@ -58,6 +61,8 @@ def test_a_file_without_lines(tmp_path: Path) -> None:
         texts(str(tmp_path / "empty.txt"), "model.prompts")
     with pytest.raises(ConfigurationError, match=r"model\.negative_prompt = .*cannot be read"):
         settled({"negative_prompt": str(tmp_path / "none.txt")})
+    with pytest.raises(ConfigurationError, match=r"model\.prompts = 'prompts\.md' cannot be read"):
+        settled({"prompts": "prompts.md"})
 
 
 def test_what_is_settled_does_not_depend_on_where_texts_stand(tmp_path: Path, folder: Path) -> None:

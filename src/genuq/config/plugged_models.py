@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from genuq import parts
-from genuq.config.options import TARGET, model_node
+from genuq.config.options import ENGINE, TARGET, model_node, taken
 from genuq.config.schemas import ModelConfig
 from genuq.errors import ConfigurationError, did_you_mean
 
@@ -58,7 +58,8 @@ def settle_model(config: DictConfig, named: dict[str, Any]) -> None:
     known = list(map(str, schema))
     for key in map(str, node):
         if key not in (*known, TARGET, *(each.name for each in fields(ModelConfig))):
-            raise ConfigurationError(f"'model.{key}' is not a key of the configuration.{did_you_mean(key, known)}")
+            other = f" It is sampler.{key}." if key in taken(ENGINE) else did_you_mean(key, known)
+            raise ConfigurationError(f"'model.{key}' is not a key of the configuration.{other}")
     own = {key: node._get_node(key) for key in known if key in node and key != "name"}
     _merge(config, schema, own)
 

@@ -142,7 +142,10 @@ def class_folders(root: Path) -> list[str]:
         raise DataError(f"image folder {root} is empty. It needs one sub-folder of images per class.")
     classes = [name for name in entries if (root / name).is_dir()]
     if not classes:
-        raise DataError(f"image folder {root} has {len(entries)} files but no class sub-folders. Use root/class/image.")
+        raise DataError(
+            f"image folder {root} has {len(entries)} files but no class sub-folders. Use root/class/image, "
+            "one sub-folder of any name where the model knows no classes."
+        )
     return classes
 
 

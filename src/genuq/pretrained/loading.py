@@ -54,8 +54,9 @@ def pipeline_class(folder: Path) -> str:
     """
     index = folder / INDEX
     if not index.is_file():
+        wrong = f"holds no {INDEX}" if folder.is_dir() else "is no folder"
         raise ConfigurationError(
-            f"model.pretrained = '{folder}' holds no {INDEX}: give a folder that a pipeline's save_pretrained wrote."
+            f"model.pretrained = '{folder}' {wrong}: give a folder that a pipeline's save_pretrained wrote (the command downloads OWNER/NAME with model.download=true)."
         )
     try:
         found = json.loads(index.read_text())
@@ -79,7 +80,10 @@ def rescheduled(scheduler: Any, changed: Mapping[str, Any]) -> Any:
     name = settings.pop("name", type(scheduler).__name__)
     kind = getattr(diffusers, name, None) if str(name).endswith("Scheduler") else None
     if kind is None:
-        raise ConfigurationError(f"model.scheduler.name = '{name}' is no scheduler of diffusers'.")
+        known = [each for each in dir(diffusers) if each.endswith("Scheduler")]
+        raise ConfigurationError(
+            f"model.scheduler.name = '{name}' is no scheduler of diffusers'.{did_you_mean(name, known)}"
+        )
     known = list(inspect.signature(kind.__init__).parameters)[1:]
     for key in settings:
         if key not in known:

@@ -126,7 +126,7 @@ def _prompts(pipe: Any, kind: type[Family], prompts: Any, negative: Any, caption
     if not kind.prompted:
         if prompts is not None or negative is not None:
             raise ConfigurationError(
-                f"prompts are given, but {name} takes none: leave them out (it has {kind.num_classes(pipe)} classes)."
+                f"prompts are given (model.prompts, model.negative_prompt), but {name} takes none: leave them out."
             )
         return []
     listed = [prompts] if isinstance(prompts, str) else list(prompts or [])

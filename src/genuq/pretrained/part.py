@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ from genuq.pretrained.outline import from_configuration
 from genuq.pretrained.register import family_of
 
 PRECISIONS = ("float32", "float16", "bfloat16")
+NAMES_A_FILE = re.compile(r"\S+\.(txt|text|md|csv|tsv|json|jsonl|lst|list|prompts)", re.IGNORECASE)
 Texts = Any  # str | list[str] | None, of which a schema of Hydra's cannot be
 
 
@@ -37,7 +39,7 @@ def settled(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def texts(given: Any, key: str) -> str | list[str]:
-    """Texts as they are, or the lines of a .txt file.
+    """Texts as they are, or the lines of a file: what names one, or looks as if it did, is no text.
 
     Args:
         key: where they were given.
@@ -49,9 +51,9 @@ def texts(given: Any, key: str) -> str | list[str]:
         return list(given)
     if not isinstance(given, str):
         raise ConfigurationError(f"{key} = {given!r} is no text: {key}='\"a red cat\"', a list of texts, or FILE.txt.")
-    if not given.endswith(".txt"):
-        return given
     path = Path(given).expanduser()
+    if not (NAMES_A_FILE.fullmatch(given) or _is_file(path)):
+        return given
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
@@ -60,6 +62,13 @@ def texts(given: Any, key: str) -> str | list[str]:
     if not found:
         raise ConfigurationError(f"{key} = '{given}' has no lines. Write one text a line.")
     return found
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # longer than a path can be
+        return False
 
 
 @MODELS.add(
@@ -89,7 +98,7 @@ def diffusers(
 
     Args:
         pretrained: its folder, or OWNER/NAME of the Hugging Face hub.
-        prompts: that samples are asked for with, in turn: a text, several, or a .txt file with one a line; null: the
+        prompts: that samples are asked for with, in turn: a text, several, or a file with one a line; null: the
             captions of the data.
         negative_prompt: one for all, or one for each caption and prompt; null: what the pipeline takes then.
         captions: what a training image is told of, with {} for the name of its class (the folder's, or its caption).

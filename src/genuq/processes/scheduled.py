@@ -92,7 +92,8 @@ def prepared(scheduler: Any, steps: int, settings: Settings | None = None) -> An
     except (ValueError, TypeError, IndexError, AttributeError, RuntimeError) as error:
         raise ConfigurationError(
             f"{type(scheduler).__name__} takes no grid of sampler.steps = {steps}: {error} "
-            "Change the steps, or give what it asks for by `settings`."
+            "Change the steps or what it is set to (model.scheduler.KEY, `scheduler.config`), or give what it asks for "
+            "by `settings`."
         ) from error
     return made
 

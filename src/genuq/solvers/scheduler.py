@@ -221,7 +221,7 @@ class SchedulerSolver(Solver):
         )
         if culprit is None:
             return f"{what}. Choose another scheduler, {keep}"
-        off = f"{self.name}.from_config(scheduler.config, {culprit}=False)"
+        off = f"model.scheduler.{culprit}=false or {self.name}.from_config(scheduler.config, {culprit}=False)"
         return f"{what}, because of its setting {culprit} = True. Set it to false where images allow, {off}; {keep}"
 
     def _culprit(self, steps: int, first: int) -> str | None:

@@ -185,7 +185,8 @@ def check_application(run: Run) -> None:
     samples = configured.get("samples")
     if samples is not None and not 1 <= samples <= run.config.sampler.samples:
         raise ConfigurationError(
-            f"application.samples = {samples}; the run has sampler.samples = {run.config.sampler.samples}."
+            f"application.samples = {samples}, but the run has sampler.samples = {run.config.sampler.samples}: set "
+            "application.samples to no more."
         )
     if part.check is not None:
         part.check(settings, Planned(architecture_of(run), build_sampler(run), run.config.sampler.samples))
