@@ -56,8 +56,8 @@ def pipeline_class(folder: Path) -> str:
     if not index.is_file():
         wrong = f"holds no {INDEX}" if folder.is_dir() else "is no folder"
         raise ConfigurationError(
-            f"model.pretrained = '{folder}' {wrong}: give a folder that a pipeline's save_pretrained wrote (the command "
-            "downloads OWNER/NAME with model.download=true)."
+            f"model.pretrained = '{folder}' {wrong}: give a folder that a pipeline's save_pretrained wrote (the "
+            "command downloads OWNER/NAME with model.download=true)."
         )
     try:
         found = json.loads(index.read_text())
