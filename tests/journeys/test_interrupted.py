@@ -37,8 +37,8 @@ def kill_training(folder: Path) -> None:
 def kill_sampling(folder: Path) -> None:
     """In the second of three shards."""
     shard = sampling_stage.sample_shard
-    sampling_stage.sample_shard = lambda run, posterior, indices, *rest: (
-        die() if indices[0] == 16 else shard(run, posterior, indices, *rest)
+    sampling_stage.sample_shard = lambda inputs, model, drawn, indices, *rest: (
+        die() if indices[0] == 16 else shard(inputs, model, drawn, indices, *rest)
     )
     launch(folder, *SAMPLING)
 
