@@ -16,6 +16,7 @@ from genuq.pipeline.stages import train
 from genuq.pipeline.stages.probe import ALL as PROBED
 from genuq.planning.costs import Work, work_of
 from genuq.planning.planned import PlannedRun
+from genuq.posteriors.fitting import doubts
 from genuq.scores.baselines.watching import PATH
 from genuq.store.shards import read_shards
 from support.small_runs import IMAGES, POINTS, composed, copied, launch, run_of
@@ -86,6 +87,7 @@ def test_a_fit_evaluates_as_planned_and_takes_its_bytes(
     kind: str, points_run: Path, tmp_path: Path, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(preflight, "check_layers_of", lambda run, settings: None)  # before any stage: no work of one
+    monkeypatch.setattr(doubts, "that_fit", lambda model, batches: [])  # of this network, which is doubtful
     copied(points_run, tmp_path)
     overrides = [*POINTS, f"posterior={kind}", *FIT, *POSTERIORS[kind]]
     run = planned(tmp_path, *overrides)

@@ -120,8 +120,8 @@ def test_what_nobody_named_is_what_can_be_had() -> None:
 
 
 def test_semantic_scores_look_in_the_likelihoods_features() -> None:
-    model, posterior = random_model(), posterior_of("network", random_model())
-    images = pictures(model)
+    model = random_model()
+    posterior, images = posterior_of("network", model), pictures(model)
     given = {"renoised_disagreement_semantic": {"noisings": 2}}
     found = score_images(model, posterior, images, LABELS, given, SEED, draws=2, likelihood=Likelihood())
     signed = images.float() * 2 / 255 - 1

@@ -31,6 +31,7 @@ from genuq.planning.counting import application_count, propagated_count, shared_
 from genuq.planning.planned import PlannedRun
 from genuq.planning.texts import captions_encoded, prompts_encoded
 from genuq.posteriors import CurvaturePosterior, ExactLastLayerLaplace, FitSettings
+from genuq.posteriors.fitting.doubts import READ, READ_AT_ONCE
 from genuq.posteriors.fitting.held_out import DRAWN_FACTORS, FACTORS
 from genuq.scores.baselines.watching import PATH
 
@@ -157,7 +158,7 @@ def _curves(entry: Mapping[str, Any]) -> int:
 def of_posterior(run: PlannedRun, name: str) -> Work:
     entry = run.posteriors()[name]
     size, passing = footprint.of_posterior(run, name)
-    notes = 600 + _curves(entry)
+    notes = 1200 + _curves(entry)  # with how the network is read
     size += footprint.of_manifest(run.artefacts[f"posterior.{name}"].identity, 1 + (entry.get("members") or 0), notes)
     kind, like = entry["name"], run.network_like() | {"posterior": entry["name"], "layers": entry.get("layers")}
     if size_source(entry) is not None:
@@ -203,12 +204,14 @@ def _of_members(run: PlannedRun, entry: Mapping[str, Any], like: dict[str, Any],
     rows = float(trainings * settings.steps * batch * gradients)
     if rows:
         total.add("training", rows, rows)
+    total.add("reading", min(READ, len(training_set(run))))  # other readings of a doubtful network come on top
     if settings.observation_noise is None:
         total.add("residual", min(RESIDUAL_IMAGES, len(training_set(run))))
     like |= {"batch": batch, "precision": str(settings.hardware.precision), "trained": bool(rows)}
     pieces = [
         Piece("step", trainings * settings.steps * gradients, batch),
         Piece("forward", total.found.get("residual", (0, 0))[0], 256),
+        Piece("forward", total.found["reading"][0], READ_AT_ONCE),
     ]
     return Work(total.found, pieces, like, trainings * settings.steps or 1, size, passing)
 

@@ -37,7 +37,7 @@ class TestClasses:
     def test_beyond_the_range_are_refused(self):
         _, model = self.model()
         images = torch.rand(6, 3, 8, 8)
-        with pytest.raises(ConfigurationError, match="knows 3 classes"):
+        with pytest.raises(DataError, match="labels hold the class 3, but the model knows 3: 0 to 2"):
             genuq.fit(model, images, labels=[0, 1, 2, 3, 0, 1], images=4, held_out=2)
         with pytest.raises(ConfigurationError, match="class 3"):
             genuq.sample(model, model.sampler(2, classes=[3]), [0])

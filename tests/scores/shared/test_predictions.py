@@ -8,14 +8,15 @@ import pytest
 import torch
 
 from genuq.errors import ConfigurationError
+from genuq.models import GenerativeModel
 from genuq.scores import Probe, Resources, score_together
 from genuq.scores.shared.predictions import NULL, WEAK, disagreement
 from support.slow_scores import posterior_of, rows_of
 from support.watched_models import CLASSES, exact_model, random_model
 
 
-def probe_of(resources: Resources | None = None, classes: bool = True) -> Probe:
-    model = random_model()
+def probe_of(resources: Resources | None = None, classes: bool = True, model: GenerativeModel | None = None) -> Probe:
+    model = random_model() if model is None else model
     return Probe(model, torch.zeros(2, *model.shape), [0, 1], 0, torch.tensor([0, 1]) if classes else None, resources)
 
 
@@ -31,7 +32,7 @@ def probe_of(resources: Resources | None = None, classes: bool = True) -> Probe:
 def test_what_nobody_provided_is_refused_with_the_remedy(ask, message) -> None:
     model = random_model()
     with pytest.raises(ConfigurationError, match=message):
-        ask(probe_of(Resources({"other": posterior_of("network", model)}, draws=2)))
+        ask(probe_of(Resources({"other": posterior_of("network", model)}, draws=2), model=model))
 
 
 def test_a_model_without_classes_has_no_null_class() -> None:

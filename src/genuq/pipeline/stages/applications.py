@@ -72,7 +72,6 @@ class ApplyInputs:
         truth: the oracle that says which samples are good, where it is not the judge.
         prompts: what says how well samples show their prompts.
         beyond_data: whether samples' classes are prompts of which a judge of the data knows nothing.
-        cut: the time of the grid that is taken in place of the one asked for, where that is none.
     """
 
     seed: int
@@ -99,7 +98,6 @@ class ApplyInputs:
     truth: TruthInputs | None = where_given(default=None)
     prompts: PromptInputs | None = where_given(None)
     beyond_data: bool = where_given(False)
-    cut: float | None = where_given(None)
 
     @property
     def settings(self) -> Any:

@@ -73,15 +73,18 @@ class Apply(Stage[ApplyInputs]):
 
     def work(self, inputs: ApplyInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         part = APPLICATIONS.get(inputs.application.name)
-        for note in cut_notes(inputs):
+        known = StoredRun(inputs, folder.path / "parts", display)
+        cut = taken_cut(known.model, known.sampler, inputs.settings)
+        notes = [] if cut is None else [_moved(inputs.settings.cut, cut)]
+        for note in notes:
             display.say(note)
-        outcome, examples = part.run(StoredRun(inputs, folder.path / "parts", display), inputs.settings)
+        outcome, examples = part.run(known, inputs.settings)
         files.write_tensors(folder.path / EXAMPLES_FILE, examples)
         entry = outcome.as_entry()
         entry = replace(
             entry,
-            settings={**inputs.shown_settings, **({"cut_taken": inputs.cut} if inputs.cut else {}), **entry.settings},
-            notes=[*cut_notes(inputs), *entry.notes],
+            settings={**inputs.shown_settings, **({"cut_taken": cut} if cut else {}), **entry.settings},
+            notes=[*notes, *entry.notes],
             judge=inputs.judge.open().name,
             examples=ExamplesEntry(f"{self.name}/{EXAMPLES_FILE}", len(examples["index"])),
         )
@@ -119,22 +122,16 @@ def apply_inputs(run: Run) -> ApplyInputs:
         truth=truth_inputs(run),
         prompts=prompt_inputs(run),
         beyond_data=asks_beyond_data(run),
-        cut=cut_of(run, settings),
     )
 
 
-def cut_of(run: Run, settings: Any) -> float | None:
+def taken_cut(model: GenerativeModel, sampler: Sampler, settings: Any) -> float | None:
     """The time of the grid that is taken in place of the cut asked for, where that is none.
 
     Raises:
         ConfigurationError: a cut where nothing can be done.
     """
-    return moved_cut(architecture_of(run), build_sampler(run), settings.cut) if hasattr(settings, "cut") else None
-
-
-def cut_notes(inputs: ApplyInputs) -> list[str]:
-    """What a reader must know of the cut."""
-    return [] if inputs.cut is None else [_moved(inputs.settings.cut, inputs.cut)]
+    return moved_cut(model, sampler, settings.cut) if hasattr(settings, "cut") else None
 
 
 def _moved(asked: float, taken: float) -> str:
@@ -193,7 +190,7 @@ def check_application(run: Run) -> None:
     if "propagator" in configured:
         propagator = default_propagator(configured["propagator"], run.config.posterior.draws)
         require_variance(run, propagator.name, "application.propagator")
-    if (taken := cut_of(run, settings)) is not None:
+    if (taken := taken_cut(architecture_of(run), build_sampler(run), settings)) is not None:
         warnings.warn(_moved(settings.cut, taken), MovedCutWarning, stacklevel=2)
 
 

@@ -11,8 +11,8 @@ from genuq.posteriors.fitting.regression import RegressionBatches, regress
 from genuq.posteriors.fitting.rereading import that_fit
 from genuq.randomness import HELD_OUT, generator
 
-REREAD = 128  # images on which other readings are tried
-BATCH = 32  # of them at a time
+READ = 128  # images on which a network is read that holds out none
+READ_AT_ONCE = 32
 UNREAD = (
     "Whether the network is read as it was trained (process, prediction, range, time, labels) is not checked: that "
     f"takes {LEAST} images or more that the fit holds out (posterior.held_out)."
@@ -53,7 +53,7 @@ def read(model: GenerativeModel, dataset: Dataset, seed: int = 0) -> tuple[Readi
         the reading, None of a data set that is too small for one, and a sentence for each doubt.
     """
     order = torch.randperm(len(dataset), generator=generator(seed, 0, "reading order"))
-    batches = RegressionBatches(dataset, order[:REREAD].tolist(), model.latent_shape, BATCH, seed, HELD_OUT)
+    batches = RegressionBatches(dataset, order[:READ].tolist(), model.latent_shape, READ_AT_ONCE, seed, HELD_OUT)
     sums = ReadingSums()
     with evaluating(model):
         for number in range(len(batches)):

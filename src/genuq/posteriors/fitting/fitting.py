@@ -25,7 +25,7 @@ from genuq.posteriors.curvature.capture import active_outputs, check_layers, uns
 from genuq.posteriors.curvature.layer_choice import ALL, require_untied
 from genuq.posteriors.curvature.layers import LayersPosterior
 from genuq.posteriors.dropout import MCDropout, fed_by_dropout
-from genuq.posteriors.fitting.doubts import REREAD, doubts_about, doubts_of_reading
+from genuq.posteriors.fitting.doubts import READ, doubts_about, doubts_of_reading
 from genuq.posteriors.fitting.held_out import HeldOutSums
 from genuq.posteriors.fitting.passes import CurvaturePass, HeldOutPass, Pass, PassRunner, PredictivePass
 from genuq.posteriors.fitting.reading import Reading, warn_of
@@ -298,7 +298,7 @@ def _fit(run: Runner, model: GenerativeModel, dataset: Dataset, settings: FitSet
         run(predicted, batches(held_out, HELD_OUT), "predictive")
         chosen = by_prediction(chosen, predicted.predictive)
     forward, reading = curvature.forward_seconds if curvature else 0.0, judged.reading.reading()
-    doubts = doubts_of_reading(model, reading, batches(held_out[:REREAD], HELD_OUT))
+    doubts = doubts_of_reading(model, reading, batches(held_out[:READ], HELD_OUT))
     return FitResult(posterior.finalise(chosen.scale), chosen, judged.held_out, seconds, forward, reading, doubts)
 
 
