@@ -86,7 +86,7 @@ def finetune_ensemble(
     dataset = as_dataset(training_data, labels, num_classes=model.data_classes)
     model.check_data(dataset)
     model.check_weights()
-    require_resident(model.network, "an ensemble by fine-tuning")
+    require_resident(model.network, f"posterior.name = {chosen.kind}")
     require_single_precision(model.network)
     warn_of(read(model, dataset, chosen.seed)[1])
     fitted = fit_members(chosen, model, dataset, folder, callbacks=callbacks)
