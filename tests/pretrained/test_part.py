@@ -39,6 +39,12 @@ def test_a_pipeline_is_compiled_for_samples(folder: Path) -> None:
     assert compiled._compiled.network is model.network and compiled.sampler().solver is model.sampler().solver
 
 
+def test_a_pipeline_is_compiled_by_its_own_key_too(folder: Path) -> None:
+    model = MODELS.make("diffusers", pretrained=folder, prompts="a cat", compile=True)
+    assert model._compiled.network is model.network
+    assert "compile" not in settled({"compile": False}) and settled({"compile": True})["compile"]
+
+
 def test_texts_of_a_file(tmp_path: Path) -> None:
     file = tmp_path / "prompts.txt"
     file.write_text("a red cat\n\n  two dogs, on a hill \n")

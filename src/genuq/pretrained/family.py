@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError
 from genuq.models import CLASSIFIER_FREE, Guidance, Rows, unpadded
+from genuq.models.precision import cast
 
 CLIP_TOKENS = 77  # of a text, unless its configuration says another number
 
@@ -178,7 +179,7 @@ class Family(ABC):
     def __call__(self, network: nn.Module, x: Tensor, time_B: Tensor, rows: Any) -> Tensor:
         """`call` in the network's precision; times stay float32, the answer has the precision of x."""
         dtype = dtype_of(network)
-        answer = self.call(network, x.to(dtype), time_B, _cast(rows, dtype))
+        answer = self.call(network, x.to(dtype), time_B, cast(rows, dtype))
         return answer[:, : x.shape[1]].to(x.dtype)  # what comes behind is a learned variance
 
 
@@ -186,14 +187,6 @@ def dtype_of(network: nn.Module) -> torch.dtype:
     """The precision that a network computes in, read off its parameters; of diffusers' its own word."""
     own = getattr(network, "dtype", None)
     return own if isinstance(own, torch.dtype) else next(network.parameters()).dtype
-
-
-def _cast(value: Any, dtype: torch.dtype) -> Any:
-    if isinstance(value, Tensor):
-        return value.to(dtype) if value.is_floating_point() else value
-    if isinstance(value, dict):
-        return {name: _cast(part, dtype) for name, part in value.items()}
-    return [_cast(part, dtype) for part in value] if isinstance(value, list) else value
 
 
 def _with_length(pipe: Any, longest: int) -> Any:

@@ -32,6 +32,8 @@ def settled(options: Mapping[str, Any]) -> dict[str, Any]:
     if found.get("pretrained") is not None:
         found["pretrained"] = str(folder_of(str(found["pretrained"]), bool(found.get("download"))))
     found["download"] = False
+    if not found.get("compile"):
+        found.pop("compile", None)  # stores know runs without it
     for name in ("prompts", "negative_prompt"):
         if found.get(name) is not None:
             found[name] = texts(found[name], f"model.{name}")
@@ -90,6 +92,7 @@ def diffusers(
     max_sequence_length: Count | None = None,
     scheduler: dict[str, Any] | None = None,
     precision: Annotated[str, OneOf(*PRECISIONS)] | None = None,
+    compile: bool = False,
     download: bool = False,
     class_names: list[str] | None = None,
     opened: Callable[..., GenerativeModel] = from_pretrained,
@@ -109,6 +112,7 @@ def diffusers(
         scheduler: settings in place of the scheduler's own, {timestep_spacing: trailing} say; with `name`, of another
             class of diffusers' schedulers. It samples unless sampler=... is another.
         precision: of the weights; null: that of the files.
+        compile: sampler.compile=true, for this model wherever its network is not watched.
         download: fetch what the hub's cache lacks.
         class_names: of the data.
         opened: what opens the folder.
@@ -121,7 +125,7 @@ def diffusers(
     prompted = family_of([pipeline_class(pretrained)]).prompted
     told = [captions.replace("{}", name) for name in class_names or []] if prompted else []
     dtype = None if precision is None else getattr(torch, precision)
-    return opened(
+    model = opened(
         pretrained,
         dtype=dtype,
         scheduler=scheduler,
@@ -134,3 +138,6 @@ def diffusers(
         max_sequence_length=max_sequence_length,
         captions=told,
     )
+    if compile:
+        model.compile_network()
+    return model
