@@ -14,8 +14,9 @@ from torch import Tensor, nn
 import genuq
 from genuq.errors import ConfigurationError
 from genuq.models import sample_latents
+from genuq.models.precision import cast
 from genuq.pretrained import PretrainedModel
-from genuq.pretrained.family import _cast, at_positions, dtype_of, dynamic_shift, even_sigmas, packed, unpacked
+from genuq.pretrained.family import at_positions, dtype_of, dynamic_shift, even_sigmas, packed, unpacked
 from support.pretrained_cases import PACKED, noise_of, sampler_of, theirs
 from support.small_pipelines import PIPELINES, TEXT_LENGTHS, UNPROMPTED, options_of, relative, seeded
 
@@ -36,7 +37,7 @@ def test_even_sigmas_end_above_nought() -> None:
 
 
 def test_rows_are_cast_and_masks_are_not() -> None:
-    found = _cast({"text": [torch.ones(2)], "mask": torch.ones(2, dtype=torch.bool), "n": 3}, torch.float64)
+    found = cast({"text": [torch.ones(2)], "mask": torch.ones(2, dtype=torch.bool), "n": 3}, torch.float64)
     assert found["text"][0].dtype == torch.float64 and found["mask"].dtype == torch.bool and found["n"] == 3
 
 
