@@ -1,7 +1,7 @@
 """The published procedures as their users write them, on laplace-torch and diffusers, for a U-Net of flow matching.
 
-Generative uncertainty (DIFF-UQ, Jazbec et al. 2025): diagonal empirical Fisher of the last layer, at unit noise and unit
-prior precision; six samplings by diffusers' scheduler, one with the trained weights and five with drawn ones; the
+Generative uncertainty (DIFF-UQ, Jazbec et al. 2025): diagonal empirical Fisher of the last layer, at unit noise and
+unit prior precision; six samplings by diffusers' scheduler, one with the trained weights and five with drawn ones; the
 entropy of their embeddings. Maps (BayesDiff, Kou et al. 2024): at each step states drawn from N(E, V) for the
 covariance, and many draws of the head for the variance. Written from the papers' formulas, plainly: these are the slow
 twins of what genuq does in closed form.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -38,7 +39,7 @@ class Task(NamedTuple):
 
 
 class _HeadInputs:
-    """A loader of (input of the head, target, both flat behind it) for laplace-torch, made by a forward pass a batch."""
+    """A loader of (input of the head, flat target) for laplace-torch, made by a forward pass a batch."""
 
     def __init__(self, model: GenerativeModel, batches: Sequence[RegressionBatch]) -> None:
         self.model, self.batches = model, batches
@@ -114,7 +115,7 @@ def _trajectory(model: GenerativeModel, x: Tensor, y: Tensor | None, steps: int)
 def _scheduler(steps: int) -> Any:
     from diffusers import FlowMatchEulerDiscreteScheduler
 
-    scheduler = FlowMatchEulerDiscreteScheduler()
+    scheduler: Any = FlowMatchEulerDiscreteScheduler()
     scheduler.set_timesteps(sigmas=np.linspace(1.0, 1.0 / steps, steps))
     return scheduler
 
@@ -153,7 +154,7 @@ def maps(model: GenerativeModel, task: Task, head_draws: Tensor, states: int = 1
     source = torch.Generator().manual_seed(seed)
     mean, variance = task.noise.double(), torch.zeros_like(task.noise, dtype=torch.float64)
     sigmas = _scheduler(task.steps).sigmas.double()
-    for here, there in zip(sigmas[:-1], sigmas[1:]):
+    for here, there in itertools.pairwise(sigmas):
         drawn = torch.randn(states, *mean.shape, generator=source, dtype=torch.float64)
         x_S = mean + variance.clamp(min=0).sqrt() * drawn
         times = here.float().expand(len(mean))

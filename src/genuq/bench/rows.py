@@ -61,26 +61,33 @@ def not_run(what: str, reason: str, side: str = OURS, target: float | None = Non
 
 
 Found = Callable[[], Mapping[str, float]]
+NONE: Mapping[str, str] = {}
 
 
 def side_by_side(
-    what: str, sides: Mapping[str, Found], rounds: int, model: GenerativeModel, parts: float = 1.0
+    work: Mapping[str, Found], rounds: int, model: GenerativeModel, parts: float = 1.0, sides: Mapping[str, str] = NONE
 ) -> list[Row]:
-    """A row for each side of the same job, each with its ratio to the first one.
+    """A row for each piece of work, each with its ratio to the first one.
 
     A first round, which is not timed, counts evaluations and bytes.
 
     Args:
-        sides: by name, what each does; returns the numbers that it found.
-        model: whose network they all evaluate.
-        parts: how many times the first side's job the others do; ratios are to that many.
+        work: by name; returns the numbers that it found.
+        model: whose network it evaluates; other models of the same network are not counted.
+        parts: how many times the first one ratios are to.
+        sides: of work that is not genuq's, by name.
     """
-    first = {name: _counted(work, model) for name, work in sides.items()}
-    taken = spent_in_turn(sides, rounds, warm=False)
-    rows = [replace(first[name], what=what, side=name, **median(taken[name])._asdict()) for name in sides]
-    base, over = rows[0].cpu_seconds, rows[0].side
+    first = {name: _counted(piece, model) for name, piece in work.items()}
+    taken = spent_in_turn(work, rounds, warm=False)
+    rows = [
+        replace(first[name], what=name, side=sides.get(name, OURS), **median(taken[name])._asdict()) for name in work
+    ]
+    base = rows[0].cpu_seconds
     assert base is not None
-    return [rows[0], *(replace(row, ratio=(row.cpu_seconds or 0) / (parts * base), over=over) for row in rows[1:])]
+    return [
+        rows[0],
+        *(replace(row, ratio=(row.cpu_seconds or 0) / (parts * base), over="the first") for row in rows[1:]),
+    ]
 
 
 def _counted(work: Found, model: GenerativeModel) -> Row:
