@@ -57,7 +57,7 @@ def test_stages_of_both_are_compared(tmp_path, monkeypatch):
 
 def test_a_run_that_fails_says_whose_and_why(tmp_path):
     side = baseline.baseline(str(packed(tmp_path / "old.whl", 0.0)), tmp_path)
-    with pytest.raises(GenuqError, match="baseline failed on genuq sampler.steps=3: no such option"):
+    with pytest.raises(GenuqError, match=r"baseline failed on genuq sampler\.steps=3: no such option"):
         baseline.launched(side, ["sampler.steps=3"], tmp_path / "run")
 
 
