@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from genuq.bench.baseline import ours
@@ -35,7 +36,7 @@ sys.exit(status)
 def rows(sizes: Sequence[int] = SIZES, stages: Sequence[str] = STAGES) -> list[Row]:
     """A row for each stage and number of samples, with its peak over that of the first number."""
     found = [_of_size(size, stages) for size in sizes]
-    return [row if row is first else _over(row, first) for first, *others in zip(*found) for row in (first, *others)]
+    return [row for first, *others in zip(*found) for row in (first, *(_over(other, first) for other in others))]
 
 
 def _of_size(size: int, stages: Sequence[str]) -> list[Row]:
@@ -60,11 +61,4 @@ def _of_stage(stage: str, size: int, words: Sequence[str], folder: Path) -> Row:
 
 def _over(row: Row, first: Row) -> Row:
     assert row.peak_bytes is not None and first.peak_bytes is not None
-    return Row(
-        row.what,
-        seconds=row.seconds,
-        cpu_seconds=row.cpu_seconds,
-        peak_bytes=row.peak_bytes,
-        ratio=row.peak_bytes / first.peak_bytes,
-        over="peak of the fewest",
-    )
+    return replace(row, ratio=row.peak_bytes / first.peak_bytes, over="peak of the fewest")
