@@ -97,7 +97,7 @@ def test_a_pipeline_without_weights_on_a_card(pretrained: list[str], capsys: pyt
     (held,) = plan["memory"]
     assert held["precision"] == "bfloat16" and len(plan["weights_not_read"]) == 1
     twice = planned(capsys, *pretrained, "--card=h200", "sampler.samples=80")["stages"]["sample"]
-    assert twice["operations"] == pytest.approx(2 * sample["operations"], rel=1e-4)  # prompts are encoded once
+    assert twice["operations"] == pytest.approx(2 * sample["operations"], rel=1e-3)  # prompts are encoded once
 
 
 @pytest.mark.parametrize(
