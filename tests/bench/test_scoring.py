@@ -10,7 +10,7 @@ import torch
 
 from genuq.bench import scoring
 from genuq.bench.rows import Row
-from genuq.bench.scoring import Job, aimed, beside_regenerations, regenerations, where_guided
+from genuq.bench.scoring import Job, as_good, beside_regenerations, regenerations, where_guided
 from genuq.extractors import Pixels
 from genuq.models import GenerativeModel, Sampler
 from genuq.networks import UNet
@@ -57,6 +57,6 @@ def test_engines_are_judged_by_the_ranks_of_float32(job, monkeypatch):
 
 def test_a_cheap_score_counts_only_where_it_finds_as_much():
     cheap = Row("path", ratio=1.2, values={"AUROC": 0.70})
-    assert aimed(cheap, {"AUROC": 0.705}).reason is None
-    assert "below that of regenerations" in (aimed(cheap, {"AUROC": 0.75}).reason or "")
-    assert "too few" in (aimed(replace(cheap, values={}), {}).reason or "")
+    assert as_good(cheap, {"AUROC": 0.705}).reason is None
+    assert "below that of regenerations" in (as_good(cheap, {"AUROC": 0.75}).reason or "")
+    assert "too few" in (as_good(replace(cheap, values={}), {}).reason or "")
