@@ -76,6 +76,7 @@ def test_all_parts_are_asked_in_their_order(monkeypatch):
 
 
 def test_what_cannot_be_is_refused_before_anything_is_measured(tmp_path: Path):
+    assert pipeline.run(arguments("--parts", "")) == []
     with pytest.raises(ConfigurationError, match=r"--parts score: there is no such part.*scores"):
         pipeline.run(arguments("--parts", "score"))
     with pytest.raises(GenuqError, match=r"there is no such folder\. Make it first"):

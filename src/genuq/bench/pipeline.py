@@ -37,7 +37,7 @@ Part = Callable[[argparse.Namespace], list[Row]]
 
 
 def configure(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--parts", help=f"which of {','.join(PARTS)}, separated by commas (default: all)")
+    command.add_argument("--parts", help=f"which of {','.join(PARTS)}, or '' for none (default: all)")
     command.add_argument("--rounds", type=int, help="interleaved, of the medians (default: 3, quick 1)")
     command.add_argument("--peers", action="store_true", help="beside other libraries too; one not installed says so")
     command.add_argument("--baseline", metavar="WHEEL_OR_PYTHON", help="an earlier genuq to run the stages with")
@@ -68,10 +68,11 @@ def run(arguments: argparse.Namespace) -> list[Record]:
 def _chosen(names: str | None) -> Mapping[str, Part]:
     if names is None:
         return PARTS
-    for name in names.split(","):
+    wanted = [name for name in names.split(",") if name]
+    for name in wanted:
         if name not in PARTS:
             raise ConfigurationError(f"--parts {name}: there is no such part." + did_you_mean(name, PARTS))
-    return {name: PARTS[name] for name in names.split(",")}
+    return {name: PARTS[name] for name in wanted}
 
 
 def _rounds(arguments: argparse.Namespace) -> int:
