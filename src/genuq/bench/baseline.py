@@ -32,7 +32,7 @@ RUN = (
     *("likelihood=semantic", "likelihood.options.image_size=64", "score=entropy", "metric=classifier", "logger=none"),
     f"stages=[{','.join(STAGES)}]",
 )
-SIZES = {False: ("sampler.steps=10", "sampler.samples=128"), True: ("sampler.steps=4", "sampler.samples=8")}
+SIZES = {False: ("sampler.steps=10", "sampler.samples=128"), True: ("sampler.steps=4", "sampler.samples=32")}
 SMALL = (  # what is cut short where the run is not of full size
     *("posterior.images=128", "posterior.held_out=64"),
     *("metric.bootstrap=20", "metric.half_samples=4", "metric.random_repeats=3"),
