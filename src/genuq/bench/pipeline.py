@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from genuq import files
-from genuq.bench import baseline, beside_published, evaluation, metric_peers, posteriors, scoring
+from genuq.bench import baseline, beside_published, evaluation, metric_peers, page, posteriors, scoring, streaming
 from genuq.bench.cases import CASES, QUICK, Case
 from genuq.bench.machine import machine
 from genuq.bench.rows import OURS, Record, Row, aimed, not_run, table
@@ -182,7 +182,17 @@ def _of_evaluation(record: Mapping[str, Any]) -> Row:
     return Row(**{name: record[name] for name in names}, ratio=ratio, over=over)
 
 
-# The rows of the table, in their order. A part is a function of the arguments; the page of the report belongs here too.
+def report(arguments: argparse.Namespace) -> list[Row]:
+    """The page of a run of many samples, which shows an even selection of them."""
+    return page.rows(500 if arguments.quick else 50_000, _rounds(arguments))
+
+
+def memory(arguments: argparse.Namespace) -> list[Row]:
+    """What each stage holds as points of the mixture grow."""
+    return streaming.rows((50, 200) if arguments.quick else streaming.SIZES)
+
+
+# The rows of the table, in their order. A part is a function of the arguments.
 PARTS: dict[str, Part] = {
-    part.__name__: part for part in (scores, regenerations, stages, published, fits, growth, metrics)
+    part.__name__: part for part in (scores, regenerations, stages, published, fits, growth, metrics, report, memory)
 }
