@@ -41,7 +41,7 @@ REMEDY = (
     "Give a wheel (git worktree add ../base COMMIT && pip wheel --no-deps --wheel-dir ../wheel ../base), or the python "
     "of an environment where it is installed."
 )
-WHOLE = "all stages of a run"
+WHOLE = "a run from its start to its last stage"  # what one imports at the start, another does within its stages
 
 # Runs the command of whichever genuq is there, and notes when each folder of the store and each manifest appeared.
 PROGRAM = """
@@ -50,7 +50,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 store, out, *words = sys.argv[1:]
-seen, done = {}, threading.Event()
+seen, done = {"start": (time.perf_counter(), 0.0)}, threading.Event()
 
 def look():
     for path in [*Path(store).glob("*"), *Path(store).glob("*/*/manifest.json")]:
@@ -139,9 +139,9 @@ def _from_wheel(wheel: Path, folder: Path) -> Side:
 
 
 class Ran(NamedTuple):
-    """What the stages of one run took, and what they left."""
+    """What one run took, whole and by stage, and what it left."""
 
-    stages: dict[str, Spent]
+    taken: dict[str, Spent]
     peak_bytes: int
     store: Path
 
@@ -178,7 +178,10 @@ def spent_by_stage(seen: Mapping[str, Sequence[float]]) -> dict[str, Spent]:
     """What each stage took: from its folder's appearance, or the end of the stage before it, to its manifest.
 
     Args:
-        seen: (clock, clock of the process) at which a stage's folder `STAGE` and its `STAGE/manifest.json` were there.
+        seen: (clock, clock of the process) at the `start`, and when a stage's folder `STAGE` and its
+            `STAGE/manifest.json` were there.
+    Returns:
+        By stage, and of the `WHOLE` from the start to the last manifest.
     """
     ends = {stage: Spent(*seen[f"{stage}/manifest.json"]) for stage in STAGES if f"{stage}/manifest.json" in seen}
     taken, before = {}, Spent(*seen[STAGES[0]])
@@ -186,7 +189,8 @@ def spent_by_stage(seen: Mapping[str, Sequence[float]]) -> dict[str, Spent]:
         begun = Spent(*map(max, before, seen[stage]))
         taken[stage] = Spent(*(later - earlier for later, earlier in zip(end, begun)))
         before = end
-    return taken
+    whole = Spent(*(later - earlier for later, earlier in zip(before, seen["start"])))
+    return {**taken, WHOLE: whole}
 
 
 def samples_apart(one: Path, other: Path) -> float:
@@ -212,10 +216,6 @@ def compared(earlier: Sequence[Ran], now: Sequence[Ran], apart: float) -> list[R
 
 
 def _row(what: str, side: str, stage: str, ran: Sequence[Ran]) -> Row:
-    spent = median([_whole(one.stages) if stage == WHOLE else one.stages[stage] for one in ran])
+    spent = median([one.taken[stage] for one in ran])
     peak = max(one.peak_bytes for one in ran) if stage == WHOLE else None
     return Row(what, side, spent.seconds, spent.cpu_seconds, peak)
-
-
-def _whole(stages: Mapping[str, Spent]) -> Spent:
-    return Spent(*(sum(values) for values in zip(*stages.values())))
