@@ -46,7 +46,7 @@ def test_a_run_leaves_records_a_table_and_those_of_earlier(tmp_path: Path, monke
 def test_metrics_say_what_each_library_has_and_what_is_not_there(monkeypatch):
     monkeypatch.setattr(evaluation, "compared", measured)
     monkeypatch.setattr(pipeline.metric_peers, "missing", lambda name: "absent" if name == "clean-fid" else None)
-    found = pipeline.metrics(arguments("--quick", "--peers"))
+    found = pipeline.metrics(arguments("--peers"))
     sides = {(row.what.split(",")[0], row.side): row for row in found}
     assert sides["FID", "torchmetrics"].ratio == 2.0 and sides["FID", "clean-fid"].reason == "absent"
     assert sides[FID, "prdc"].reason == "prdc has no FID of features that it is given"
@@ -58,6 +58,7 @@ def test_metrics_say_what_each_library_has_and_what_is_not_there(monkeypatch):
 
 def test_the_growth_of_an_evaluation_has_its_target_and_the_large_one_its_reason(monkeypatch):
     monkeypatch.setattr(evaluation, "compared", measured)
+    assert pipeline.growth(arguments("--quick"))[1].target is None
     small, large, never = pipeline.growth(arguments())
     assert (small.ratio, large.ratio, large.target, large.met) == (None, 2.0, 6.0, True)
     assert "whole FID" in (never.reason or "") and never.target == 2.0

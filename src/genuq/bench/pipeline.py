@@ -141,7 +141,7 @@ def growth(arguments: argparse.Namespace) -> list[Row]:
     sizes = [150, 300] if arguments.quick else [2000, 10_000]
     found = evaluation.compared([evaluation.Case(OURS, evaluation.POINTS, size, 2) for size in sizes], 1)
     small, large = (_of_evaluation(record) for record in found)
-    large = aimed(replace(large, reason=SMALL if arguments.quick else None), 6.0, MISSED["growth"])
+    large = replace(large, reason=SMALL) if arguments.quick else aimed(large, 6.0, MISSED["growth"])
     never = "not run: each of over a thousand replicates of its curves is a whole FID, of a 2,048 x 2,048 matrix"
     return [small, large, not_run(LARGE, never, target=2.0)]
 
@@ -161,18 +161,18 @@ def _of_kind(kind: str, size: int, dimension: int, arguments: argparse.Namespace
     cases = [evaluation.Case(side, kind, size, dimension) for side in sides]
     measured = [_of_evaluation(record) for record in evaluation.compared(cases, 1)]
     reasons = [not_run(cases[0].what, reason, name) for name, reason in absent.items() if reason]
-    return [*_over_peers(measured, kind), *reasons]
+    return [*(measured if kind == metric_peers.FID else _beside_prdc(measured, arguments.quick)), *reasons]
 
 
-def _over_peers(rows: Sequence[Row], kind: str) -> list[Row]:
-    """genuq's own row with its ratio to prdc, the other sides' with theirs to genuq."""
+def _beside_prdc(rows: Sequence[Row], quick: bool) -> list[Row]:
+    """genuq's own row with its ratio to prdc where that was measured, the other sides' with theirs to genuq."""
     ours, *others = rows
     prdc = next((row for row in others if row.side == "prdc"), None)
-    if kind == metric_peers.MANIFOLD and prdc is not None and prdc.ratio:
-        smaller = (prdc.peak_bytes or 0) / (ours.peak_bytes or 1)
-        ours = replace(ours, ratio=1 / prdc.ratio, over="prdc", values={**ours.values, "memory of prdc's": 1 / smaller})
-        ours = aimed(ours, 1 / FASTER, MISSED["prdc"])
-    return [ours, *others]
+    if prdc is None or not prdc.ratio:
+        return [*rows]
+    memory = (ours.peak_bytes or 0) / (prdc.peak_bytes or 1)
+    ours = replace(ours, ratio=1 / prdc.ratio, over="prdc", values={**ours.values, "memory of prdc's": memory})
+    return [replace(ours, reason=SMALL) if quick else aimed(ours, 1 / FASTER, MISSED["prdc"]), *others]
 
 
 def _of_evaluation(record: Mapping[str, Any]) -> Row:
