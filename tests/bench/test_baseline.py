@@ -62,9 +62,9 @@ def test_a_run_that_fails_says_whose_and_why(tmp_path):
 
 
 def test_a_stage_takes_from_its_folder_or_the_stage_before_to_its_manifest():
-    clock = {"fit": 1, "sample": 1, "fit/manifest.json": 4, "embed": 9, "sample/manifest.json": 6}
+    clock = {"start": 0, "fit": 1, "sample": 1, "fit/manifest.json": 4, "embed": 9, "sample/manifest.json": 6}
     taken = spent_by_stage({key: (10 * value, value) for key, value in clock.items()})
-    assert taken == {"fit": Spent(30, 3), "sample": Spent(20, 2)}
+    assert taken == {"fit": Spent(30, 3), "sample": Spent(20, 2), WHOLE: Spent(60, 6)}
 
 
 def test_without_a_baseline_the_way_to_one_is_told():

@@ -19,6 +19,18 @@ def test_sides_find_the_same_numbers_and_say_what_they_took():
     assert {name: alone["values"][name] for name in ours["values"]} == ours["values"]
 
 
+def test_a_library_is_imported_before_its_work_begins():
+    asked: list[tuple[int, int, int]] = []
+
+    def metric(real, fake, neighbours):
+        asked.append((*real.shape, neighbours))
+        return {"fid": 0.0}
+
+    work = evaluation.by_peer(metric)(90, 64)
+    assert asked == [(8, 2, 2)]
+    assert work() == {"fid": 0.0} and asked[1] == (90, 64, evaluation.NEIGHBOURS)
+
+
 def test_records_are_medians_beside_the_first_case(monkeypatch):
     taken = {("a", 0): 3.0, ("a", 1): 1.0, ("a", 2): 2.0, ("b", 0): 8.0, ("b", 1): 9.0, ("b", 2): 7.0}
     turns = {"a": 0, "b": 0}

@@ -39,27 +39,33 @@ def test_a_run_leaves_records_a_table_and_those_of_earlier(tmp_path: Path, monke
     first, *records = files.read_json(out)
     assert first["what"] == "measured before" and [record["target"] for record in records] == [1.08, 6.0, 3.5]
     assert all(record.keys() >= Row("").record.keys() | {"machine", "torch", "date"} for record in records)
-    assert all(record["ratio"] > 0 and record["met"] is not None for record in records)
+    assert all(record["ratio"] > 0 and (record["met"] or record["reason"]) for record in records)
     assert shown.read_text().count("\n| ") == 2 + len(records)
 
 
 def test_metrics_say_what_each_library_has_and_what_is_not_there(monkeypatch):
     monkeypatch.setattr(evaluation, "compared", measured)
     monkeypatch.setattr(pipeline.metric_peers, "missing", lambda name: "absent" if name == "clean-fid" else None)
-    found = pipeline.metrics(arguments("--quick", "--peers"))
+    found = pipeline.metrics(arguments("--peers"))
     sides = {(row.what.split(",")[0], row.side): row for row in found}
     assert sides["FID", "torchmetrics"].ratio == 2.0 and sides["FID", "clean-fid"].reason == "absent"
     assert sides[FID, "prdc"].reason == "prdc has no FID of features that it is given"
     ours = sides[MANIFOLD.split(",")[0], "genuq"]
-    assert (ours.ratio, ours.over, ours.met) == (0.5, "prdc", False) and "1/2.0" in (ours.reason or "")
+    assert (ours.ratio, ours.over, ours.met) == (0.5, "prdc", False)
+    assert ours.values["memory of prdc's"] == 0.5 and "matrix products" in (ours.reason or "")
     assert {row.side for row in pipeline.metrics(arguments("--quick"))} == {"genuq"}
 
 
 def test_the_growth_of_an_evaluation_has_its_target_and_the_large_one_its_reason(monkeypatch):
     monkeypatch.setattr(evaluation, "compared", measured)
+    assert pipeline.growth(arguments("--quick"))[1].target is None
     small, large, never = pipeline.growth(arguments())
     assert (small.ratio, large.ratio, large.target, large.met) == (None, 2.0, 6.0, True)
     assert "whole FID" in (never.reason or "") and never.target == 2.0
+
+
+def test_the_published_procedures_are_asked_for():
+    assert {row.reason for row in pipeline.published(arguments("--quick"))} == {"not asked for: --peers"}
 
 
 def test_all_parts_are_asked_in_their_order(monkeypatch):
@@ -71,6 +77,7 @@ def test_all_parts_are_asked_in_their_order(monkeypatch):
 
 
 def test_what_cannot_be_is_refused_before_anything_is_measured(tmp_path: Path):
+    assert pipeline.run(arguments("--parts", "")) == []
     with pytest.raises(ConfigurationError, match=r"--parts score: there is no such part.*scores"):
         pipeline.run(arguments("--parts", "score"))
     with pytest.raises(GenuqError, match=r"there is no such folder\. Make it first"):

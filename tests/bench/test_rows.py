@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from genuq.bench import rows
-from genuq.bench.rows import OURS, Row, not_run, side_by_side, table
+from genuq.bench.rows import OURS, Row, aimed, not_run, side_by_side, table
 from genuq.bench.timing import Spent
 from genuq.models import GenerativeModel
 from genuq.networks import MLP
@@ -17,6 +17,7 @@ def test_a_record_has_every_key_whether_measured_or_not():
     for row in (Row("a"), not_run("a", "no such library", "theirs", target=2.0)):
         assert row.record.keys() == KEYS | {"reason", "values"}
     assert Row("a", ratio=1.2, target=1.25).met and not Row("a", ratio=1.3, target=1.25).met
+    assert aimed(Row("a", ratio=2.0), 1.0, "why").reason == "why" and aimed(Row("a", ratio=1.0), 1.0, "").reason is None
     assert Row("a", ratio=1.2).met is None and not_run("a", "why", target=1.0).met is None
 
 

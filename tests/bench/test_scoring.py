@@ -10,7 +10,7 @@ import torch
 
 from genuq.bench import scoring
 from genuq.bench.rows import Row
-from genuq.bench.scoring import Job, aimed, beside_regenerations, regenerations, where_guided
+from genuq.bench.scoring import Job, as_good, beside_regenerations, regenerations, with_the_gap
 from genuq.extractors import Pixels
 from genuq.models import GenerativeModel, Sampler
 from genuq.networks import UNet
@@ -42,8 +42,10 @@ def test_scores_of_the_path_cost_a_step_and_regenerations_a_sampling_a_draw(job)
 
 def test_the_guidance_gap_asks_for_nothing_that_guided_sampling_did_not(job):
     guided = replace(job, samples=4, sampler=replace(job.sampler, guidance_scale=2.0))
-    plain, scored = where_guided(guided, rounds=1)
+    plain, scored = with_the_gap(guided, rounds=1)
     assert plain.evaluations == scored.evaluations == 4 * STEPS * 2 and scored.target == 1.0
+    plain, scored = with_the_gap(replace(job, samples=4, sampler=replace(job.sampler, steps=4)), rounds=1)
+    assert (plain.evaluations, scored.evaluations, scored.target) == (4 * 4, 4 * (4 + 2), 1.25)
 
 
 def test_engines_are_judged_by_the_ranks_of_float32(job, monkeypatch):
@@ -57,6 +59,6 @@ def test_engines_are_judged_by_the_ranks_of_float32(job, monkeypatch):
 
 def test_a_cheap_score_counts_only_where_it_finds_as_much():
     cheap = Row("path", ratio=1.2, values={"AUROC": 0.70})
-    assert aimed(cheap, {"AUROC": 0.705}).reason is None
-    assert "below that of regenerations" in (aimed(cheap, {"AUROC": 0.75}).reason or "")
-    assert "too few" in (aimed(replace(cheap, values={}), {}).reason or "")
+    assert as_good(cheap, {"AUROC": 0.705}).reason is None
+    assert "below that of regenerations" in (as_good(cheap, {"AUROC": 0.75}).reason or "")
+    assert "too few" in (as_good(replace(cheap, values={}), {}).reason or "")

@@ -32,6 +32,7 @@ DRAWS, HEAD_DRAWS, STATES = 5, 100, 10  # the published ones: regenerations; of 
 OBSERVATION_VARIANCE = 1e-3
 FITTED, SCORED, MAPPED = "the head's diagonal Fisher", "six samplings and their entropy", "maps of variance"
 INSTALL = 'not installed: pip install "genuq[peers]"'
+NOT_ASKED = "not asked for: --peers"
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,15 @@ FULL, QUICK = Size(512, 64, 16, 20, 3), Size(64, 4, 2, 4, 1)
 def rows(size: Size) -> list[Row]:
     """A row for each side of the fit, the scores and the maps, or the reason that there are none."""
     if absent := [name for name in MODULES if find_spec(name) is None]:
-        reason = f"{', '.join(absent)} {INSTALL}"
-        return [not_run(what, reason, LAPLACE_DIFFUSERS) for what in (FITTED, SCORED, MAPPED)]
+        return without(f"{', '.join(absent)} {INSTALL}")
     model, data = load_reference("flow_matching"), fashion_mnist("train")
     batches = list(regression_batches(model, data, range(size.images), 64, 0, "bench"))
     return Comparison(model, batches, size, extractors.build("efficientnet", image_size=64)).rows()
+
+
+def without(reason: str) -> list[Row]:
+    """A row for each part that was not measured."""
+    return [not_run(what, reason, LAPLACE_DIFFUSERS) for what in (FITTED, SCORED, MAPPED)]
 
 
 class Comparison:

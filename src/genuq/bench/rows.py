@@ -60,6 +60,12 @@ def not_run(what: str, reason: str, side: str = OURS, target: float | None = Non
     return Row(what, side, target=target, reason=reason)
 
 
+def aimed(row: Row, target: float, missed: str) -> Row:
+    """The row with a target, and with this reason where it misses it and has none of its own."""
+    row = replace(row, target=target)
+    return replace(row, reason=row.reason or missed) if row.met is False else row
+
+
 Found = Callable[[], Mapping[str, float]]
 NONE: Mapping[str, str] = {}
 
