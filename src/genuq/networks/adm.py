@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genuq.networks.layers import require_divisible, sinusoids
+from genuq.networks.layers import Depth, Width, require_divisible, sinusoids
+from genuq.parts.bounds import Count, Positive, Rate, WholeNumber
 
 GROUPS = 32  # of every norm
 
@@ -40,20 +40,20 @@ class ADMSettings:
         in_channels: of the images.
     """
 
-    image_size: int
-    model_channels: int
-    channel_mult: Sequence[float]
-    num_res_blocks: int
-    attention_resolutions: Sequence[int]
-    num_heads: int = 4
+    image_size: Count
+    model_channels: Width
+    channel_mult: Sequence[Positive]
+    num_res_blocks: Depth
+    attention_resolutions: Sequence[Count]
+    num_heads: Count = 4
     num_head_channels: int = -1
-    num_classes: int = 0
-    out_channels: int = 6
+    num_classes: WholeNumber = 0
+    out_channels: Count = 6
     use_scale_shift_norm: bool = True
     resblock_updown: bool = True
     use_new_attention_order: bool = False
-    dropout: float = 0.0
-    in_channels: int = 3
+    dropout: Rate = 0.0
+    in_channels: Count = 3
 
     def heads_of(self, channels: int) -> int:
         """How many heads attend over so many channels."""
@@ -96,15 +96,13 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.modulates, self.factor = settings.use_scale_shift_norm, factor
         embedding = 4 * settings.model_channels
-        self.in_layers = nn.Sequential(
-            nn.GroupNorm(GROUPS, inputs), nn.SiLU(), nn.Conv2d(inputs, outputs, 3, padding=1)
-        )
+        self.in_layers = nn.Sequential(_norm(inputs), nn.SiLU(), nn.Conv2d(inputs, outputs, 3, padding=1))
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(embedding, outputs * (2 if self.modulates else 1)))
         self.out_layers = nn.Sequential(
-            nn.GroupNorm(GROUPS, outputs),
+            _norm(outputs),
             nn.SiLU(),
             nn.Dropout(settings.dropout),
-            _zeroed(nn.Conv2d(outputs, outputs, 3, padding=1)),
+            nn.Conv2d(outputs, outputs, 3, padding=1),
         )
         self.skip_connection = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
 
@@ -130,9 +128,9 @@ class AttentionBlock(nn.Module):
     def __init__(self, settings: ADMSettings, channels: int) -> None:
         super().__init__()
         self.heads, self.split_first = settings.heads_of(channels), settings.use_new_attention_order
-        self.norm = nn.GroupNorm(GROUPS, channels)
+        self.norm = _norm(channels)
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
-        self.proj_out = _zeroed(nn.Conv1d(channels, channels, 1))
+        self.proj_out = nn.Conv1d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         flat = x.flatten(2)
@@ -247,8 +245,8 @@ class ADM(Encoder):
                     layers.append(self._resampled(2.0))
                     self.reduction //= 2
                 self.output_blocks.append(Layers(*layers))
-        last = _zeroed(nn.Conv2d(self.channels, settings.out_channels, 3, padding=1))
-        self.out = nn.Sequential(nn.GroupNorm(GROUPS, self.channels), nn.SiLU(), last)
+        last = nn.Conv2d(self.channels, settings.out_channels, 3, padding=1)
+        self.out = nn.Sequential(_norm(self.channels), nn.SiLU(), last)
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         """Epsilon, then the variance, (B, out_channels, H, W), at x (B, C, H, W), timesteps t (B,) from 0 to 999, and
@@ -287,15 +285,13 @@ class ADMClassifier(Encoder):
         super().__init__(settings)
         side, heads = settings.image_size // self.reduction, settings.heads_of(self.channels)
         pool = AttentionPool(side, self.channels, heads, settings.out_channels)
-        self.out = nn.Sequential(nn.GroupNorm(GROUPS, self.channels), nn.SiLU(), pool)
+        self.out = nn.Sequential(_norm(self.channels), nn.SiLU(), pool)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """Logits (B, out_channels) of images x (B, C, H, W) at timesteps t (B,)."""
         return self.out(self.contracted(x, self.embedded(t))[0])
 
 
-def _zeroed(layer: Any) -> Any:
-    """A layer that starts at nought."""
-    for weight in layer.parameters():
-        nn.init.zeros_(weight)
-    return layer
+def _norm(channels: int) -> nn.GroupNorm:
+    require_divisible(channels, GROUPS, "model_channels times an entry of channel_mult")
+    return nn.GroupNorm(GROUPS, channels)

@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genuq.networks.layers import require_divisible
+from genuq.networks.layers import Depth, Width, require_divisible
+from genuq.parts.bounds import Count, Rate, WholeNumber
 
 EPS = 1e-4  # of every normalisation
 SIGMA_DATA = 0.5  # of the data that the published networks are preconditioned for
@@ -38,16 +39,16 @@ class EDM2Settings:
         dropout: of training.
     """
 
-    img_resolution: int
-    img_channels: int
-    model_channels: int
-    label_dim: int = 1000
-    channel_mult: Sequence[int] = (1, 2, 3, 4)
-    num_blocks: int = 3
-    attn_resolutions: Sequence[int] = (16, 8)
-    channels_per_head: int = 64
-    logvar_channels: int = 128
-    dropout: float = 0.0
+    img_resolution: Count
+    img_channels: Count
+    model_channels: Width
+    label_dim: WholeNumber = 1000
+    channel_mult: Sequence[Count] = (1, 2, 3, 4)
+    num_blocks: Depth = 3
+    attn_resolutions: Sequence[Count] = (16, 8)
+    channels_per_head: Count = 64
+    logvar_channels: Width = 128
+    dropout: Rate = 0.0
 
 
 def normalised(x: Tensor, over: Sequence[int]) -> Tensor:
@@ -250,7 +251,7 @@ class EDM2(nn.Module):
         self.logvar_linear = NormalisedLayer(settings.logvar_channels, 1)
 
     def forward(self, x: Tensor, sigma_B: Tensor, labels: Tensor | None = None) -> Tensor:
-        """D (B, C, H, W) at noised data x (B, C, H, W) of standard deviations sigma (B,), one-hot classes (B, label_dim).
+        """D (B, C, H, W) at noised data x (B, C, H, W) of noises sigma (B,) and one-hot classes (B, label_dim).
 
         Source: equation 7 of Karras et al. 2022.
         """

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genuq.networks.layers import require_divisible, sinusoids
+from genuq.networks.layers import Depth, Width, require_divisible, sinusoids
+from genuq.parts.bounds import Count, WholeNumber
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,13 +30,13 @@ class UViTSettings:
         conv: whether a convolution of 3x3 stands behind the patches, and so is the last layer.
     """
 
-    img_size: int
-    patch_size: int
-    embed_dim: int
-    depth: int
-    num_heads: int
-    in_chans: int = 3
-    num_classes: int = 0
+    img_size: Count
+    patch_size: Count
+    embed_dim: Width
+    depth: Depth
+    num_heads: Count
+    in_chans: Count = 3
+    num_classes: WholeNumber = 0
     conv: bool = True
 
 
@@ -137,7 +138,6 @@ class UViT(nn.Module):
 
     def _image(self, values_BPK: Tensor) -> Tensor:
         """An image of its patches, whose values are in the order row, column, channel."""
-        batch, patches, _ = values_BPK.shape
         patch, side = self.settings.patch_size, self.settings.img_size // self.settings.patch_size
-        values = values_BPK.reshape(batch, side, side, patch, patch, self.settings.in_chans)
-        return values.permute(0, 5, 1, 3, 2, 4).reshape(batch, -1, side * patch, side * patch)
+        values = values_BPK.reshape(len(values_BPK), side, side, patch, patch, self.settings.in_chans)
+        return values.permute(0, 5, 1, 3, 2, 4).reshape(len(values_BPK), -1, side * patch, side * patch)
