@@ -53,7 +53,8 @@ class EDM2Settings:
 
 def normalised(x: Tensor, over: Sequence[int]) -> Tensor:
     """x with root mean square one over some axes."""
-    norm = torch.linalg.vector_norm(x, dim=list(over), keepdim=True, dtype=torch.float32)
+    fine = torch.promote_types(x.dtype, torch.float32)
+    norm = torch.linalg.vector_norm(x, dim=list(over), keepdim=True, dtype=fine)
     return x / (EPS + norm * math.sqrt(norm.numel() / x.numel())).to(x.dtype)
 
 
@@ -101,8 +102,8 @@ class NormalisedLayer(nn.Module):
         self.weight = nn.Parameter(torch.randn(outputs, inputs, *sides))
 
     def used(self, gain: Tensor | float = 1.0) -> Tensor:
-        """The weight that a pass with this gain uses, float32."""
-        weight = self.weight.float()
+        """The weight that a pass with this gain uses, float32 or finer."""
+        weight = self.weight.to(torch.promote_types(self.weight.dtype, torch.float32))
         axes = range(1, weight.ndim)
         return normalised(weight, axes) * (gain / math.sqrt(weight[0].numel()))
 
@@ -224,7 +225,7 @@ class UNet(nn.Module):
         return self.settings.img_resolution >> level in self.settings.attn_resolutions
 
     def forward(self, x: Tensor, c_noise_B: Tensor, labels: Tensor | None = None) -> Tensor:
-        """F at c_in x (B, C, H, W), c_noise = ln(sigma) / 4 (B,), and one-hot classes (B, label_dim), noughts for none."""
+        """F at c_in x (B, C, H, W), c_noise = ln(sigma) / 4 (B,), one-hot classes (B, label_dim), noughts for none."""
         embedding = self.emb_noise(self.emb_fourier(c_noise_B).to(x.dtype))
         if self.emb_label is not None:
             assert labels is not None, "no class is a row of noughts"

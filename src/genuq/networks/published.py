@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from genuq.errors import CheckpointError, ConfigurationError, did_you_mean, require_finite
 from genuq.networks.adm import ADM, ADMClassifier, ADMSettings
@@ -43,6 +45,7 @@ def _edm2(channels: int, latent: bool, label_dim: int = 1000) -> EDM2Settings:
     return EDM2Settings(model_channels=channels, label_dim=label_dim, **shape)
 
 
+_FILLING = ("kaiming_uniform_", "uniform_", "normal_", "zero_", "fill_", "ones_", "zeros_")  # functions of torch
 _OPENAI = "The files are linked in the README of github.com/openai/guided-diffusion (128x128{}.pt, ...)."
 _NULL = 1001  # ImageNet's classes and the null class
 _WIDTHS = {"xs": 128, "s": 192, "m": 256, "l": 320, "xl": 384, "xxl": 448}
@@ -57,12 +60,14 @@ class Family:
         network: the class.
         presets: settings of the released files by name.
         released: where the files are from, as a sentence.
+        mark: a key that networks of no other family have.
     """
 
     title: str
     network: Callable[[Any], nn.Module]
     presets: Mapping[str, Settings]
     released: str
+    mark: str
 
     def settings(self, preset: str, changed: Mapping[str, Any] | None = None) -> Any:
         """The settings of a released network.
@@ -102,12 +107,14 @@ FAMILIES = {
             "imagenet_512": _adm(512),
         },
         _OPENAI.format("_diffusion"),
+        "out.2.weight",
     ),
     "adm_classifier": Family(
         "the classifier of ADM",
         ADMClassifier,
         {"imagenet_64": _classifier(64, 4), **{f"imagenet_{side}": _classifier(side) for side in (128, 256, 512)}},
         _OPENAI.format("_classifier"),
+        "out.2.c_proj.weight",
     ),
     "uvit": Family(
         "U-ViT",
@@ -123,6 +130,7 @@ FAMILIES = {
             "imagenet_512_huge": _uvit(64, 4, "H", _NULL, in_chans=4, conv=False),
         },
         "The files are linked in the README of github.com/baofff/U-ViT.",
+        "decoder_pred.weight",
     ),
     "edm2": Family(
         "EDM2",
@@ -134,14 +142,26 @@ FAMILIES = {
         },
         "Its files lie in nvlabs-fi-cdn.nvidia.com/edm2/posthoc-reconstructions/ and are converted once "
         "(docs/released_networks.md).",
+        "unet.out_conv.weight",
     ),
 }
 
 
 def outlined(family: str, settings: Any) -> nn.Module:
     """The network of these settings on torch's meta device, without weights."""
-    with torch.device("meta"):
+    with torch.device("meta"), _Unfilled():
         return FAMILIES[family].network(settings)
+
+
+class _Unfilled(TorchFunctionMode):
+    """Nothing is drawn for weights that hold no numbers: on the meta device torch does it slowly, by its references."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if function.__name__ in _FILLING:
+            return args[0] if args else (kwargs or {})["tensor"]
+        return function(*args, **(kwargs or {}))
 
 
 def shapes_of(network: nn.Module) -> Shapes:
@@ -172,22 +192,23 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], asked: str, source: 
 
 def _what_it_is(own: Shapes, found: Shapes) -> str:
     """Which released network weights of these shapes are of, in words."""
-    same = [_called(*name) for name, shapes in _released() if shapes == found]
+    family = next((name for name, each in FAMILIES.items() if each.mark in found), None)
+    unknown = f"is no released network that genuq knows; {_differences(own, found)}"
+    if family is None:
+        return unknown
+    known, title = presets_of(family), FAMILIES[family].title
+    same = [preset for preset, shapes in known.items() if shapes == found]
     if same:
-        return f"is {' or '.join(same)}"
-    name, shapes = max(_released(), key=lambda each: _shared(each[1], found))
-    share = f"{_shared(shapes, found)} of its {len(found)} tensors"
-    near = f" (nearest: {_called(*name)}, with {share})" if 2 * _shared(shapes, found) > len(found) else ""
-    return f"is no released network that genuq knows{near}; {_differences(own, found)}"
+        return f"is {title} {' or '.join(same)}"
+    near = max(known, key=lambda preset: _shared(known[preset], found))
+    share = f"{_shared(known[near], found)} of its {len(found)} tensors"
+    return unknown.replace("knows;", f"knows (nearest: {title} {near}, with {share});")
 
 
-def _released() -> list[tuple[tuple[str, str], Shapes]]:
-    names = [(family, preset) for family in FAMILIES for preset in FAMILIES[family].presets]
-    return [(name, shapes_of(outlined(name[0], FAMILIES[name[0]].presets[name[1]]))) for name in names]
-
-
-def _called(family: str, preset: str) -> str:
-    return f"{FAMILIES[family].title} {preset}"
+@functools.cache
+def presets_of(family: str) -> Mapping[str, Shapes]:
+    """The shapes of the weights of each released network of a family."""
+    return {name: shapes_of(outlined(family, settings)) for name, settings in FAMILIES[family].presets.items()}
 
 
 def _shared(one: Shapes, other: Shapes) -> int:

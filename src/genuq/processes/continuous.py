@@ -40,7 +40,8 @@ class ContinuousVP(Process):
         return -0.5 * beta * alpha, 0.5 * beta * alpha.square() / self.sigma(t)
 
     def time_at(self, half_log_snr: Time) -> Tensor:
-        twice = 2 * torch.nn.functional.softplus(-2 * float64(half_log_snr))  # of the integral
+        integral = torch.nn.functional.softplus(-2 * float64(half_log_snr)).clamp(max=self._integral(1.0))
+        twice = 2 * integral
         return (twice / (self.first + (self.first**2 + self.rise * twice).sqrt())).clamp(0, 1)
 
     def network_time(self, t: Tensor) -> Tensor:
