@@ -13,16 +13,16 @@ from safetensors.torch import save_file
 import genuq
 from genuq import files
 from genuq.models import GenerativeModel, Sampler, sample_latents
+from genuq.networks.published import FAMILIES
 from genuq.pipeline.stages.sample import read_samples
 from genuq.posteriors import swapped
 from genuq.propagators import Trajectory
 from genuq.solvers import build as build_solver
-from support import released
 from support.plans import planned
 from support.released import SMALL, images, small
-from support.small_runs import COMMON, launch
+from support.small_runs import COMMON, EVALUATION, launch
 
-DRAWS = 300
+DRAWS = 64
 LATENT = {"img_size": 8, "patch_size": 2, "embed_dim": 16, "depth": 2, "num_heads": 2, "in_chans": 3, "num_classes": 3}
 
 
@@ -36,21 +36,22 @@ def fitted(model: GenerativeModel, kind: str, **options: Any) -> genuq.posterior
     return genuq.fit(model, x, kind, images=16, held_out=8, batch_size=8, labels=y, **options).posterior
 
 
-@pytest.mark.parametrize("kind", ["exact_laplace", "diagonal_laplace"])
-@pytest.mark.parametrize("name", ["adm", "uvit", "edm2"])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("adm", "exact_laplace"), ("uvit", "diagonal_laplace"), ("edm2", "exact_laplace")]
+)
 def test_variance_in_closed_form_is_that_of_draws(name: str, kind: str) -> None:
     """Of one step, which is affine in what the head gives: patches, channels and gains are where they belong."""
     model = model_of(name)
     posterior = fitted(model, kind)
-    sampler = Sampler(build_solver("ddim"), steps=1, seed=0, batch_size=2)
-    closed = genuq.propagate(model, posterior, sampler, range(2), propagator=Trajectory()).variance
+    sampler = Sampler(build_solver("ddim"), steps=1, seed=0, batch_size=1)
+    closed = genuq.propagate(model, posterior, sampler, range(1), propagator=Trajectory()).variance
     drawn = []
     for index in range(DRAWS):
         with swapped(posterior.module, posterior.draw(index)):
-            drawn.append(sample_latents(model, sampler, range(2)))
+            drawn.append(sample_latents(model, sampler, range(1)))
     ratio = torch.stack(drawn).double().var(0) / closed
-    assert float(ratio.mean()) == pytest.approx(1.0, abs=0.05)
-    assert float(ratio.std()) < 0.15, "the spread of a variance of 300 draws, at every pixel"
+    assert float(ratio.mean()) == pytest.approx(1.0, abs=0.15)
+    assert float(ratio.std()) < 0.3, "the spread of a variance of 64 draws, at every pixel"
 
 
 @pytest.mark.parametrize("name", ["adm", "uvit", "edm2"])
@@ -67,6 +68,7 @@ def test_kfac_draws_move_the_prediction(name: str) -> None:
 
 ASKED = [
     *COMMON,
+    *EVALUATION,
     "data=image_folder",
     "data.image_size=8",
     "data.channels=3",
@@ -76,7 +78,7 @@ ASKED = [
     "posterior.held_out=8",
     "posterior.draws=2",
     "sampler.steps=2",
-    "sampler.samples=8",
+    "sampler.samples=40",
     "score.controls=[random]",
 ]
 CLASSES = {"adm": "num_classes", "uvit": "num_classes", "edm2": "label_dim"}
@@ -85,14 +87,12 @@ CLASSES = {"adm": "num_classes", "uvit": "num_classes", "edm2": "label_dim"}
 def asked(name: str, image_root: Path, path: Path, *more: str) -> list[str]:
     preset, changed = SMALL[name]
     changed = changed | {CLASSES[name]: 2}
-    given = json.dumps(changed).replace('"', "").replace(" ", "")
+    given = json.dumps(changed).replace('"', "")
     model = [f"model={name}", f"model.preset={preset}", f"model.changed={given}", f"model.checkpoint={path}"]
     return [*ASKED, *model, f"data.root={image_root}", *more]
 
 
 def file_of(name: str, path: Path) -> None:
-    from genuq.networks.published import FAMILIES
-
     torch.manual_seed(0)
     preset, changed = SMALL[name]
     network = FAMILIES[name].network(FAMILIES[name].settings(preset, changed | {CLASSES[name]: 2}))
@@ -109,7 +109,7 @@ def test_a_file_goes_through_the_whole_command(name: str, suffix: str, tmp_path:
     file_of(name, path)
     launch(tmp_path / "run", *asked(name, image_root, path))
     samples = read_samples(tmp_path / "run" / "sample")
-    assert samples["image"].shape == (8, 3, 8, 8) and samples["class"].tolist()[:3] == [0, 1, 0]
+    assert samples["image"].shape == (40, 3, 8, 8) and samples["class"].tolist()[:3] == [0, 1, 0]
     assert (tmp_path / "run" / "score").is_dir()
 
 
@@ -121,6 +121,6 @@ def test_a_plan_reads_no_weight_and_names_a_file_that_is_missing(
     path.write_bytes(b"PK\x03\x04")
     monkeypatch.setattr(files, "sha256", None)
     plan = planned(capsys, *asked("adm", image_root, path))
-    assert plan["stages"]["sample"]["evaluations"] == 16 and len(plan["weights_not_read"]) == 1
+    assert plan["stages"]["sample"]["evaluations"] == 40 * (1 + 2) * 2 and len(plan["weights_not_read"]) == 1
     missing = planned(capsys, *asked("adm", image_root, tmp_path / "nowhere.pt"), status=1)
     assert "nowhere.pt does not exist. The files are linked in the README" in str(missing["jobs"])

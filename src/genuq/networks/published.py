@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -149,8 +150,15 @@ FAMILIES = {
 
 def outlined(family: str, settings: Any) -> nn.Module:
     """The network of these settings on torch's meta device, without weights."""
-    with torch.device("meta"), _Unfilled():
+    with without_weights():
         return FAMILIES[family].network(settings)
+
+
+@contextlib.contextmanager
+def without_weights() -> Iterator[None]:
+    """Layers that are made inside lie on torch's meta device."""
+    with torch.device("meta"), _Unfilled():
+        yield
 
 
 class _Unfilled(TorchFunctionMode):

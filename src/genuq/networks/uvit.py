@@ -133,7 +133,8 @@ class UViT(nn.Module):
         h_BPK = self.mid_block(h_BPK)
         for block in self.out_blocks:
             h_BPK = block(h_BPK, kept.pop())
-        values_BPK = self.decoder_pred(self.norm(h_BPK))[:, self.extras :]
+        # the tokens of time and class go before the last layer, whose data they else would be
+        values_BPK = self.decoder_pred(self.norm(h_BPK)[:, self.extras :])
         return self.final_layer(self._image(values_BPK))
 
     def _image(self, values_BPK: Tensor) -> Tensor:

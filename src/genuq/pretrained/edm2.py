@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from genuq.models import MODELS, DiffusersAutoencoder, GenerativeModel
 from genuq.models.functional import PlainConv2d, PlainLinear
 from genuq.networks.edm2 import EDM2, SIGMA_DATA, Block, EDM2Settings, NormalisedLayer
-from genuq.networks.published import FAMILIES
+from genuq.networks.published import FAMILIES, without_weights
 from genuq.parts.bounds import OneOf
 from genuq.pretrained.released import autoencoder_of, found, image_shape, network_of
 from genuq.processes import Exploding
@@ -66,7 +66,7 @@ def _plain(layer: NormalisedLayer, gain: Tensor | float) -> nn.Module:
     weight = layer.used(gain)
     outputs, inputs, *sides = weight.shape
     made: nn.Conv2d | nn.Linear
-    with torch.device("meta"):
+    with without_weights():
         if sides:
             made = PlainConv2d(inputs, outputs, (sides[0], sides[1]), padding=sides[0] // 2, bias=False)
         else:
