@@ -226,13 +226,13 @@ class GenerativeModel(nn.Module):
         guidance = self.require_guidance(scale)
         labels = [self.null_of(y_B) if branch == NULL else y_B for branch in guidance.branches]
         if apart:
-            parts = [self.predicted(x, t_B, y, network_time_B) for y in labels]
+            parts: Sequence[Tensor] = [self.predicted(x, t_B, y, network_time_B) for y in labels]
         else:
             parts = self._together(x, t_B, labels, network_time_B)
         found = guidance(parts, scale, t_B)
         return found if guidance.term is None else found + (scale - 1) * guidance.term(x, t_B, y_B)
 
-    def _together(self, x: Tensor, t_B: Tensor, labels: Sequence[Tensor], told_B: Tensor | None) -> Sequence[Tensor]:
+    def _together(self, x: Tensor, t_B: Tensor, labels: list[Tensor], told_B: Tensor | None) -> Sequence[Tensor]:
         """The predictions for several classes of each state, in one forward pass."""
         count = len(labels)
         told = None if told_B is None else torch.cat([told_B] * count)

@@ -162,7 +162,7 @@ def attend(qkv: Tensor, heads: int, split_first: bool) -> Tensor:
 class Layers(nn.Sequential):
     """Layers in turn, of which residual blocks are told of time and class."""
 
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:  # type: ignore[override]
         for layer in self:
             x = layer(x, embedding) if isinstance(layer, ResidualBlock) else layer(x)
         return x
@@ -215,7 +215,7 @@ class Encoder(nn.Module):
     def embedded(self, t_B: Tensor) -> Tensor:
         """What blocks are told of the time."""
         features = sinusoids(t_B, self.settings.model_channels)
-        return self.time_embed(features.to(self.time_embed[0].weight.dtype))
+        return self.time_embed(features.to(next(self.time_embed.parameters()).dtype))
 
     def contracted(self, x: Tensor, embedding: Tensor) -> tuple[Tensor, list[Tensor]]:
         """(behind the middle block, behind each of the input blocks)."""

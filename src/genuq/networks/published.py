@@ -26,9 +26,9 @@ _LEVELS = {64: (2, 4, 8), 128: (4, 8, 16), 256: (8, 16, 32), 512: (16, 32, 64)} 
 
 
 def _adm(side: int, num_classes: int = 1000, **options: Any) -> ADMSettings:
-    options = {"model_channels": 256, "num_res_blocks": 2, "num_head_channels": 64, **options}
-    levels = {"channel_mult": _MULTIPLES[side], "attention_resolutions": _LEVELS[side]}
-    return ADMSettings(image_size=side, num_classes=num_classes, **levels, **options)
+    given = {"model_channels": 256, "num_res_blocks": 2, "num_head_channels": 64, **options}
+    given |= {"channel_mult": _MULTIPLES[side], "attention_resolutions": _LEVELS[side]}
+    return ADMSettings(image_size=side, num_classes=num_classes, **given)
 
 
 def _classifier(side: int, num_res_blocks: int = 2) -> ADMSettings:
@@ -37,13 +37,13 @@ def _classifier(side: int, num_res_blocks: int = 2) -> ADMSettings:
 
 def _uvit(side: int, patch: int, size: str, num_classes: int = 0, **options: Any) -> UViTSettings:
     width, depth, heads = {"S": (512, 12, 8), "M": (768, 16, 12), "L": (1024, 20, 16), "H": (1152, 28, 16)}[size]
-    shape = {"img_size": side, "patch_size": patch, "num_classes": num_classes}
-    return UViTSettings(**shape, embed_dim=width, depth=depth, num_heads=heads, **options)
+    given = {"embed_dim": width, "depth": depth, "num_heads": heads, "num_classes": num_classes, **options}
+    return UViTSettings(img_size=side, patch_size=patch, **given)
 
 
 def _edm2(channels: int, latent: bool, label_dim: int = 1000) -> EDM2Settings:
-    shape = {"img_resolution": 64, "img_channels": 4 if latent else 3}
-    return EDM2Settings(model_channels=channels, label_dim=label_dim, **shape)
+    images = 4 if latent else 3
+    return EDM2Settings(img_resolution=64, img_channels=images, model_channels=channels, label_dim=label_dim)
 
 
 _FILLING = ("kaiming_uniform_", "uniform_", "normal_", "zero_", "fill_", "ones_", "zeros_")  # functions of torch
@@ -84,7 +84,8 @@ class Family:
                 f"model.preset = '{preset}' is no released network of {self.title}."
                 + did_you_mean(preset, self.presets)
             )
-        found, given = self.presets[preset], dict(changed or {})
+        found: Any = self.presets[preset]
+        given = dict(changed or {})
         known = [each.name for each in fields(found)]
         for key in given:
             if key not in known:

@@ -130,7 +130,7 @@ def autoencoder_of(
     name = _class_name(folder)
     if outline:
         return kind(described_part(folder, name, "ModelMixin", "meta"))
-    return kind.from_pretrained(str(folder), name)  # type: ignore[return-value]
+    return kind.from_pretrained(str(folder), name)
 
 
 def _class_name(folder: Path) -> str:
