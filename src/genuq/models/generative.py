@@ -224,13 +224,19 @@ class GenerativeModel(nn.Module):
         if scale == 1.0 or y_B is None:
             return self.predicted(x, t_B, y_B, network_time_B)
         guidance = self.require_guidance(scale)
-        count = len(guidance.branches)
         labels = [self.null_of(y_B) if branch == NULL else y_B for branch in guidance.branches]
         if apart:
-            return guidance([self.predicted(x, t_B, y, network_time_B) for y in labels], scale, t_B)
-        told = None if network_time_B is None else torch.cat([network_time_B] * count)
-        both = self.predicted(torch.cat([x] * count), torch.cat([t_B] * count), torch.cat(labels), told)
-        return guidance(both.chunk(count), scale, t_B)
+            parts: Sequence[Tensor] = [self.predicted(x, t_B, y, network_time_B) for y in labels]
+        else:
+            parts = self._together(x, t_B, labels, network_time_B)
+        found = guidance(parts, scale, t_B)
+        return found if guidance.term is None else found + (scale - 1) * guidance.term(x, t_B, y_B)
+
+    def _together(self, x: Tensor, t_B: Tensor, labels: list[Tensor], told_B: Tensor | None) -> Sequence[Tensor]:
+        """The predictions for several classes of each state, in one forward pass."""
+        count = len(labels)
+        told = None if told_B is None else torch.cat([told_B] * count)
+        return self.predicted(torch.cat([x] * count), torch.cat([t_B] * count), torch.cat(labels), told).chunk(count)
 
     def branches(self, scale: float) -> int:
         """Rows through the network for one sample at a guidance scale."""

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from genuq.processes import Process
+
 NULL, OWN = "null", "own"
 """A branch: of the null row (class), or of the row that the sample was asked for with."""
 
 Weights = Callable[[float, Tensor], Sequence[float]]
 Combine = Callable[[Sequence[Tensor], float, Tensor], Tensor]
+Term = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,15 @@ class Guidance:
             head's features by the same weights.
         combine: (predictions of the branches, scale, t (B,)) -> prediction, where it is not affine.
         branches: `null` and `own`, in the order in which the network sees them.
+        term: (states x (B, ...), t (B,), classes (B,)) -> what is added scale - 1 times, which the network has no part
+            in; propagators follow it by differences, and its own evaluations are not counted.
     """
 
     name: str
     weights: Weights | None = None
     combine: Combine | None = None
     branches: tuple[str, ...] = (NULL, OWN)
+    term: Term | None = None
 
     def __post_init__(self) -> None:
         assert (self.weights is None) != (self.combine is None), "either weights or a function"
@@ -63,6 +69,29 @@ def weighted(parts: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
 
 CLASSIFIER_FREE = Guidance("classifier-free", lambda scale, t_B: (1 - scale, scale))
 """(1 - s) f(null) + s f(own). Source: Ho & Salimans 2022."""
+
+
+def by_classifier(log_probability: Term, process: Process) -> Guidance:
+    """Epsilon less (s - 1) sigma times the gradient of log p(y | x_t), by a classifier of noised samples.
+
+    With the classifier that the network itself implies this is classifier-free guidance of the same scale.
+    Source: Dhariwal & Nichol 2021, algorithm 2, whose gradient scale is s - 1.
+
+    Args:
+        log_probability: (x_t (B, ...), t (B,), classes (B,)) -> log p(y | x_t) (B,), up to a constant.
+        process: of the network, which predicts epsilon.
+    """
+
+    def term(x: Tensor, t_B: Tensor, y_B: Tensor) -> Tensor:
+        followed = x.requires_grad and torch.is_grad_enabled()
+        with torch.enable_grad():
+            state = x.view_as(x)  # not detached: whoever differentiates the prediction differentiates this too
+            state = state if followed else state.requires_grad_()
+            chosen = log_probability(state, t_B, y_B).sum()
+            (gradient,) = torch.autograd.grad(chosen, state, create_graph=followed)
+        return gradient * -process.sigma(t_B).to(x).reshape(-1, *[1] * (x.ndim - 1))
+
+    return Guidance("classifier", lambda scale, t_B: (1.0,), branches=(OWN,), term=term)
 
 
 def renormalised(

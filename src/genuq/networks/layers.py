@@ -36,6 +36,17 @@ class SinusoidalEmbedding(nn.Module):
         return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
+def sinusoids(t_B: Tensor, features: int, slowest_period: float = 10_000.0) -> Tensor:
+    """Cosine, then sine features (B, features), float32, of timesteps t (B,) from 0 to 999.
+
+    In single precision throughout, as the published networks that read them compute them.
+    """
+    half = features // 2
+    exponents = torch.arange(half, dtype=torch.float32, device=t_B.device) / half
+    angles = t_B.float()[:, None] * (-math.log(slowest_period) * exponents).exp()
+    return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
 class Conditioning(nn.Module):
     """Embeds (t, class) into one vector. Class `num_classes` is the null class of classifier-free guidance."""
 

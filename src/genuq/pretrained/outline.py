@@ -116,12 +116,12 @@ def _pipeline(folder: Path, networks: tuple[str, ...], dtype: torch.dtype) -> An
         elif entry[-1] is None:
             given[name] = None
         elif name in networks:
-            given[name] = _from_config(folder / name, entry[-1], "ModelMixin", "meta")
+            given[name] = described_part(folder / name, entry[-1], "ModelMixin", "meta")
             torch.nn.Module.to(given[name], dtype).eval()  # diffusers' own says what it does, more than once
         elif name == "scheduler":
-            given[name] = _from_config(folder / name, entry[-1], "SchedulerMixin", "cpu")
+            given[name] = described_part(folder / name, entry[-1], "SchedulerMixin", "cpu")
         elif name.endswith("guider"):
-            given[name] = _from_config(folder / name, entry[-1], "BaseGuidance", "cpu")
+            given[name] = described_part(folder / name, entry[-1], "BaseGuidance", "cpu")
         else:
             given[name] = DescribedEncoder(_read(folder / name / "config.json")) if name.startswith(_TEXTS) else None
     if "requires_safety_checker" in inspect.signature(kind.__init__).parameters:  # nothing here would call it
@@ -135,8 +135,18 @@ def _pipeline(folder: Path, networks: tuple[str, ...], dtype: torch.dtype) -> An
         ) from error
 
 
-def _from_config(folder: Path, name: Any, base: str, device: str) -> Any:
-    """A part of diffusers' by its configuration."""
+def described_part(folder: Path, name: Any, base: str, device: str) -> Any:
+    """A part of diffusers' by its configuration.
+
+    Args:
+        folder: of the part.
+        name: of its class.
+        base: of diffusers', that the class must have.
+        device: where its weights are drawn, `meta` for none.
+
+    Raises:
+        ConfigurationError: no such class, or a configuration that is missing or broken.
+    """
     import diffusers
 
     kind: Any = getattr(diffusers, str(name), None)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from genuq.processes.base import Process
+from genuq.processes.continuous import ContinuousVP
 from genuq.processes.exploding import Exploding
 from genuq.processes.prediction import (
     PREDICTIONS,
@@ -38,6 +39,7 @@ def build(name: str, **options: Any) -> Process:
 __all__ = [
     "PREDICTIONS",
     "PROCESSES",
+    "ContinuousVP",
     "Conversion",
     "Exploding",
     "FlowMatching",

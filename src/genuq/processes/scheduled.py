@@ -33,22 +33,24 @@ class ScheduledDiffusion(Tabulated):
 
     Args:
         alphas_cumprod: the scheduler's table of alpha^2, decreasing.
+        first: what networks are told of its first entry, 0 or 1.
     """
 
     name = "variance_preserving"
 
-    def __init__(self, alphas_cumprod: Tensor) -> None:
+    def __init__(self, alphas_cumprod: Tensor, first: int = 0) -> None:
+        self.first = first
         variance = alphas_cumprod.double().cpu()
         at_zero = bool(variance[-1] == 0)
         super().__init__(variance.sqrt() - 1 if at_zero else 0.5 * variance.log(), at_zero)
 
     def network_time(self, t: Tensor) -> Tensor:
         """n, float32; for times nearer to the data than the first entry of the table, that of the first."""
-        return (t.double() * self.train_timesteps - 1).clamp(min=0).float()
+        return (t.double() * self.train_timesteps - 1).clamp(min=0).add(self.first).float()
 
     def time_of(self, network_time: Time) -> Tensor:
         """The time t of what the network is told."""
-        return (float64(network_time) + 1) / self.train_timesteps
+        return (float64(network_time) + 1 - self.first) / self.train_timesteps
 
 
 class ScheduledFlow(FlowMatching):

@@ -1,0 +1,100 @@
+"""`model=adm`: the networks of guided-diffusion, with or without the classifier that guides them."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor, nn
+
+from genuq.models import MODELS, GenerativeModel
+from genuq.models.guidance import by_classifier
+from genuq.networks.adm import ADMSettings
+from genuq.networks.published import FAMILIES
+from genuq.parts.bounds import OneOf
+from genuq.pretrained.released import found, network_of
+from genuq.processes import ScheduledDiffusion, VariancePreserving
+
+TIMESTEPS = 1000
+COSINE = ("imagenet_64",)  # presets of this schedule; the others are linear
+
+
+def epsilon_of(network: Any, x: Tensor, told_B: Tensor, y_B: Tensor | None) -> Tensor:
+    """The first channels of what the network says; those of the variance are for samplers that learn it."""
+    return network(x, told_B, y_B)[:, : x.shape[1]]
+
+
+def schedule_of(name: str, first: int = 0) -> ScheduledDiffusion:
+    """The path of a table of betas whose networks are told its timesteps.
+
+    Args:
+        name: of `VariancePreserving`'s schedules.
+        first: what they are told of the first entry.
+    """
+    nodes = torch.arange(1, TIMESTEPS + 1, dtype=torch.float64) / TIMESTEPS
+    return ScheduledDiffusion(VariancePreserving(name, TIMESTEPS).alpha(nodes).square(), first)
+
+
+@MODELS.add(
+    label="ADM (guided-diffusion)",
+    settle=functools.partial(found, "adm"),
+    internal=frozenset({"outline"}),
+    outline={"outline": True},
+)
+def adm(
+    preset: Annotated[str, OneOf(*FAMILIES["adm"].presets)] = "imagenet_128",
+    checkpoint: Path | None = None,
+    classifier: Path | None = None,
+    schedule: Annotated[str, OneOf("linear", "cosine")] | None = None,
+    changed: dict[str, Any] | None = None,
+    classifier_changed: dict[str, Any] | None = None,
+    outline: bool = False,
+) -> GenerativeModel:
+    """A network of guided-diffusion (Dhariwal & Nichol 2021), by the file that was released or one of the same kind.
+
+    Args:
+        preset: whose settings it has.
+        checkpoint: its weights, safetensors or the .pt as it was released; null: random ones, for a training.
+        classifier: weights of the noisy classifier, whose gradient guides: sampler.guidance_scale - 1 is the gradient
+            scale of guided-diffusion.
+        schedule: of betas; null: the preset's.
+        changed: settings of the network in place of the preset's, by guided-diffusion's names: {num_classes: 10}.
+        classifier_changed: the same of the classifier.
+        outline: on torch's meta device, for a plan.
+
+    Raises:
+        ConfigurationError: an unknown preset or setting, a file that is not there.
+        CheckpointError: a file of another network, which is named.
+    """
+    settings: ADMSettings = FAMILIES["adm"].settings(preset, changed)
+    path = schedule_of(schedule or ("cosine" if preset in COSINE else "linear"))
+    side = settings.image_size
+    judged = FAMILIES["adm_classifier"].settings(preset.removesuffix("_unconditional"), classifier_changed)
+    model = GenerativeModel(
+        network_of("adm", settings, preset, checkpoint, outline=outline),
+        (settings.in_channels, side, side),
+        process=path,
+        prediction="epsilon",
+        num_classes=settings.num_classes or (judged.out_channels if classifier is not None else 0),
+        call=epsilon_of,
+        head="out.2",
+        guidance=None,
+    )
+    if classifier is not None:
+        asked = preset.removesuffix("_unconditional")
+        judge = network_of("adm_classifier", judged, asked, classifier, "model.classifier", outline)
+        guide_by(model, judge.requires_grad_(False), path)
+    return model
+
+
+def guide_by(model: GenerativeModel, classifier: nn.Module, process: ScheduledDiffusion) -> None:
+    """Let a classifier (x_t, timesteps) -> logits guide the model, a part of which it becomes."""
+    model.classifier = classifier  # so that it goes where the model goes
+
+    def log_probability(x: Tensor, t_B: Tensor, y_B: Tensor) -> Tensor:
+        logits = classifier(x, process.network_time(t_B)).log_softmax(dim=1)
+        return logits.gather(1, y_B[:, None])[:, 0]
+
+    model.guidance = by_classifier(log_probability, process)
