@@ -5,9 +5,12 @@ One CPU generator per sample; the numbers are made on the CPU and moved, so that
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,3 +53,26 @@ def normal(sources: Sequence[torch.Generator], shape: Sequence[int], dtype: torc
 def uniform(sources: Sequence[torch.Generator], shape: Sequence[int] = ()) -> Tensor:
     """Uniform on [0, 1), (B, *shape), row b from generator b."""
     return torch.stack([torch.rand(tuple(shape), generator=source) for source in sources])
+
+
+@contextlib.contextmanager
+def isolated() -> Iterator[None]:
+    """The global generators of torch, NumPy and Python are afterwards where they were before."""
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)
+
+
+def seed_everything(seed: int) -> None:
+    """Set the global generators of torch, NumPy and Python: for networks that draw their first weights from them.
+
+    Args:
+        seed: from 0 to 2^32 - 1, the largest that NumPy takes.
+    """
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)

@@ -51,6 +51,8 @@ OF_NO_RUN = {  # came later
     **{f"{key}.data_share": None for key in ("posterior", "beside.deep_ensemble", "beside.posthoc_ensemble")},
 }
 GROUPS_OF_OPTIONS = (*GROUPS, "beside")
+NAMING = ("score=", "experiment=quickstart", "experiment=glyphs", "experiment=mixture")  # choices that name a score
+ENTROPY = {True: (), False: ("score=entropy",)}  # which was the default of all others
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -69,7 +71,7 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 @pytest.mark.parametrize("chosen", KNOWN)
 def test_a_shipped_option_composes_to_the_values_that_runs_have_had(chosen: str) -> None:
     with initialize_config_dir(str(config_directory()), version_base="1.3"):
-        config: Any = OmegaConf.to_container(compose("config", overrides=[chosen]))
+        config: Any = OmegaConf.to_container(compose("config", overrides=[chosen, *ENTROPY[chosen.startswith(NAMING)]]))
     found = dict(leaves(config))
     before = {key: value for key, value in (SHARED | KNOWN[chosen]).items() if value != "absent"}
     assert set(found) - set(before) <= set(OF_NO_RUN)

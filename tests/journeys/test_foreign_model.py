@@ -25,7 +25,7 @@ from genuq.pipeline.preflight import check_settings
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import STAGES
 from genuq.pipeline.stages.sample import read_samples
-from genuq.report.run.writing import RESULTS
+from genuq.report.run import RESULTS
 from genuq.store.artefact import MANIFEST
 from support.programs import COMMAND, environment, given_once, program
 from support.small_runs import IMAGES, composed, launch

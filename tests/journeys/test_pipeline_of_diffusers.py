@@ -19,7 +19,7 @@ from genuq.pipeline.preflight import DirectSamplingWarning, check_settings
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import STAGES
 from genuq.pipeline.stages.sample import read_samples
-from genuq.report.run.writing import RESULTS
+from genuq.report.run import RESULTS
 from genuq.store.shards import read_shards
 from support.plans import planned, to_make
 from support.small_pipelines import relative, saved

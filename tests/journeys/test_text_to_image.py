@@ -24,7 +24,7 @@ from genuq.pipeline.run import Run
 from genuq.pipeline.stage import STAGES
 from genuq.pipeline.stages.apply import read_application
 from genuq.pipeline.stages.sample import read_samples
-from genuq.report.run.writing import RESULTS
+from genuq.report.run import RESULTS
 from support.small_pipelines import saved, saved_clip
 from support.small_runs import COMMON, EVALUATION, composed
 

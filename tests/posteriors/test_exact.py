@@ -10,6 +10,7 @@ from genuq.errors import ConfigurationError, NonFiniteError
 from genuq.posteriors import DiagonalLaplace, ExactLastLayerLaplace, Scale
 from genuq.posteriors import exact as exact_module
 from genuq.posteriors.curvature import head as head_module
+from genuq.posteriors.curvature.gram_sums import ConvSums
 from support.posterior_oracles import (
     HEADS,
     gauss_newton,
@@ -70,8 +71,8 @@ def test_a_large_batch_is_summed_in_parts_of_bounded_memory(monkeypatch):
     whole = fitted(layer, features).curvature
     monkeypatch.setattr(exact_module, "VALUES_AT_ONCE", 2 * features[0].numel())
     posterior, seen = ExactLastLayerLaplace(layer), []
-    original = posterior.head.gram
-    monkeypatch.setattr(posterior.head, "gram", lambda part: seen.append(len(part)) or original(part))
+    original = ConvSums.add
+    monkeypatch.setattr(ConvSums, "add", lambda sums, part: seen.append(len(part)) or original(sums, part))
     posterior.update(features)
     assert seen == [2, 2, 2, 1]
     assert relative_error(posterior.curvature, whole) < 1e-13

@@ -10,7 +10,7 @@ from torch import nn
 
 from genuq.errors import ArtefactError, ConfigurationError, NonFiniteError
 from genuq.posteriors import Scale, ScaleOptions, fit, swapped
-from genuq.posteriors.curvature.capture import head_features, layer_features, residual_gradients
+from genuq.posteriors.curvature.capture import fisher_gradients, head_features, layer_features, residual_gradients
 from genuq.posteriors.fitting.held_out import ridge_of
 from genuq.posteriors.fitting.passes import HeldOutPass
 from genuq.posteriors.fitting.regression import RegressionBatch
@@ -153,6 +153,22 @@ def test_all_layers_agree_with_curvlinops(name, approximation):
         gram_KK, arrived_OO = posterior.factors(layer)
         for key, ours in posterior.heads[layer].parameters(2 * arrived_OO @ joined @ gram_KK).items():
             assert float((ours - wanted[f"{layer}.{key}"]).abs().max()) < 1e-8 * largest, (layer, key)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_single_precision_factors_are_those_of_double_precision(name):
+    """Values are multiplied in their own precision; what is added and decomposed is float64."""
+    model, (x, t_B, y_B) = case(name, images=4)
+    posterior, wanted = KFACLaplace(model.network), KFACLaplace(model.network)
+    prediction, inputs, outputs = layer_features(model, wanted.layer_names, x, t_B, y_B)
+    gradients = fisher_gradients(prediction, outputs, torch.randn_like(prediction)[None])
+    rounded = ({key: value.float() for key, value in inputs.items()}, {k: v.float() for k, v in gradients.items()})
+    for rows in (slice(0, 3), slice(3, 4)):
+        posterior.update({k: v[rows] for k, v in rounded[0].items()}, {k: v[:, rows] for k, v in rounded[1].items()})
+    wanted.update(*({key: value.double() for key, value in of.items()} for of in rounded))
+    for layer in wanted.heads:
+        for found, exact in zip(posterior.factors(layer), wanted.factors(layer)):
+            assert found.dtype == torch.float64 and relative_error(found, exact) < 1e-6
 
 
 def test_random_draws_tend_to_the_exact_fisher():

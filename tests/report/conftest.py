@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from genuq.report import write_report
+from genuq.report.run.writing import write_report
 from support import browsing
 from support.made_run import FEWER, make_images, make_points, make_results, typed
 from support.rich_run import MANY, make_examples, make_maps, make_rich

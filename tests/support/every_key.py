@@ -21,11 +21,11 @@ from genuq.config.options import GROUPS, bounds_of, keys_of, names_of, node_of
 from genuq.config.plugged import settle
 from genuq.config.values import SCHEMAS, check_values
 from genuq.errors import ConfigurationError, GenuqError
+from genuq.parallel.requirements import require_hardware
 from genuq.parts.bounds import check, declared
 from genuq.pipeline.memory import Memory
 from genuq.pipeline.preflight import check_settings
 from genuq.pipeline.run import Run, hardware_of
-from genuq.training.trainer import require_hardware
 from support.small_runs import IMAGES, POINTS, composed
 
 NOWHERE = "nowhere"

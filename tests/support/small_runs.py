@@ -64,6 +64,7 @@ IMAGES = [
     "posterior.batch_size=20",
     "posterior.draws=2",
     "likelihood=pixel",
+    "score=entropy",
     "score.also=[trace]",
     "sampler.steps=2",
     "sampler.samples=24",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
 
 from genuq.analysis.filtering import quantile_groups
 from genuq.analysis.inputs import Array, Column, column
 from genuq.analysis.intervals import Interval, Undefined, half_samples, percentile_interval
+from genuq.analysis.ranks import average_ranks
 from genuq.analysis.subsets import SubsetJudge
 from genuq.errors import DataError
 
@@ -63,7 +63,7 @@ def _binned(score_N: Array, rows: Array, judge: SubsetJudge, bins: int) -> Array
 
 def _spearman_with_rank(values_SBK: Array) -> Array:
     """(S, metrics) Spearman correlation of each column of bins with 1..B; NaN where all bins are equal."""
-    ranks_SBK = rankdata(values_SBK, axis=1)
+    ranks_SBK = average_ranks(values_SBK.swapaxes(1, 2)).swapaxes(1, 2)
     ranks_SBK -= ranks_SBK.mean(axis=1, keepdims=True)
     steps_B1 = np.arange(ranks_SBK.shape[1])[:, None] - (ranks_SBK.shape[1] - 1) / 2
     with np.errstate(invalid="ignore"):

@@ -13,13 +13,12 @@ from functools import cached_property
 
 import numpy as np
 from scipy.special import chdtrc, ndtri
-from scipy.stats import rankdata
 
 from genuq.analysis.detection import Concordance
 from genuq.analysis.inputs import Array, Column, class_column, column
 from genuq.analysis.intervals import Interval, Undefined, percentile_interval
 from genuq.analysis.logistic import fit_logistic
-from genuq.analysis.ranks import Groups
+from genuq.analysis.ranks import Groups, average_ranks
 from genuq.analysis.resampling import Resampling
 from genuq.randomness import key
 
@@ -228,7 +227,7 @@ def normal_scores(values_N: Array) -> Array:
 
     Source: van der Waerden 1952; Blom 1958 for the shift by a half.
     """
-    return np.asarray(ndtri((rankdata(values_N) - 0.5) / len(values_N)))
+    return np.asarray(ndtri((average_ranks(values_N) - 0.5) / len(values_N)))
 
 
 def _interval(replicates_R: Array) -> Interval:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import ndtr
-from scipy.stats import rankdata
 
 from genuq.analysis.detection import Concordance, one_sided
 from genuq.analysis.inputs import Array, Column, class_column, column
 from genuq.analysis.intervals import STANDARD_ERRORS, Interval, Undefined, weighted_interval
+from genuq.analysis.ranks import average_ranks
 from genuq.analysis.resampling import Resampling
 
 LEAST = 2  # bad and good samples that a variance needs
@@ -53,10 +53,10 @@ def delong(scores: Sequence[Column], bad: Column) -> DeLong | Undefined:
     bad_count, good_count = int(bad_N.sum()), int((~bad_N).sum())
     if min(bad_count, good_count) < LEAST:
         return Undefined(f"{bad_count} bad and {good_count} good samples are too few for a variance")
-    ranks_KN = rankdata(scores_KN, axis=1)
+    ranks_KN = average_ranks(scores_KN)
     # The share of good samples below each bad one, and of bad ones above each good one; ties count half.
-    below_KM = (ranks_KN[:, bad_N] - rankdata(scores_KN[:, bad_N], axis=1)) / good_count
-    above_KG = 1 - (ranks_KN[:, ~bad_N] - rankdata(scores_KN[:, ~bad_N], axis=1)) / bad_count
+    below_KM = (ranks_KN[:, bad_N] - average_ranks(scores_KN[:, bad_N])) / good_count
+    above_KG = 1 - (ranks_KN[:, ~bad_N] - average_ranks(scores_KN[:, ~bad_N])) / bad_count
     covariance_KK = np.atleast_2d(np.cov(below_KM)) / bad_count + np.atleast_2d(np.cov(above_KG)) / good_count
     return DeLong(below_KM.mean(1), covariance_KK)
 

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from genuq.analysis import EvaluationSettings, SampleFacts, ScoredSamples, evaluate_scores
+from genuq.bench.metric_peers import FID, MANIFOLD, METRICS, Metric
 from genuq.bench.tables import peak_resident
 from genuq.errors import ConfigurationError, GenuqError
 from genuq.metrics import frechet_distance, membership, precision_recall, realism
@@ -47,7 +48,7 @@ class Case(NamedTuple):
 
 
 POINTS, WHOLE = "evaluation of points of the mixture", "evaluation of features"
-ALONE, MANIFOLD = "FID, precision, recall, density, coverage alone", "precision, recall, density, coverage"
+ALONE = "FID, precision, recall, density, coverage alone"
 
 
 def configure(command: argparse.ArgumentParser) -> None:
@@ -139,6 +140,7 @@ def resident() -> int:
 
 
 Values = dict[str, float]
+Work = Callable[[int, int], Callable[[], Values]]  # samples and features to the work on them
 
 
 def points_of_mixture(count: int, dimension: int) -> Callable[[], Values]:
@@ -192,12 +194,19 @@ def manifold(count: int, dimension: int) -> Callable[[], Values]:
     return lambda: precision_recall(real, fake, NEIGHBOURS)._asdict()
 
 
-def peers_manifold(count: int, dimension: int) -> Callable[[], Values]:
-    from prdc import compute_prdc
+def fid(count: int, dimension: int) -> Callable[[], Values]:
+    real, fake = normal(count, dimension)
+    return lambda: {"fid": frechet_distance(real, fake)}
 
-    # Of float32 features prdc measures distances in float32, whose rounding decides which pairs lie within.
-    real, fake = (part.double().numpy() for part in normal(count, dimension))
-    return lambda: {name: float(value) for name, value in compute_prdc(real, fake, NEIGHBOURS).items()}
+
+def by_peer(metric: Metric) -> Work:
+    """What a library makes of the same features."""
+
+    def work(count: int, dimension: int) -> Callable[[], Values]:
+        real, fake = normal(count, dimension)
+        return lambda: metric(real, fake, NEIGHBOURS)
+
+    return work
 
 
 def normal(count: int, dimension: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -207,12 +216,13 @@ def normal(count: int, dimension: int) -> tuple[torch.Tensor, torch.Tensor]:
     return real, fake.mul_(0.98)
 
 
-WORK: dict[tuple[str, str], Callable[[int, int], Callable[[], Values]]] = {
+WORK: dict[tuple[str, str], Work] = {
     (POINTS, "genuq"): points_of_mixture,
     (WHOLE, "genuq"): features_evaluated,
     (ALONE, "genuq"): metrics_alone,
     (MANIFOLD, "genuq"): manifold,
-    (MANIFOLD, "prdc"): peers_manifold,
+    (FID, "genuq"): fid,
+    **{key: by_peer(metric) for key, metric in METRICS.items()},
 }
 
 if __name__ == "__main__":

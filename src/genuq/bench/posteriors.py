@@ -7,9 +7,7 @@ curvlinops on the same heads, data and machine.
 from __future__ import annotations
 
 import argparse
-import datetime
 import functools
-import platform
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -18,6 +16,7 @@ import torch
 from torch import Tensor
 
 from genuq.bench.cases import CASES, QUICK, Case
+from genuq.bench.machine import machine
 from genuq.bench.memory import peak_bytes
 from genuq.bench.timing import Work, interleaved, ratio
 from genuq.data import as_dataset
@@ -75,7 +74,7 @@ def run(arguments: argparse.Namespace) -> list[Record]:
         records += ours(case, kinds, rounds)
         if arguments.peers:
             records += peers.records(case, arguments.peer_seconds)
-    return [{**record, **_machine()} for record in records]
+    return [{**record, **machine()} for record in records]
 
 
 def _chosen(names: str | None, known: Mapping[str, Any], flag: str) -> Mapping[str, Any]:
@@ -85,23 +84,6 @@ def _chosen(names: str | None, known: Mapping[str, Any], flag: str) -> Mapping[s
         if name not in known:
             raise ConfigurationError(f"{flag} {name}: there is no such one." + did_you_mean(name, known))
     return {name: known[name] for name in names.split(",")}
-
-
-@functools.cache
-def _machine() -> Record:
-    return {
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {_processor()}",
-        "torch": torch.__version__,
-        "date": datetime.date.today().isoformat(),
-    }
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
 
 
 def ours(case: Case, kinds: Sequence[str], rounds: int) -> list[Record]:

@@ -15,7 +15,14 @@ from typing import Any
 from genuq import files
 from genuq.errors import GenuqError
 
-BENCHMARKS: tuple[str, ...] = ("evaluation", "posteriors", "propagators", "store", "tables")  # modules of this folder
+BENCHMARKS: tuple[str, ...] = (
+    "evaluation",
+    "pipeline",
+    "posteriors",
+    "propagators",
+    "store",
+    "tables",
+)  # modules of this folder
 Record = dict[str, Any]
 
 

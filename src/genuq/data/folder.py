@@ -14,8 +14,6 @@ from typing import Annotated
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as transforms
 
 from genuq.data.base import Dataset, Indices, to_signed
 from genuq.errors import DataError
@@ -89,9 +87,11 @@ class ImageFolder(Dataset):
         Raises:
             DataError: the file is damaged, or has more than 8 bits per channel.
         """
+        from torchvision.transforms.functional import pil_to_tensor  # slow to import
+
         channels, size, _ = self.shape
         with opened_image(file) as image:
-            return transforms.pil_to_tensor(shrink_and_crop(image.convert(MODES[channels]), size))
+            return pil_to_tensor(shrink_and_crop(image.convert(MODES[channels]), size))
 
     def content_digests(self, indices: Tensor) -> Iterable[bytes]:
         """Of the files as they are stored, so that a fingerprint costs one read of each, not a decoding."""
@@ -176,8 +176,10 @@ def require_named(files: list[Path]) -> None:
 
 def shrink_and_crop(image: Image.Image, size: int) -> Image.Image:
     """The shorter side resized to `size` (antialiased bicubic), then the middle square."""
-    resized = transforms.resize(image, [size], InterpolationMode.BICUBIC, antialias=True)
-    return transforms.center_crop(resized, [size])
+    from torchvision.transforms import InterpolationMode, functional  # slow to import
+
+    resized = functional.resize(image, [size], InterpolationMode.BICUBIC, antialias=True)
+    return functional.center_crop(resized, [size])
 
 
 def _complaint(file: Path) -> str:

@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import functional as transforms
 
 from genuq.data.base import Dataset, Indices, to_signed
 from genuq.data.folder import (
@@ -118,8 +117,10 @@ class LooseImages(Dataset):
             return "", str(error)
 
     def _read(self, file: Path) -> Tensor:
+        from torchvision.transforms.functional import pil_to_tensor  # slow to import
+
         with opened_image(file) as image:
-            return transforms.pil_to_tensor(self._fitted(file, image))
+            return pil_to_tensor(self._fitted(file, image))
 
     def _fitted(self, file: Path, image: Image.Image) -> Image.Image:
         channels, height, width = self.shape

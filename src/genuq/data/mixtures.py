@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import torch
-from scipy.stats import chi2
+from scipy.special import chdtri
 from torch import Tensor
 
 from genuq.data.base import SPLITS, ArrayDataset, check_split
@@ -46,7 +46,7 @@ class MixtureOracle(Oracle):
 
     @property
     def tolerance(self) -> float:
-        return math.sqrt(chi2.isf(math.exp(-(self.deviations**2) / 2), self.centres.shape[1]))
+        return math.sqrt(chdtri(self.centres.shape[1], math.exp(-(self.deviations**2) / 2)))
 
     def truth(self, samples: Tensor, classes: Tensor | None = None) -> Truth:
         centres_KD, points_ND = self.centres.double(), samples.double().cpu()

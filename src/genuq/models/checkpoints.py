@@ -250,3 +250,22 @@ def load_classifier(path: str | Path) -> tuple[Classifier, float]:
     classifier = Classifier(**notes["options"])
     load_weights(classifier, tensors, str(path))
     return classifier.eval(), notes["real_test_accuracy"]
+
+
+def checkpoint_weights(path: Path, model: GenerativeModel) -> dict[str, Tensor]:
+    """The network's weights in a checkpoint of genuq, or in a plain safetensors file of its state dict.
+
+    Raises:
+        CheckpointError: trained in the latent space of another autoencoder.
+    """
+    tensors, metadata = files.read_tensors(path)
+    if metadata.get("format") != FORMAT:
+        return tensors
+    own = {f"autoencoder.{name}": value for name, value in model.autoencoder.state_dict().items()}
+    for name in own.keys() & tensors.keys():
+        if not torch.allclose(own[name].cpu().float(), tensors[name].float(), rtol=1e-3, atol=1e-6):
+            raise CheckpointError(
+                f"{path} was trained in another latent space: its '{name}' differs from the model's. Members share "
+                "one autoencoder."
+            )
+    return {name.removeprefix("network."): value for name, value in tensors.items() if name.startswith("network.")}

@@ -26,8 +26,10 @@ class SinusoidalEmbedding(nn.Module):
         super().__init__()
         require_divisible(features, 2, "network.width")
         half = features // 2
-        exponents = torch.arange(half, dtype=torch.float32) / half
-        self.register_buffer("frequencies", scale * slowest_period**-exponents, persistent=False)
+        # On the CPU: on the meta device this arithmetic alone imports torch's compiler, for seconds.
+        exponents = torch.arange(half, dtype=torch.float32, device="cpu") / half
+        frequencies = (scale * slowest_period**-exponents).to(torch.get_default_device())
+        self.register_buffer("frequencies", frequencies, persistent=False)
 
     def forward(self, t_B: Tensor) -> Tensor:
         angles = t_B.float()[:, None] * self.frequencies

@@ -5,17 +5,27 @@ In a run of one process each of these does nothing.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
+from lightning_utilities.core.rank_zero import rank_zero_only
 from torch import Tensor
+
+RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")  # of the environment, in Lightning's order
 
 
 def is_first_process() -> bool:
     """False in a process that was started to train along with others."""
-    from lightning.pytorch.utilities import rank_zero_only  # slow to import, and not needed to check a configuration
+    return number_of_this_process() == 0
 
-    return getattr(rank_zero_only, "rank", 0) == 0
+
+def number_of_this_process() -> int:
+    """Among those that Lightning, torchrun or Slurm started, as Lightning reads it when it is imported."""
+    told = getattr(rank_zero_only, "rank", None)
+    if told is not None:
+        return int(told)
+    return next((int(os.environ[name]) for name in RANKS if name in os.environ), 0)
 
 
 def group() -> Any:

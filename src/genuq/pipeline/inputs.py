@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
-from lightning.pytorch.utilities.seed import isolate_rng
 from omegaconf import MISSING
 from torch import Tensor
 
@@ -32,6 +30,7 @@ from genuq.parts import Part, identity
 from genuq.pipeline.memory import Memory
 from genuq.posteriors.base import digest
 from genuq.pretrained.clip import ClipModel, clip_score
+from genuq.randomness import isolated, seed_everything
 from genuq.store.upstream import FileContent, Upstream
 
 UNREAD = "not read"  # in place of the digest of weights that a plan does not look at
@@ -463,6 +462,6 @@ def weights_built(memory: Memory, description: Mapping[str, Any], seed: int) -> 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """All global generators at a seed; afterwards they are where they were."""
-    with isolate_rng():
-        lightning.seed_everything(seed, verbose=False)
+    with isolated():
+        seed_everything(seed)
         yield

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms import functional as transforms
 
 from genuq.data.folder import opened_image
 from genuq.errors import ConfigurationError, DataError
@@ -57,11 +56,13 @@ def mask_of(path: str | Path, latent_shape: tuple[int, ...], image_shape: tuple[
 
 def _white(given: str | Path) -> Tensor:
     """(1, H, W), 0 black to 1 white."""
+    from torchvision.transforms.functional import to_tensor  # slow to import
+
     path = Path(given).expanduser()
     if not os.path.isfile(path):
         raise ConfigurationError(f"{KEY} = '{given}' does not exist. Give an image file, white where a pixel counts.")
     try:
         with opened_image(path) as image:
-            return torch.as_tensor(transforms.to_tensor(image.convert("L")))
+            return torch.as_tensor(to_tensor(image.convert("L")))
     except DataError as error:
         raise ConfigurationError(f"{KEY}: {error}") from error

@@ -14,6 +14,7 @@ from genuq.data.folder import shortened
 from genuq.errors import ConfigurationError, DataError, did_you_mean
 from genuq.extractors import EXTRACTORS
 from genuq.metrics.reference import read_statistics, require_dimension
+from genuq.parallel.requirements import check_trainer, require_hardware
 from genuq.pipeline.columns import check_columns, check_watchers, watched_inputs
 from genuq.pipeline.configured import (
     architecture_of,
@@ -49,7 +50,6 @@ from genuq.posteriors.fitting.reading import warn_of
 from genuq.propagators import PROPAGATORS
 from genuq.scores import SCORES
 from genuq.solvers import SOLVERS
-from genuq.training.trainer import check_trainer, require_hardware
 
 
 class DirectSamplingWarning(UserWarning):

@@ -13,6 +13,7 @@ from torch import Tensor
 from genuq.errors import CheckpointError, ConfigurationError, require_finite
 from genuq.identity import where_given
 from genuq.models import GenerativeModel, to_unit
+from genuq.models.checkpoints import checkpoint_weights
 from genuq.pipeline.columns import PARTIAL, inputs_of_source, leaving_maps, of_source, options_of, score_inputs
 from genuq.pipeline.configured import is_image, is_latent, likelihood_inputs
 from genuq.pipeline.inputs import LikelihoodInputs, PartInputs
@@ -23,7 +24,6 @@ from genuq.scores.probe_scores import ISOTROPIC
 from genuq.scores.settings import smaller_settings
 from genuq.scores.shared import Predictions
 from genuq.store.upstream import FileContent
-from genuq.training.ensembles import checkpoint_weights
 
 
 @dataclass(frozen=True)

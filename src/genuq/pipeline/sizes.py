@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 
 import torch
-from lightning.pytorch.utilities.seed import isolate_rng
 
 from genuq import networks
 from genuq.errors import ConfigurationError
 from genuq.models.description import build_autoencoder
 from genuq.pipeline.configured import description_of, model_part
 from genuq.pipeline.run import Run
+from genuq.randomness import isolated
 
 LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
 
@@ -36,7 +36,7 @@ def bytes_of_network(run: Run) -> int:
     shape, autoencoder = tuple(description["shape"]), description["autoencoder"]
     if autoencoder is not None and autoencoder["name"] != "vae":
         return 0
-    with isolate_rng(), torch.device("meta"):
+    with isolated(), torch.device("meta"):
         latent = build_autoencoder(autoencoder, shape).latent_shape(shape)
         network = networks.build(shape=latent, num_classes=description["num_classes"], **description["network"])
     return sum(weight.numel() * weight.element_size() for weight in network.parameters())

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
 from genuq import posteriors
@@ -38,6 +37,7 @@ from genuq.planning.costs import Piece, fit_evaluations
 from genuq.planning.planned import PlannedRun
 from genuq.posteriors import KFACLaplace
 from genuq.posteriors.fitting.passes import PassRunner
+from genuq.randomness import isolated
 from genuq.training.modules import AutoencoderTraining, ClassifierTraining, GenerativeTraining, Training
 from genuq.training.trainer import complete
 
@@ -93,7 +93,7 @@ class Calibration:
         self.say(piece.kind)
         started, before = time.perf_counter(), self.spent
         try:
-            with isolate_rng():
+            with isolated():
                 found = measure(self, run, piece)
         except (GenuqError, RuntimeError, OSError) as error:  # what the run itself may not meet: untrained weights
             self.failures[piece.kind] = str(error).splitlines()[0]

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError
 from genuq.posteriors.base import Scale
+from genuq.posteriors.curvature.gram_sums import GramSums
 from genuq.posteriors.curvature.head import for_variances
 from genuq.posteriors.last_layer import LastLayerPosterior
 from genuq.posteriors.register import POSTERIORS
@@ -33,30 +34,34 @@ class ExactLastLayerLaplace(LastLayerPosterior):
     def __init__(self, layer: nn.Module, active: Tensor | None = None) -> None:
         super().__init__(layer, active)
         self._gram_KK = torch.zeros(self.head.inputs, self.head.inputs, dtype=torch.float64)
+        self._added: GramSums | None = None  # since then
 
     @property
     def curvature(self) -> Tensor:
+        if self._added is not None:
+            self._gram_KK, self._added = self._gram_KK + self._added.matrix(), None
         return self._gram_KK
 
     @curvature.setter
     def curvature(self, value: Tensor) -> None:
-        self._gram_KK = value
+        self._gram_KK, self._added = value, None
 
     def update(self, features: Tensor, residuals: Tensor | None = None) -> None:
         at_once = max(1, VALUES_AT_ONCE // features.shape[1:].numel())
         for part in features.detach().split(at_once):
-            self._gram_KK += self.head.gram(part).cpu()
+            self._added = self._added or self.head.gram_sums()
+            self._added.add(part)
         self.saw(len(features))
 
     def eigenvalues(self) -> Tensor:
-        return torch.linalg.eigvalsh(self._gram_KK).clamp(min=0)[None]
+        return torch.linalg.eigvalsh(self.curvature).clamp(min=0)[None]
 
     def mean_eigenvalue(self) -> float:
-        return float(self._gram_KK.trace()) / len(self._gram_KK)  # without an eigendecomposition
+        return float(self.curvature.trace()) / self.head.inputs  # without an eigendecomposition
 
     def trace_against(self, matrix_KK: Tensor, ridge: float) -> tuple[float, float]:
         factor = torch.linalg.cholesky(self._with_diagonal(1.0, ridge))
-        against, own = (torch.cholesky_solve(matrix, factor).trace() for matrix in (matrix_KK, self._gram_KK))
+        against, own = (torch.cholesky_solve(matrix, factor).trace() for matrix in (matrix_KK, self.curvature))
         return float(against), float(own)
 
     def factorise(self, scale: Scale) -> None:
@@ -71,7 +76,7 @@ class ExactLastLayerLaplace(LastLayerPosterior):
         self._whitening_KK = torch.linalg.solve_triangular(factor, identity, upper=False)  # L^-1, Sigma = L^-T L^-1
 
     def _with_diagonal(self, weight: float, diagonal: float) -> Tensor:
-        matrix = weight * self._gram_KK
+        matrix = weight * self.curvature
         matrix.diagonal().add_(diagonal)
         return matrix
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from genuq.models.generative import find_head
 from genuq.parts.bounds import Items, OneOf, check
 from genuq.posteriors.base import Scale
+from genuq.posteriors.curvature.gram_sums import GramSums
 from genuq.posteriors.curvature.head import Head, for_variances
 from genuq.posteriors.curvature.layer_choice import ALL
 from genuq.posteriors.curvature.layers import LayersPosterior, require_proper
@@ -75,6 +76,7 @@ class KFACLaplace(LayersPosterior):
         self.approximation = approximation
         super().__init__(network, layers)
         self.closed_form = self.layer_names == [find_head(network, None)]
+        self._grams: dict[str, GramSums] = {}  # of the layers' inputs, not in the sums yet
         self._decompositions: dict[str, Decomposition] = {}
         self._spread_OK: dict[str, Tensor] = {}  # standard deviations along the eigenvectors
 
@@ -94,16 +96,34 @@ class KFACLaplace(LayersPosterior):
     def statistics(self, name: str, features: Tensor, gradients: Tensor) -> dict[str, Tensor]:
         head = self.heads[name]
         draws, images = gradients.shape[:2]
+        inputs, outputs, terms = _keys(name)
         if self.approximation == "expand":
-            gram, terms = head.gram(features), gradients[0].numel() // head.outputs
-            arrived = torch.stack([head.outer(draw) for draw in gradients]).mean(0)
-        else:
-            mean_BK = _mean_input(head, features.double(), gradients[0])
-            gram, terms = mean_BK.T @ mean_BK, images
-            flat = _by_position(gradients, head).sum(2).flatten(0, 1)
-            arrived = flat.T @ flat / draws
-        values = (gram, arrived, torch.tensor(float(terms), dtype=torch.float64))
-        return dict(zip(_keys(name), values))
+            values = gradients.to(self.products(gradients))
+            arrived = torch.stack([head.outer(draw) for draw in values]).double().mean(0)
+            return {outputs: arrived, terms: torch.tensor(gradients[0].numel() // head.outputs)}
+        at_output = gradients.double()
+        mean_BK = _mean_input(head, features.double(), at_output[0])
+        flat = _by_position(at_output, head).sum(2).flatten(0, 1)
+        return {inputs: mean_BK.T @ mean_BK, outputs: flat.T @ flat / draws, terms: torch.tensor(images)}
+
+    def added(self, name: str, features: Tensor) -> None:
+        if self.approximation == "expand":
+            if name not in self._grams:
+                self._grams[name] = self.heads[name].gram_sums(self.products(features))
+            self._grams[name].add(features)
+
+    def products(self, like: Tensor) -> torch.dtype:
+        """Precision in which values are multiplied before they are summed in float64.
+
+        That of the values, at least float32: its rounding is far below what one factor for each side leaves out. Where
+        the curvature is exact, and variances in closed form, float64.
+        """
+        return torch.float64 if self.closed_form else torch.promote_types(like.dtype, torch.float32)
+
+    def sums(self) -> dict[str, Tensor]:
+        for name in list(self._grams):
+            self._sums[_keys(name)[0]] += self._grams.pop(name).matrix()
+        return super().sums()
 
     def saw(self, count: int) -> None:
         super().saw(count)
@@ -111,13 +131,14 @@ class KFACLaplace(LayersPosterior):
 
     def restore(self, sums: Mapping[str, Tensor], n_seen: int) -> None:
         super().restore(sums, n_seen)
+        self._grams.clear()
         self._decompositions.clear()
 
     # Curvature
 
     def factors(self, name: str) -> tuple[Tensor, Tensor]:
         """(A (K, K), G (O, O)) of one layer, whose Kronecker product is the summed curvature."""
-        gram, arrived, terms = (self._sums[key] for key in _keys(name))
+        gram, arrived, terms = (self.sums()[key] for key in _keys(name))
         return gram / terms.clamp(min=1), arrived
 
     def curvature_trace(self, name: str) -> float:

@@ -77,9 +77,8 @@ class SubnetworkLaplace(LayersPosterior):
         return {_key(name): torch.zeros(len(index_S), dtype=torch.float64) for name, index_S in self.chosen_S.items()}
 
     def statistics(self, name: str, features: Tensor, gradients: Tensor) -> dict[str, Tensor]:
-        squares = [
-            self._of(name, self.heads[name].gradients(features.double(), draw)).square().sum(0) for draw in gradients
-        ]
+        inputs, head = features.double(), self.heads[name]
+        squares = [self._of(name, head.gradients(inputs, draw.double())).square().sum(0) for draw in gradients]
         return {_key(name): torch.stack(squares).mean(0)}
 
     def _of(self, name: str, matrices_BOK: Tensor) -> Tensor:

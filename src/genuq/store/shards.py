@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -54,6 +54,44 @@ class Shards:
             if rows.start < stop and start < rows.stop
         ]
         return torch.cat(parts)
+
+    def rows(self, name: str, chosen: Sequence[int]) -> Tensor:
+        """Some rows of a column in the order asked for, a shard at a time."""
+        wanted, none = torch.as_tensor(chosen, dtype=torch.long), files.read_rows(self.paths[0], name, 0, 0)
+        found = none.new_empty((len(wanted), *none.shape[1:]))
+        for rows in self.ranges:
+            here = (wanted >= rows.start) & (wanted < rows.stop)
+            if here.any():
+                found[here] = self.read(name, rows.start, rows.stop)[wanted[here] - rows.start]
+        return found
+
+
+class Columns(Mapping[str, Tensor]):
+    """Columns of a finished stage. Each is read when it is asked for and not kept: what is held is what is in use.
+
+    Args:
+        names: of the columns in the shards, by the names that they have here.
+        beside: columns that are there already, in place of stored ones of the same name.
+    """
+
+    def __init__(self, shards: Shards, names: Mapping[str, str], beside: Mapping[str, Tensor] | None = None) -> None:
+        self.shards, self.names, self.beside = shards, names, beside or {}
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.beside[name] if name in self.beside else self.read(self.names[name])
+
+    def __iter__(self) -> Iterator[str]:
+        yield from dict.fromkeys([*self.names, *self.beside])
+
+    def __len__(self) -> int:
+        return len(self.names.keys() | self.beside.keys())
+
+    def __or__(self, others: Mapping[str, Tensor]) -> Columns:
+        return type(self)(self.shards, self.names, {**self.beside, **others})
+
+    def read(self, stored: str) -> Tensor:
+        """All rows of a column by its name in the shards."""
+        return self.shards.read(stored)
 
 
 def read_shards(folder: str | Path, names: Collection[str] | None = None) -> dict[str, Tensor]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from lightning.pytorch.loggers import CSVLogger
-
 from genuq import files
 from genuq.analysis.evaluation_entries import read_evaluation
 from genuq.display import Display
@@ -22,6 +20,8 @@ class Loggers:
         """Lightning's logger of one training, of which a stage may have several; False for none."""
         name = run.config.logger.name
         if name == "csv":
+            from lightning.pytorch.loggers import CSVLogger  # slow to import
+
             return CSVLogger(run.folder / "logs", name=f"train-{part}", version="")
         if name == "wandb":
             from genuq.tracking import wandb_run  # only whoever asks for wandb needs it

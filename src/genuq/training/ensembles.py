@@ -13,17 +13,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
 from genuq import files
 from genuq.data import Dataset, as_dataset, subset
-from genuq.errors import ArtefactError, CheckpointError, ConfigurationError, did_you_mean
+from genuq.errors import ArtefactError, ConfigurationError, did_you_mean
 from genuq.models import GenerativeModel, evaluating
-from genuq.models.checkpoints import FORMAT, save_model
+from genuq.models.checkpoints import checkpoint_weights, save_model
 from genuq.models.offloaded import parameters_of, require_resident
 from genuq.parallel import collectives
 from genuq.posteriors import Scale
@@ -34,7 +32,7 @@ from genuq.posteriors.fitting.regression import regression_batches
 from genuq.posteriors.ivon import Ivon
 from genuq.posteriors.members import DeepEnsemble, MembersPosterior, PosthocEnsemble
 from genuq.posteriors.swag import Swag
-from genuq.randomness import FITTING, key
+from genuq.randomness import FITTING, isolated, key, seed_everything
 from genuq.store.artefact import fingerprint
 from genuq.training.fine_tuning import AnchoredTraining, SnapshotTraining, require_single_precision, working_copy
 from genuq.training.member_settings import WITH_PRIOR, MemberSettings, OnlineNewton
@@ -136,7 +134,7 @@ def fit_members(
     making = Making(
         settings, model, dataset, settings.given(reference), place, fresh, description or {}, list(callbacks), say
     )
-    with isolate_rng():
+    with isolated():
         posterior = MAKERS[settings.kind](making)
     return posterior.finalise(making.scale)
 
@@ -227,7 +225,7 @@ def trained_member(making: Making, k: int) -> dict[str, Tensor]:
         raise ConfigurationError("a deep ensemble needs posterior.checkpoints, or a way to build an untrained network.")
     seed = making.settings.seed + k
     member = working_copy(making.model)
-    lightning.seed_everything(seed, verbose=False)
+    seed_everything(seed)
     member.network = making.fresh().train()
     training = GenerativeTraining(member, making.images(seed), replace(making.settings.optimisation, seed=seed))
     making.train(training, f"member-{k}")
@@ -316,25 +314,6 @@ MAKERS: dict[str, Callable[[Making], MembersPosterior]] = {
     "swag": swag,
     "ivon": ivon,
 }
-
-
-def checkpoint_weights(path: Path, model: GenerativeModel) -> dict[str, Tensor]:
-    """The network's weights in a checkpoint of genuq, or in a plain safetensors file of its state dict.
-
-    Raises:
-        CheckpointError: trained in the latent space of another autoencoder.
-    """
-    tensors, metadata = files.read_tensors(path)
-    if metadata.get("format") != FORMAT:
-        return tensors
-    own = {f"autoencoder.{name}": value for name, value in model.autoencoder.state_dict().items()}
-    for name in own.keys() & tensors.keys():
-        if not torch.allclose(own[name].cpu().float(), tensors[name].float(), rtol=1e-3, atol=1e-6):
-            raise CheckpointError(
-                f"{path} was trained in another latent space: its '{name}' differs from the model's. Members share "
-                "one autoencoder."
-            )
-    return {name.removeprefix("network."): value for name, value in tensors.items() if name.startswith("network.")}
 
 
 @torch.no_grad()

@@ -11,14 +11,13 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from genuq import files, machine
-from genuq.errors import CheckpointError, ConfigurationError
+from genuq.errors import CheckpointError
 from genuq.parallel import fsdp
-from genuq.parallel.hardware import FORKING, Hardware
+from genuq.parallel.hardware import Hardware
 from genuq.training.modules import Training
 
 
@@ -100,44 +99,3 @@ def require_whole(checkpoint: Path) -> None:
         raise CheckpointError(
             f"{checkpoint} is truncated or was altered ({broken} is broken). Delete it and run the same command again."
         )
-
-
-def check_trainer(settings: Hardware) -> None:
-    """Raise ConfigurationError for a strategy that the command has not, or a precision that the strategy has not."""
-    if settings.strategy in FORKING:
-        raise ConfigurationError(
-            f"trainer.strategy = '{settings.strategy}' lets Lightning start the processes, which the command does "
-            "itself. Choose ddp."
-        )
-    if settings.strategy == fsdp.STRATEGY:
-        if settings.precision not in fsdp.PRECISIONS:
-            raise ConfigurationError(
-                f"trainer.precision = '{settings.precision}' cannot be had with trainer.strategy = "
-                f"'{fsdp.STRATEGY}'; choose {', '.join(fsdp.PRECISIONS)}."
-            )
-    elif settings.precision == "bf16-true":
-        raise ConfigurationError(
-            f"trainer.precision = 'bf16-true' keeps the weights themselves in 8 bits of precision, which is for "
-            f"trainer.strategy = '{fsdp.STRATEGY}' alone. Choose bf16-mixed or 32-true."
-        )
-
-
-def require_hardware(settings: Hardware) -> None:
-    """Raise ConfigurationError for an accelerator that this machine has not, or more GPUs than it has."""
-    graphics = CUDAAccelerator.auto_device_count() or int(MPSAccelerator.is_available())
-    present = {
-        "auto": True,
-        "cpu": True,
-        "gpu": graphics > 0,
-        "cuda": CUDAAccelerator.is_available(),
-        "mps": MPSAccelerator.is_available(),
-    }
-    if not present[settings.accelerator]:
-        raise ConfigurationError(
-            f"trainer.accelerator = '{settings.accelerator}', but this machine has none. Use auto, or cpu."
-        )
-    on_graphics = settings.accelerator != "cpu" and graphics > 0
-    if settings.devices == -1 and not on_graphics:
-        raise ConfigurationError("trainer.devices = -1 means all GPUs, but no GPU is used. Give a number of processes.")
-    if on_graphics and settings.devices > graphics:
-        raise ConfigurationError(f"trainer.devices = {settings.devices}, but this machine has {graphics} GPUs.")

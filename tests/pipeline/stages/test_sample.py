@@ -10,7 +10,7 @@ import torch
 from genuq import files
 from genuq.identity import identity_of
 from genuq.models import to_bytes
-from genuq.pipeline.stages.sample import Sample, draws_of, read_samples, shown, with_deviations
+from genuq.pipeline.stages.sample import DrawnRows, Sample, draws_of, read_samples, shown, with_deviations
 from genuq.pipeline.stages.score import read_scores
 from genuq.store.shards import read_shards
 from support.small_runs import POINTS, composed, copied, launch, run_of
@@ -62,6 +62,13 @@ def test_samples_are_made_anew_only_where_a_score_compares_them(points_run: Path
     assert not any("draws" in name for name in files.read_json(made_once_only / "sample" / "manifest.json")["notes"])
     page = (made_once_only / "report" / "index.html").read_text()
     assert "each made once" in page and "regenerated under" not in page
+
+
+def test_rows_of_draws_are_those_of_all(points_run: Path, made_once_only: Path) -> None:
+    all_draws, rows = read_samples(points_run / "sample")["draws"], DrawnRows(points_run / "sample", are_images=False)
+    assert rows.shape == all_draws.shape and torch.equal(rows[[5, 0, 5]], all_draws[[5, 0, 5]])
+    none = DrawnRows(made_once_only / "sample", are_images=False)
+    assert none.shape == (len(all_draws), 0, 2) and none[[1, 2]].shape == (2, 0, 2)
 
 
 def test_what_was_made_anew_before_keeps_its_identity(points_run: Path, made_once_only: Path) -> None:

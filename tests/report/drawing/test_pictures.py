@@ -9,9 +9,8 @@ import torch
 from PIL import Image
 
 from genuq.errors import DataError
-from genuq.report import sample_grid
 from genuq.report.drawing import pictures
-from genuq.report.drawing.pictures import page_sprites, shrunk, sprites
+from genuq.report.drawing.pictures import page_sprites, sample_grid, shrunk, sprites
 
 
 def random_images(count, channels=1, height=6, width=4):

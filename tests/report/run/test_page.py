@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from genuq.analysis.evaluation_entries import PROMPT
-from genuq.report import write_report
 from genuq.report.drawing.heat import HeatScale, overlay
+from genuq.report.run.writing import write_report
 from support.browsing import HOSTILE, asked_for, find, opened, prefer, scroll_width
 from support.made_run import typed
 

@@ -6,9 +6,8 @@ import io
 import pytest
 from rich.console import Console
 
-from genuq.report import terminal_table
 from genuq.report.drawing.markdown import prose
-from genuq.report.run.tables import samples_csv, summary_markdown, verdict
+from genuq.report.run.tables import samples_csv, summary_markdown, terminal_table, verdict
 from support.made_run import typed
 
 

@@ -16,10 +16,10 @@ from genuq.analysis.evaluation_entries import NOTHING, IntervalRow
 from genuq.analysis.results import Results
 from genuq.entries import from_json
 from genuq.errors import DataError
-from genuq.report import write_report
 from genuq.report.drawing import document
 from genuq.report.run import page, writing
 from genuq.report.run.application import checked_examples
+from genuq.report.run.writing import write_report
 from support.made_run import make_images, typed
 from support.rich_run import make_examples, make_maps, make_rich
 

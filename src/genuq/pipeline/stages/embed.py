@@ -26,7 +26,7 @@ from genuq.pipeline.stage import Stage, upstream
 from genuq.pipeline.stages.sample import shown, with_deviations
 from genuq.scores import SCORES
 from genuq.store.artefact import StageFolder
-from genuq.store.shards import Shards, shard_name
+from genuq.store.shards import Columns, Shards, shard_name
 from genuq.store.upstream import Upstream
 
 REAL = "real.safetensors"
@@ -139,17 +139,16 @@ def features_of(judge: Judge, samples: Tensor, are_images: bool) -> Tensor:
     return features.reshape(*samples.shape[:2], -1) if drawn else features
 
 
-def read_embeddings(folder: Path) -> dict[str, Tensor]:
+def read_embeddings(folder: Path) -> Columns:
     """The finished stage's embeddings: `image` (N, D), and (N, M, D) for each set of draws and each control."""
     stored = Shards(folder)
-    return {name: stored.read(name) for name in stored.names if not name.startswith((JUDGED, SHOWING))}
+    return Columns(stored, {name: name for name in stored.names if not name.startswith((JUDGED, SHOWING))})
 
 
-def read_judged(folder: Path) -> dict[str, Tensor]:
+def read_judged(folder: Path) -> Columns:
     """The judge's features of `image` (N, D), of every posterior's draws (N, M, D), and of `real` images (R, D)."""
-    stored = Shards(folder)
-    judged = {name.removeprefix(JUDGED): stored.read(name) for name in stored.names if name.startswith(JUDGED)}
-    return judged | files.read_tensors(folder / REAL)[0]
+    stored, real = Shards(folder), files.read_tensors(folder / REAL)[0]
+    return Columns(stored, {name.removeprefix(JUDGED): name for name in stored.names if name.startswith(JUDGED)}, real)
 
 
 def read_clip_score(folder: Path, prompts: PromptInputs, classes_N: Tensor) -> Tensor:

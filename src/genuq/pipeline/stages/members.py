@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.callbacks import RichProgressBar
 from torch import nn
 
 from genuq import models
@@ -23,7 +22,6 @@ from genuq.posteriors.fitting.doubts import UNREAD, read
 from genuq.posteriors.fitting.held_out import HeldOutSums
 from genuq.posteriors.fitting.scale import factor_to_reach
 from genuq.store.upstream import FileContent
-from genuq.training.ensembles import fit_members
 from genuq.training.member_settings import WITH_PRIOR, MemberSettings, OnlineNewton
 
 OF_MEMBERS = (
@@ -111,6 +109,10 @@ def check_members(run: Run, entry: Mapping[str, Any], key: str) -> None:
 
 def fit_members_of(inputs: MembersInputs, folder: Path, display: Display) -> FitResult:
     """The posterior of whole sets of weights, which are made in `folder`, or found there."""
+    from lightning.pytorch.callbacks import RichProgressBar  # slow to import
+
+    from genuq.training.ensembles import fit_members
+
     started = time.perf_counter()
 
     def fresh() -> nn.Module:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
 from torch import Tensor
 
@@ -45,9 +45,8 @@ from genuq.pipeline.stages.evaluate_inputs import encoder_name
 from genuq.pipeline.stages.fit import doubts_of
 from genuq.pipeline.stages.pilot import pilot_upstream, read_pilot
 from genuq.pipeline.stages.propagate import MaskInputs, mask_inputs, propagated, shown_maps
-from genuq.pipeline.stages.sample import read_samples, shown
-from genuq.report import terminal_table, write_report
-from genuq.report.run.writing import RESULTS
+from genuq.pipeline.stages.sample import DrawnRows, read_samples, shown
+from genuq.report.run import RESULTS
 from genuq.store.artefact import StageFolder
 from genuq.store.upstream import Upstream
 
@@ -155,6 +154,8 @@ class Report(Stage[ReportInputs]):
         )
 
     def work(self, inputs: ReportInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
+        from genuq.report.run.writing import write_report  # matplotlib is slow to import
+
         samples, results = read_samples(inputs.sample.path), collect(inputs)
         examples = inputs.application if inputs.are_images else None
         with display.busy("drawing the plots and the page"):
@@ -162,22 +163,18 @@ class Report(Stage[ReportInputs]):
                 folder.path,
                 results,
                 shown(samples["image"], inputs.are_images),
-                shown(draws_of(samples), inputs.are_images),
+                DrawnRows(inputs.sample.path, inputs.are_images),
                 inputs.maps,
                 None if examples is None else read_examples(examples.path),
             )
         return {"page": page.name}
 
     def execute(self, run: Run, display: Display) -> None:
+        from genuq.report.run.tables import terminal_table
+
         super().execute(run, display)
         display.console.print(terminal_table(entries.read(run.path(self.name) / RESULTS, Results)))
         display.say(f"Open {display_path(run.folder / self.name / 'index.html')}")
-
-
-def draws_of(samples: Mapping[str, Tensor]) -> Tensor:
-    """The samples anew under M draws of the run's own posterior, (N, M, ...); M = 0 where no score asked for that."""
-    image = samples["image"]
-    return samples.get(MAIN_POSTERIOR, image[:, None][:, :0])
 
 
 def display_path(path: Path) -> str:
@@ -233,7 +230,7 @@ def collect(inputs: ReportInputs) -> Results:
 
 
 def versions() -> dict[str, str]:
-    return {"python": platform.python_version(), "torch": torch.__version__, "lightning": lightning.__version__}
+    return {"python": platform.python_version(), "torch": torch.__version__, "lightning": metadata.version("lightning")}
 
 
 def solver_name(inputs: ReportInputs) -> str:

@@ -42,7 +42,7 @@ from genuq.pipeline.stages.pilot import pilot_upstream, settled
 from genuq.posteriors import Posterior
 from genuq.scores import SCORES, Resources, regenerate
 from genuq.store.artefact import StageFolder
-from genuq.store.shards import read_shards, shard_name
+from genuq.store.shards import Columns, Shards, shard_name
 from genuq.store.upstream import Upstream
 
 PATHS = "path"  # folder within the artefact
@@ -213,15 +213,56 @@ def restarted(
     return torch.stack([sample(model, sampler, indices, start, advance) for start in starts], dim=1)
 
 
-def read_samples(folder: Path) -> dict[str, Tensor]:
-    """All shards of a finished sample stage in the order of their indices; images, draws and controls as float32."""
-    return with_deviations(read_shards(folder))
+class SampleColumns(Columns):
+    """Columns of a finished sample stage; draws and controls as the samples that they are, float32."""
+
+    def read(self, stored: str) -> Tensor:
+        column = super().read(stored)
+        return restored(super().read("image"), column) if is_deviation(stored) else column
+
+
+def read_samples(folder: Path) -> Columns:
+    """The columns of a finished sample stage in the order of the samples' indices, each read when it is asked for."""
+    found = Shards(folder)
+    return SampleColumns(found, {name: name for name in found.names})
+
+
+class DrawnRows:
+    """The samples anew under the run's own draws, as a person sees them, (N, M, ...): read a few rows at a time.
+
+    M is 0 where no score asked for them.
+    """
+
+    def __init__(self, folder: Path, are_images: bool) -> None:
+        self.shards, self.are_images = Shards(folder), are_images
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        none = self[[]]
+        return (len(self.shards), *none.shape[1:])
+
+    def __getitem__(self, chosen: Sequence[int]) -> Tensor:
+        images = self.shards.rows("image", chosen)
+        if MAIN_POSTERIOR not in self.shards.names:
+            return shown(images[:, None][:, :0], self.are_images)
+        return shown(restored(images, self.shards.rows(MAIN_POSTERIOR, chosen)), self.are_images)
 
 
 def with_deviations(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Draws and controls as the samples that they are, instead of their deviations from the unperturbed ones."""
-    deviations = {name for name in stored if is_version(name)} - {"image"}
-    return {**stored, **{name: stored["image"][:, None] + stored[name].float() for name in deviations}}
+    return {
+        name: restored(stored["image"], column) if is_deviation(name) else column for name, column in stored.items()
+    }
+
+
+def is_deviation(name: str) -> bool:
+    """Whether a column holds samples as deviations from the unperturbed ones."""
+    return is_version(name) and name != "image"
+
+
+def restored(image: Tensor, deviations: Tensor) -> Tensor:
+    """The samples (N, M, ...) that deviate so from the unperturbed ones (N, ...)."""
+    return image[:, None] + deviations.float()
 
 
 def shown(samples: Tensor, are_images: bool) -> Tensor:

@@ -6,11 +6,9 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lightning
 import torch
-from lightning.pytorch.callbacks import RichProgressBar
 
 from genuq import models
 from genuq.data import Dataset
@@ -28,12 +26,13 @@ from genuq.pipeline.run import Run, hardware_of
 from genuq.pipeline.stage import Stage
 from genuq.posteriors.base import digest
 from genuq.posteriors.fitting.regression import regression_batches
-from genuq.randomness import HELD_OUT
+from genuq.randomness import HELD_OUT, seed_everything
 from genuq.store.artefact import StageFolder
 from genuq.store.upstream import FileContent
-from genuq.training.modules import AutoencoderTraining, ClassifierTraining, GenerativeTraining, Training
 from genuq.training.optimisation import Optimisation
-from genuq.training.trainer import complete
+
+if TYPE_CHECKING:  # Lightning is slow to import, and of trainings alone
+    from genuq.training.modules import Training
 
 Logger = Callable[[str, Display], Any]  # Lightning's logger of a part of a training; False for none
 
@@ -168,7 +167,9 @@ def schedule_of(run: Run) -> GenerativeSchedule:
 
 def trained(inputs: TrainInputs, folder: Path, display: Display) -> GenerativeModel:
     """The model with averaged weights; its autoencoder, where that is ours, is trained first."""
-    lightning.seed_everything(inputs.seed, verbose=False)
+    from genuq.training.modules import AutoencoderTraining, GenerativeTraining
+
+    seed_everything(inputs.seed)
     model, optimisation = initial(inputs), inputs.trainer.of(inputs.steps, inputs.seed)
     if inputs.autoencoder_steps is not None:
         assert isinstance(model.autoencoder, VAEAutoencoder)
@@ -257,9 +258,11 @@ class TrainJudge(Stage[JudgeTrainingInputs]):
         )
 
     def work(self, inputs: JudgeTrainingInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
+        from genuq.training.modules import ClassifierTraining
+
         training_set = inputs.data.train
         options: dict[str, Any] = {"shape": list(training_set.shape), "num_classes": training_set.num_classes}
-        lightning.seed_everything(inputs.seed, verbose=False)
+        seed_everything(inputs.seed)
         optimisation = inputs.trainer.of(inputs.judge_steps, inputs.seed)
         training = ClassifierTraining(Classifier(**options), training_set, optimisation)
         train(training, inputs.hardware, folder.path / "judge", inputs.logger, display)
@@ -291,6 +294,10 @@ def test_loss(model: GenerativeModel, test_set: Dataset, seed: int, images: int 
 
 def train(module: Training, hardware: Hardware, folder: Path, logger: Logger, display: Display) -> None:
     """Train to the end what `folder` is called after, from the last checkpoint in it if there is one."""
+    from lightning.pytorch.callbacks import RichProgressBar
+
+    from genuq.training.trainer import complete
+
     what = folder.name
     display.say(f"training the {what}: {module.optimisation.steps} steps of {module.optimisation.batch_size}")
     complete(module, hardware, folder, logger(what, display), [RichProgressBar(leave=True)])

@@ -13,73 +13,118 @@ Fourier transform, each frequency needs a a'^T + b b'^T and a b'^T - b a'^T, whi
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import cache
 from itertools import product
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 Pair = tuple[int, int]
 
+
+class Strip(NamedTuple):
+    """Positions in some rows and columns, each [start, stop), and the lag to what they are multiplied with."""
+
+    lag: Pair
+    rows: Pair
+    columns: Pair
+
+
 # Float64 values in work, for each thread: 4 MiB fit a cache, 128 MiB fill a GPU. With many channels, a share of A.
 VALUES_AT_ONCE = {"cpu": 2**19, "cuda": 2**24}
 
 
-def fill_patch_gram(gram: Tensor, features_BCHW: Tensor, kernel: Pair, before: Pair, window: Pair) -> None:
-    """Write the sum over images and positions of patch patch^T, entries ordered as a filter's.
+class PatchSums:
+    """What the Gram matrix of a convolution's input patches is made of, summed over images: `add_to` makes it.
+
+    Adding images costs products alone; the matrix, with the square of the kernel's entries as many blocks, is written
+    once for all of them.
 
     Args:
-        gram: (C k, C k), float64, overwritten.
-        features_BCHW: maps of any precision, zero outside.
+        shape: (C, H, W) of the maps, zero outside.
         kernel: rows and columns of a patch, k entries in all.
         before: rows and columns of padding above and left of the maps.
         window: rows and columns of positions, the size of the convolution's output.
+        products: precision in which some images' values are multiplied; the sums are float64, on the CPU.
     """
-    columns, offsets = kernel[1], list(product(range(kernel[0]), range(kernel[1])))
-    blocks = gram.unflatten(1, (-1, len(offsets))).unflatten(0, (-1, len(offsets)))
-    everything = lag_correlations(features_BCHW, kernel)
-    border = _Border(features_BCHW, kernel, before, window)
-    row_kCC = everything.new_empty(len(offsets), *everything.shape[2:])
-    for i, u in enumerate(offsets):
-        # A row of blocks at a time, so that neighbours in the matrix are written together.
-        for j, v in enumerate(offsets):
-            first, last = min(u, v), max(u, v)
-            lag = (last[0] - first[0], last[1] - first[1])
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        kernel: Pair,
+        before: Pair,
+        window: Pair,
+        products: torch.dtype = torch.float64,
+    ) -> None:
+        self.kernel, self.products = kernel, products
+        self.border = _Border(shape[1:], before, window)
+        self.lags = torch.zeros(kernel[0], 2 * kernel[1] - 1, shape[0], shape[0], dtype=torch.float64)
+        strips = (strip for _, _, first, lag in self._pairs() for _, strip in self.border.beyond(first, lag))
+        self.strips = {strip: torch.zeros_like(self.lags[0, 0]) for strip in strips}
+
+    def add(self, features_BCHW: Tensor) -> None:
+        """Add the images that have these maps, of any precision."""
+        self.lags += lag_correlations(features_BCHW, self.kernel, self.products).cpu()
+        cuts = _Cuts(features_BCHW, self.kernel[1] - 1, self.products)
+        for strip, total_CC in self.strips.items():
+            total_CC += cuts.product(strip).cpu()
+
+    def add_to(self, gram: Tensor) -> None:
+        """Add the sum over images and positions of patch patch^T, (C k, C k), entries ordered as a filter's."""
+        count = math.prod(self.kernel)
+        blocks = gram.unflatten(1, (-1, count)).unflatten(0, (-1, count))
+        row_kCC = self.lags.new_empty(count, *self.lags.shape[2:])
+        for i, j, first, lag in self._pairs():
+            # A row of blocks at a time, so that neighbours in the matrix are written together.
             block_CC = row_kCC[j] if i <= j else row_kCC[j].T
-            block_CC.copy_(everything[lag[0], lag[1] + columns - 1])
-            border.take_from(block_CC, first, lag)
-        row_kCC[i] = (row_kCC[i] + row_kCC[i].T) / 2  # symmetric but for rounding
-        blocks[:, i] = row_kCC.permute(1, 2, 0)
+            block_CC.copy_(self.lags[lag[0], lag[1] + self.kernel[1] - 1])
+            for sign, strip in self.border.beyond(first, lag):
+                block_CC.add_(self.strips[strip], alpha=-sign)
+            if j == count - 1:
+                row_kCC[i] = (row_kCC[i] + row_kCC[i].T) / 2  # symmetric but for rounding
+                blocks[:, i] += row_kCC.permute(1, 2, 0)
+
+    def _pairs(self) -> Iterator[tuple[int, int, Pair, Pair]]:
+        """Numbers of the two kernel offsets of each block; of the earlier one its place, and the lag to the later."""
+        offsets = list(product(range(self.kernel[0]), range(self.kernel[1])))
+        for (i, u), (j, v) in product(enumerate(offsets), repeat=2):
+            first, last = min(u, v), max(u, v)
+            yield i, j, first, (last[0] - first[0], last[1] - first[1])
 
 
-def lag_correlations(features_BCHW: Tensor, kernel: Pair) -> Tensor:
-    """sum over images and positions q of x(q) x(q + lag)^T, (rows, 2 columns - 1, C, C), float64.
+def lag_correlations(features_BCHW: Tensor, kernel: Pair, products: torch.dtype = torch.float64) -> Tensor:
+    """sum over images and positions q of x(q) x(q + lag)^T, (rows, 2 columns - 1, C, C).
 
     Row lags run from 0, column lags from 1 - columns.
+
+    Args:
+        products: precision of all that is computed.
     """
     (rows, columns), (_, channels, height, width) = kernel, features_BCHW.shape
     if kernel == (1, 1):
-        return _without_lag(features_BCHW)[None, None]
-    waves_4FW, weights_L3F = _waves(width, columns, features_BCHW.device)
+        return _without_lag(features_BCHW, products)[None, None]
+    waves_4FW, weights_L3F = (part.to(products) for part in _waves(width, columns, features_BCHW.device))
     sums = waves_4FW.new_zeros(rows, 2 * columns - 1, channels**2)
     at_once = max(_values_at_once(features_BCHW.device), 32 * channels**2)
     # A few groups of frequencies at most: each reads all maps again.
     frequencies = max(at_once // (3 * rows * channels**2), -(-weights_L3F.shape[2] // 4))
     images = max(1, at_once // (4 * channels * height * width), channels // (2 * height))
     for waves, weights in zip(waves_4FW.split(frequencies, 1), weights_L3F.split(frequencies, 2)):
-        products = sums.new_zeros(rows, *weights.shape[1:], channels, channels)
+        found = sums.new_zeros(rows, *weights.shape[1:], channels, channels)
         for part in features_BCHW.split(images):
-            _add_products(products, _rows_with_gaps(part, rows - 1), waves)
-        products[0, 2] = products[0, 0].mT
-        sums += weights.flatten(1) @ products.view(rows, -1, channels**2)
+            _add_products(found, _rows_with_gaps(part, rows - 1, products), waves)
+        found[0, 2] = found[0, 0].mT
+        sums += weights.flatten(1) @ found.view(rows, -1, channels**2)
     return sums.unflatten(-1, (channels, channels))
 
 
-def _without_lag(features_BCHW: Tensor) -> Tensor:
-    """sum over images and positions of x x^T, (C, C), float64."""
-    total = features_BCHW.new_zeros((features_BCHW.shape[1],) * 2, dtype=torch.float64)
+def _without_lag(features_BCHW: Tensor, products: torch.dtype) -> Tensor:
+    """sum over images and positions of x x^T, (C, C)."""
+    total = features_BCHW.new_zeros((features_BCHW.shape[1],) * 2, dtype=products)
     for image in features_BCHW:
-        x_CP = image.double().flatten(1)
+        x_CP = image.to(products).flatten(1)
         total.addmm_(x_CP, x_CP.T)
     return total
 
@@ -89,10 +134,10 @@ def _values_at_once(device: torch.device) -> int:
     return values * torch.get_num_threads() if device.type == "cpu" else values
 
 
-def _rows_with_gaps(features_BCHW: Tensor, gap: int) -> Tensor:
-    """All rows of all images one after the other, (C, N, W), float64; `gap` zero rows keep the images apart."""
+def _rows_with_gaps(features_BCHW: Tensor, gap: int, precision: torch.dtype) -> Tensor:
+    """All rows of all images one after the other, (C, N, W); `gap` zero rows keep the images apart."""
     images, channels, height, width = features_BCHW.shape
-    rows = features_BCHW.new_empty(channels, images, height + gap, width, dtype=torch.float64)
+    rows = features_BCHW.new_empty(channels, images, height + gap, width, dtype=precision)
     rows[:, :, :height] = features_BCHW.transpose(0, 1)
     rows[:, :, height:] = 0
     return rows.flatten(1, 2)
@@ -129,28 +174,20 @@ def _add_products(products: Tensor, rows_CNW: Tensor, waves_4FW: Tensor) -> None
             into[2].baddbmm_(here[0], there[2])
 
 
-class _Border:
-    """What the correlation over all positions counts and a pair of kernel offsets does not reach."""
+class _Border(NamedTuple):
+    """What the correlation over all positions counts and a pair of kernel offsets does not reach: rows and columns."""
 
-    def __init__(self, features_BCHW: Tensor, kernel: Pair, before: Pair, window: Pair) -> None:
-        self.size, self.before, self.window = features_BCHW.shape[2:], before, window
-        self.maps_CBHW = features_BCHW.transpose(0, 1)
-        self.margin = kernel[1] - 1
-        # Contiguous copies: gathering a column of the maps again for each product would read all of them each time.
-        self.left = self.maps_CBHW[..., : self.margin].double()
-        self.right = self.maps_CBHW[..., max(0, self.size[1] - self.margin) :].double()
-        self.strip, self.cut = cache(self._strip), cache(self._cut)
+    size: Pair
+    before: Pair
+    window: Pair
 
-    def take_from(self, block_CC: Tensor, u: Pair, lag: Pair) -> None:
-        """Subtract x(q) x(q + lag)^T of the positions q that offset u misses: rows, and columns but for corners."""
-        row_parts, column_parts = (self._outside(axis, u[axis], lag[axis]) for axis in (0, 1))
+    def beyond(self, offset: Pair, lag: Pair) -> Iterator[tuple[int, Strip]]:
+        """Strips of positions that the window of this offset leaves out; -1 for corners, counted twice before."""
+        row_parts, column_parts = (self._outside(axis, offset[axis], lag[axis]) for axis in (0, 1))
         all_rows, all_columns = (self._valid(axis, lag[axis]) for axis in (0, 1))
-        for part in row_parts:
-            block_CC -= self.strip(lag, part, all_columns)
-        for part in column_parts:
-            block_CC -= self.strip(lag, all_rows, part)
-        for corner in product(row_parts, column_parts):
-            block_CC += self.strip(lag, *corner)
+        yield from ((1, Strip(lag, part, all_columns)) for part in row_parts)
+        yield from ((1, Strip(lag, all_rows, part)) for part in column_parts)
+        yield from ((-1, Strip(lag, *corner)) for corner in product(row_parts, column_parts))
 
     def _valid(self, axis: int, lag: int) -> Pair:
         """Where both x(q) and x(q + lag) lie on the maps, [start, stop)."""
@@ -163,21 +200,36 @@ class _Border:
         last = min(max(offset - self.before[axis] + self.window[axis], first), stop)
         return [part for part in ((start, first), (last, stop)) if part[0] < part[1]]
 
-    def _strip(self, lag: Pair, rows: Pair, columns: Pair) -> Tensor:
-        """sum over q in rows x columns of x(q) x(q + lag)^T, (C, C)."""
+
+class _Cuts:
+    """Products of strips of some images' maps.
+
+    Args:
+        margin: columns at either side that strips lie in, but for those of whole rows.
+    """
+
+    def __init__(self, features_BCHW: Tensor, margin: int, precision: torch.dtype) -> None:
+        self.maps_CBHW, self.margin, self.precision = features_BCHW.transpose(0, 1), margin, precision
+        # Contiguous copies: gathering a column of the maps again for each product would read all of them each time.
+        self.left = self.maps_CBHW[..., :margin].to(precision)
+        self.right = self.maps_CBHW[..., max(0, features_BCHW.shape[3] - margin) :].to(precision)
+        self.cut = cache(self._cut)
+
+    def product(self, strip: Strip) -> Tensor:
+        """sum over its positions q of x(q) x(q + lag)^T, (C, C)."""
         here, there = (
-            self.cut((rows[0] + down, rows[1] + down), (columns[0] + right, columns[1] + right))
-            for down, right in ((0, 0), lag)
+            self.cut((strip.rows[0] + down, strip.rows[1] + down), (strip.columns[0] + right, strip.columns[1] + right))
+            for down, right in ((0, 0), strip.lag)
         )
         return here @ there.T
 
     def _cut(self, rows: Pair, columns: Pair) -> Tensor:
-        """A rectangle of all maps, (C, positions), float64."""
-        start, stop, width = *columns, self.size[1]
+        """A rectangle of all maps, (C, positions)."""
+        start, stop, width = *columns, self.maps_CBHW.shape[3]
         if stop <= self.margin:
             maps = self.left[..., start:stop]
         elif start >= width - self.margin:
             maps = self.right[..., start - width + self.right.shape[-1] : stop - width + self.right.shape[-1]]
         else:
             maps = self.maps_CBHW[..., start:stop]
-        return maps[:, :, rows[0] : rows[1]].to(torch.float64, memory_format=torch.contiguous_format).flatten(1)
+        return maps[:, :, rows[0] : rows[1]].to(self.precision, memory_format=torch.contiguous_format).flatten(1)

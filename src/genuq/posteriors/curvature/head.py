@@ -7,7 +7,7 @@ with a 1 appended for the bias. Everything a last-layer posterior needs is a sum
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -17,10 +17,9 @@ from torch import Tensor, nn
 from genuq.errors import ConfigurationError
 from genuq.models.offloaded import parameters_of
 from genuq.posteriors.curvature import winograd
-from genuq.posteriors.curvature.correlations import fill_patch_gram
+from genuq.posteriors.curvature.gram_sums import VALUES_AT_ONCE, ConvGeometry, ConvSums, GramSums, RowSums, summed
 from genuq.posteriors.swap import draw_precision
 
-VALUES_AT_ONCE = 2**18  # in float64 beside the features: 2 MiB
 ROWS_AT_ONCE = 144  # of a matrix whose products are squared and summed, so that K maps never stand in memory together
 MAPS_AT_ONCE = 2**24  # values of these maps, whatever the batch
 
@@ -65,8 +64,18 @@ class Head(ABC):
         return torch.cat(columns, dim=1)
 
     @abstractmethod
+    def gram_sums(self, products: torch.dtype = torch.float64) -> GramSums:
+        """A = sum over images and positions of a_p a_p^T, of no image yet.
+
+        Args:
+            products: precision in which values are multiplied.
+        """
+
     def gram(self, features: Tensor) -> Tensor:
-        """A = sum over batch and positions of a_p a_p^T, (K, K), float64, from `features` of any precision."""
+        """A of some images, (K, K), float64, on the CPU, from `features` of any precision."""
+        sums = self.gram_sums()
+        sums.add(features)
+        return sums.matrix()
 
     def gram_diagonal(self, features: Tensor) -> Tensor:
         """The diagonal of A, (K,), float64."""
@@ -136,12 +145,12 @@ class LinearHead(Head):
         tokens = features.reshape(len(features), -1, features.shape[-1])
         return F.pad(tokens, (0, 1), value=1.0) if self.bias else tokens
 
-    def gram(self, features: Tensor) -> Tensor:
-        gram = features.new_zeros(self.inputs, self.inputs, dtype=torch.float64)
-        for tokens in features.reshape(-1, features.shape[-1]).split(max(1, VALUES_AT_ONCE // features.shape[-1])):
-            a = self._with_one(tokens.double()).flatten(0, 1)
-            gram.addmm_(a.T, a)
-        return gram
+    def gram_sums(self, products: torch.dtype = torch.float64) -> GramSums:
+        def rows(features: Tensor) -> Iterator[Tensor]:
+            for tokens in features.reshape(-1, features.shape[-1]).split(max(1, VALUES_AT_ONCE // features.shape[-1])):
+                yield self._with_one(tokens.to(products)).flatten(0, 1)
+
+        return RowSums(self.inputs, rows, products)
 
     def project(self, features: Tensor, matrix_RK: Tensor) -> Tensor:
         with torch.autocast(features.device.type, enabled=False):
@@ -170,7 +179,7 @@ class ConvHead(Head):
             return F.conv2d(F.pad(channels, self.padding), filters, bias)
 
     def _square_sums(self, features: Tensor, matrix_RK: Tensor, weights_OR: Tensor | None) -> Tensor:
-        if self.kernel != winograd.KERNEL or not winograd.saves((len(features), *self._window(features))):
+        if self.kernel != winograd.KERNEL or not winograd.saves((len(features), *self._window(features.shape[2:]))):
             return super()._square_sums(features, matrix_RK, weights_OR)
         maps = F.pad(features, self.padding)
         if self.bias:
@@ -197,32 +206,27 @@ class ConvHead(Head):
         gradients_BOK = torch.stack(taps, dim=-1).flatten(2)
         return torch.cat([gradients_BOK, residuals.sum((2, 3))[..., None]], 2) if self.bias else gradients_BOK
 
-    def gram(self, features: Tensor) -> Tensor:
+    def gram_sums(self, products: torch.dtype = torch.float64) -> GramSums:
         left, _, top, _ = self.padding
-        window, columns = self._window(features), self.inputs - self.bias
-        gram = features.new_empty(self.inputs, self.inputs, dtype=torch.float64)
-        fill_patch_gram(gram[:columns, :columns], features, self.kernel, (top, left), window)
-        if self.bias:
-            gram[columns, :columns] = gram[:columns, columns] = self._patch_sum(_summed(features))
-            gram[columns, columns] = len(features) * window[0] * window[1]
-        return gram
+        geometry = (self.kernel, (top, left), self._window, self._patch_sum)
+        return ConvSums(ConvGeometry(self.inputs, self.bias, *geometry), products)
 
     def gram_diagonal(self, features: Tensor) -> Tensor:
-        squares_K = self._patch_sum(_summed(features, torch.square))
-        window = self._window(features)
+        squares_K = self._patch_sum(summed(features, torch.square))
+        window = self._window(features.shape[2:])
         positions = squares_K.new_tensor([float(len(features) * window[0] * window[1])])
         return torch.cat([squares_K, positions]) if self.bias else squares_K
 
-    def _window(self, features: Tensor) -> tuple[int, int]:
-        """Height and width of the layer's output."""
+    def _window(self, size: Sequence[int]) -> tuple[int, int]:
+        """Height and width of the layer's output, for maps of some height and width."""
         left, right, top, bottom = self.padding
-        height, width = features.shape[2:]
+        height, width = size
         return height + top + bottom - self.kernel[0] + 1, width + left + right - self.kernel[1] + 1
 
     def _patch_sum(self, maps_CHW: Tensor) -> Tensor:
         """Sum over positions of the patch there, (C k,)."""
         padded = F.pad(maps_CHW, self.padding)
-        return F.avg_pool2d(padded, self._window(maps_CHW[None]), stride=1, divisor_override=1).flatten()
+        return F.avg_pool2d(padded, self._window(maps_CHW.shape[1:]), stride=1, divisor_override=1).flatten()
 
 
 def _rows_at_once(matrix_RK: Tensor, weights_OR: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
@@ -233,14 +237,6 @@ def _rows_at_once(matrix_RK: Tensor, weights_OR: Tensor | None) -> Iterator[tupl
             yield matrix_RK[start:stop, :stop], None
         else:
             yield matrix_RK[start:stop], weights_OR[:, start:stop]
-
-
-def _summed(features_BCHW: Tensor, of: Callable[[Tensor], Tensor] = lambda part: part) -> Tensor:
-    """Sum over images of the maps, or `of` them, (C, H, W), float64, a few at a time."""
-    total = features_BCHW.new_zeros(features_BCHW.shape[1:], dtype=torch.float64)
-    for part in features_BCHW.split(max(1, VALUES_AT_ONCE // total.numel())):
-        total += of(part.double()).sum(0)
-    return total
 
 
 def conv_padding(layer: nn.Conv2d) -> tuple[int, int, int, int]:

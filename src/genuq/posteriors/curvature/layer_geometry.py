@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genuq.posteriors.curvature.gram_sums import GramSums, RowSums
 from genuq.posteriors.curvature.head import Head, conv_padding, head_of
 
 
@@ -24,12 +27,12 @@ class UnfoldedConv(Head):
         patches = F.unfold(self._padded(features), layer.kernel_size, layer.dilation, stride=layer.stride)
         return F.pad(patches, (0, 0, 0, 1), value=1.0) if self.bias else patches
 
-    def gram(self, features: Tensor) -> Tensor:
-        gram = features.new_zeros(self.inputs, self.inputs, dtype=torch.float64)
-        for image in features.split(1):
-            a_KP = self._patches(image.double())[0]
-            gram.addmm_(a_KP, a_KP.T)
-        return gram
+    def gram_sums(self, products: torch.dtype = torch.float64) -> GramSums:
+        def rows(features: Tensor) -> Iterator[Tensor]:
+            for image in features.split(1):
+                yield self._patches(image.to(products))[0].T
+
+        return RowSums(self.inputs, rows, products)
 
     def project(self, features: Tensor, matrix_RK: Tensor) -> Tensor:
         layer, columns = self.layer, self.inputs - self.bias

@@ -83,11 +83,15 @@ class LayersPosterior(CurvaturePosterior):
             for features, at_output in _pieces(head, inputs[name], gradients[name]):
                 for key, value in self.statistics(name, features, at_output).items():
                     self._sums[key] += value.cpu()
+                self.added(name, features)
         self.saw(len(inputs[self.layer_names[0]]))
 
     @abstractmethod
     def empty(self) -> dict[str, Tensor]:
         """Sums over no image, by keys that hold their layer's name."""
+
+    def added(self, name: str, features: Tensor) -> None:
+        """Told of images that were added, by the layer's input: for what is put together only when it is asked for."""
 
     @abstractmethod
     def statistics(self, name: str, features: Tensor, gradients: Tensor) -> dict[str, Tensor]:
@@ -95,7 +99,7 @@ class LayersPosterior(CurvaturePosterior):
 
         Args:
             features: the layer's input, in its own precision.
-            gradients: (S, B, ...), float64.
+            gradients: (S, B, ...).
         """
 
     def sums(self) -> dict[str, Tensor]:
@@ -133,7 +137,7 @@ class LayersPosterior(CurvaturePosterior):
         total = 0.0
         for name, head in self.heads.items():
             for features, at_output in _pieces(head, inputs[name], gradients[name]):
-                total += self.squared_norm(name, head.gradients(features.double(), at_output[0]), ridge)
+                total += self.squared_norm(name, head.gradients(features.double(), at_output[0].double()), ridge)
         return total
 
     @abstractmethod
@@ -193,9 +197,8 @@ def qualified(layer: str, parameter: str) -> str:
 
 
 def _pieces(head: Head, features: Tensor, gradients: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """A few images at a time: (input (B, ...), output gradients (S, B, ...) in float64)."""
+    """A few images at a time: (input (B, ...), output gradients (S, B, ...))."""
     draws = gradients if gradients.ndim > features.ndim else gradients[None]
     values = max(features.shape[1:].numel(), draws.shape[0] * draws.shape[2:].numel(), head.outputs * head.inputs)
     at_once = max(1, VALUES_AT_ONCE // values)
-    for images, arrived in zip(features.detach().split(at_once), draws.detach().split(at_once, dim=1)):
-        yield images, arrived.double()
+    return zip(features.detach().split(at_once), draws.detach().split(at_once, dim=1))

@@ -1,1 +1,3 @@
 """The page and files of one run."""
+
+RESULTS = "results.json"  # in the folder of a report

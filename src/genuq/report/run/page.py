@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import yaml
@@ -57,18 +57,27 @@ HELPERS = {
 }
 
 
+class Rows(Protocol):
+    """An array whose rows are read only when they are asked for: of all draws only those of the few shown samples."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __getitem__(self, chosen: Any) -> Any: ...
+
+
 @dataclass(frozen=True)
 class Samples:
     """Samples and their draws, as images (uint8) or as points in the plane (float).
 
     Attributes:
         finals: (N, C, H, W) or (N, 2).
-        draws: (N, M, C, H, W) or (N, M, 2).
+        draws: (N, M, C, H, W) or (N, M, 2); or what gives the rows of them.
         maps: (N, H, W), standard deviations in shares of the images' range, or None.
     """
 
     finals: np.ndarray
-    draws: np.ndarray
+    draws: np.ndarray | Rows
     maps: np.ndarray | None = None
 
     @property
@@ -76,7 +85,8 @@ class Samples:
         return self.finals.ndim == 2
 
     def at(self, chosen: np.ndarray) -> Samples:
-        return Samples(self.finals[chosen], self.draws[chosen], None if self.maps is None else self.maps[chosen])
+        draws = np.asarray(self.draws[chosen], float if self.are_points else np.uint8)
+        return Samples(self.finals[chosen], draws, None if self.maps is None else self.maps[chosen])
 
 
 def render_page(results: Results, samples: Samples, examples: Mapping[str, np.ndarray] | None = None) -> str:
@@ -168,11 +178,11 @@ def _rounded(curve: Curve) -> dict[str, list]:
 
 def _embedded(samples: Samples, heat: HeatScale | None, results: Results) -> tuple[dict[str, Sprites], dict[str, Any]]:
     """Sprite sheets (none for points), and where the script finds each sample, draw and map."""
-    many = samples.draws.shape[1]
+    many, draws = samples.draws.shape[1], np.asarray(samples.draws)
     if samples.are_points:
-        points = {"samples": samples.finals.round(4).tolist(), "draws": samples.draws.round(4).tolist()}
+        points = {"samples": samples.finals.round(4).tolist(), "draws": draws.round(4).tolist()}
         return {}, {"draws": many, "points": points}
-    groups = {"samples": samples.finals, "draws": samples.draws.reshape(-1, *samples.draws.shape[2:])}
+    groups = {"samples": samples.finals, "draws": draws.reshape(-1, *draws.shape[2:])}
     embedded: dict[str, Any] = {"draws": many}
     if samples.maps is not None and heat is not None:
         groups["maps"] = heat.levels(samples.maps)

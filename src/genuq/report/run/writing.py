@@ -22,14 +22,13 @@ from genuq.report.drawing.pictures import as_pixels, sample_grid
 from genuq.report.drawing.style import png, svg
 from genuq.report.drawing.values import present
 from genuq.report.drawing.vocabulary import metrics_in
-from genuq.report.run import frontier, plots, posteriors
+from genuq.report.run import RESULTS, frontier, plots, posteriors
 from genuq.report.run.application import checked_examples, example_sheet
-from genuq.report.run.page import Samples, render_page
+from genuq.report.run.page import Rows, Samples, render_page
 from genuq.report.run.panels import COSTS, forest_room, lines_room, quality_room
 from genuq.report.run.tables import samples_csv, summary_markdown
 
 Array = torch.Tensor | np.ndarray
-RESULTS = "results.json"
 GRID = (64, 16)  # samples in a contact sheet, and its columns
 
 
@@ -37,7 +36,7 @@ def write_report(
     folder: str | Path,
     results: Results,
     images: Array,
-    draws: Array,
+    draws: Array | Rows,
     maps: Array | None = None,
     examples: Mapping[str, Array] | None = None,
 ) -> Path:
@@ -48,7 +47,8 @@ def write_report(
         results: of the run; NaN and None both mean missing, and are shown as a dash.
         images: uint8 (N, C, H, W), or float (N, 2) for a model of points in the plane. Row n belongs to
             `results.samples.rows[n]`.
-        draws: the same samples regenerated under M weight draws, (N, M, C, H, W) or (N, M, 2).
+        draws: the same samples regenerated under M weight draws, (N, M, C, H, W) or (N, M, 2), or what gives rows of
+            them: those of the samples that the page shows are read.
         maps: standard deviation of each pixel in shares of the image's range (0 to 1), float (N, H, W), or None;
             `results.maps` says how they were made.
         examples: of the application that `results.application` tells of: uint8 `before`, `after` and `control`
@@ -75,17 +75,18 @@ def write_report(
     return folder / "index.html"
 
 
-def checked(results: Results, images: Array, draws: Array, maps: Array | None = None) -> Samples:
+def checked(results: Results, images: Array, draws: Array | Rows, maps: Array | None = None) -> Samples:
     """Images, draws and maps as arrays that belong together and to the rows of `results`."""
-    if images.ndim == 2:
-        samples = Samples(_as_points(images, 2), _as_points(draws, 3))
-    else:
-        samples = Samples(as_pixels(images, 4, "The report's images"), as_pixels(draws, 5, "The report's draws"))
-    rows, finals, variants = len(results.samples.rows), samples.finals.shape, samples.draws.shape
-    if not rows == finals[0] == variants[0] or finals[1:] != variants[2:]:
+    are_points = images.ndim == 2
+    finals = _as_points(images, 2) if are_points else as_pixels(images, 4, "The report's images")
+    if isinstance(draws, Array):
+        draws = _as_points(draws, 3) if are_points else as_pixels(draws, 5, "The report's draws")
+    samples = Samples(finals, draws)
+    rows, shape, variants = len(results.samples.rows), samples.finals.shape, samples.draws.shape
+    if not rows == shape[0] == variants[0] or shape[1:] != variants[2:]:
         raise DataError(
             f"The report needs one image and one set of draws of the same size for each row of results.samples, "
-            f"but there are {rows} rows, images {tuple(finals)} and draws {tuple(variants)}."
+            f"but there are {rows} rows, images {tuple(shape)} and draws {tuple(variants)}."
         )
     _check_scores(results)
     return samples if maps is None else replace(samples, maps=as_maps(maps, samples.finals))

@@ -1,0 +1,209 @@
+"""What scores cost over plain sampling: those of the one path, of guidance that is there anyway, of regenerations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from genuq import extractors
+from genuq.analysis import ControlsModel
+from genuq.bench.rows import Row, not_run, side_by_side
+from genuq.data import Oracle, fashion_mnist, glyphs
+from genuq.likelihoods import Likelihood, PixelLikelihood, SemanticLikelihood
+from genuq.models import Engine, GenerativeModel, Sampler, sample, sample_latents, to_unit
+from genuq.models.checkpoints import load_reference, reference_members
+from genuq.posteriors import DeepEnsemble, Posterior, Scale, fit
+from genuq.scores import Resources, guidance_gap, path_disagreement, regenerate, score_together
+from genuq.scores.shared import MAIN, SamplerPath, recording
+from genuq.solvers import DPMSolverPlusPlus2M
+from genuq.training.ensembles import checkpoint_weights
+
+WITHIN = 0.01  # of the cross-fitted AUROC of full regenerations
+FAITHFUL = 0.99  # Spearman rank agreement with float32
+STEPS = 10
+OBSERVATION_VARIANCE = 1e-3  # of features, the published one
+PathScore = Callable[[SamplerPath], Tensor]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A model with a posterior, and what is sampled of it."""
+
+    model: GenerativeModel
+    posterior: Posterior
+    draws: int
+    sampler: Sampler
+    samples: int
+
+    @property
+    def indices(self) -> range:
+        return range(self.samples)
+
+    def plain(self) -> Tensor:
+        return sample(self.model, self.sampler, self.indices)
+
+    def on_path(self, score: PathScore) -> Tensor:
+        """The samples' score while they are made, (N,)."""
+        resources = Resources(posteriors={MAIN: self.posterior}, draws=self.draws)
+        return torch.cat([self._of_batch(score, resources, batch) for batch in self._batches()])
+
+    def _batches(self) -> list[range]:
+        size = self.sampler.batch_size
+        return [self.indices[start : start + size] for start in range(0, self.samples, size)]
+
+    def _of_batch(self, score: PathScore, resources: Resources, batch: range) -> Tensor:
+        with recording(self.model, self.sampler, batch) as recorder:
+            sample_latents(self.model, self.sampler, batch, observers=[recorder])
+        return score_together(recorder.path(resources), {"score": score}).values["score"]  # type: ignore[dict-item]
+
+    def versions(self) -> Tensor:
+        """The samples and their regenerations, (N, 1 + M, C, H, W)."""
+        drawn = regenerate(self.model, self.posterior, self.sampler, self.indices, self.draws)
+        return torch.cat([self.plain()[:, None], drawn], 1)
+
+
+def of_glyphs(samples: int) -> Job:
+    """The shipped glyphs with their ensemble of independent trainings, sampled as quickstart does."""
+    model = load_reference("flow_matching", "glyphs")
+    paths = reference_members("flow_matching_glyphs", "deep_ensemble")
+    posterior = DeepEnsemble(model.network)
+    for path in paths:
+        posterior.update(checkpoint_weights(path, model))
+    posterior.finalise(Scale(n_effective=1, observation_noise=1.0, prior_precision=1.0))
+    return Job(model, posterior, len(paths), Sampler(DPMSolverPlusPlus2M(), steps=STEPS, batch_size=256), samples)
+
+
+def of_fashion(samples: int) -> Job:
+    """The shipped Fashion-MNIST with exact Laplace over its head."""
+    model = load_reference("flow_matching")
+    posterior = fit(model, fashion_mnist("train"), images=512, held_out=256).posterior
+    return Job(model, posterior, 5, Sampler(DPMSolverPlusPlus2M(), steps=STEPS), samples)
+
+
+def default_scores(samples: int, rounds: int) -> list[Row]:
+    """The default score of quickstart over plain sampling, and over regenerations; the gap where guidance is used."""
+    glyph, guided = of_glyphs(samples), of_fashion(max(1, samples // 4))
+    guided = replace(guided, sampler=replace(guided.sampler, guidance_scale=2.0))
+    oracle = glyphs(size=1).oracle
+    assert oracle is not None
+    return [*beside_regenerations(glyph, oracle, rounds), *where_guided(guided, rounds)]
+
+
+def beside_regenerations(job: Job, oracle: Oracle, rounds: int) -> list[Row]:
+    """Path disagreement and full regenerations over plain sampling, with their cross-fitted AUROC of broken samples."""
+    found: dict[str, Tensor] = {}
+    likelihood = PixelLikelihood(job.model.shape)
+    what = f"{job.samples} glyphs, {STEPS} steps"
+    cheap, full = f"{what}, with the default score (path disagreement)", f"{what}, with {job.draws} regenerations"
+
+    def plain() -> Mapping[str, float]:
+        found["images"] = job.plain()
+        return {}
+
+    def of_path() -> Mapping[str, float]:
+        found[cheap] = job.on_path(path_disagreement)
+        return {}
+
+    def of_versions() -> Mapping[str, float]:
+        found[full] = likelihood.uncertainty(likelihood.embed(to_unit(job.versions())))
+        return {}
+
+    rows = side_by_side({what: plain, cheap: of_path, full: of_versions}, rounds, job.model)
+    bad = oracle.truth(found["images"]).of("broken")
+    judged = [replace(row, values=_auroc(found.get(row.what), bad)) for row in rows]
+    return [judged[0], aimed(judged[1], judged[2].values), judged[2]]
+
+
+def _auroc(score: Tensor | None, bad: Tensor) -> Mapping[str, float]:
+    """Cross-fitted, so that the sign of the score is not known beforehand; nothing where too few are bad."""
+    if score is None:
+        return {}
+    model = ControlsModel(bad.numpy(), [score.numpy()])
+    if model.undefined is not None:
+        return {}
+    return {"AUROC": float(model.base(np.ones((1, len(bad))))[0])}
+
+
+def aimed(row: Row, regenerations: Mapping[str, float]) -> Row:
+    """The row with its target, which counts only where bad samples are found as well as by regenerations."""
+    row = replace(row, target=1.25)
+    own, theirs = row.values.get("AUROC"), regenerations.get("AUROC")
+    if own is None or theirs is None:
+        return replace(row, reason="too few broken samples for an AUROC")
+    worse = f"AUROC is more than {WITHIN} below that of regenerations" if own < theirs - WITHIN else None
+    return replace(row, reason=worse or row.reason)
+
+
+def where_guided(job: Job, rounds: int) -> list[Row]:
+    """The guidance gap over guided sampling, which has asked for it already."""
+    what = f"{job.samples} images of Fashion-MNIST, {STEPS} steps with guidance"
+    sides = {
+        what: lambda: _nothing(job.plain()),
+        f"{what}, with the guidance gap": lambda: _nothing(job.on_path(guidance_gap)),
+    }
+    plain, scored = side_by_side(sides, rounds, job.model)
+    return [plain, replace(scored, target=1.0)]
+
+
+def _nothing(result: object) -> Mapping[str, float]:
+    return {}
+
+
+LEFT_OUT = "not run with --quick: it takes minutes"
+ENGINES = {
+    "float32": Engine(),
+    "float32, compiled": Engine(compile=True),
+    "bfloat16": Engine("bfloat16"),
+    "bfloat16, compiled": Engine("bfloat16", compile=True),
+}
+
+
+def regenerations(samples: int, rounds: int, engines: Sequence[str] = tuple(ENGINES)) -> list[Row]:
+    """M regenerations by each engine over M + 1 plain samplings in float32, and how alike the scores are.
+
+    Args:
+        engines: that are tried; float32 is. Compiling takes minutes, and bfloat16 where the processor has none of it.
+    """
+    job = of_fashion(samples)
+    likelihood = SemanticLikelihood(extractors.build("efficientnet", image_size=64), OBSERVATION_VARIANCE)
+    rows, scores = _by_engine(job, likelihood, {name: ENGINES[name] for name in engines}, rounds)
+    judged = [_judged(row, scores[name], scores["float32"]) for row, name in zip(rows[1:], engines)]
+    return [rows[0], *judged, *(not_run(_named(name), LEFT_OUT, target=0.6) for name in ENGINES if name not in engines)]
+
+
+def _named(name: str) -> str:
+    return f"regenerations in {name}"
+
+
+def _by_engine(
+    job: Job, likelihood: Likelihood, engines: Mapping[str, Engine], rounds: int
+) -> tuple[list[Row], dict[str, Tensor]]:
+    """(a row for plain sampling and for each engine, the scores under each)."""
+    versions: dict[str, Tensor] = {}
+    drawn = list(job.posterior.covered().values())
+
+    def work(name: str, model: GenerativeModel) -> Mapping[str, float]:
+        versions[name] = replace(job, model=model).versions()
+        return {}
+
+    what = f"{job.samples} images of Fashion-MNIST, {STEPS} steps, in float32"
+    sides: dict[str, Callable[[], Mapping[str, float]]] = {what: lambda: _nothing(job.plain())}
+    for name, engine in engines.items():
+        sides[_named(name)] = partial(work, name, engine.of(job.model, drawn))
+    plain, *others = side_by_side(sides, rounds, job.model, parts=1 + job.draws)
+    passes = (1 + job.draws) * (plain.evaluations or 0)
+    rows = [plain, *(replace(row, evaluations=passes) for row in others)]
+    return rows, {name: likelihood.uncertainty(likelihood.embed(to_unit(some))) for name, some in versions.items()}
+
+
+def _judged(row: Row, score: Tensor, reference: Tensor) -> Row:
+    """The row with its rank agreement, over its target of the time."""
+    agreement = float(spearmanr(score, reference).statistic)
+    apart = f"rank agreement is below {FAITHFUL}" if agreement < FAITHFUL else None
+    return replace(row, target=0.6, over="as many plain samplings", reason=apart, values={"Spearman": agreement})
