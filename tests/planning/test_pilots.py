@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from genuq.pipeline.execute import opened
+from genuq.pipeline.execute import STAGES
 from genuq.planning.costs import work_of
 from genuq.planning.pilots import budget_words, full_scores, planned_scores, planned_setting
 from genuq.planning.planned import PlannedRun
@@ -23,7 +23,9 @@ BUDGET = [
 
 def planned(folder: Path, *overrides: str) -> PlannedRun:
     run = PlannedRun(composed(f"store={folder}/store", *overrides), folder, "genuq")
-    opened(run.config, folder)
+    for stage in STAGES.values():
+        if stage.applies(run):
+            stage.folder(run)
     return run
 
 
