@@ -28,6 +28,8 @@ from support.small_runs import POINTS, composed
         ("[judge]", "trainer.learning_rate=0.1", None),
         ("[report]", "seed=3", None),
         ("[evaluate]", "metric=points", None),
+        ("[pilot]", "score.budget=1.25", None),
+        ("[probe]", "score.lid_times=[0.2]", None),
     ],
 )
 def test_a_key_that_no_stage_reads_is_named(stages: str, typed: str, said: str | None, tmp_path: Path) -> None:

@@ -99,6 +99,9 @@ READ: dict[str, tuple[Any, tuple[str, ...]]] = {
     "score.null_gap_times": ([0.4], ()),
     "score.nested_pairs": (3, ()),
     "score.maps": (True, ("sample", "probe")),
+    "score.frontier": (True, ("evaluate",)),  # the run's score is none of the path
+    "score.tolerance": (0.2, ()),  # of a pilot
+    "score.pilot": (32, ()),
     "metric.extractor": ("efficientnet", ("embed",)),
     "metric.k": (4, ("score", "evaluate", "apply")),
     "metric.reference_images": (30, ("embed",)),
@@ -181,6 +184,8 @@ UNTRIED = {
     "metric.options": "of an extractor; see test_contents_count",
     "metric.prompt_model": "of a model with prompts; see test_text_to_image",
     "metric.download": "whether the same may be fetched",
+    "score.budget": "with it there is a pilot; see test_pilot",
+    "score.stop": "with it there is a pilot; see test_pilot",
     "propagator.name": "another option has other keys",
     "application.name": "another option has other keys",
 }

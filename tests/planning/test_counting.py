@@ -1,4 +1,4 @@
-"""Evaluations that the small network stands in for: those of a sampler, by its solver's own arithmetic."""
+"""Evaluations of propagators and applications that the small network stands in for."""
 
 from __future__ import annotations
 
@@ -6,20 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from genuq.applications import APPLICATIONS, Sampling
 from genuq.models import sample
-from genuq.planning.counting import (
-    Applied,
-    Count,
-    OneLayer,
-    application_count,
-    propagated_count,
-    stand_in,
-    stand_in_posterior,
-    watched_counts,
-)
+from genuq.pipeline.counting import Count
+from genuq.planning.counting import Applied, application_count, propagated_count
 from genuq.planning.planned import PlannedRun
 from support.small_runs import POINTS, composed
 
@@ -28,43 +19,12 @@ def planned(folder: Path, *overrides: str) -> PlannedRun:
     return PlannedRun(composed(*POINTS, f"store={folder}/store", *overrides), folder, "genuq")
 
 
-def test_a_count_is_of_samples_and_of_batches() -> None:
-    assert Count(forward=3, backward=2, forward_once=1).of(10, batches=4) == (34, 20)
-
-
-@pytest.mark.parametrize("shape", [(2,), (1, 4, 4)])
-def test_the_network_of_one_layer_answers_a_tenth_of_its_input(shape: tuple[int, ...]) -> None:
-    network = OneLayer(shape)
-    torch.nn.init.zeros_(network.head.bias)
-    x = torch.randn(3, *shape)
-    torch.testing.assert_close(network(x, torch.zeros(3), None), 0.1 * x)
-
-
-@pytest.mark.parametrize(
-    ("overrides", "evaluations"),
-    [
-        (["sampler=euler", "sampler.steps=5"], 5),
-        (["sampler=heun", "sampler.steps=5"], 9),  # two a step, but one in the last
-        (["sampler=euler", "sampler.steps=5", "model.class_conditional=true", "sampler.guidance_scale=2.0"], 10),
-    ],
-)
-def test_sampling_takes_what_its_solver_asks_for(overrides: list[str], evaluations: int, tmp_path: Path) -> None:
-    assert watched_counts(planned(tmp_path, *overrides))["sampling"].forward == evaluations
-
-
 def test_draws_of_coherent_propagation_cost_the_same_each(tmp_path: Path) -> None:
     counts = [
         propagated_count(planned(tmp_path, "propagator=coherent", f"propagator.draws={draws}")).of(10, batches=2)[0]
         for draws in (2, 4, 6)
     ]
     assert counts[2] - counts[1] == counts[1] - counts[0] > 0
-
-
-def test_the_noise_covers_the_part_that_the_runs_posterior_covers(tmp_path: Path) -> None:
-    for posterior, moved in (("exact_laplace", {"weight", "bias"}), ("kfac", {"trunk", "head.weight", "head.bias"})):
-        run = planned(tmp_path, f"posterior={posterior}")
-        noise = stand_in_posterior(run, stand_in(run))
-        assert set(noise.covered()) == moved
 
 
 def test_an_application_from_outside_says_what_it_makes_and_that_is_counted(

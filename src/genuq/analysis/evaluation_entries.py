@@ -295,6 +295,60 @@ class PromptEntry:
 
 
 @dataclass(frozen=True)
+class SettingEntry:
+    """A setting of a score that does all of its work or a part.
+
+    Attributes:
+        setting: points or times, members, noisings, as far as the score has them.
+        cost: of sampling with the score over sampling alone, in network evaluations.
+        seconds: of one sample that the score takes beside its sampling, as measured.
+        spearman: with the score of the full setting.
+        changed: share of the samples that it keeps and the full one does not, or the other way round.
+        auroc: cross-fitted, of a model of class and score.
+    """
+
+    setting: Mapping[str, Any]
+    cost: float
+    seconds: Number
+    spearman: IntervalRow
+    changed: Number = None
+    auroc: IntervalRow | None = None
+
+
+@dataclass(frozen=True)
+class PilotEntry:
+    """How the pilot of a run chose the setting of its score.
+
+    Attributes:
+        score: its name.
+        samples: of the pilot.
+        budget: the highest cost, see `SettingEntry`.
+        stop, tolerance: what was to be stable, and how far.
+        keep: share of samples kept, for `changed`.
+        sampling_seconds: of one sample, without the score.
+        chosen: the setting.
+        held_out: of a budget, Spearman's correlation with the full setting of what one half of the pilot chooses on the
+            other half; unlike that of the chosen, it is of samples that did not choose.
+        bound: of `stop`, the 95 % upper bound of what the chosen loses, on samples that did not choose.
+        stable: whether that is within the tolerance; None where nothing was to be stable.
+        settings: all that were compared, the full one last.
+    """
+
+    score: str
+    samples: int
+    budget: Number
+    stop: str | None
+    tolerance: Number
+    keep: float
+    sampling_seconds: Number
+    chosen: SettingEntry
+    held_out: Number
+    bound: Number
+    stable: bool | None
+    settings: Sequence[SettingEntry]
+
+
+@dataclass(frozen=True)
 class SampleTable:
     """What is known of each sample, a row each."""
 
@@ -322,6 +376,7 @@ class Evaluation:
     truth: TruthEntry | None = None
     judged_maps: Sequence[JudgedMapEntry] = field(default_factory=list)
     prompts: PromptEntry | None = None
+    frontier: Sequence[SettingEntry] = field(default_factory=list)
 
     def score(self, name: str) -> ScoreEntry:
         return next(entry for entry in self.scores if entry.name == name)

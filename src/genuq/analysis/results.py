@@ -18,9 +18,11 @@ from genuq.analysis.evaluation_entries import (
     JudgeEntry,
     Number,
     Numbers,
+    PilotEntry,
     PromptEntry,
     SampleTable,
     ScoreEntry,
+    SettingEntry,
     Summary,
     TruthEntry,
 )
@@ -245,6 +247,8 @@ class Results:
         config: the resolved configuration.
         posterior: the run's own, the first of `posteriors`.
         warnings: what a reader must know, a sentence each.
+        frontier: the settings of the run's score that do a part of its work, and the full one, on the run's samples.
+        pilot: how the setting of the score was chosen.
     """
 
     name: str
@@ -268,3 +272,5 @@ class Results:
     truth: TruthEntry | None = None
     judged_maps: Sequence[JudgedMapEntry] = field(default_factory=list)
     prompts: PromptEntry | None = None
+    frontier: Sequence[SettingEntry] = field(default_factory=list)
+    pilot: PilotEntry | None = None

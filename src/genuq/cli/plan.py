@@ -22,6 +22,7 @@ from genuq.config.compose import prepared
 from genuq.planning.cards import CARDS, EFFICIENCY, LEAST, MOST, Card, card_of
 from genuq.planning.history import TimeEstimate
 from genuq.planning.holding import Held, memory_of
+from genuq.planning.pilots import budget_words
 from genuq.planning.plan import Disk, Needed, Plan, plan_of
 
 DESCRIPTION = """Takes the same overrides as genuq and makes nothing: it composes every job, and prints for each stage
@@ -111,6 +112,7 @@ def as_data(plan: Plan) -> dict[str, Any]:
             for d in plan.disks()
         ],
         "not_measured": plan.failures,
+        "budgets": budgets_in_words(plan),
         "weights_not_read": [str(path) for path in plan.unread],
         "card": None if plan.card is None else dataclasses.asdict(plan.card),
         "memory": [dataclasses.asdict(one) for one in memory_of(plan)],
@@ -186,13 +188,23 @@ def show(plan: Plan, console: Console) -> None:
     planned = sum(job.error is None for job in plan.jobs)
     console.print(f"{planned} of {len(plan.jobs)} jobs" if planned < len(plan.jobs) else jobs_in_words(planned))
     console.print(table)
-    for line in [*map(disk_in_words, plan.disks()), *words_of_card(plan), *words_of_unread(plan)]:
+    for line in [
+        *budgets_in_words(plan),
+        *map(disk_in_words, plan.disks()),
+        *words_of_card(plan),
+        *words_of_unread(plan),
+    ]:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
     for name, reason in plan.failures.items():
         console.print(f"could not be measured: {name} ({reason})", highlight=False, soft_wrap=True, markup=False)
     for reason, names in errors(plan).items():
         which = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         console.print(f"would stop before it starts: {which}: {reason}", highlight=False, soft_wrap=True, markup=False)
+
+
+def budgets_in_words(plan: Plan) -> list[str]:
+    """What sampling with a score will cost, where a pilot chooses."""
+    return list(dict.fromkeys(filter(None, (budget_words(one.run) for one in plan.of_stage("pilot")))))
 
 
 def jobs_in_words(count: int) -> str:

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from genuq.errors import ConfigurationError
 from genuq.parts import Part, Register, options_of, register_of
-from genuq.parts.bounds import Count, Items, OneOf, Several
+from genuq.parts.bounds import Count, Items, Limits, OneOf, Several
 from genuq.parts.options import BOUNDS
 from genuq.parts.targets import located
 
@@ -123,6 +123,16 @@ class Columns:
         weak_checkpoint: file of an earlier checkpoint of the network, for `weak_model_gap`.
         maps: keep the variance of each pixel of the disagreements in pixels, and judge it where an oracle knows the
             wrong ones.
+        budget: the most that sampling with the score may cost over sampling alone, in network evaluations: a pilot
+            chooses the points, times, members and noisings whose ranking is nearest to that of all of them. Of the
+            score `name`, made at points of the path or of finished samples noised again; None: all of them.
+        stop: the cheapest part of this work whose `ranking`, or `decision` which samples to keep, a pilot shows to be
+            that of all of it, up to `tolerance`; None: all of it.
+        tolerance: of `stop`: 1 less Spearman's correlation, or the share of samples that are kept by one and dropped by
+            the other; the probability that it is more is at most 5 %.
+        pilot: samples that choose, none of the run's own.
+        frontier: also score with the first few points, times, members and noisings, whatever their number, for a figure
+            of what each finds and costs.
     """
 
     name: str = "entropy"
@@ -132,6 +142,11 @@ class Columns:
     )
     weak_checkpoint: str | None = None
     maps: bool = False
+    budget: Annotated[float, Limits(least=1)] | None = None
+    stop: Annotated[str, OneOf("ranking", "decision")] | None = None
+    tolerance: Annotated[float, Limits(above=0, below=1)] = 0.1
+    pilot: Annotated[int, Limits(16, 65536)] = 64
+    frontier: bool = False
 
 
 @dataclass

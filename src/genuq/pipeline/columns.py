@@ -23,6 +23,7 @@ from genuq.scores import SCORES, Resources, ScorePart, Watched, Watcher, watch
 PRIOR = "class_prior"
 # prefixes of a sample's columns: a score of its trajectory; what was spent; the map of a score
 WATCHED, SPENT, MAPPED = "score.", "evaluations.", "map."
+PARTIAL = "#"  # before the number of a setting that does a part of a score's work, in the name of its column
 
 
 def score_columns(run: Run) -> list[str]:
@@ -49,7 +50,7 @@ def leaving_maps(run: Run, *sources: str) -> list[str]:
 
 def maps_of(maps: Mapping[str, Tensor], kept: bool) -> dict[str, Tensor]:
     """Maps of scores as columns of the samples, where they are kept."""
-    return {f"{MAPPED}{name}": values.float() for name, values in maps.items()} if kept else {}
+    return {f"{MAPPED}{name}": values.float() for name, values in maps.items() if kept and PARTIAL not in name}
 
 
 def knows_classes(run: Run) -> bool:
@@ -179,6 +180,17 @@ def watched(
 def evaluation_counts(evaluations: Mapping[str, float], samples: int) -> dict[str, Tensor]:
     """Measured evaluations of one sample as columns (N,)."""
     return {f"{SPENT}{name}": torch.full((samples,), value, dtype=torch.float64) for name, value in evaluations.items()}
+
+
+def score_seconds(seconds: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """Notes of the seconds of one sample that each score took, apart from those of settings that do a part of its work.
+
+    Nothing where there are none.
+    """
+    notes: dict[str, dict[str, float]] = {}
+    for name, value in seconds.items():
+        notes.setdefault(f"{'partial' if PARTIAL in name else 'score'}_seconds", {})[name] = value
+    return notes
 
 
 def is_version(name: str) -> bool:

@@ -17,11 +17,11 @@ READ_BY: Mapping[str, tuple[str, ...]] = {
     "trainer.precision": ("train", "judge", "fit"),
     **{f"trainer.{key}": ("train", "judge", "fit", "sample", "propagate", "embed", "report") for key in PROCESSES},
     "trainer": ("train", "judge"),
-    "posterior": ("fit", "sample", "propagate", "embed", "score", "evaluate", "apply"),
-    "sampler": ("sample", "propagate", "embed", "score", "evaluate", "apply"),
+    "posterior": ("fit", "sample", "pilot", "probe", "propagate", "embed", "score", "evaluate", "apply"),
+    "sampler": ("sample", "pilot", "probe", "propagate", "embed", "score", "evaluate", "apply"),
     "likelihood": ("embed", "score", "evaluate", "apply"),
     "metric": ("judge", "embed", "evaluate", "apply"),
-    "score": ("sample", "score", "evaluate", "apply"),
+    "score": ("sample", "pilot", "probe", "score", "evaluate", "apply"),
 }
 
 

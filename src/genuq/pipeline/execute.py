@@ -24,6 +24,7 @@ from genuq.pipeline.stages.apply import Apply
 from genuq.pipeline.stages.embed import Embed
 from genuq.pipeline.stages.evaluate import Evaluate
 from genuq.pipeline.stages.fit import Fit
+from genuq.pipeline.stages.pilot import Pilot
 from genuq.pipeline.stages.probe import ProbeSamples
 from genuq.pipeline.stages.propagate import Propagate
 from genuq.pipeline.stages.report import Report
@@ -32,7 +33,7 @@ from genuq.pipeline.stages.score import Score
 from genuq.pipeline.stages.train import Train, TrainJudge
 from genuq.store.records import write_record
 
-for _stage in (Train, TrainJudge, Fit, Sample, ProbeSamples, Propagate, Embed, Score, Evaluate, Apply, Report):
+for _stage in (Train, TrainJudge, Fit, Pilot, Sample, ProbeSamples, Propagate, Embed, Score, Evaluate, Apply, Report):
     register(_stage)
 
 

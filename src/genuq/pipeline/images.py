@@ -101,6 +101,7 @@ def choose_scores(run: Run) -> list[str]:
     named = bool(chosen)
     chosen = chosen or default_scores(architecture_of(run), run.config.posterior.name != MAP.kind)
     score.name, score.also, score.controls, score.maps = chosen[0], chosen[1:], [], False
+    score.budget, score.stop, score.frontier = None, None, False  # there are no samples that a pilot could stand for
     read = {"fit", "probe", *(["train"] if run.trains else [])}
     run.config.stages = [stage for stage in STAGES if stage in read]
     run.config.propagator = run.config.application = None

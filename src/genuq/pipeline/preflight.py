@@ -39,6 +39,7 @@ from genuq.pipeline.stage import STAGES, asked
 from genuq.pipeline.stages.apply import applied, check_application
 from genuq.pipeline.stages.evaluate_inputs import evaluation_settings, scoring_space
 from genuq.pipeline.stages.members import check_members
+from genuq.pipeline.stages.pilot import check_pilot
 from genuq.pipeline.stages.propagate import check_propagator
 from genuq.pipeline.stages.witnesses import SCORING
 from genuq.pipeline.tracker import check_logger
@@ -94,6 +95,7 @@ def check_settings(run: Run) -> None:
     if stages & {"sample", "probe"}:
         check_columns(run)
         check_shared_scores(run, architecture_of(run))
+        check_pilot(run)
     if stages & {"embed", "score", "evaluate"} or applied(run):
         check_evaluation(run)
     check_objective(run)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,14 @@ from genuq.errors import CheckpointError, ConfigurationError, require_finite
 from genuq.identity import where_given
 from genuq.models import GenerativeModel, to_unit
 from genuq.models.checkpoints import checkpoint_weights
-from genuq.pipeline.columns import inputs_of_source, leaving_maps, of_source, options_of
+from genuq.pipeline.columns import PARTIAL, inputs_of_source, leaving_maps, of_source, options_of, score_inputs
 from genuq.pipeline.configured import is_image, is_latent, likelihood_inputs
 from genuq.pipeline.inputs import LikelihoodInputs, PartInputs
 from genuq.pipeline.run import MAIN_POSTERIOR, Run
 from genuq.posteriors import Posterior, isotropic_like
 from genuq.scores import SCORES, Resources, ScorePart
 from genuq.scores.probe_scores import ISOTROPIC
+from genuq.scores.settings import smaller_settings
 from genuq.scores.shared import Predictions
 from genuq.store.upstream import FileContent
 
@@ -62,10 +63,15 @@ class ResourceInputs:
 
 def resource_inputs(run: Run, source: str) -> ResourceInputs:
     """What the run's scores of one source ask for."""
-    needs = needs_of(of_source(run, source).values())
+    return resources_of(run, of_source(run, source).values())
+
+
+def resources_of(run: Run, parts: Iterable[ScorePart]) -> ResourceInputs:
+    """What these scores ask for."""
+    needs = needs_of(parts)
     weak = weak_checkpoint(run) if "weak" in needs else None
     return ResourceInputs(
-        draws=run.posteriors()[MAIN_POSTERIOR]["draws"] if needs & {"members", "isotropic"} else None,
+        draws=draws_of_main(run) if needs & {"members", "isotropic"} else None,
         isotropic="isotropic" in needs,
         encoder=likelihood_inputs(run) if "encoder" in needs else None,
         weak=None if weak is None else FileContent(run.sha256(weak), weak),
@@ -79,7 +85,7 @@ def needs_of(parts: Iterable[ScorePart]) -> frozenset[str]:
 
 def functions_of(parts: Mapping[str, PartInputs]) -> dict[str, Callable[[Predictions], Tensor]]:
     """Scores of a path or a probe with their options, by name."""
-    return {name: partial(_values, name, part.options) for name, part in parts.items()}
+    return {name: partial(_values, part.name, part.options) for name, part in parts.items()}
 
 
 def _values(name: str, options: Mapping[str, Any], predictions: Any) -> Tensor:
@@ -88,12 +94,36 @@ def _values(name: str, options: Mapping[str, Any], predictions: Any) -> Tensor:
 
 def path_inputs(run: Run) -> dict[str, PartInputs]:
     """The scores of the sampler's path, with their options."""
-    return inputs_of_source(run, "path")
+    return inputs_of_source(run, "path") | partial_inputs(run, "path")
 
 
 def probe_inputs(run: Run) -> dict[str, PartInputs]:
     """The scores of the finished samples noised again, with their options."""
-    return inputs_of_source(run, "probe")
+    return inputs_of_source(run, "probe") | partial_inputs(run, "probe")
+
+
+def partial_settings(run: Run) -> dict[str, dict[str, Any]]:
+    """The settings of the run's score that do the first part of its work, by the names of their columns."""
+    name = run.config.score.name
+    if not run.config.score.get("frontier"):
+        return {}
+    found = smaller_settings(SCORES.get(name), options_of(run, name), draws_of_main(run), nested=True)
+    return {f"{name}{PARTIAL}{number}": setting for number, setting in enumerate(found[:-1])}
+
+
+def partial_inputs(run: Run, source: str) -> dict[str, PartInputs]:
+    """The run's score at each of them, where it is of this source."""
+    whole = score_inputs(run, run.config.score.name)
+    if SCORES.get(whole.name).source != source:
+        return {}
+    return {
+        name: replace(whole, options={**whole.options, **setting}) for name, setting in partial_settings(run).items()
+    }
+
+
+def draws_of_main(run: Run) -> int:
+    """M of the run's own posterior."""
+    return int(run.posteriors()[MAIN_POSTERIOR]["draws"])
 
 
 def embedder(encoder: LikelihoodInputs, model: GenerativeModel) -> Callable[[Tensor], Tensor]:
@@ -131,7 +161,7 @@ def check_shared_scores(run: Run, model: GenerativeModel) -> None:
     scores = of_source(run, "path", "probe")
     check_maps(run)
     for name, part in scores.items():
-        check_options(part, options_of(run, name), run.posteriors()[MAIN_POSTERIOR]["draws"])
+        check_options(part, options_of(run, name), draws_of_main(run))
     if "weak" in needs_of(scores.values()):
         path = weak_checkpoint(run)
         if path is None:

@@ -21,18 +21,21 @@ from genuq.pipeline.configured import (
     training_set,
     untrained_model,
 )
+from genuq.pipeline.counting import shared_count, watched_counts
 from genuq.pipeline.posteriors import fit_settings, of_members, size_from_exact, size_source
 from genuq.pipeline.run import MAIN_POSTERIOR
 from genuq.pipeline.stages.members import member_settings, reference_name
 from genuq.pipeline.stages.probe import ALL
 from genuq.pipeline.stages.witnesses import asks_witnesses
 from genuq.planning import footprint
-from genuq.planning.counting import application_count, propagated_count, shared_count, watched_counts
+from genuq.planning.counting import application_count, propagated_count
+from genuq.planning.pilots import full_scores, planned_scores
 from genuq.planning.planned import PlannedRun
 from genuq.planning.texts import captions_encoded, prompts_encoded
 from genuq.posteriors import CurvaturePosterior, ExactLastLayerLaplace, FitSettings
 from genuq.posteriors.fitting.doubts import READ, READ_AT_ONCE
 from genuq.posteriors.fitting.held_out import DRAWN_FACTORS, FACTORS
+from genuq.scores import SCORES
 from genuq.scores.baselines.watching import PATH
 
 RESIDUAL_IMAGES = 1024  # of `members.residual_variance`
@@ -219,12 +222,28 @@ def _of_members(run: PlannedRun, entry: Mapping[str, Any], like: dict[str, Any],
 # Sampling
 
 
+def of_pilot(run: PlannedRun) -> Work:
+    """A few samples, with the run's score at its full setting; the cheaper ones take nothing that it has not made."""
+    source, count, total = SCORES.get(run.config.score.name).source, run.config.score.pilot, _Sum()
+    shared, seen = shared_count(run, source, full_scores(run))
+    total.add("sampling", *watched_counts(run)["sampling"].of(count))
+    total.add("pilot", *shared.of(count))
+    batch = min(_rows_at_once(run), count)
+    pieces = _passes(run, total.found, batch)
+    if type(untrained_model(run).autoencoder) is not Autoencoder:
+        pieces.append(Piece("decode", count * (1 + seen), run.config.sampler.batch_size))
+    pieces += _of_kind("encode", count * seen)
+    like = run.network_like() | {"batch": batch, "seen": seen, "source": source}
+    size = footprint.of_pilot(run) + _manifest(run, "pilot", 1, 300)
+    return Work(total.found, pieces, like, sum(map(sum, total.found.values())), size)
+
+
 def of_sample(run: PlannedRun) -> Work:
     count, batch = run.config.sampler.samples, _rows_at_once(run)
     total, made = _Sum(), footprint.versions(run)
     for name, cost in watched_counts(run).items():
         total.add(name, *cost.of(count))
-    shared, seen = shared_count(run, "path")
+    shared, seen = shared_count(run, "path", planned_scores(run, "path"))
     if shared.forward:
         total.add(PATH, *shared.of(count))
     once = watched_counts(run)["sampling"].forward
@@ -261,7 +280,7 @@ def _passes(run: PlannedRun, found: Evaluations, batch: int) -> list[Piece]:
 
 def of_probe(run: PlannedRun) -> Work:
     """Of the scores of finished samples, which share what they ask for."""
-    count, (shared, seen) = run.config.sampler.samples, shared_count(run, "probe")
+    count, (shared, seen) = run.config.sampler.samples, shared_count(run, "probe", planned_scores(run, "probe"))
     batch = min(run.config.sampler.batch_size, count)
     found, latent = {ALL: shared.of(count)}, type(untrained_model(run).autoencoder) is not Autoencoder
     pieces = _passes(run, found, batch)
@@ -394,6 +413,7 @@ WORKS: dict[str, Callable[[PlannedRun], Work]] = {
     "train": of_train,
     "judge": of_judge,
     "fit": of_fit,
+    "pilot": of_pilot,
     "sample": of_sample,
     "probe": of_probe,
     "propagate": of_propagate,

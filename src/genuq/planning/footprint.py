@@ -22,7 +22,6 @@ from genuq.pipeline.columns import (
     MAPPED,
     SPENT,
     WATCHED,
-    inputs_of_source,
     leaving_maps,
     of_source,
     regenerated,
@@ -41,8 +40,10 @@ from genuq.pipeline.configured import (
     untrained_model,
 )
 from genuq.pipeline.posteriors import of_members, size_source
+from genuq.pipeline.shared_scores import path_inputs, probe_inputs
 from genuq.pipeline.stages.embed import JUDGED
 from genuq.pipeline.stages.members import member_settings, reference_name
+from genuq.pipeline.stages.pilot import settings_of
 from genuq.pipeline.stages.probe import ALL
 from genuq.pipeline.stages.sample import draws_of
 from genuq.planning.planned import PlannedRun
@@ -69,6 +70,7 @@ MANIFEST = 450  # bytes of a manifest beside what the artefact was made from: ve
 PER_FILE = 180
 EVIDENCE = 23_500  # the curve of the prior precision, 400 points
 NUMBER = 27  # bytes of a number in a JSON file, with its line
+PILOT, SETTING = 900, 480  # bytes of a pilot's record, and of each setting in it
 METADATA = {"fingerprint": "0" * 64}  # of a shard
 JUDGED_COLUMNS = 8  # of a sample, beside its scores: index, class, and what the judge says
 
@@ -118,7 +120,7 @@ def versions(run: PlannedRun) -> dict[str, int]:
 
 
 def of_samples(run: PlannedRun) -> int:
-    path, shape = list(inputs_of_source(run, "path")), tuple(training_set(run).shape)
+    path, shape = list(path_inputs(run)), tuple(training_set(run).shape)
     watched = [*watched_inputs(run), *path]
     spent = ("sampling", *watched, *([PATH] if path else []), *versions(run))
     return of_shards(
@@ -136,6 +138,11 @@ def of_samples(run: PlannedRun) -> int:
     )
 
 
+def of_pilot(run: PlannedRun) -> int:
+    """Of pilot.json: by a rule, what one setting takes in it."""
+    return PILOT + SETTING * (1 + len(settings_of(run)))
+
+
 def of_paths(run: PlannedRun) -> int:
     """Of the samplers' paths, where they are kept: the states of all steps and the answers there."""
     if not run.config.sampler.keep_path:
@@ -148,7 +155,7 @@ def of_paths(run: PlannedRun) -> int:
 
 
 def of_probe(run: PlannedRun) -> int:
-    names = list(inputs_of_source(run, "probe"))
+    names = list(probe_inputs(run))
     columns = [*(f"{WATCHED}{name}" for name in names), *(f"{SPENT}{name}" for name in (*names, ALL))]
     shapes = {"index": ("I64", ()), **{name: ("F64", ()) for name in columns}, **_maps(run, "probe")}
     return of_shards(run, shapes, METADATA)

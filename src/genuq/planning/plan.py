@@ -32,7 +32,7 @@ from genuq.store.store import size_of
 
 CPU_RATE = 1e11  # operations a second of text encoders, which a run has on the CPU; by a rule
 MEASURED, RULE = (0.6, 1.7), (0.3, 3.0)  # range of a time over its estimate, measured or by a rule
-MAKING, JUDGING = ("train", "judge", "posterior", "fit", "sample", "probe"), ("embed", "score", "evaluate")
+MAKING, JUDGING = ("train", "judge", "posterior", "fit", "pilot", "sample", "probe"), ("embed", "score", "evaluate")
 ORDER = (*MAKING, "propagate", *JUDGING, "apply", "report")
 
 

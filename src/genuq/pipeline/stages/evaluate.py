@@ -31,9 +31,11 @@ from genuq.analysis.evaluation_entries import (
     JudgeEntry,
     PromptEntry,
     SampleTable,
+    SettingEntry,
     TruthEntry,
     write_evaluation,
 )
+from genuq.analysis.frontier import Labels, ScoredSetting, frontier
 from genuq.analysis.intervals import bootstrap_interval
 from genuq.data import Truth
 from genuq.display import Display
@@ -47,7 +49,7 @@ from genuq.metrics import (
     read_statistics,
     realism,
 )
-from genuq.pipeline.columns import MAPPED
+from genuq.pipeline.columns import MAPPED, WATCHED, cost
 from genuq.pipeline.inputs import TruthInputs
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import Stage
@@ -119,6 +121,7 @@ class Evaluate(Stage[EvaluateInputs]):
             truth=None if truth is None else truth_entry(inputs, truth),
             judged_maps=[] if truth is None else judged_maps(inputs, spent, truth),
             prompts=prompt_entry(inputs, facts) if inputs.prompted else None,
+            frontier=frontier_of(inputs, spent, facts),
         )
         write_evaluation(folder.path, evaluation)
         return {"sentence": evaluation.summary.sentence}
@@ -203,6 +206,24 @@ def map_entry(name: str, label: str, found: JudgedMap, of_weights: bool) -> Judg
     ends = (found.pixels, found.parts, found.top_share)
     pixels, parts, top = (IntervalRow.of(end) if isinstance(end, Interval) else None for end in ends)
     return JudgedMapEntry(name, label, "map" if of_weights else "control", pixels, parts, top, found.faulty)
+
+
+def frontier_of(
+    inputs: EvaluateInputs, samples: Mapping[str, Tensor], facts: Mapping[str, Tensor]
+) -> list[SettingEntry]:
+    """What the parts of the run's score find and cost; nothing where they were not kept."""
+    if not inputs.partials:
+        return []
+    stages = [one for one in (inputs.sample, inputs.probe) if one is not None]
+    notes = [stage.notes().get(key, {}) for stage in stages for key in ("partial_seconds", "score_seconds")]
+    seconds = {name: value for found in notes for name, value in found.items() if value > 0}
+    sampling = cost("sampling", samples)
+    settings = [
+        ScoredSetting(setting, samples[f"{WATCHED}{name}"], 1 + cost(name, samples) / sampling, seconds.get(name))
+        for name, setting in inputs.partials.items()
+    ]
+    labels = Labels(facts.get("bad"), facts.get("left_out"), facts.get("class"))
+    return frontier(settings, labels, bootstrap=inputs.metric.bootstrap, seed=inputs.metric.seed)
 
 
 def truth_entry(inputs: EvaluateInputs, truth: Truth) -> TruthEntry:

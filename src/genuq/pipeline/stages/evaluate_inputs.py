@@ -12,7 +12,7 @@ from torch import Tensor
 from genuq.analysis import EvaluationSettings
 from genuq.analysis.metrics import METRICS
 from genuq.identity import where_given
-from genuq.pipeline.columns import cost, draws_scored, entry_of, leaving_maps, regenerated, score_columns
+from genuq.pipeline.columns import cost, draws_scored, entry_of, leaving_maps, options_of, regenerated, score_columns
 from genuq.pipeline.configured import (
     asks_beyond_data,
     build_likelihood,
@@ -26,9 +26,12 @@ from genuq.pipeline.configured import (
 )
 from genuq.pipeline.inputs import JudgeInputs, LikelihoodInputs, PromptInputs, TruthInputs, foreign_code
 from genuq.pipeline.run import Run
+from genuq.pipeline.shared_scores import draws_of_main, partial_settings
 from genuq.pipeline.stage import upstream
 from genuq.pipeline.stages.probe import probe_upstream
 from genuq.propagators import PROPAGATORS
+from genuq.scores import SCORES
+from genuq.scores.settings import full_setting
 from genuq.store.shards import Shards
 from genuq.store.upstream import FileContent, Upstream
 
@@ -70,6 +73,8 @@ class EvaluateInputs:
         prompted: whether the samples' classes are prompts.
         beyond_data: whether some of these prompts are no classes of the data, of which a judge knows nothing.
         prompts: what says how well samples show them.
+        partials: the settings that do a part of the work of the run's score, by the names of their columns, and the
+            full one by its own, the last; none unless their frontier is asked for.
     """
 
     sample: Upstream
@@ -92,6 +97,7 @@ class EvaluateInputs:
     prompted: bool = where_given(False)
     beyond_data: bool = where_given(False)
     prompts: PromptInputs | None = where_given(None)
+    partials: Mapping[str, Mapping[str, Any]] = where_given(default_factory=dict)
 
     @property
     def are_images(self) -> bool:
@@ -121,6 +127,7 @@ def inputs_of(run: Run) -> EvaluateInputs:
         prompted=bool(prompts_of(run)),
         beyond_data=asks_beyond_data(run),
         prompts=prompt_inputs(run),
+        partials=partials_of(run),
     )
 
 
@@ -128,6 +135,14 @@ def column_of(run: Run, name: str) -> Column:
     """One of the run's columns as the table shows it."""
     entry = entry_of(run, name)
     return Column(entry.label, entry.kind, None if entry.source == "propagation" else draws_scored(run, name))
+
+
+def partials_of(run: Run) -> dict[str, dict[str, Any]]:
+    """The settings of the run's score whose frontier is asked for, the full one last."""
+    partial, name = partial_settings(run), run.config.score.name
+    if not run.config.score.get("frontier"):
+        return {}
+    return partial | {name: dict(full_setting(SCORES.get(name), options_of(run, name), draws_of_main(run)))}
 
 
 def cost_of(inputs: EvaluateInputs, column: Column, samples: Mapping[str, Tensor]) -> float:

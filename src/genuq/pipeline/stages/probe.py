@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from genuq.display import Display
 from genuq.identity import where_given
 from genuq.models import GenerativeModel
 from genuq.parallel import collectives
-from genuq.pipeline.columns import WATCHED, evaluation_counts, leaving_maps, maps_of
+from genuq.pipeline.columns import WATCHED, evaluation_counts, leaving_maps, maps_of, score_seconds
 from genuq.pipeline.configured import model_inputs, sampler_inputs
 from genuq.pipeline.inputs import ModelInputs, PartInputs, SamplerInputs
 from genuq.pipeline.posteriors import drawn_weights, load_posterior
@@ -23,6 +23,7 @@ from genuq.pipeline.run import Run
 from genuq.pipeline.sharded import deal
 from genuq.pipeline.shared_scores import ResourceInputs, functions_of, probe_inputs, resource_inputs
 from genuq.pipeline.stage import Stage, upstream
+from genuq.pipeline.stages.pilot import pilot_upstream, settled
 from genuq.scores import Probe, Resources, score_together
 from genuq.scores.shared import SharedScores
 from genuq.store.artefact import StageFolder
@@ -40,6 +41,7 @@ class ProbeInputs:
         scores: of the probe, by name.
         resources: that they ask for.
         maps: whether the maps of those that leave one are kept.
+        pilot: that chose the setting of the run's score, where it is one of the probe.
     """
 
     model: ModelInputs
@@ -49,6 +51,7 @@ class ProbeInputs:
     scores: Mapping[str, PartInputs]
     resources: ResourceInputs
     maps: bool = where_given(False)
+    pilot: Upstream | None = where_given(None)
 
 
 class ProbeSamples(Stage[ProbeInputs]):
@@ -70,13 +73,14 @@ class ProbeSamples(Stage[ProbeInputs]):
             scores=probe_inputs(run),
             resources=resource_inputs(run, "probe"),
             maps=bool(leaving_maps(run, "probe")),
+            pilot=pilot_upstream(run, "probe"),
         )
 
     def applies(self, run: Run) -> bool:
         return bool(probe_inputs(run))
 
     def work(self, inputs: ProbeInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
-        trained = inputs.model.open()
+        trained, inputs = inputs.model.open(), replace(inputs, scores=settled(inputs.scores, inputs.pilot))
         load = partial(load_posterior, inputs.fit.path, trained)
         resources = inputs.resources.open(trained, load, inputs.sampler.seed)
         model = inputs.sampler.engine.of(trained, drawn_weights(resources.posteriors.values()))
@@ -90,7 +94,7 @@ class ProbeSamples(Stage[ProbeInputs]):
         made = deal(inputs.sampler, folder, make, display, "probing")
         of_all = collectives.totals(seconds)
         per_sample = {name: value / max(1, made) for name, value in of_all.items()}
-        return {"score_seconds": per_sample, **inputs.sampler.engine.notes}
+        return {**score_seconds(per_sample), **inputs.sampler.engine.notes}
 
 
 def probe_shard(

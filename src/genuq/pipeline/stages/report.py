@@ -43,6 +43,7 @@ from genuq.pipeline.stage import Stage, upstream
 from genuq.pipeline.stages.apply import read_application, read_examples
 from genuq.pipeline.stages.evaluate_inputs import encoder_name
 from genuq.pipeline.stages.fit import doubts_of
+from genuq.pipeline.stages.pilot import pilot_upstream, read_pilot
 from genuq.pipeline.stages.propagate import MaskInputs, mask_inputs, propagated, shown_maps
 from genuq.pipeline.stages.sample import DrawnRows, read_samples, shown
 from genuq.report.run import RESULTS
@@ -61,6 +62,7 @@ class ReportInputs:
         propagator: its name, and how a score is made of the variances; None without one.
         mask: of the pixels that the score counts.
         direct: why the model's scheduler samples itself, where it does so unasked.
+        pilot: that chose the setting of the run's score, where one did.
         data_name, model_names: in the configuration's words: of the data, of the model and of its network.
     """
 
@@ -83,6 +85,7 @@ class ReportInputs:
     model_names: tuple[str, str] = neutral()
     config: Mapping[str, Any] = neutral()
     direct: str | None = where_given(None)
+    pilot: Upstream | None = where_given(None)
 
     @property
     def are_images(self) -> bool:
@@ -141,6 +144,7 @@ class Report(Stage[ReportInputs]):
             likelihood=likelihood_inputs(run),
             propagator=None if propagator is None else PropagatorWords(propagator.name, propagator.reduce),
             mask=mask_inputs(run),
+            pilot=pilot_upstream(run),
             posteriors={
                 name: PosteriorWords(entry["name"], entry["draws"]) for name, entry in run.posteriors().items()
             },
@@ -212,6 +216,8 @@ def collect(inputs: ReportInputs) -> Results:
         judged_maps=evaluation.judged_maps,
         prompts=evaluation.prompts,
         scores=evaluation.scores,
+        frontier=evaluation.frontier,
+        pilot=None if inputs.pilot is None else read_pilot(inputs.pilot.path),
         samples=evaluation.samples,
         maps=maps_entry(inputs),
         application=None if inputs.application is None else read_application(inputs.application.path),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from genuq.pipeline.columns import (
     leaving_maps,
     maps_of,
     regenerated,
+    score_seconds,
     watched,
     watched_inputs,
 )
@@ -37,6 +38,7 @@ from genuq.pipeline.run import MAIN_POSTERIOR, Run
 from genuq.pipeline.sharded import deal
 from genuq.pipeline.shared_scores import ResourceInputs, functions_of, path_inputs, resource_inputs
 from genuq.pipeline.stage import Stage, upstream
+from genuq.pipeline.stages.pilot import pilot_upstream, settled
 from genuq.posteriors import Posterior
 from genuq.scores import SCORES, Resources, regenerate
 from genuq.store.artefact import StageFolder
@@ -60,6 +62,7 @@ class SampleInputs:
         keep_path: whether the samplers' paths are kept.
         maps: whether the maps of those that leave one are kept.
         idle: the posteriors under whose draws no score asks for the samples anew.
+        pilot: that chose the setting of the run's score, where it is one of the path.
     """
 
     model: ModelInputs
@@ -74,6 +77,7 @@ class SampleInputs:
     keep_path: bool = where_given(False)
     maps: bool = where_given(False)
     idle: tuple[str, ...] = where_given(())
+    pilot: Upstream | None = where_given(None)
 
     def draws_of(self, name: str) -> int:
         """M of a posterior, or of a control, which has as many as the main posterior."""
@@ -109,10 +113,11 @@ class Sample(Stage[SampleInputs]):
             keep_path=run.config.sampler.keep_path,
             maps=bool(leaving_maps(run, "path")),
             idle=tuple(name for name in run.posteriors() if name not in regenerated(run)),
+            pilot=pilot_upstream(run, "path"),
         )
 
     def work(self, inputs: SampleInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
-        trained = inputs.model.open()
+        trained, inputs = inputs.model.open(), replace(inputs, on_path=settled(inputs.on_path, inputs.pilot))
         drawn = {name: load_posterior(inputs.fit.path, trained, name) for name in inputs.draws}
         for name, control in inputs.weight_controls.items():
             drawn[name] = SCORES.get(name).make(drawn[MAIN_POSTERIOR], trained.network, **control.options)
@@ -134,7 +139,7 @@ class Sample(Stage[SampleInputs]):
         of_all, of_scores = collectives.totals(seconds), collectives.totals(of_scores)
         return {  # the cost is that of the samples made now: an interrupted run left no times
             "seconds_per_sample": {key: value / max(1, made) for key, value in of_all.items()},
-            **({"score_seconds": {key: value / max(1, made) for key, value in of_scores.items()}} if of_scores else {}),
+            **score_seconds({key: value / max(1, made) for key, value in of_scores.items()}),
             "evaluations_per_sample": sampler.evaluations(model),
             "relative_perturbation": {name: posterior.relative_perturbation() for name, posterior in drawn.items()},
             **inputs.sampler.engine.notes,

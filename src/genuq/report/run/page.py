@@ -20,7 +20,7 @@ from genuq.report.drawing.heat import HeatScale, gradient, heat_unit, page_heat,
 from genuq.report.drawing.pictures import SAMPLE_BYTES, Sprites, page_sprites
 from genuq.report.drawing.style import series_of
 from genuq.report.drawing.values import evenly
-from genuq.report.run import application, panels, plots, posteriors
+from genuq.report.run import application, frontier, panels, plots, posteriors
 from genuq.report.run.tables import verdict
 
 PAGE_SAMPLES = 2048  # more would make the page slow; it then shows an even selection of the ranking, with both ends
@@ -51,6 +51,8 @@ HELPERS = {
     "metrics_in": vocabulary.metrics_in,
     "p_value": p_value,
     "targets_in": plots.targets_in,
+    "setting_words": frontier.setting_words,
+    "pilot_words": frontier.pilot_words,
     "OVER_HEAD": vocabulary.OVER_HEAD,
 }
 
@@ -118,6 +120,8 @@ def render_page(results: Results, samples: Samples, examples: Mapping[str, np.nd
         "bins": panels.bins(results),
         "forest": panels.forest(results),
         "quality": panels.quality(results),
+        "costs": panels.costs(results),
+        "cost_rows": frontier.rows_in(results),
         "scales": [panels.scale(entry, number) for number, entry in enumerate(results.posteriors)],
         "provenance": plots.provenance(results),
         "configuration": yaml.safe_dump(files.plain(results.config), sort_keys=False, allow_unicode=True),

@@ -14,11 +14,12 @@ from genuq.analysis.results import PosteriorEntry, Results
 from genuq.report.drawing.canvas import Draw, Room, figure_of
 from genuq.report.drawing.style import inline_svg
 from genuq.report.drawing.vocabulary import direction, metric_label, metrics_in, target_words
-from genuq.report.run import plots, posteriors
+from genuq.report.run import frontier, plots, posteriors
 
 FOREST = Room(left=1.85, right=0.15, height=2.9)
 STRIP = Room(left=0.2, right=0.2, width=4.4, height=0.75, top=0.15)
 CRITERION = Room(left=0.85, right=0.25, width=3.4, height=1.8)
+COSTS = Room(width=3.4, right=0.25)
 LABEL = 0.155  # inches that a line's label needs
 ROW = 0.21  # inches of a score in a forest
 
@@ -92,6 +93,15 @@ def forest(results: Results) -> list[Panel]:
         words = target_words(target)
         alt = f"Rank correlation of each score with {words}, with intervals; the numbers are in the table below."
         panels.append(panel(draw, f"forest-{index}", alt, forest_room(results)))
+    return panels
+
+
+def costs(results: Results) -> list[Panel]:
+    """What each setting of the run's score finds and costs."""
+    panels = []
+    for index, measure in enumerate(frontier.measures_in(results)):
+        draw: Draw = partial(frontier.frontier, results=results, measure=measure)
+        panels.append(panel(draw, f"cost-{index}", frontier.describe(results, measure), COSTS))
     return panels
 
 

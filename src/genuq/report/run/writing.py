@@ -22,10 +22,10 @@ from genuq.report.drawing.pictures import as_pixels, sample_grid
 from genuq.report.drawing.style import png, svg
 from genuq.report.drawing.values import present
 from genuq.report.drawing.vocabulary import metrics_in
-from genuq.report.run import RESULTS, plots, posteriors
+from genuq.report.run import RESULTS, frontier, plots, posteriors
 from genuq.report.run.application import checked_examples, example_sheet
 from genuq.report.run.page import Rows, Samples, render_page
-from genuq.report.run.panels import forest_room, lines_room, quality_room
+from genuq.report.run.panels import COSTS, forest_room, lines_room, quality_room
 from genuq.report.run.tables import samples_csv, summary_markdown
 
 Array = torch.Tensor | np.ndarray
@@ -125,6 +125,13 @@ def figures(results: Results, samples: Samples) -> dict[str, Figure]:
             plots.targets_in(results),
             forest_room(results),
             "Filled: Spearman; hollow: given class and complexity; bars: 95 % intervals.",
+        ),
+        (
+            "costs",
+            frontier.frontier,
+            frontier.measures_in(results),
+            COSTS,
+            "A dot for each setting of the score; line: those that none matches for less.",
         ),
     )
     made = {}

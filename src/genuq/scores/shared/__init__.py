@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from genuq.scores.shared.fresh import Fresh, fresh
 from genuq.scores.shared.ledger import Cost, Ledger
 from genuq.scores.shared.path import PathRecorder, SamplerPath, recording
 from genuq.scores.shared.predictions import MAIN, Predictions, Resources, SharedScores, score_together
@@ -10,6 +11,7 @@ from genuq.scores.shared.probe import Probe
 __all__ = [
     "MAIN",
     "Cost",
+    "Fresh",
     "Ledger",
     "PathRecorder",
     "Predictions",
@@ -17,6 +19,7 @@ __all__ = [
     "Resources",
     "SamplerPath",
     "SharedScores",
+    "fresh",
     "recording",
     "score_together",
 ]
