@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.special import betaincinv
-from scipy.stats import rankdata
 
 from genuq.analysis.filtering import keep_lowest
 from genuq.analysis.inputs import Array
 from genuq.analysis.intervals import STANDARD_ERRORS, Interval
+from genuq.analysis.ranks import average_ranks
 from genuq.randomness import key
 
 MISTAKE = 0.05  # probability with which a bound may be wrong
@@ -38,7 +38,7 @@ class Stopped(NamedTuple):
 
 def rank_agreements(values_CN: Array) -> Array:
     """(C,) Spearman's correlation of every candidate with the last; 0 for one that is constant."""
-    ranks_CN = rankdata(values_CN, axis=1)
+    ranks_CN = average_ranks(values_CN)
     ranks_CN = ranks_CN - ranks_CN.mean(1, keepdims=True)
     scale_C = np.sqrt((ranks_CN**2).sum(1) * (ranks_CN[-1] ** 2).sum())
     return np.divide(ranks_CN @ ranks_CN[-1], scale_C, out=np.zeros(len(scale_C)), where=scale_C > 0).clip(-1, 1)
