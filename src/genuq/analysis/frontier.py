@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,10 +76,11 @@ def efficient(entries: Sequence[SettingEntry], measure: str) -> list[SettingEntr
         measure: `spearman` or `auroc`, of which more is better.
     """
     found: list[SettingEntry] = []
+    best = -math.inf
     for value, entry in sorted(_measured(entries, measure), key=lambda pair: (pair[1].cost, -pair[0])):
-        best = found and getattr(found[-1], measure).value
-        if not found or value > best:
+        if value > best:
             found.append(entry)
+            best = value
     return found
 
 
