@@ -59,6 +59,8 @@ def test_the_page_has_the_figure_and_only_where_there_is_something_to_show(run, 
     samples = Samples(np.asarray(images), np.asarray(draws))
     page = render_page(piloted, samples)
     assert 'id="costs"' in page and "A pilot of 64 samples" in page and "Spearman with the full score" in page
+    own = replace(piloted, pilot=None, frontier=SETTINGS)  # too few bad samples are known for an AUROC
+    assert 'id="costs"' in (page := render_page(own, samples)) and '<th scope="col">Cross-fitted AUROC' not in page
     plain = typed(run[0])
     assert 'id="costs"' not in render_page(plain, samples) and panels.costs(plain) == []
     assert frontier.rows_in(plain) == []

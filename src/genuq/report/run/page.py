@@ -122,6 +122,7 @@ def render_page(results: Results, samples: Samples, examples: Mapping[str, np.nd
         "quality": panels.quality(results),
         "costs": panels.costs(results),
         "cost_rows": frontier.rows_in(results),
+        "cost_measures": frontier.measures_in(results),
         "scales": [panels.scale(entry, number) for number, entry in enumerate(results.posteriors)],
         "provenance": plots.provenance(results),
         "configuration": yaml.safe_dump(files.plain(results.config), sort_keys=False, allow_unicode=True),
