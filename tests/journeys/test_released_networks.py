@@ -120,7 +120,7 @@ def test_a_plan_reads_no_weight_and_names_a_file_that_is_missing(
     path = tmp_path / "there.pt"
     path.write_bytes(b"PK\x03\x04")
     monkeypatch.setattr(files, "sha256", None)
-    plan = planned(capsys, *asked("adm", image_root, path))
+    plan = planned(capsys, *asked("adm", image_root, path), "score=entropy")
     assert plan["stages"]["sample"]["evaluations"] == 40 * (1 + 2) * 2 and len(plan["weights_not_read"]) == 1
     missing = planned(capsys, *asked("adm", image_root, tmp_path / "nowhere.pt"), status=1)
     assert "nowhere.pt does not exist. The files are linked in the README" in str(missing["jobs"])

@@ -52,6 +52,7 @@ class Dying:
     def __init__(self, part: Pass, batches: int) -> None:
         self.part, self.left = part, batches
         self.sums, self.restore = part.sums, part.restore
+        self.running, self.resume = part.running, part.resume
 
     def add(self, *arguments: object) -> None:
         if self.left == 0:

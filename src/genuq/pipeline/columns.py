@@ -132,7 +132,10 @@ def check_columns(run: Run) -> None:
                     f"{key}: '{name}' needs a propagator: add propagator=trajectory, for instance."
                 )
             if (known.source == "class" or "classes" in known.needs) and not knows_classes(run):
-                raise ConfigurationError(f"{key}: '{name}' needs a model that knows classes; remove it for this one.")
+                other = (
+                    "choose score=path_disagreement, for instance" if key == "score.name" else "remove it for this one"
+                )
+                raise ConfigurationError(f"{key}: '{name}' needs a model that knows classes; {other}.")
             known.resolve()
 
 

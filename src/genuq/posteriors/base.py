@@ -131,6 +131,14 @@ class Posterior(ABC):
     def restore(self, sums: Mapping[str, Tensor], n_seen: int) -> None:
         """Put statistics in place of the present ones."""
 
+    def running(self) -> dict[str, Tensor]:
+        """The statistics so far, in the form that more are added to: `resume` goes on from it to the same numbers."""
+        return self.sums()
+
+    def resume(self, running: Mapping[str, Tensor], n_seen: int) -> None:
+        """Put what `running` gave in place of the present statistics."""
+        self.restore(running, n_seen)
+
     def merge(self, other: Posterior) -> None:
         """Add another shard's statistics.
 

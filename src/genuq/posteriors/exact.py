@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +15,7 @@ from genuq.posteriors.last_layer import LastLayerPosterior
 from genuq.posteriors.register import POSTERIORS
 
 VALUES_AT_ONCE = 2**24  # features at a time, whatever the batch
+ADDED = "added/"  # what stands before the names of sums that are not in the matrix yet
 
 
 @POSTERIORS.add(
@@ -45,6 +48,17 @@ class ExactLastLayerLaplace(LastLayerPosterior):
     @curvature.setter
     def curvature(self, value: Tensor) -> None:
         self._gram_KK, self._added = value, None
+
+    def running(self) -> dict[str, Tensor]:
+        added = {} if self._added is None else self._added.state()
+        return {"curvature": self._gram_KK, **{f"{ADDED}{name}": value for name, value in added.items()}}
+
+    def resume(self, running: Mapping[str, Tensor], n_seen: int) -> None:
+        self.restore(running, n_seen)
+        added = {name.removeprefix(ADDED): value for name, value in running.items() if name.startswith(ADDED)}
+        if added:
+            self._added = self.head.gram_sums()
+            self._added.load(added)
 
     def update(self, features: Tensor, residuals: Tensor | None = None) -> None:
         at_once = max(1, VALUES_AT_ONCE // features.shape[1:].numel())

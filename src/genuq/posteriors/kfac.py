@@ -18,6 +18,7 @@ from genuq.posteriors.curvature.layers import LayersPosterior, require_proper
 from genuq.posteriors.register import POSTERIORS
 
 APPROXIMATIONS = ("expand", "reduce")
+ADDED = "added/"  # what stands before the names of sums that are not in the factors yet
 
 
 class Decomposition(NamedTuple):
@@ -98,7 +99,7 @@ class KFACLaplace(LayersPosterior):
         draws, images = gradients.shape[:2]
         inputs, outputs, terms = _keys(name)
         if self.approximation == "expand":
-            values = gradients.to(self.products(gradients))
+            values = gradients.to(self.products(name))
             arrived = torch.stack([head.outer(draw) for draw in values]).double().mean(0)
             return {outputs: arrived, terms: torch.tensor(gradients[0].numel() // head.outputs)}
         at_output = gradients.double()
@@ -109,21 +110,35 @@ class KFACLaplace(LayersPosterior):
     def added(self, name: str, features: Tensor) -> None:
         if self.approximation == "expand":
             if name not in self._grams:
-                self._grams[name] = self.heads[name].gram_sums(self.products(features))
+                self._grams[name] = self.heads[name].gram_sums(self.products(name))
             self._grams[name].add(features)
 
-    def products(self, like: Tensor) -> torch.dtype:
+    def products(self, name: str) -> torch.dtype:
         """Precision in which values are multiplied before they are summed in float64.
 
-        That of the values, at least float32: its rounding is far below what one factor for each side leaves out. Where
+        That of the layer, at least float32: its rounding is far below what one factor for each side leaves out. Where
         the curvature is exact, and variances in closed form, float64.
         """
-        return torch.float64 if self.closed_form else torch.promote_types(like.dtype, torch.float32)
+        return torch.float64 if self.closed_form else torch.promote_types(own, torch.float32)
 
     def sums(self) -> dict[str, Tensor]:
         for name in list(self._grams):
             self._sums[_keys(name)[0]] += self._grams.pop(name).matrix()
         return super().sums()
+
+    def running(self) -> dict[str, Tensor]:
+        added = {f"{ADDED}{name}/{key}": v for name, gram in self._grams.items() for key, v in gram.state().items()}
+        return {**self._sums, **added}
+
+    def resume(self, running: Mapping[str, Tensor], n_seen: int) -> None:
+        self.restore(running, n_seen)
+        states: dict[str, dict[str, Tensor]] = {}
+        for place in [place for place in running if place.startswith(ADDED)]:
+            name, _, key = place.removeprefix(ADDED).rpartition("/")
+            states.setdefault(name, {})[key] = running[place]
+        for name, state in states.items():
+            self._grams[name] = self.heads[name].gram_sums(self.products(name))
+            self._grams[name].load(state)
 
     def saw(self, count: int) -> None:
         super().saw(count)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -32,6 +32,14 @@ class GramSums(ABC):
     def matrix(self) -> Tensor:
         """A, (K, K), float64."""
 
+    @abstractmethod
+    def state(self) -> dict[str, Tensor]:
+        """All that was added, by names without a slash, from which `load` goes on to the same numbers."""
+
+    @abstractmethod
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Take what another's `state` gave in place of the own."""
+
 
 class RowSums(GramSums):
     """Of a_p that are there one by one.
@@ -53,6 +61,12 @@ class RowSums(GramSums):
 
     def matrix(self) -> Tensor:
         return self.total_KK.clone()
+
+    def state(self) -> dict[str, Tensor]:
+        return {"total": self.total_KK.clone()}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        self.total_KK = state["total"].clone()
 
 
 class ConvGeometry(NamedTuple):
@@ -85,15 +99,18 @@ class ConvSums(GramSums):
         self.positions = 0
 
     def add(self, features: Tensor) -> None:
-        channels, *size = features.shape[1:]
-        shape, window = (channels, size[0], size[1]), self.geometry.window((size[0], size[1]))
+        channels, height, width = features.shape[1:]
+        patches, window = self._of_shape((channels, height, width)), self.geometry.window((height, width))
+        patches.add(features)
+        self.maps[channels, height, width] += summed(features).cpu()
+        self.positions += len(features) * window[0] * window[1]
+
+    def _of_shape(self, shape: MapShape) -> PatchSums:
         if shape not in self.patches:
-            geometry = (self.geometry.kernel, self.geometry.before, window)
+            geometry = (self.geometry.kernel, self.geometry.before, self.geometry.window(shape[1:]))
             self.patches[shape] = PatchSums(shape, *geometry, self.products)
             self.maps[shape] = torch.zeros(shape, dtype=torch.float64)
-        self.patches[shape].add(features)
-        self.maps[shape] += summed(features).cpu()
-        self.positions += len(features) * window[0] * window[1]
+        return self.patches[shape]
 
     def matrix(self) -> Tensor:
         columns = self.geometry.inputs - self.geometry.bias
@@ -106,6 +123,28 @@ class ConvSums(GramSums):
             gram[:columns, columns] = gram[columns, :columns]
             gram[columns, columns] = self.positions
         return gram
+
+    def state(self) -> dict[str, Tensor]:
+        found = {"positions": torch.tensor(self.positions)}
+        for shape, patches in self.patches.items():
+            parts = {"lags": patches.lags, "strips": torch.stack([patches.lags[0, 0], *patches.strips.values()])}
+            found |= {f"{_words(shape)} {name}": part.clone() for name, part in parts.items()}
+            found[f"{_words(shape)} maps"] = self.maps[shape].clone()
+        return found
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        self.patches, self.maps, self.positions = {}, {}, int(state["positions"])
+        for name in [name for name in state if name.endswith(" maps")]:
+            words = name.removesuffix(" maps")
+            channels, height, width = map(int, words.split(" "))
+            patches = self._of_shape((channels, height, width))
+            self.maps[channels, height, width] = state[name].clone()
+            patches.lags = state[f"{words} lags"].clone()
+            patches.strips = dict(zip(patches.strips, state[f"{words} strips"][1:].clone()))
+
+
+def _words(shape: MapShape) -> str:
+    return " ".join(map(str, shape))
 
 
 VALUES_AT_ONCE = 2**18  # in float64 beside the features: 2 MiB

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,13 +42,19 @@ BYTES_KEPT = 2**30  # of weight draws, by the predictive criterion
 
 
 class Pass(Protocol):
-    """What accumulates over batches. `sums` of two shards of the batches add up to those of both."""
+    """What accumulates over batches. `sums` of two shards of the batches add up to those of both; from `running` a
+    killed pass goes on to the same numbers, to the bit.
+    """
 
     def add(self, model: GenerativeModel, batch: RegressionBatch) -> None: ...
 
     def sums(self) -> dict[str, Tensor]: ...
 
     def restore(self, sums: Mapping[str, Tensor]) -> None: ...
+
+    def running(self) -> dict[str, Tensor]: ...
+
+    def resume(self, running: Mapping[str, Tensor]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -80,12 +87,12 @@ class PassRunner:
             ArtefactError: stored sums are broken.
         """
         finished = self._path(name)
-        if self._restored(part, finished) is not None:
+        if self._taken(part.restore, finished) is not None:
             self.advance(len(batches.rows))
             return
         rank, count = collectives.rank_and_count()
         own = self._path(f"{name}-{rank}-of-{count}")
-        done = self._restored(part, own) or 0
+        done = self._taken(part.resume, own) or 0
         if done:
             self.advance(sum(rows_of_round(batches, number, count) for number in range(done)))
         saved = time.monotonic()
@@ -95,7 +102,7 @@ class PassRunner:
             self.advance(rows_of_round(batches, done, count))
             done += 1
             if own is not None and time.monotonic() - saved >= self.save_every:
-                self._save(part, own, done)
+                self._save(part.running(), own, done)
                 saved = time.monotonic()
         self._finish(part, name, len(batches))
 
@@ -104,7 +111,7 @@ class PassRunner:
         if collectives.rank_and_count()[1] > 1:
             part.restore(collectives.added(part.sums()))
         if self.folder is not None and collectives.is_first_process():
-            self._save(part, self.folder / f"{name}.safetensors", batches)
+            self._save(part.sums(), self.folder / f"{name}.safetensors", batches)
             for path in self.folder.glob(f"{name}-*-of-*.safetensors"):
                 path.unlink(missing_ok=True)
         collectives.wait_for_all()
@@ -112,18 +119,18 @@ class PassRunner:
     def _path(self, name: str) -> Path | None:
         return None if self.folder is None else self.folder / f"{name}.safetensors"
 
-    def _restored(self, part: Pass, path: Path | None) -> int | None:
+    def _taken(self, take: Callable[[Mapping[str, Tensor]], None], path: Path | None) -> int | None:
         """Take the sums of a file; returns how many batches they hold, None where it is of other work."""
         if path is None or not path.exists():
             return None
         sums, metadata = files.read_tensors(path)
         if metadata.get("identity") != self.identity:
             return None
-        part.restore(sums)
+        take(sums)
         return int(metadata["done"])
 
-    def _save(self, part: Pass, path: Path, done: int) -> None:
-        files.write_tensors(path, part.sums(), {"identity": self.identity, "done": str(done)})
+    def _save(self, sums: Mapping[str, Tensor], path: Path, done: int) -> None:
+        files.write_tensors(path, sums, {"identity": self.identity, "done": str(done)})
 
 
 def rows_of_round(batches: RegressionBatches, number: int, count: int) -> int:
@@ -149,6 +156,22 @@ def full_precision(device: torch.device) -> Iterator[None]:
     """Outside autocast, where sums belong."""
     with torch.autocast(device.type, enabled=False):
         yield
+
+
+class Summed(ABC):
+    """A pass that adds to its sums as they are."""
+
+    @abstractmethod
+    def sums(self) -> dict[str, Tensor]: ...
+
+    @abstractmethod
+    def restore(self, sums: Mapping[str, Tensor]) -> None: ...
+
+    def running(self) -> dict[str, Tensor]:
+        return self.sums()
+
+    def resume(self, running: Mapping[str, Tensor]) -> None:
+        self.restore(running)
 
 
 class CurvaturePass:
@@ -205,10 +228,13 @@ class CurvaturePass:
             posterior.update(inputs, gradients)
 
     def sums(self) -> dict[str, Tensor]:
+        return self._of_all(lambda posterior: posterior.sums())
+
+    def _of_all(self, of: Callable[[CurvaturePosterior], Mapping[str, Tensor]]) -> dict[str, Tensor]:
         found = {
             f"{number}/{name}": value
             for number, posterior in enumerate(self.posteriors)
-            for name, value in posterior.sums().items()
+            for name, value in of(posterior).items()
         }
         counts = [float(posterior.n_seen) for posterior in self.posteriors]
         return found | {"n_seen": torch.tensor(counts, dtype=torch.float64)}
@@ -217,6 +243,15 @@ class CurvaturePass:
         for number, posterior in enumerate(self.posteriors):
             own = {name: sums[f"{number}/{name}"] for name in posterior.sums()}
             posterior.restore(own, round(float(sums["n_seen"][number])))
+
+    def running(self) -> dict[str, Tensor]:
+        return self._of_all(lambda posterior: posterior.running())
+
+    def resume(self, running: Mapping[str, Tensor]) -> None:
+        for number, posterior in enumerate(self.posteriors):
+            prefix = f"{number}/"
+            own = {name.removeprefix(prefix): value for name, value in running.items() if name.startswith(prefix)}
+            posterior.resume(own, round(float(running["n_seen"][number])))
 
     def combined(self, weights_T: Tensor) -> CurvaturePosterior:
         """One posterior with the curvature of bin T multiplied by its weight."""
@@ -231,7 +266,7 @@ class CurvaturePass:
         return first
 
 
-class HeldOutPass:
+class HeldOutPass(Summed):
     """Residual variances, how the gradients of whole images vary, and whether the network is read as it was trained.
 
     Args:
@@ -282,7 +317,7 @@ class HeldOutPass:
         self.reading.restore(sums)
 
 
-class PredictivePass:
+class PredictivePass(Summed):
     """The held-out predictive density over factors of the covariance of a finalised posterior.
 
     Over the head in closed form; elsewhere with the draws of every factor, as predictions are not linear in them.
