@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -159,7 +161,7 @@ def test_all_layers_agree_with_curvlinops(name, approximation):
 def test_single_precision_factors_are_those_of_double_precision(name):
     """Values are multiplied in their own precision; what is added and decomposed is float64."""
     model, (x, t_B, y_B) = case(name, images=4)
-    posterior, wanted = KFACLaplace(model.network), KFACLaplace(model.network)
+    posterior, wanted = KFACLaplace(copy.deepcopy(model.network).float()), KFACLaplace(model.network)
     prediction, inputs, outputs = layer_features(model, wanted.layer_names, x, t_B, y_B)
     gradients = fisher_gradients(prediction, outputs, torch.randn_like(prediction)[None])
     rounded = ({key: value.float() for key, value in inputs.items()}, {k: v.float() for k, v in gradients.items()})

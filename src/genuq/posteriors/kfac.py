@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from genuq.models.generative import find_head
+from genuq.models.offloaded import parameters_of
 from genuq.parts.bounds import Items, OneOf, check
 from genuq.posteriors.base import Scale
 from genuq.posteriors.curvature.gram_sums import GramSums
@@ -119,7 +120,9 @@ class KFACLaplace(LayersPosterior):
         That of the layer, at least float32: its rounding is far below what one factor for each side leaves out. Where
         the curvature is exact, and variances in closed form, float64.
         """
-        return torch.float64 if self.closed_form else torch.promote_types(own, torch.float32)
+        if self.closed_form:
+            return torch.float64
+        return torch.promote_types(parameters_of(self.heads[name].layer)["weight"].dtype, torch.float32)
 
     def sums(self) -> dict[str, Tensor]:
         for name in list(self._grams):
