@@ -317,7 +317,7 @@ def of_embed(run: PlannedRun) -> Work:
     count, likelihood = run.config.sampler.samples, run.config.likelihood
     images = count * (1 + sum(footprint.embedded(run).values()))
     drawn = sum(footprint.draws_of(run, name) for name in regenerated(run))
-    judged = count * (1 + drawn) + footprint.reference_count(run)
+    judged = count * (1 + drawn) + reference_count(run)
     pieces = [Piece("encode", images, likelihood.batch_size), Piece("judge", judged, 256)]
     if run.config.metric.prompt_model is not None:
         pieces.append(Piece("clip", count, 64))
