@@ -160,7 +160,9 @@ def _open_features(folder: Path) -> ReferenceFeatures:
         dimensions.append(array.shape[1])
         extractors |= {extractor} if extractor else set()
     if len(set(dimensions)) > 1 or len(extractors) > 1:
-        found = f"dimensions {sorted(set(dimensions))}" + (f" and extractors {sorted(extractors)}" if extractors else "")
+        found = f"dimensions {sorted(set(dimensions))}" + (
+            f" and extractors {sorted(extractors)}" if extractors else ""
+        )
         raise _wrong(folder, f"its files differ: {found}")
     return ReferenceFeatures(folder, tuple(counts), dimensions[0], next(iter(extractors), None))
 
@@ -188,7 +190,9 @@ def _member(path: Path) -> Any:
                 return archive.open(f"{IMAGES}.npy")
     except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
         raise _wrong(path, f"it is no archive of arrays ({error})") from error
-    raise _wrong(path, f"it has no '{IMAGES}', but {', '.join(name.removesuffix('.npy') for name in names) or 'nothing'}")
+    raise _wrong(
+        path, f"it has no '{IMAGES}', but {', '.join(name.removesuffix('.npy') for name in names) or 'nothing'}"
+    )
 
 
 def _header_of(file: Any, path: Path) -> tuple[tuple[int, ...], bool, np.dtype]:

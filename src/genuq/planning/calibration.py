@@ -23,6 +23,7 @@ from genuq.pipeline.configured import (
     build_likelihood,
     is_image,
     open_judge,
+    reference_count,
     open_model,
     prompt_inputs,
     training_set,

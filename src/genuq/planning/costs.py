@@ -17,6 +17,7 @@ from genuq.pipeline.configured import (
     build_likelihood,
     is_image,
     sampler_inputs,
+    reference_count,
     test_set,
     training_set,
     untrained_model,
