@@ -1,4 +1,4 @@
-"""A run on images read as released code reads them, judged against a reference batch of others: its report says both."""
+"""A run on images read as released code reads them, judged against a reference of others: its report says both."""
 
 from __future__ import annotations
 

@@ -23,9 +23,9 @@ from genuq.pipeline.configured import (
     build_likelihood,
     is_image,
     open_judge,
-    reference_count,
     open_model,
     prompt_inputs,
+    reference_count,
     training_set,
     untrained_model,
 )

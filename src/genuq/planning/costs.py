@@ -16,8 +16,8 @@ from genuq.pipeline.columns import regenerated, score_columns
 from genuq.pipeline.configured import (
     build_likelihood,
     is_image,
-    sampler_inputs,
     reference_count,
+    sampler_inputs,
     test_set,
     training_set,
     untrained_model,

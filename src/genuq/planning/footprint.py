@@ -34,8 +34,8 @@ from genuq.pipeline.configured import (
     build_sampler,
     description_of,
     open_judge,
-    sampler_inputs,
     reference_count,
+    sampler_inputs,
     training_set,
     untrained_model,
 )
