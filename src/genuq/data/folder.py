@@ -35,8 +35,9 @@ NAMED_CLASSES = 8  # and how many classes
 class ImageFolder(Dataset):
     """The images below `root`, one class per sub-folder, classes and files in sorted order.
 
-    Each image is resized until its shorter side is `image_size`, then cropped at the centre. Pixels are taken as they are stored: an EXIF orientation turns nothing, as with torchvision, timm and clean-fid, so
-    that features and statistics made by those agree. Turn the files themselves where it should.
+    Each image is resized until its shorter side is `image_size`, then cropped at the centre. Pixels are taken as
+    they are stored: an EXIF orientation turns nothing, as with torchvision, timm and clean-fid, so that features
+    and statistics made by those agree. Turn the files themselves where it should.
 
     Args:
         root: folder of the class folders. Hidden folders and files, at any depth, and files without an image's suffix

@@ -1,4 +1,4 @@
-"""ImageNet as the code released with two papers reads it for its Laplace fit, faults included, to show what they change.
+"""ImageNet as the code released with two papers reads it for a Laplace fit, to show what its faults change.
 
 No line of that code was used.
 """

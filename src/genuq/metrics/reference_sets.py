@@ -1,4 +1,4 @@
-"""Reference sets as others keep them: ADM's reference batches of images, and folders of features; read piece by piece."""
+"""Reference sets as others keep them: ADM's reference batches of images, folders of features; read piece by piece."""
 
 from __future__ import annotations
 
