@@ -26,9 +26,9 @@ def test_the_report_and_the_manifest_say_what_was_read(image_root: Path, tmp_pat
     run = run_of(tmp_path / "run", *given)
     assert len(training_set(run)) == 32 and training_set(run).name == "images as diff_uq released it"
     torch.testing.assert_close(read_judged(run.path("embed"))["real"], open_judge(run).embed(images))
-    results = files.read_json(run.path("report") / "results.json")
+    results = files.read_json(tmp_path / "run" / "report" / "results.json")
     assert results["data"]["name"] == "images as diff_uq released it" and results["data"]["reference_images"] == 30
     told = " ".join(results["judge"]["warnings"])
     assert "subset that favours early files" in told and "reference of the metrics is theirs.npz (sha256 " in told
     assert "favours early files" in (run.path("evaluate") / MANIFEST).read_text()
-    assert "favours early files" in (run.path("report") / "index.html").read_text()
+    assert "favours early files" in (tmp_path / "run" / "report" / "index.html").read_text()
