@@ -35,6 +35,8 @@ OF_NO_RUN = {  # came later
     "metric.bad": [],
     "metric.prompt_model": None,
     "metric.download": False,
+    "metric.reference": None,
+    **{"data.resize": "antialiased", "data.released": None, "data.released_every": 50},
     "data.starve": {},
     "data.permute": True,
     "score.lmi_size": 0.02,

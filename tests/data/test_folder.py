@@ -10,7 +10,7 @@ import torch
 from PIL import EpsImagePlugin, Image
 from torchvision.datasets import ImageFolder as TorchvisionFolder
 
-from genuq.data import image_folder, subset
+from genuq.data import ImageFolder, image_folder, subset
 from genuq.errors import DataError
 
 
@@ -66,6 +66,56 @@ def test_resize_and_crop_against_pil_by_hand(tmp_path, width, height, channels):
     image, _ = image_folder(tmp_path, 8, channels)[0]
     assert image.shape == (channels, 8, 8)
     np.testing.assert_allclose(image.permute(1, 2, 0).numpy(), expected / 127.5 - 1, atol=1e-6)
+
+
+def resampled(values: np.ndarray, size: int, kernel, support: float) -> np.ndarray:
+    """Along the first axis by a kernel as wide as the reduction, in float64, rounded to grey levels as PIL does."""
+    scale = len(values) / size
+    found = np.empty((size, *values.shape[1:]))
+    for place in range(size):
+        centre, reach = (place + 0.5) * scale, support * max(scale, 1)
+        near = np.arange(max(0, int(centre - reach + 0.5)), min(len(values), int(centre + reach + 0.5)))
+        weights = kernel((near + 0.5 - centre) / max(scale, 1))
+        found[place] = np.tensordot(weights / weights.sum(), values[near], 1)
+    return np.clip(np.floor(found + 0.5), 0, 255)
+
+
+def cubic(x: np.ndarray) -> np.ndarray:
+    """Keys' kernel with a = -1/2."""
+    x = abs(x)
+    return np.where(x < 1, 1.5 * x**3 - 2.5 * x**2 + 1, np.where(x < 2, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2, 0))
+
+
+def box(x: np.ndarray) -> np.ndarray:
+    return ((x > -0.5) & (x <= 0.5)).astype(float)
+
+
+@pytest.mark.parametrize(("width", "height"), [(37, 35), (70, 33), (16, 40), (13, 8), (8, 8), (5, 9), (64, 64)])
+def test_adm_halves_then_resizes_then_crops(tmp_path, width, height):
+    """Against resampling by hand, whose rounding may differ by one grey level a step."""
+    save(tmp_path / "class" / "image.png", size=(width, height))
+    pixels = np.asarray(Image.open(tmp_path / "class" / "image.png")).astype(float)  # rows, columns, channels
+    halvings = 0
+    while min(pixels.shape[:2]) >= 16:
+        rows, columns = (side // 2 for side in pixels.shape[:2])
+        pixels = resampled(pixels.swapaxes(0, 1), columns, box, 0.5).swapaxes(0, 1)
+        pixels, halvings = resampled(pixels, rows, box, 0.5), halvings + 1
+    rows, columns = (round(side * (8 / min(pixels.shape[:2]))) for side in pixels.shape[:2])
+    pixels = resampled(pixels.swapaxes(0, 1), columns, cubic, 2).swapaxes(0, 1)
+    pixels = resampled(pixels, rows, cubic, 2)
+    top, left = (rows - 8) // 2, (columns - 8) // 2
+    expected = pixels[top : top + 8, left : left + 8]
+    image = (ImageFolder(tmp_path, 8, resize="adm")[0][0].permute(1, 2, 0).numpy() + 1) * 127.5
+    np.testing.assert_allclose(image, expected, atol=1.01)
+    assert np.mean(np.abs(image - expected) > 0.01) < 0.25, f"{halvings} halvings"
+
+
+def test_adm_is_another_image_than_one_step_of_resizing(tmp_path):
+    save(tmp_path / "class" / "image.png", size=(70, 33))
+    images = [ImageFolder(tmp_path, 8, resize=resize)[0][0] for resize in ("antialiased", "adm")]
+    assert (images[0] - images[1]).abs().max() > 0.05
+    with pytest.raises(DataError, match=r"resize is 'bilinear'; an image folder has antialiased, adm"):
+        ImageFolder(tmp_path, 8, resize="bilinear")
 
 
 def test_fine_stripes_shrink_to_grey(tmp_path):

@@ -47,6 +47,9 @@ READ: dict[str, tuple[Any, tuple[str, ...]]] = {
     "data.channels": (3, ALL),
     "data.subset": (20, ("train", "judge", OWN, OTHER)),
     "data.starve": ({"top": 0.5}, ("train", OWN, OTHER)),
+    "data.resize": ("adm", ALL),
+    "data.released": ("diff_uq", ("train", "judge", OWN, OTHER, "evaluate")),
+    "data.released_every": (20, ()),  # nothing is read so
     "data.permute": (False, ()),  # no class is left out
     "model.name": ("another", ()),
     "model.process.name": ("variance_preserving", ("train",)),
@@ -106,6 +109,7 @@ READ: dict[str, tuple[Any, tuple[str, ...]]] = {
     "metric.k": (4, ("score", "evaluate", "apply")),
     "metric.reference_images": (30, ("embed",)),
     "metric.statistics": ("FILE", ("evaluate",)),
+    "metric.reference": ("FILE", ("embed", "evaluate")),
     "metric.fractions": ([1.0, 0.5], ("evaluate",)),
     "metric.bins": (5, ("evaluate",)),
     "metric.bootstrap": (30, ("evaluate", "apply")),

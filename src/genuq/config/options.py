@@ -159,6 +159,8 @@ class Judged:
         reference_images: real test images.
         statistics: .npz of others with `mu` and `sigma` of the judge's features, which the FIDs of the evaluation
             compare with in place of these images.
+        reference: what all metrics compare with in place of the test images: ADM's reference batch (.npz with `arr_0`),
+            or a folder of the judge's features (.npy or .safetensors).
         allow_shared_extractor: mark, do not refuse, a judge that is also the scoring encoder.
         truth: what says which samples are bad: `judge`, or `oracle`, the rules that the data were drawn by.
         bad: of an oracle, the faults that count as bad; none: all. Samples with other faults are then left out.
@@ -172,6 +174,7 @@ class Judged:
     options: dict[str, Any] = field(default_factory=dict)
     reference_images: Several = 5000
     statistics: str | None = None
+    reference: str | None = None
     allow_shared_extractor: bool = False
     truth: Annotated[str, OneOf("judge", "oracle")] = "judge"
     bad: Annotated[list[str], Items(0, distinct=True)] = field(default_factory=list)

@@ -31,8 +31,10 @@ class Dataset(torch.utils.data.Dataset, ABC):
         labels: int64 (N,).
         folder: that the items are read from whenever they are asked for; None for sets in memory.
         oracle: knows the truth of any sample, where the set was drawn by rules; None for data from the world.
+        remark: a sentence that every reader of a result must know of the data; empty of most.
     """
 
+    remark: str = ""
     folder: Path | None = None
     oracle: Oracle | None = None
     name: str
@@ -182,7 +184,7 @@ class Subset(Dataset):
 
     def __init__(self, dataset: Dataset, indices: Indices) -> None:
         self.dataset, self.indices = dataset, torch.as_tensor(indices, dtype=torch.long)
-        self.name, self.split, self.folder = dataset.name, dataset.split, dataset.folder
+        self.name, self.split, self.folder, self.remark = dataset.name, dataset.split, dataset.folder, dataset.remark
         self.shape, self.class_names, self.oracle = dataset.shape, dataset.class_names, dataset.oracle
         self.labels = dataset.labels[self.indices]
 

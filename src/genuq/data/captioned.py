@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from genuq.data.folder import ImageFolder, require_named
+from genuq.data.folder import ANTIALIASED, ImageFolder, require_named
 from genuq.errors import DataError
 
 FILES = ("metadata.jsonl", "metadata.csv")
@@ -22,7 +22,7 @@ class CaptionedFolder(ImageFolder):
     """The images that a file of captions names, in the order of their paths; the class of an image is its caption.
 
     Args:
-        root, image_size, channels, split: see ImageFolder.
+        root, image_size, channels, split, resize: see ImageFolder.
         captions: text by path below `root`.
         class_names: all captions that labels may number, those of other splits too.
 
@@ -38,8 +38,9 @@ class CaptionedFolder(ImageFolder):
         split: str,
         captions: Mapping[str, str],
         class_names: Sequence[str],
+        resize: str = ANTIALIASED,
     ) -> None:
-        self._place(root, image_size, channels, split)
+        self._place(root, image_size, channels, split, resize)
         self.class_names = list(class_names)
         numbers = {name: number for number, name in enumerate(self.class_names)}
         paths = sorted(captions)

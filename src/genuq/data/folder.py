@@ -17,7 +17,7 @@ from torch import Tensor
 
 from genuq.data.base import Dataset, Indices, to_signed
 from genuq.errors import DataError
-from genuq.parts.bounds import Limits
+from genuq.parts.bounds import Limits, OneOf
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff"}
 MODES = {1: "L", 3: "RGB"}  # PIL's names by number of channels
@@ -26,6 +26,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "PPM", "TIFF")  # not PostScript
 # Colour files that PIL reads as 8 bits: `RGB;16B`, `CMYK;16L`; a BMP's `BGR;16` has 16 bits for all three.
 DEEP_LAYOUTS = re.compile(r"(?!BGR;)\w+;(12|16|32)")
 ImageSize = Annotated[int, Limits(1, 16_384)]  # pixels of a side
+ANTIALIASED, ADM, CROP = "antialiased", "adm", "crop"  # ways to make squares
+Resize = Annotated[str, OneOf(ANTIALIASED, ADM)]
 NAMED_FILES = 5  # how many damaged files an error names
 NAMED_CLASSES = 8  # and how many classes
 
@@ -33,9 +35,9 @@ NAMED_CLASSES = 8  # and how many classes
 class ImageFolder(Dataset):
     """The images below `root`, one class per sub-folder, classes and files in sorted order.
 
-    Each image is resized (antialiased bicubic) until its shorter side is `image_size`, then cropped at the centre.
-    Pixels are taken as they are stored: an EXIF orientation turns nothing, as with torchvision, timm and clean-fid, so
-    that features and statistics made by those agree. Turn the files themselves where it should.
+    Each image is resized until its shorter side is `image_size`, then cropped at the centre. Pixels are taken as
+    they are stored: an EXIF orientation turns nothing, as with torchvision, timm and clean-fid, so that features
+    and statistics made by those agree. Turn the files themselves where it should.
 
     Args:
         root: folder of the class folders. Hidden folders and files, at any depth, and files without an image's suffix
@@ -45,6 +47,8 @@ class ImageFolder(Dataset):
         split: for tables and for the fingerprint.
         class_names: that labels index, where they are known from elsewhere; folders may lack some of them. None: the
             names of the class folders.
+        resize: `antialiased` bicubic in one step, or `adm`: as guided-diffusion prepares ImageNet, halved first while
+            the shorter side is at least twice `image_size`.
     Raises:
         DataError: no such folder, no class sub-folders, a class without images or of another name, or a wrong size or
             number of channels.
@@ -57,8 +61,9 @@ class ImageFolder(Dataset):
         channels: int = 3,
         split: str = "",
         class_names: Sequence[str] | None = None,
+        resize: str = ANTIALIASED,
     ) -> None:
-        self._place(root, image_size, channels, split)
+        self._place(root, image_size, channels, split, resize)
         found = class_folders(self.root)
         self.class_names = found if class_names is None else list(class_names)
         require_known(found, self.class_names, self.root)
@@ -67,11 +72,14 @@ class ImageFolder(Dataset):
         require_named(self.files)
         self.labels = torch.repeat_interleave(torch.tensor([len(of_class) for of_class in files]))
 
-    def _place(self, root: str | Path, image_size: int, channels: int, split: str) -> None:
+    def _place(self, root: str | Path, image_size: int, channels: int, split: str, resize: str) -> None:
         if channels not in MODES:
             raise DataError(f"channels is {channels}; an image folder gives 1 (greyscale) or 3 (RGB).")
         if not isinstance(image_size, int) or image_size < 1:
             raise DataError(f"image_size is {image_size!r}; it must be a whole number of pixels, at least 1.")
+        if resize not in SQUARED:
+            raise DataError(f"resize is '{resize}'; an image folder has {', '.join(SQUARED)}.")
+        self.resize = resize
         self.root, self.name, self.split = Path(root).expanduser(), Path(root).name, split
         self.folder = self.root
         self.shape = (channels, image_size, image_size)
@@ -91,10 +99,12 @@ class ImageFolder(Dataset):
 
         channels, size, _ = self.shape
         with opened_image(file) as image:
-            return pil_to_tensor(shrink_and_crop(image.convert(MODES[channels]), size))
+            return pil_to_tensor(SQUARED[self.resize](image.convert(MODES[channels]), size))
 
     def content_digests(self, indices: Tensor) -> Iterable[bytes]:
         """Of the files as they are stored, so that a fingerprint costs one read of each, not a decoding."""
+        if self.resize != ANTIALIASED:
+            yield self.resize.encode()
         for file in (self.files[index] for index in indices.tolist()):
             yield file.relative_to(self.root).as_posix().encode()
             yield hashlib.sha256(file.read_bytes()).digest()
@@ -180,6 +190,30 @@ def shrink_and_crop(image: Image.Image, size: int) -> Image.Image:
 
     resized = functional.resize(image, [size], InterpolationMode.BICUBIC, antialias=True)
     return functional.center_crop(resized, [size])
+
+
+def halve_and_crop(image: Image.Image, size: int) -> Image.Image:
+    """As ADM's training data were made: halved by boxes while the shorter side is at least twice `size`, then bicubic
+    until it is `size`, then the middle square; of an odd margin the smaller part lies left and above.
+
+    Source: Dhariwal and Nichol 2021, guided-diffusion; its reference batches and the data of DiT, SiT and EDM2 too.
+    """
+    while min(image.size) >= 2 * size:
+        image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
+    scale = size / min(image.size)
+    width, height = (round(side * scale) for side in image.size)
+    left, top = (width - size) // 2, (height - size) // 2
+    return image.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + size, top + size))
+
+
+def crop(image: Image.Image, size: int) -> Image.Image:
+    """The middle square as it is, black around an image that is smaller."""
+    from torchvision.transforms import functional  # slow to import
+
+    return functional.center_crop(image, [size])
+
+
+SQUARED = {ANTIALIASED: shrink_and_crop, ADM: halve_and_crop, CROP: crop}
 
 
 def _complaint(file: Path) -> str:

@@ -16,6 +16,7 @@ from genuq.extractors import EXTRACTORS, Extractor
 from genuq.extractors.judge import Judge
 from genuq.identity import identity_of
 from genuq.likelihoods import LIKELIHOODS, Likelihood, PointLikelihood
+from genuq.metrics.reference_sets import open_reference
 from genuq.models import MODELS, Autoencoder, Engine, GenerativeModel, ModelPart, Sampler
 from genuq.models.checkpoints import is_checkpoint, reference_path
 from genuq.pipeline.contents import ModelContents, fingerprint_in, known_model, model_key, remember_model
@@ -433,6 +434,18 @@ def prompt_inputs(run: Run) -> PromptInputs | None:
         )
     folder = run.memory(["prompt model", name, allowed], lambda: folder_of(str(name), allowed, saved=CLIP))
     return PromptInputs(content_at(run, str(folder)), tuple(prompts), run.device, run.memory)
+
+
+def reference_inputs(run: Run) -> FileContent | None:
+    """The reference set of others that the metrics compare with, where one is named."""
+    path = run.config.metric.reference
+    return None if path is None else content_at(run, path)
+
+
+def reference_count(run: Run) -> int:
+    """How many real images the judge compares with."""
+    path, most = run.config.metric.reference, run.config.metric.reference_images
+    return min(most, len(test_set(run)) if path is None else open_reference(path).count)
 
 
 def truth_inputs(run: Run) -> TruthInputs | None:

@@ -14,6 +14,7 @@ from genuq.data.folder import shortened
 from genuq.errors import ConfigurationError, DataError, did_you_mean
 from genuq.extractors import EXTRACTORS
 from genuq.metrics.reference import read_statistics, require_dimension
+from genuq.metrics.reference_sets import ReferenceImages, open_reference
 from genuq.parallel.requirements import check_trainer, require_hardware
 from genuq.pipeline.columns import check_columns, check_watchers, watched_inputs
 from genuq.pipeline.configured import (
@@ -24,6 +25,7 @@ from genuq.pipeline.configured import (
     is_image,
     open_judge,
     prompt_inputs,
+    reference_count,
     test_set,
     training_set,
     why_direct,
@@ -247,8 +249,9 @@ def check_evaluation(run: Run) -> None:
     if (prompts := prompt_inputs(run)) is not None:
         prompts.open()
     check_statistics(run)
+    check_reference(run)
     require_samples(run.config.sampler.samples, settings.k, descending_fractions(settings.fractions)[-1])
-    reference = min(run.config.metric.reference_images, len(test_set(run)))
+    reference = reference_count(run)
     if reference <= settings.k:
         raise ConfigurationError(
             f"metric.k = {settings.k} neighbours need more than {reference} real test images. Lower metric.k, or raise "
@@ -268,3 +271,20 @@ def check_statistics(run: Run) -> None:
         )
     judge = open_judge(run)
     require_dimension(read_statistics(path), judge.dimension, judge.name)
+
+
+def check_reference(run: Run) -> None:
+    """The reference set of others is whole, and of the data's shape or of the judge's space."""
+    if (path := run.config.metric.reference) is None:
+        return
+    reference = open_reference(path)
+    if isinstance(reference, ReferenceImages):
+        reference.require_shape(tuple(test_set(run).shape))
+    elif run.config.metric.extractor in JUDGES:
+        raise ConfigurationError(
+            f"metric.reference = '{path}', but metric.extractor = '{run.config.metric.extractor}' is a space that "
+            "nobody else has features of. Choose the extractor that they were made with, metric=inception for FIDs."
+        )
+    else:
+        judge = open_judge(run)
+        reference.require_space(judge.dimension, judge.name)

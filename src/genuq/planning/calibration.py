@@ -25,6 +25,7 @@ from genuq.pipeline.configured import (
     open_judge,
     open_model,
     prompt_inputs,
+    reference_count,
     training_set,
     untrained_model,
 )
@@ -366,7 +367,7 @@ def subset_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> f
 def subset_judge(run: PlannedRun) -> tuple[SubsetJudge, int]:
     rows = min(run.config.sampler.samples, MEASURED_ROWS)
     dimension = min(footprint.judge_dimension(run), MEASURED_DIMENSION)
-    real = torch.randn(min(footprint.reference_count(run), 5000), dimension)
+    real = torch.randn(min(reference_count(run), 5000), dimension)
     return SubsetJudge(torch.randn(rows, dimension), real, run.config.metric.k), rows
 
 
@@ -407,7 +408,7 @@ def _judge(run: PlannedRun, piece: Piece) -> Any:
 
 def _subsets(run: PlannedRun, piece: Piece) -> Any:
     metric = run.config.metric
-    return run.config.sampler.samples, footprint.judge_dimension(run), metric.k, footprint.reference_count(run)
+    return run.config.sampler.samples, footprint.judge_dimension(run), metric.k, reference_count(run)
 
 
 MEASURES: dict[str, tuple[Measure, Callable[[PlannedRun, Piece], Any]]] = {

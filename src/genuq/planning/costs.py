@@ -16,6 +16,7 @@ from genuq.pipeline.columns import regenerated, score_columns
 from genuq.pipeline.configured import (
     build_likelihood,
     is_image,
+    reference_count,
     sampler_inputs,
     test_set,
     training_set,
@@ -317,7 +318,7 @@ def of_embed(run: PlannedRun) -> Work:
     count, likelihood = run.config.sampler.samples, run.config.likelihood
     images = count * (1 + sum(footprint.embedded(run).values()))
     drawn = sum(footprint.draws_of(run, name) for name in regenerated(run))
-    judged = count * (1 + drawn) + footprint.reference_count(run)
+    judged = count * (1 + drawn) + reference_count(run)
     pieces = [Piece("encode", images, likelihood.batch_size), Piece("judge", judged, 256)]
     if run.config.metric.prompt_model is not None:
         pieces.append(Piece("clip", count, 64))

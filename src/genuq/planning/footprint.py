@@ -34,8 +34,8 @@ from genuq.pipeline.configured import (
     build_sampler,
     description_of,
     open_judge,
+    reference_count,
     sampler_inputs,
-    test_set,
     training_set,
     untrained_model,
 )
@@ -193,10 +193,6 @@ def judge_dimension(run: PlannedRun) -> int:
 
 def classifier(run: PlannedRun) -> Classifier:
     return Classifier(tuple(training_set(run).shape), training_set(run).num_classes)
-
-
-def reference_count(run: PlannedRun) -> int:
-    return min(run.config.metric.reference_images, len(test_set(run)))
 
 
 def of_embeddings(run: PlannedRun) -> int:

@@ -15,10 +15,18 @@ from genuq.data import Dataset
 from genuq.display import Display
 from genuq.extractors.judge import Judge
 from genuq.identity import neutral, where_given
+from genuq.metrics.reference_sets import ReferenceFeatures, drawn_rows, open_reference
 from genuq.models import to_bytes, to_unit
 from genuq.parallel import collectives
 from genuq.pipeline.columns import inputs_of_source, is_version, regenerated
-from genuq.pipeline.configured import data_inputs, judge_inputs, likelihood_inputs, prompt_inputs, sampler_inputs
+from genuq.pipeline.configured import (
+    data_inputs,
+    judge_inputs,
+    likelihood_inputs,
+    prompt_inputs,
+    reference_inputs,
+    sampler_inputs,
+)
 from genuq.pipeline.inputs import DataInputs, JudgeInputs, LikelihoodInputs, PartInputs, PromptInputs, SamplerInputs
 from genuq.pipeline.run import Run
 from genuq.pipeline.sharded import deal
@@ -27,7 +35,7 @@ from genuq.pipeline.stages.sample import shown, with_deviations
 from genuq.scores import SCORES
 from genuq.store.artefact import StageFolder
 from genuq.store.shards import Columns, Shards, shard_name
-from genuq.store.upstream import Upstream
+from genuq.store.upstream import FileContent, Upstream
 
 REAL = "real.safetensors"
 JUDGED = "judge."  # prefix of a column of the judge's features
@@ -47,6 +55,7 @@ class EmbedInputs:
         batch_size: images at a time.
         device: of the likelihood's encoder.
         prompts: what says how well samples show their prompts.
+        reference: file or folder of others, in place of the test images.
     """
 
     seed: int
@@ -62,6 +71,7 @@ class EmbedInputs:
     batch_size: int = neutral()
     device: torch.device = neutral()
     prompts: PromptInputs | None = where_given(None)
+    reference: FileContent | None = where_given(None)
 
     @property
     def are_images(self) -> bool:
@@ -95,15 +105,13 @@ class Embed(Stage[EmbedInputs]):
             batch_size=run.config.likelihood.batch_size,
             device=run.device,
             prompts=prompt_inputs(run),
+            reference=reference_inputs(run),
         )
 
     def work(self, inputs: EmbedInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         real = folder.path / REAL
         if collectives.is_first_process() and not real.exists():
-            reference = reference_images(inputs.data.test, inputs.reference_images, inputs.seed)
-            with display.bar("embedding real images", len(reference)) as advance:
-                features = inputs.judge.open().embed(reference, batch_size=256, progress=advance)
-            files.write_tensors(real, {"real": features})
+            files.write_tensors(real, {"real": real_features(inputs, display)})
 
         def make(indices: list[int], advance: Callable[[int], None]) -> dict[str, Tensor]:
             tensors = embed_shard(inputs, inputs.sample.path / shard_name(indices[0], indices[-1] + 1))
@@ -112,6 +120,21 @@ class Embed(Stage[EmbedInputs]):
 
         deal(inputs.sampler, folder, make, display, "embedding")
         return {"likelihood": inputs.likelihood.build().name, "judge": inputs.judge.open().name}
+
+
+def real_features(inputs: EmbedInputs, display: Display) -> Tensor:
+    """(R, D), the judge's features of what the metrics compare with: test images, or the reference of others."""
+    if inputs.reference is None:
+        images = reference_images(inputs.data.test, inputs.reference_images, inputs.seed)
+        with display.bar("embedding real images", len(images)) as advance:
+            return inputs.judge.open().embed(images, batch_size=256, progress=advance)
+    reference = open_reference(inputs.reference.path)
+    rows = drawn_rows(reference.count, inputs.reference_images, inputs.seed)
+    if isinstance(reference, ReferenceFeatures):
+        return reference.read(rows)
+    with display.bar("embedding the reference", len(rows)) as advance:
+        embed = inputs.judge.open().embed
+        return torch.cat([embed(batch, batch_size=256, progress=advance) for batch in reference.batches(rows, 256)])
 
 
 def embed_shard(inputs: EmbedInputs, samples_path: Path) -> dict[str, Tensor]:

@@ -285,6 +285,7 @@ def judge_entry(inputs: EvaluateInputs, judged: Mapping[str, Tensor], facts: Map
     )
     if inputs.statistics is not None:
         told.append(statistics_words(inputs.statistics))
+    told += inputs.remarks
     return replace(entry, warnings=[*entry.warnings, *told]) if told else entry
 
 
@@ -292,7 +293,7 @@ def statistics_words(statistics: FileContent) -> str:
     """What the FIDs are to, where they are not to the real images."""
     return (
         f"FIDs of samples and draws are to the statistics in {statistics.path.name} (sha256 "
-        f"{statistics.identity[:8]}); all else compares with the real test images."
+        f"{statistics.identity[:8]}); all else compares with real images."
     )
 
 

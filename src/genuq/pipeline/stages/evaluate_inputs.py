@@ -22,6 +22,8 @@ from genuq.pipeline.configured import (
     likelihood_inputs,
     prompt_inputs,
     prompts_of,
+    reference_inputs,
+    training_set,
     truth_inputs,
 )
 from genuq.pipeline.inputs import JudgeInputs, LikelihoodInputs, PromptInputs, TruthInputs, foreign_code
@@ -75,6 +77,7 @@ class EvaluateInputs:
         prompts: what says how well samples show them.
         partials: the settings that do a part of the work of the run's score, by the names of their columns, and the
             full one by its own, the last; none unless their frontier is asked for.
+        remarks: what a reader must know of the data and of the reference, a sentence each.
     """
 
     sample: Upstream
@@ -98,6 +101,7 @@ class EvaluateInputs:
     beyond_data: bool = where_given(False)
     prompts: PromptInputs | None = where_given(None)
     partials: Mapping[str, Mapping[str, Any]] = where_given(default_factory=dict)
+    remarks: tuple[str, ...] = where_given(())
 
     @property
     def are_images(self) -> bool:
@@ -128,6 +132,7 @@ def inputs_of(run: Run) -> EvaluateInputs:
         beyond_data=asks_beyond_data(run),
         prompts=prompt_inputs(run),
         partials=partials_of(run),
+        remarks=remarks_of(run),
     )
 
 
@@ -183,6 +188,16 @@ def statistics_inputs(run: Run) -> FileContent | None:
     """The file of the reference that the FIDs compare with, where one is named."""
     path = run.config.metric.statistics
     return None if path is None else FileContent(run.sha256(path), Path(path).expanduser())
+
+
+def remarks_of(run: Run) -> tuple[str, ...]:
+    """What a reader must know of the run's data and reference, a sentence each."""
+    given, told = reference_inputs(run), [training_set(run).remark]
+    if given is not None:
+        told.append(
+            f"The reference of the metrics is {given.path.name} (sha256 {given.identity[:8]}) in place of test images."
+        )
+    return tuple(filter(None, told))
 
 
 def scoring_space(run: Run) -> str | None:
