@@ -38,6 +38,22 @@ def test_batches_and_sizes_add_up(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LAYERS)
+def test_what_was_added_goes_on_to_the_same_bits(name: str) -> None:
+    torch.manual_seed(0)
+    geometry, images, larger = geometry_of(LAYERS[name]()), torch.randn(6, 6, 8, 9), torch.randn(2, 6, 11, 8)
+    whole, half, rest = (geometry.gram_sums() for _ in range(3))
+    for part in (images[:2], larger, images[2:]):
+        whole.add(part)
+    half.add(images[:2])
+    half.add(larger)
+    state = half.state()
+    half.add(larger)  # what was given does not change any more
+    rest.load(state)
+    rest.add(images[2:])
+    assert torch.equal(rest.matrix(), whole.matrix()) and not any("/" in key for key in state)
+
+
+@pytest.mark.parametrize("name", LAYERS)
 def test_single_precision_products_are_as_good_as_the_values(name: str) -> None:
     torch.manual_seed(0)
     layer, images = LAYERS[name](), F.silu(torch.randn(9, 6, 12, 12))
