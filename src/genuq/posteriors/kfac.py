@@ -120,9 +120,8 @@ class KFACLaplace(LayersPosterior):
         That of the layer, at least float32: its rounding is far below what one factor for each side leaves out. Where
         the curvature is exact, and variances in closed form, float64.
         """
-        if self.closed_form:
-            return torch.float64
-        return torch.promote_types(parameters_of(self.heads[name].layer)["weight"].dtype, torch.float32)
+        stored = parameters_of(self.heads[name].layer)["weight"].dtype
+        return torch.float64 if self.closed_form or stored == torch.float64 else torch.float32
 
     def sums(self) -> dict[str, Tensor]:
         for name in list(self._grams):
