@@ -11,7 +11,6 @@ import torch
 from genuq.models import GenerativeModel
 from genuq.pipeline import preflight
 from genuq.pipeline.columns import SPENT
-from genuq.pipeline.execute import STAGES
 from genuq.pipeline.stages import train
 from genuq.pipeline.stages.probe import ALL as PROBED
 from genuq.planning.costs import Work, work_of
@@ -19,7 +18,8 @@ from genuq.planning.planned import PlannedRun
 from genuq.posteriors.fitting import doubts
 from genuq.scores.baselines.watching import PATH
 from genuq.store.shards import read_shards
-from support.small_runs import IMAGES, POINTS, composed, copied, launch, run_of
+from support.planned_runs import planned
+from support.small_runs import IMAGES, POINTS, copied, launch, run_of
 
 FIT = ["posterior.images=60", "posterior.held_out=30", "posterior.draws=2", "stages=[train,fit]"]
 POSTERIORS = {
@@ -63,14 +63,6 @@ def rows() -> Iterator[Rows]:
     handle = torch.nn.modules.module.register_module_forward_hook(counter)
     yield counter
     handle.remove()
-
-
-def planned(folder: Path, *overrides: str) -> PlannedRun:
-    run = PlannedRun(composed(f"store={folder}/store", *overrides), folder, "genuq")
-    for stage in STAGES.values():
-        if stage.applies(run):
-            stage.folder(run)
-    return run
 
 
 def size(folder: Path) -> int:

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from genuq.pipeline.execute import STAGES
 from genuq.planning.costs import work_of
 from genuq.planning.pilots import budget_words, full_scores, planned_scores, planned_setting
-from genuq.planning.planned import PlannedRun
-from support.small_runs import EXACT, composed, copied, launch
+from support.planned_runs import planned
+from support.small_runs import EXACT, copied, launch
 
 BUDGET = [
     *EXACT,
@@ -21,14 +20,6 @@ BUDGET = [
     "score.budget=1.4",
     "score.pilot=16",
 ]
-
-
-def planned(folder: Path, *overrides: str) -> PlannedRun:
-    run = PlannedRun(composed(f"store={folder}/store", *overrides), folder, "genuq")
-    for stage in STAGES.values():
-        if stage.applies(run):
-            stage.folder(run)
-    return run
 
 
 def test_the_budget_is_planned_and_then_what_was_chosen(exact_run: Path, tmp_path: Path) -> None:

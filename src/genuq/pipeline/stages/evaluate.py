@@ -136,23 +136,24 @@ def sample_facts(
     cannot where prompts are no classes of the data.
     """
     k, judge = inputs.metric.k, inputs.judge.open()
+    real_RD, features_ND, classes_N = judged["real"], judged["image"], samples["class"]  # each is read from disk once
     facts = {
-        "realism": realism(judged["real"], judged["image"], k),
-        "membership": membership(judged["real"], judged["image"], k).double(),
+        "realism": realism(real_RD, features_ND, k),
+        "membership": membership(real_RD, features_ND, k).double(),
     }
-    conditional = bool((samples["class"] >= 0).all())
+    conditional = bool((classes_N >= 0).all())
     if conditional:
-        facts["class"] = samples["class"]
+        facts["class"] = classes_N
     if inputs.prompts is not None:
-        facts["clip_score"] = read_clip_score(inputs.embed.path, inputs.prompts, samples["class"])
+        facts["clip_score"] = read_clip_score(inputs.embed.path, inputs.prompts, classes_N)
     if inputs.are_images:
         facts["complexity"] = png_bytes(shown(samples["image"], are_images=True))
     if judge.probabilities is not None:
-        probabilities = judge.probabilities(judged["image"])
+        probabilities = judge.probabilities(features_ND)
         facts["predicted"] = probabilities.argmax(1)
         if conditional and not inputs.beyond_data:
-            facts["confidence"] = probabilities.gather(1, samples["class"][:, None])[:, 0]
-            facts["bad"] = (facts["predicted"] != samples["class"]).double()
+            facts["confidence"] = probabilities.gather(1, classes_N[:, None])[:, 0]
+            facts["bad"] = (facts["predicted"] != classes_N).double()
         else:
             facts["confidence"] = probabilities.amax(1)
     if judge.truth is not None:
