@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from genuq.errors import ConfigurationError, GenuqError, ProcessError
+from genuq.parallel import collectives
 from genuq.parallel.hardware import Hardware
 
 PATIENCE = datetime.timedelta(days=7)  # of processes for each other: the first one does some stages alone
@@ -215,4 +216,4 @@ def watch(other: subprocess.Popen[str], name: str, left: threading.Event) -> Non
     """End this process where it does not notice by itself that another one died: NCCL waits for the dead."""
     if other.wait() != 0 and not left.wait(GRACE):
         print(f"error: {message(name, other)}", file=sys.stderr, flush=True)
-        os._exit(1)
+        collectives.end_this_process(soon=False)

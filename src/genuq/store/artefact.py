@@ -17,11 +17,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 import genuq
 from genuq import files, machine
 from genuq.errors import ArtefactError
+from genuq.store.leases import Folder, Lease
 
 JOBS = "jobs"  # in the store
 CONTENTS = "contents"  # in the store: fingerprints of data sets on disk
@@ -61,8 +60,29 @@ class StageFolder:
         return self.path / MANIFEST
 
     @property
-    def lock_path(self) -> Path:
-        return self.path.parents[1] / LOCKS / f"{self.path.parent.name}-{self.path.name}.lock"
+    def lock_name(self) -> str:
+        return f"{self.path.parent.name}-{self.path.name}"
+
+    @property
+    def locks(self) -> Path:
+        """The store's folder of locks."""
+        return self.path.parents[1] / LOCKS
+
+    def lease(self) -> Lease:
+        """The lock on the whole artefact."""
+        return Lease(Folder(self.locks), self.lock_name)
+
+    def claim(self, part: str) -> Lease:
+        """The lock on one of its parts, which runs make side by side."""
+        return Lease(self._claims, part)
+
+    def has_claims(self) -> bool:
+        """Whether a process has worked on its parts since it was last finished, be it alive or dead."""
+        return bool(self._claims.names(""))
+
+    @property
+    def _claims(self) -> Folder:
+        return Folder(self.locks / self.lock_name)
 
     def is_current(self) -> bool:
         """Whether the work was finished; its files are not read.
@@ -77,26 +97,22 @@ class StageFolder:
         return True
 
     @contextlib.contextmanager
-    def exclusively(self, waiting: Callable[[], None]) -> Iterator[None]:
-        """Only one process at a time, of all that share the store; one that is killed lets go.
+    def exclusively(self, waiting: Callable[[], None], patient: bool = True) -> Iterator[Lease]:
+        """Only one process at a time, of all that share the store; one that is killed lets go (see `store.leases`).
 
         Args:
             waiting: called at the start of the wait, and every minute of it.
+            patient: whether to wait; else the lease is not held where another process has it.
         """
-        self.lock_path.parent.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(self.lock_path)
-        timeout = 0.0
-        while True:
-            try:
-                lock.acquire(timeout=timeout)
-                break
-            except filelock.Timeout:
-                waiting()
-                timeout = PATIENCE
+        lease = self.lease()
+        if patient:
+            lease.wait(waiting, PATIENCE)
+        elif not lease.attempt():
+            waiting()
         try:
-            yield
+            yield lease
         finally:
-            lock.release()
+            lease.release()
 
     def complete(self, seconds: float, notes: Mapping[str, Any]) -> None:
         """Write the manifest over all files of the folder."""
@@ -125,6 +141,12 @@ class StageFolder:
             "stat": {name: files.stat_of(path) for name, path in paths.items()},
         }
         files.write_json(self.manifest_path, manifest)
+        self.forget_claims()
+
+    def forget_claims(self) -> None:
+        """Those of its parts, which are all there, or are to be made anew."""
+        for name in self._claims.names(""):
+            self._claims.remove(name)
 
     def manifest(self) -> dict[str, Any]:
         return files.read_json(self.manifest_path)

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from genuq import files
 from genuq.errors import ArtefactError, ConfigurationError
 from genuq.store.artefact import CONTENTS, JOBS, LOCKS, MANIFEST, NAME_LENGTH, StageFolder, fingerprint, verify
@@ -173,20 +171,15 @@ class Store:
         return [a for a in self.artefacts(without) if not a.runs and not self._is_locked(a)]
 
     def _is_locked(self, artefact: Stored) -> bool:
-        path = StageFolder(artefact.path, {}).lock_path
-        if not path.exists():
-            return False
-        try:
-            with filelock.FileLock(path, timeout=0):
-                return False
-        except filelock.Timeout:
-            return True
+        return not StageFolder(artefact.path, {}).lease().looks_free()
 
     def remove(self, artefact: Stored) -> None:
         """The manifest first: what is left of an interrupted removal is unfinished, not broken."""
         (artefact.path / MANIFEST).unlink(missing_ok=True)
         shutil.rmtree(artefact.path)
-        StageFolder(artefact.path, {}).lock_path.unlink(missing_ok=True)
+        folder = StageFolder(artefact.path, {})
+        folder.lease().clear()
+        folder.forget_claims()
 
 
 def _made_from(folder: Path) -> Any:

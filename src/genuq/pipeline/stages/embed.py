@@ -87,7 +87,7 @@ class Embed(Stage[EmbedInputs]):
 
     name = "embed"
     version = 4
-    shared = True
+    shared = together = True
 
     def inputs(self, run: Run) -> EmbedInputs:
         noised = inputs_of_source(run, "noised_image")
