@@ -48,6 +48,7 @@ def deal(sampler: SamplerInputs, folder: StageFolder, make: Make, display: Displ
     Raises:
         ArtefactError: a finished shard is broken.
     """
+    folder.exchange()
     all_shards = shards(sampler.samples, sampler.batch_size, folder.path)
     missing = collectives.agree([Shard(indices, path) for indices, path, finished in all_shards if not finished])
     count, made = sum(len(shard.indices) for shard in missing), 0
@@ -73,16 +74,19 @@ def make_shards(
     """
     made, pause = 0, LOOKS[0]
     with collectives.undisturbed() as job_is_gone:
-        while left and not job_is_gone():
+        while True:
+            folder.exchange()
             there = set(os.listdir(folder.path))  # a look at the whole folder, which no machine has an old answer to
             advance(passes * sum(len(shard.indices) for shard in left if shard.path.name in there))
             left = [shard for shard in left if shard.path.name not in there]
+            if not left or job_is_gone():
+                break
             shard = next((shard for shard in left if claimed(shard, make, folder, advance)), None)
             if shard is not None:
                 made += len(shard.indices)
                 left.remove(shard)
                 pause = LOOKS[0]
-            elif left:
+            else:
                 time.sleep(pause)
                 pause = min(2 * pause, LOOKS[1])
     collectives.wait_for_all()
@@ -106,9 +110,11 @@ def claimed(shard: Shard, make: Make, folder: StageFolder, advance: Callable[[fl
     if not claim.attempt():
         return False
     try:
+        folder.exchange()
         if shard.path.exists():
             return False
         files.write_tensors(shard.path, make(shard.indices, advance), {"fingerprint": folder.fingerprint})
+        folder.exchange()
         return True
     finally:
         claim.release()

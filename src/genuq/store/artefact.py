@@ -20,12 +20,14 @@ from typing import Any
 import genuq
 from genuq import files, machine
 from genuq.errors import ArtefactError
-from genuq.store.leases import Folder, Lease
+from genuq.store.leases import Folder, Lease, Shelf
+from genuq.store.remote import LOCKS as LOCKS
+from genuq.store.remote import MANIFEST as MANIFEST
+from genuq.store.remote import Objects, Remote, remote_of
 
 JOBS = "jobs"  # in the store
 CONTENTS = "contents"  # in the store: fingerprints of data sets on disk
 
-MANIFEST, LOCKS = "manifest.json", "locks"
 NAME_LENGTH = 32  # hexadecimal digits of the fingerprint that name the folder
 PATIENCE = 60.0  # seconds between two looks at an artefact that another process is making
 
@@ -64,13 +66,17 @@ class StageFolder:
         return f"{self.path.parent.name}-{self.path.name}"
 
     @property
-    def locks(self) -> Path:
-        """The store's folder of locks."""
-        return self.path.parents[1] / LOCKS
+    def remote(self) -> Remote | None:
+        """What the store mirrors; None where it is no more than a folder."""
+        return remote_of(self.path.parents[1])
+
+    def _shelf(self, place: str) -> Shelf:
+        remote = self.remote
+        return Folder(self.path.parents[1] / place) if remote is None else Objects(remote, place)
 
     def lease(self) -> Lease:
         """The lock on the whole artefact."""
-        return Lease(Folder(self.locks), self.lock_name)
+        return Lease(self._shelf(LOCKS), self.lock_name)
 
     def claim(self, part: str) -> Lease:
         """The lock on one of its parts, which runs make side by side."""
@@ -81,8 +87,8 @@ class StageFolder:
         return bool(self._claims.names(""))
 
     @property
-    def _claims(self) -> Folder:
-        return Folder(self.locks / self.lock_name)
+    def _claims(self) -> Shelf:
+        return self._shelf(f"{LOCKS}/{self.lock_name}")
 
     def is_current(self) -> bool:
         """Whether the work was finished; its files are not read.
@@ -90,6 +96,8 @@ class StageFolder:
         Raises:
             ArtefactError: a manifest that is not whole, or of other work.
         """
+        if not self.manifest_path.exists() and (remote := self.remote) is not None:
+            remote.look_for(self.path)
         if not self.manifest_path.exists():
             return False
         if files.read_json(self.manifest_path).get("fingerprint") != self.fingerprint:
@@ -140,13 +148,14 @@ class StageFolder:
             "files": {name: files.sha256(path) for name, path in paths.items()},
             "stat": {name: files.stat_of(path) for name, path in paths.items()},
         }
+        if (remote := self.remote) is not None:
+            remote.publish(self.path, manifest)
         files.write_json(self.manifest_path, manifest)
         self.forget_claims()
 
     def forget_claims(self) -> None:
         """Those of its parts, which are all there, or are to be made anew."""
-        for name in self._claims.names(""):
-            self._claims.remove(name)
+        self._claims.clear()
 
     def manifest(self) -> dict[str, Any]:
         return files.read_json(self.manifest_path)
@@ -155,8 +164,19 @@ class StageFolder:
         """What the stage wrote into its manifest beside the files."""
         return self.manifest()["notes"]
 
+    def bring(self) -> None:
+        """See that its files are here, where it is finished and the store mirrors another."""
+        if (remote := self.remote) is not None:
+            remote.bring(self.path)
+
+    def exchange(self) -> None:
+        """See that what is there of it, unfinished, is here and in what the store mirrors."""
+        if (remote := self.remote) is not None:
+            remote.exchange(self.path)
+
     def verify(self, thoroughly: bool = True) -> None:
         """Raise ArtefactError, which names it, for a missing or altered file."""
+        self.bring()
         verify(self.path, self.manifest(), thoroughly)
 
 
@@ -183,3 +203,12 @@ def verify(folder: Path, manifest: Mapping[str, Any], thoroughly: bool = True) -
 
 def remedy(folder: Path) -> str:
     return f"Delete {folder} and run the same command again."
+
+
+def brought(folder: Path) -> Path:
+    """The folder of an artefact, whose files are here if they are anywhere."""
+    one = StageFolder(folder, {})
+    if (remote := one.remote) is not None and not one.manifest_path.exists():
+        remote.look_for(folder)
+    one.bring()
+    return folder

@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import socket
 import threading
 import time
@@ -48,6 +49,9 @@ class Shelf(Protocol):
 
     def remove(self, name: str) -> None:
         """Whether it is there or not."""
+
+    def clear(self) -> None:
+        """Take all away."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,9 @@ class Folder:
 
     def remove(self, name: str) -> None:
         (self.path / name).unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
 
 
 @dataclass
