@@ -6,6 +6,7 @@ What does not depend on the subset is computed once:
     - recall: each sample's neighbours in order, and how many reals lie within each of those distances, since the ball
       around a sample grows as its neighbours are removed;
     - FID: the root of the real covariance, folded into the features.
+    - FID of nested subsets: each row's part of the Gram matrix, to which the next larger subset adds its own.
 Every value equals that of `genuq.metrics` on the subset.
 """
 
@@ -72,10 +73,19 @@ class SubsetJudge:
 
     def __call__(self, members: Array) -> Array:
         """(metrics,) values of the samples with these indices, which must be distinct."""
-        values: dict[str, float] = {}
+        return self.nested([members])[0]
+
+    def nested(self, subsets: Sequence[Array]) -> Array:
+        """(subsets, metrics) values of subsets each of which holds the next, such as those that a filter keeps.
+
+        A metric that can, with a method `nested`, goes from one to the next; the others are called for each.
+        """
+        values: list[dict[str, float]] = [{} for _ in subsets]
         for made in self._made:
-            values |= made(members)
-        return np.array([values[name] for name in self.metrics])
+            found = made.nested(subsets) if hasattr(made, "nested") else [made(members) for members in subsets]
+            for row, one in zip(values, found, strict=True):
+                row |= one
+        return np.array([[row[name] for name in self.metrics] for row in values])
 
 
 @METRICS.add(name="fid", label="FID", lower_is_better=True, bounds=POSITIVE)
@@ -101,17 +111,33 @@ class SubsetFrechet:
         return (self.fake_ND[rows].to(torch.float64) - self.real_mean_D).numpy()
 
     def __call__(self, members: Array) -> dict[str, float]:
-        present_N = np.zeros(len(self.norms_N))
-        present_N[members] = 1 / len(members)
-        mean_D = self._weighted(present_N)
-        freedom = len(members) - 1
-        shift = mean_D @ mean_D
+        mean_D = self._mean(members)
+        return self._value(members, mean_D, self._gram(members, mean_D))
+
+    def nested(self, subsets: Sequence[Array]) -> list[dict[str, float]]:
+        """Values of subsets each of which holds the next: every row enters one product, not one a subset."""
+        if len(subsets[-1]) <= len(self.real_mean_D):
+            return [self(members) for members in subsets]
+        origin_D, found = self._mean(subsets[0]) @ self.root_DD, []
+        gram_DD, inner = np.zeros_like(self.root_DD), np.empty(0, dtype=np.int64)
+        for members in reversed(subsets):
+            gram_DD += self._gram_about(origin_D, np.setdiff1d(members, inner, assume_unique=True))
+            mean_D, inner = self._mean(members), members
+            shift_D = mean_D @ self.root_DD - origin_D
+            found.append(self._value(members, mean_D, gram_DD - len(members) * np.outer(shift_D, shift_D)))
+        return found[::-1]
+
+    def _value(self, members: Array, mean_D: Array, gram: Array) -> dict[str, float]:
+        """The distance, from the members' mean and the Gram matrix of their rooted rows less its root."""
+        shift, freedom = mean_D @ mean_D, len(members) - 1
         trace = (self.norms_N[members].mean() - shift) * len(members) / freedom
-        cross = np.sqrt(np.clip(np.linalg.eigvalsh(self._gram(members, mean_D) / freedom), 0, None)).sum()
+        cross = np.sqrt(np.clip(np.linalg.eigvalsh(gram / freedom), 0, None)).sum()
         return {"fid": float(max(shift + self.real_trace + trace - 2 * cross, 0.0))}
 
-    def _weighted(self, weights_N: Array) -> Array:
-        """(D,) sum of the weighted rows; cheaper than gathering the members'."""
+    def _mean(self, members: Array) -> Array:
+        """(D,) mean of the centred rows; weighting all of them is cheaper than gathering the members'."""
+        weights_N = np.zeros(len(self.norms_N))
+        weights_N[members] = 1 / len(members)
         if self.only_block is not None:
             return np.asarray(weights_N @ self.only_block)
         return np.sum([weights_N[rows] @ self._centred(rows) for rows in self.blocks], axis=0)
@@ -125,10 +151,14 @@ class SubsetFrechet:
             rooted = self.rooted_ND.take(members, axis=0)
             rooted -= rooted.mean(0)
             return rooted.T @ rooted if len(rooted) > rooted.shape[1] else rooted @ rooted.T
-        gram_DD, mean_D = np.zeros_like(self.root_DD), mean_D @ self.root_DD
+        return self._gram_about(mean_D @ self.root_DD, members)
+
+    def _gram_about(self, origin_D: Array, members: Array) -> Array:
+        """(D, D) Gram matrix of the members' rooted rows less this one."""
+        gram_DD = np.zeros_like(self.root_DD)
         for part in row_slices(len(members), self.block_rows):
             rooted = self.rooted_ND.take(members[part], axis=0)
-            rooted -= mean_D
+            rooted -= origin_D
             gram_DD += rooted.T @ rooted
         return gram_DD
 
