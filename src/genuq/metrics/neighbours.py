@@ -64,7 +64,8 @@ def bands_within(
             rows = tile.rows
             row_P, column_P, squared_P = tile.measured_within_rows(limits_N[rows])
             found.append((row_P, tile.columns.start + column_P, squared_P))
-        yield rows, (*(np.concatenate(parts) for parts in zip(*found)),)
+        row_P, column_P, squared_P = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        yield rows, (row_P, column_P, squared_P)
 
 
 def kth_squared(features_ND: Tensor, k: int, memory_bytes: int = MEMORY_BYTES) -> Tensor:
