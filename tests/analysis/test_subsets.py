@@ -85,3 +85,19 @@ def test_bad_requests():
         SubsetJudge(FAKE, REAL, k=3, metrics=("precison",))
     with pytest.raises(DataError, match=r"fake features are too few.*metric\.k"):
         SubsetJudge(FAKE[:3], REAL, k=3)
+
+
+@pytest.mark.filterwarnings("ignore::genuq.metrics.SmallSampleWarning")
+@pytest.mark.parametrize("memory_bytes", [2**13, 2**28])
+@pytest.mark.parametrize("dimension", [6, 40])  # fewer than the members of the smallest subset, and more
+def test_nested_subsets_are_as_each_of_them(monkeypatch, memory_bytes, dimension):
+    """Also where the samples lie far from the reals, so that sums about the reals' mean would lose digits."""
+    monkeypatch.setattr(subsets_module, "MEMORY_BYTES", memory_bytes)
+    source = np.random.default_rng(5)
+    real, fake = source.normal(size=(300, dimension)), source.normal(size=(160, dimension)) * 1.3
+    order = source.permutation(160)
+    nested = [np.sort(order[:size]) for size in (150, 90, 30)]
+    for shift in (0.0, 1e3):
+        judge = SubsetJudge(fake + shift, real, k=4)
+        each = np.stack([judge(members) for members in nested])
+        np.testing.assert_allclose(judge.nested(nested), each, rtol=1e-8, atol=1e-9)

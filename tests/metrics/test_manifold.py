@@ -10,7 +10,7 @@ import torch
 from prdc import compute_prdc
 
 from genuq.errors import ConfigurationError, DataError, NonFiniteError
-from genuq.metrics import knn_radii, membership, precision_recall, rarity, realism
+from genuq.metrics import knn_radii, membership, neighbourhood, precision_recall, rarity, realism
 
 
 def gaussian(count: int, dimension: int, seed: int, scale: float = 1.0) -> np.ndarray:
@@ -123,3 +123,24 @@ def test_impossible_requests_are_refused():
         rarity(np.where(np.arange(150)[:, None] == 2, np.inf, real), fake, 5)
     with pytest.raises(DataError, match="at least 4"):
         knn_radii(real[:3], 3)
+
+
+@pytest.mark.parametrize("dimension", [3, 80])  # plain tiles, and screened ones
+def test_one_pass_says_what_each_metric_says(dimension):
+    """With copies of real samples among the fake ones, and reals that coincide."""
+    source = torch.Generator().manual_seed(3)
+    real, fake = (torch.randn(count, dimension, generator=source) for count in (90, 60))
+    real[:10], fake[:7] = real[10:20], real[40:47]
+    for memory_bytes in (2**15, 2**26):
+        found = neighbourhood(real, fake, 3, memory_bytes=memory_bytes)
+        assert torch.equal(found.realism_N, realism(real, fake, 3, memory_bytes=memory_bytes))
+        assert torch.equal(found.membership_N, membership(real, fake, 3))
+        whole = precision_recall(real, fake, 3)
+        assert len(found.real_P) / (3 * len(fake)) == pytest.approx(whole.density)
+        assert len(found.real_P.unique()) / len(real) == pytest.approx(whole.coverage)
+
+
+def test_reals_that_all_coincide_have_a_neighbourhood():
+    """No ball is wider than the median."""
+    found = neighbourhood(torch.ones(9, 2), torch.zeros(4, 2), 3)
+    assert found.realism_N.tolist() == [0.0] * 4 and not found.membership_N.any()

@@ -138,6 +138,12 @@ def test_scores_are_the_runs_own_of_finished_images_or_those_that_need_no_name(t
     assert work.choose_scores(run) == ["entropy", *run_in_controls(image_root)]
 
 
+def test_what_a_pilot_would_choose_is_said_to_be_left_out(trained, image_root) -> None:
+    """It draws samples of its own to choose by, which say nothing of images from elsewhere."""
+    run = Run(composed(*IMAGES, f"data.root={image_root}", "score.budget=1.5"), trained, "genuq images")
+    assert "score.budget" in work.choose_scores(run) and run.config.score.budget is None
+
+
 def run_in_controls(image_root: Path) -> list[str]:
     """The default controls, of which none is of finished images noised again."""
     return list(composed(*IMAGES, *CHOSEN, f"data.root={image_root}").score.controls)

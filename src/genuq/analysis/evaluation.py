@@ -29,6 +29,7 @@ from genuq.analysis.retention import FRACTIONS, RetentionStudy, descending_fract
 from genuq.analysis.subsets import SubsetJudge
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.metrics.checks import Features
+from genuq.metrics.manifold import Neighbourhood
 from genuq.metrics.reference import Gaussian
 from genuq.parts.bounds import Count, Items, Limits, Seed, Several, Share, check_fields
 
@@ -118,6 +119,7 @@ def evaluate_scores(
     settings: EvaluationSettings | None = None,
     progress: Progress | None = None,
     reference: Gaussian | None = None,
+    neighbourhood: Neighbourhood | None = None,
 ) -> list[ScoreEntry]:
     """Curves, gains, bins, correlations, AUROC and AUSE of every score, and what it adds to the controls.
 
@@ -130,13 +132,14 @@ def evaluate_scores(
         settings: how to evaluate.
         progress: called with (steps done, steps in all, what was done).
         reference: of the FIDs, in place of the mean and covariance of real_RD.
+        neighbourhood: of the samples in real_RD with `settings.k` neighbours, where it is known already.
     Returns:
         One entry for each score. `notes` says what could not be computed and why; such numbers are None.
     """
     settings, facts = settings or EvaluationSettings(), facts or SampleFacts()
     report = progress or (lambda done, total, what: None)
     _check_columns(scores, facts, len(fake_ND), settings)
-    evaluator = _Evaluator(scores, fake_ND, real_RD, facts, settings, reference)
+    evaluator = _Evaluator(scores, fake_ND, real_RD, facts, settings, reference, neighbourhood)
     entries = []
     for done, (name, score) in enumerate(scores.items(), start=1):
         report(done, len(scores) + 1, f"evaluating {score.label}")
@@ -174,11 +177,14 @@ class _Evaluator:
         facts: SampleFacts,
         settings: EvaluationSettings,
         reference: Gaussian | None,
+        neighbourhood: Neighbourhood | None,
     ) -> None:
         self.facts, self.settings = facts, settings
         self.bins = min(settings.bins, most_bins(len(fake_ND), settings.k))
         smallest_share = 0.5 * min(descending_fractions(settings.fractions)[-1], 1 / self.bins)
-        self.judge = SubsetJudge(fake_ND, real_RD, settings.k, smallest_share, settings.metrics, reference)
+        self.judge = SubsetJudge(
+            fake_ND, real_RD, settings.k, smallest_share, settings.metrics, reference, neighbourhood
+        )
         self.controls = self._controls(scores)
         self.study = self._study(None)
         self.study_per_class = self._study(facts.classes) if settings.per_class and facts.classes is not None else None

@@ -14,10 +14,11 @@ class MetricPart(Part):
     """A metric of any subset of the samples.
 
     Its target is called once, with (fake_ND, real_RD), the judge's features (float, on the CPU), and by name, where it
-    has them, `k` neighbours, `smallest_share` of the samples in the smallest subset that will be asked for, and
-    `reference`, a `genuq.metrics.Gaussian` in place of the mean and covariance of real_RD, or None. What it makes is
-    called with the distinct indices of a subset and returns a mapping with the metric's `name`; metrics that share a
-    target share its work.
+    has them, `k` neighbours, `smallest_share` of the samples in the smallest subset that will be asked for,
+    `reference`, a `genuq.metrics.Gaussian` in place of the mean and covariance of real_RD, or None, and
+    `neighbourhood`, the samples' `genuq.metrics.Neighbourhood` where it is known, or None. What it makes is called with
+    the distinct indices of a subset and returns a mapping with the metric's `name`; metrics that share a target share
+    its work.
 
     Attributes:
         lower_is_better: the direction in which it is good.
@@ -30,7 +31,7 @@ class MetricPart(Part):
 
     @property
     def supplied(self) -> frozenset[str]:
-        return frozenset({"k", "smallest_share", "reference"})
+        return frozenset({"k", "smallest_share", "reference", "neighbourhood"})
 
     @property
     def leading(self) -> int:

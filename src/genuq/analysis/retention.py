@@ -73,8 +73,8 @@ class RetentionStudy:
         """(F, metrics) of one of the samples filtered at every fraction."""
         rows = self.samples[sample]
         classes = None if self.classes_N is None else self.classes_N[rows]
-        kept = (rows[keep_lowest(score_N[rows], fraction, classes)] for fraction in self.fractions[1:])
-        return np.stack([self.unfiltered_SK[sample], *(self.judge(members) for members in kept)])
+        kept = [rows[keep_lowest(score_N[rows], fraction, classes)] for fraction in self.fractions[1:]]
+        return np.concatenate([self.unfiltered_SK[sample][None], self.judge.nested(kept)])
 
     def _random(self, sample: int, seed: int, repeat: int) -> Array:
         """A random control is the filter of a random score."""

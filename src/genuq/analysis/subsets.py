@@ -6,13 +6,14 @@ What does not depend on the subset is computed once:
     - recall: each sample's neighbours in order, and how many reals lie within each of those distances, since the ball
       around a sample grows as its neighbours are removed;
     - FID: the root of the real covariance, folded into the features.
+    - FID of nested subsets: each row's part of the Gram matrix, to which the next larger subset adds its own.
 Every value equals that of `genuq.metrics` on the subset.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,12 @@ from torch import Tensor
 from genuq.analysis.inputs import Array
 from genuq.analysis.metrics import CURVES, METRICS, MetricPart
 from genuq.metrics.checks import Features, feature_pair, require_neighbours
-from genuq.metrics.distances import MEMORY_BYTES, Pairs, Tile, open_ball, row_slices, squared_distances
+from genuq.metrics.distances import MEMORY_BYTES, open_ball, row_slices, squared_distances
 from genuq.metrics.frechet import gaussian_of, symmetric_root
+from genuq.metrics.manifold import Neighbourhood
+from genuq.metrics.manifold import neighbourhood as neighbourhood_of
+from genuq.metrics.neighbours import bands_within, nearest_others
 from genuq.metrics.reference import Gaussian
-from genuq.metrics.screening import ScreenedTile, kth_nearest, pair_tiles
 
 POSITIVE = (0.0, math.inf)
 SEARCH = 4  # times k / share neighbours usually hold k members of a subset with that share of the samples
@@ -42,6 +45,7 @@ class SubsetJudge:
             are remembered; subsets that need more are computed from the features.
         metrics: names of `METRICS`; rows of results follow this order.
         reference: of the FID, in place of the mean and covariance of real_RD.
+        neighbourhood: of these samples in real_RD with k neighbours, where it is known already.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class SubsetJudge:
         smallest_share: float = 0.25,
         metrics: Sequence[str] = CURVES,
         reference: Gaussian | None = None,
+        neighbourhood: Neighbourhood | None = None,
     ) -> None:
         real, fake = feature_pair(real_RD, fake_ND)
         real, fake = real.cpu(), fake.cpu()
@@ -62,15 +67,25 @@ class SubsetJudge:
         self.bounds = np.array([part.bounds for part in known]).T
         self.better = np.array([-1.0 if part.lower_is_better else 1.0 for part in known])
         supplied: dict[str, Any] = {"k": k, "smallest_share": smallest_share, "reference": reference}
+        supplied["neighbourhood"] = neighbourhood
         makers = {part.path: part for part in known}.values()
         self._made = [part.make(fake, real, **supplied) for part in makers]
 
     def __call__(self, members: Array) -> Array:
         """(metrics,) values of the samples with these indices, which must be distinct."""
-        values: dict[str, float] = {}
+        return self.nested([members])[0]
+
+    def nested(self, subsets: Sequence[Array]) -> Array:
+        """(subsets, metrics) values of subsets each of which holds the next, such as those that a filter keeps.
+
+        A metric that can, with a method `nested`, goes from one to the next; the others are called for each.
+        """
+        values: list[dict[str, float]] = [{} for _ in subsets]
         for made in self._made:
-            values |= made(members)
-        return np.array([values[name] for name in self.metrics])
+            found = made.nested(subsets) if hasattr(made, "nested") else [made(members) for members in subsets]
+            for row, one in zip(values, found, strict=True):
+                row |= one
+        return np.array([[row[name] for name in self.metrics] for row in values])
 
 
 @METRICS.add(name="fid", label="FID", lower_is_better=True, bounds=POSITIVE)
@@ -96,17 +111,33 @@ class SubsetFrechet:
         return (self.fake_ND[rows].to(torch.float64) - self.real_mean_D).numpy()
 
     def __call__(self, members: Array) -> dict[str, float]:
-        present_N = np.zeros(len(self.norms_N))
-        present_N[members] = 1 / len(members)
-        mean_D = self._weighted(present_N)
-        freedom = len(members) - 1
-        shift = mean_D @ mean_D
+        mean_D = self._mean(members)
+        return self._value(members, mean_D, self._gram(members, mean_D))
+
+    def nested(self, subsets: Sequence[Array]) -> list[dict[str, float]]:
+        """Values of subsets each of which holds the next: every row enters one product, not one a subset."""
+        if len(subsets[-1]) <= len(self.real_mean_D):
+            return [self(members) for members in subsets]
+        origin_D, found = self._mean(subsets[0]) @ self.root_DD, []
+        gram_DD, inner = np.zeros_like(self.root_DD), np.empty(0, dtype=np.int64)
+        for members in reversed(subsets):
+            gram_DD += self._gram_about(origin_D, np.setdiff1d(members, inner, assume_unique=True))
+            mean_D, inner = self._mean(members), members
+            shift_D = mean_D @ self.root_DD - origin_D
+            found.append(self._value(members, mean_D, gram_DD - len(members) * np.outer(shift_D, shift_D)))
+        return found[::-1]
+
+    def _value(self, members: Array, mean_D: Array, gram: Array) -> dict[str, float]:
+        """The distance, from the members' mean and the Gram matrix of their rooted rows less its root."""
+        shift, freedom = mean_D @ mean_D, len(members) - 1
         trace = (self.norms_N[members].mean() - shift) * len(members) / freedom
-        cross = np.sqrt(np.clip(np.linalg.eigvalsh(self._gram(members, mean_D) / freedom), 0, None)).sum()
+        cross = np.sqrt(np.clip(np.linalg.eigvalsh(gram / freedom), 0, None)).sum()
         return {"fid": float(max(shift + self.real_trace + trace - 2 * cross, 0.0))}
 
-    def _weighted(self, weights_N: Array) -> Array:
-        """(D,) sum of the weighted rows; cheaper than gathering the members'."""
+    def _mean(self, members: Array) -> Array:
+        """(D,) mean of the centred rows; weighting all of them is cheaper than gathering the members'."""
+        weights_N = np.zeros(len(self.norms_N))
+        weights_N[members] = 1 / len(members)
         if self.only_block is not None:
             return np.asarray(weights_N @ self.only_block)
         return np.sum([weights_N[rows] @ self._centred(rows) for rows in self.blocks], axis=0)
@@ -120,10 +151,14 @@ class SubsetFrechet:
             rooted = self.rooted_ND.take(members, axis=0)
             rooted -= rooted.mean(0)
             return rooted.T @ rooted if len(rooted) > rooted.shape[1] else rooted @ rooted.T
-        gram_DD, mean_D = np.zeros_like(self.root_DD), mean_D @ self.root_DD
+        return self._gram_about(mean_D @ self.root_DD, members)
+
+    def _gram_about(self, origin_D: Array, members: Array) -> Array:
+        """(D, D) Gram matrix of the members' rooted rows less this one."""
+        gram_DD = np.zeros_like(self.root_DD)
         for part in row_slices(len(members), self.block_rows):
             rooted = self.rooted_ND.take(members[part], axis=0)
-            rooted -= mean_D
+            rooted -= origin_D
             gram_DD += rooted.T @ rooted
         return gram_DD
 
@@ -131,12 +166,10 @@ class SubsetFrechet:
 class RealBalls:
     """Which real balls hold each sample."""
 
-    def __init__(self, fake_ND: Tensor, real_RD: Tensor, k: int) -> None:
-        radii = open_ball(kth_nearest(real_RD, k))
-        pairs = [_held(tile, tile.within_rows(radii[tile.rows])) for tile in pair_tiles(real_RD, fake_ND)]
-        real_P, fake_P = np.concatenate(pairs, axis=1)
+    def __init__(self, fake_ND: Tensor, real_RD: Tensor, k: int, neighbourhood: Neighbourhood | None = None) -> None:
+        known = neighbourhood or neighbourhood_of(real_RD, fake_ND, k)
         self.k, self.reals = k, len(real_RD)
-        self.balls = Lists.by_owner(fake_P, real_P, len(fake_ND))
+        self.balls = Lists.by_owner(known.fake_P.numpy(), known.real_P.numpy(), len(fake_ND))
 
     def __call__(self, members: Array) -> dict[str, float]:
         held = self.balls.sizes[members]
@@ -155,7 +188,8 @@ class FakeBalls:
     def __init__(self, fake_ND: Tensor, real_RD: Tensor, k: int, smallest_share: float) -> None:
         self.fake_ND, self.real_RD, self.k = fake_ND, real_RD, k
         neighbours = min(len(fake_ND) - 1, math.ceil(SEARCH * k / smallest_share))
-        distances_NJ, self.neighbours_NJ = _nearest_with_indices(fake_ND, neighbours)
+        distances_NJ, nearest_NJ = nearest_others(fake_ND, neighbours, MEMORY_BYTES)
+        self.neighbours_NJ = nearest_NJ.numpy()
         self.reals, self.inside_NJ = _reals_within(fake_ND, real_RD, open_ball(distances_NJ))
 
     def __call__(self, members: Array) -> dict[str, float]:
@@ -216,47 +250,17 @@ class Lists:
         return self.items[np.arange(total) + shift]
 
 
-def _bands(left_ND: Tensor, right_MD: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Yield (rows, their squared distances to all of right) within the working memory."""
-    columns = row_slices(len(right_MD), max(1, MEMORY_BYTES // (8 * right_MD.shape[1])))
-    if len(columns) == 1:
-        right_MD = right_MD.to(torch.float64)  # once for all bands
-    for rows in row_slices(len(left_ND), max(1, MEMORY_BYTES // (32 * len(right_MD)))):
-        left = left_ND[rows].to(torch.float64)
-        parts = [squared_distances(left, right_MD[part]) for part in columns]
-        yield rows, parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-
-
-def _nearest_with_indices(features_ND: Tensor, neighbours: int) -> tuple[Tensor, Array]:
-    distances, indices = [], []
-    for rows, band in _bands(features_ND, features_ND):
-        band[torch.arange(len(band)), torch.arange(rows.start, rows.stop)] = math.inf
-        nearest = band.topk(neighbours, dim=1, largest=False)
-        distances.append(nearest.values)
-        indices.append(nearest.indices.to(torch.int32))
-    return torch.cat(distances), torch.cat(indices).numpy()
-
-
 def _reals_within(fake_ND: Tensor, real_RD: Tensor, radii_NJ: Tensor) -> tuple[Lists, Array]:
     """Each sample's reals by distance, as far as its last radius; and how many lie within each of its radii."""
     items, sizes, counts = [], [], np.empty(radii_NJ.shape, dtype=np.int32)
-    for rows, band in _bands(fake_ND, real_RD):
-        radii = radii_NJ[rows].numpy()
-        flat = np.flatnonzero((band < radii_NJ[rows, -1:]).numpy())
-        row_P, squared_P = flat // band.shape[1], band.numpy().ravel()[flat]
+    for rows, (row_P, real_P, squared_P) in bands_within(fake_ND, real_RD, radii_NJ[:, -1], MEMORY_BYTES):
         order = np.lexsort((squared_P, row_P))
-        items.append((flat[order] % band.shape[1]).astype(np.int32))
-        sizes.append(np.bincount(row_P, minlength=len(band)))
-        ends = np.cumsum(sizes[-1])
-        for row, ascending in enumerate(np.split(squared_P[order], ends[:-1])):
-            counts[rows.start + row] = np.searchsorted(ascending, radii[row])
+        items.append(real_P[order].astype(np.int32))
+        sizes.append(np.bincount(row_P, minlength=rows.stop - rows.start))
+        ascending = np.split(squared_P[order], np.cumsum(sizes[-1])[:-1])
+        for row, radii in enumerate(radii_NJ[rows].numpy()):
+            counts[rows.start + row] = np.searchsorted(ascending[row], radii)
     return Lists(np.concatenate(items), np.concatenate(sizes)), counts
-
-
-def _held(tile: Tile | ScreenedTile, pairs: Pairs) -> Array:
-    """(2, P) real and sample of each pair, counted in the whole sets."""
-    real_P, fake_P = pairs
-    return np.stack([tile.rows.start + real_P.numpy(), tile.columns.start + fake_P.numpy()])
 
 
 METRICS.register(MetricPart(name="precision", target=RealBalls, label="Precision"))

@@ -24,7 +24,7 @@ from genuq.analysis import EvaluationSettings, SampleFacts, ScoredSamples, evalu
 from genuq.bench.metric_peers import FID, MANIFOLD, METRICS, Metric
 from genuq.bench.tables import peak_resident
 from genuq.errors import ConfigurationError, GenuqError
-from genuq.metrics import frechet_distance, membership, precision_recall, realism
+from genuq.metrics import frechet_distance, neighbourhood, precision_recall
 from genuq.report.drawing.markdown import table_lines
 from genuq.report.drawing.values import decimals
 
@@ -179,8 +179,10 @@ def _evaluated(
     bad: np.ndarray,
     settings: EvaluationSettings,
 ) -> Values:
-    targets = {"realism": realism(real, fake, NEIGHBOURS), "membership": membership(real, fake, NEIGHBOURS).double()}
-    rows = evaluate_scores(scores, fake, real, SampleFacts(targets=targets, bad=bad.astype(float)), settings)
+    known = neighbourhood(real, fake, NEIGHBOURS)
+    targets = {"realism": known.realism_N, "membership": known.membership_N.double()}
+    facts = SampleFacts(targets=targets, bad=bad.astype(float))
+    rows = evaluate_scores(scores, fake, real, facts, settings, neighbourhood=known)
     return {row.name: row.auroc.value for row in rows if row.auroc is not None and row.auroc.value is not None}
 
 

@@ -17,7 +17,16 @@ from genuq.metrics.frechet import (
 )
 from genuq.metrics.kernel import kernel_distance
 from genuq.metrics.labels import MetricLabel
-from genuq.metrics.manifold import PrecisionRecall, knn_radii, membership, precision_recall, rarity, realism
+from genuq.metrics.manifold import (
+    Neighbourhood,
+    PrecisionRecall,
+    knn_radii,
+    membership,
+    neighbourhood,
+    precision_recall,
+    rarity,
+    realism,
+)
 from genuq.metrics.reference import Gaussian, read_statistics
 
 if TYPE_CHECKING:
@@ -29,6 +38,7 @@ __all__ = [
     "GaussianStatistics",
     "KernelDistance",
     "MetricLabel",
+    "Neighbourhood",
     "PrecisionRecall",
     "PrecisionRecallDensityCoverage",
     "SmallSampleWarning",
@@ -38,6 +48,7 @@ __all__ = [
     "kernel_distance",
     "knn_radii",
     "membership",
+    "neighbourhood",
     "precision_recall",
     "rarity",
     "read_statistics",

@@ -21,6 +21,7 @@ SAME_POINT = 1e-13  # of the squared norms: rounding of two float32 vectors diff
 OPEN_BALL = 1.0 - 1e-10  # of the squared radius
 
 Pairs: TypeAlias = tuple[Tensor, Tensor]  # the row and the column of each
+Measured: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]  # and its squared distance
 
 
 def tile_side(dimension: int, memory_bytes: int = MEMORY_BYTES) -> int:
@@ -59,6 +60,11 @@ class Tile:
     def within_columns(self, limits: Tensor) -> Pairs:
         """The same with a limit for each column."""
         return _pairs(self.squared < limits[None])
+
+    def measured_within_rows(self, limits: Tensor) -> Measured:
+        """The pairs of `within_rows` with their squared distances."""
+        row_P, column_P = self.within_rows(limits)
+        return row_P.numpy(), column_P.numpy(), self.squared[row_P, column_P].numpy()
 
     def greatest_ratios(self, numerators: Tensor, known: Tensor) -> Tensor:
         """(columns,) the greatest of `known` and of each row's number over its squared distance; infinite at 0."""

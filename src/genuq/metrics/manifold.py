@@ -13,7 +13,8 @@ from torch import Tensor
 
 from genuq.metrics.checks import Features, feature_matrix, feature_pair, require_neighbours
 from genuq.metrics.distances import MEMORY_BYTES, open_ball
-from genuq.metrics.screening import kth_nearest, pair_tiles
+from genuq.metrics.neighbours import kth_nearest
+from genuq.metrics.screening import pair_tiles
 
 
 class PrecisionRecall(NamedTuple):
@@ -105,6 +106,51 @@ def realism(real: Features, fake: Features, k: int, *, prune: bool = True, memor
     for tile in pair_tiles(real_ND, fake_ND, memory_bytes):
         best_N[tile.columns] = tile.greatest_ratios(radii[tile.rows], best_N[tile.columns])
     return best_N.sqrt()
+
+
+class Neighbourhood(NamedTuple):
+    """What real balls say of each fake sample; made with each pair of samples measured once.
+
+    Attributes:
+        realism_N: (N,) as `realism` has it, pruned.
+        real_P, fake_P: the real ball and the sample of every pair in which the ball holds the sample, in no order.
+    """
+
+    realism_N: Tensor
+    real_P: Tensor
+    fake_P: Tensor
+
+    @property
+    def membership_N(self) -> Tensor:
+        """(N,) bool, as `membership` has it."""
+        return torch.bincount(self.fake_P, minlength=len(self.realism_N)) > 0
+
+
+def neighbourhood(real: Features, fake: Features, k: int, *, memory_bytes: int = MEMORY_BYTES) -> Neighbourhood:
+    """`realism`, `membership` and the pairs behind precision, density and coverage, at the price of one of them.
+
+    Args:
+        real, fake: (N, D) features of one extractor.
+        k: neighbours that set the radius of a real ball.
+        memory_bytes: working memory besides the features and the pairs.
+    Raises:
+        DataError: not two finite matrices of one dimension, or at most k real samples.
+        ConfigurationError: k < 1.
+    """
+    real_ND, fake_ND = feature_pair(real, fake)
+    radii = _real_radii(real_ND, k, memory_bytes)
+    narrow = radii <= radii.median()
+    best_N = torch.zeros(len(fake_ND), dtype=torch.float64, device=real_ND.device)
+    pairs = []
+    for chosen in (narrow, ~narrow):
+        index, limits = chosen.nonzero().squeeze(1), radii[chosen]
+        for tile in pair_tiles(real_ND[chosen], fake_ND, memory_bytes) if len(index) else ():
+            if chosen is narrow:
+                best_N[tile.columns] = tile.greatest_ratios(limits[tile.rows], best_N[tile.columns])
+            real_P, fake_P = tile.within_rows(open_ball(limits[tile.rows]))
+            pairs.append((index[tile.rows.start + real_P], tile.columns.start + fake_P))
+    real_P, fake_P = (torch.cat(parts) for parts in zip(*pairs))
+    return Neighbourhood(best_N.sqrt(), real_P, fake_P)
 
 
 def rarity(real: Features, fake: Features, k: int, *, memory_bytes: int = MEMORY_BYTES) -> Tensor:

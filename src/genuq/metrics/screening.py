@@ -18,9 +18,9 @@ from torch import Tensor
 from genuq.metrics.distances import (
     MEMORY_BYTES,
     SAME_POINT,
+    Measured,
     Pairs,
     Tile,
-    nearest_squared,
     row_slices,
     squared_distances,
     tile_side,
@@ -34,7 +34,6 @@ LEAST_DIMENSION = 64  # below it the product is no large part of the time
 MOST_DOUBTFUL = 1 / 64  # of a tile's pairs; above it the whole tile is measured in float64
 SLACK = 1e-5  # relative, of a few roundings in float32
 CHUNK_NUMBERS = 2**17  # at a time in float64: 1 MiB stays in the cache
-SPARE = 12  # neighbours kept beyond the k-th, for those that float32 cannot tell from it
 
 
 def can_screen(features_ND: Tensor) -> bool:
@@ -113,6 +112,15 @@ class ScreenedTile:
         found = np.divmod(np.flatnonzero(self.squared < _above(reach_B)[None]), self.squared.shape[1])
         return self._settled(found, limits_B[found[1]], limits.numpy()[found[1]])
 
+    def measured_within_rows(self, limits: Tensor) -> Measured:
+        """The pairs of `within_rows` with their squared distances in float64."""
+        limits_B = limits.numpy()
+        reach_B = limits_B / self.unit + self.left_error + self.right_error.max()
+        row_P, column_P = np.divmod(np.flatnonzero(self.squared < _above(reach_B)[:, None]), self.squared.shape[1])
+        squared_P = self._exact(row_P, column_P)
+        within_P = squared_P < limits_B[row_P]
+        return row_P[within_P], column_P[within_P], squared_P[within_P]
+
     def greatest_ratios(self, numerators: Tensor, known: Tensor) -> Tensor:
         """(columns,) the greatest of `known` and of each row's number over its squared distance; infinite at 0.
 
@@ -155,13 +163,6 @@ def pair_tiles(left_ND: Tensor, right_MD: Tensor, memory_bytes: int = MEMORY_BYT
     return (screened_tiles if screened else tiles)(left_ND, right_MD, memory_bytes)
 
 
-def kth_nearest(features_ND: Tensor, k: int, memory_bytes: int = MEMORY_BYTES) -> Tensor:
-    """(N,) squared distance to the k-th nearest other sample, in the faster way."""
-    if can_screen(features_ND):
-        return kth_squared(features_ND, k, memory_bytes)
-    return nearest_squared(features_ND, k, memory_bytes)[:, -1]
-
-
 def screened_tiles(left_ND: Tensor, right_MD: Tensor, memory_bytes: int = MEMORY_BYTES) -> Iterator[ScreenedTile]:
     """All pairs of two sets, each once."""
     frame = Frame.of(right_MD, left_ND)
@@ -170,106 +171,7 @@ def screened_tiles(left_ND: Tensor, right_MD: Tensor, memory_bytes: int = MEMORY
     for rows in row_slices(len(left_ND), side):
         block = left.block(rows)
         for columns in row_slices(len(right_MD), side):
-            yield ScreenedTile(left, right, rows, columns, _squared(left, block, rows, right, columns))
-
-
-def kth_squared(features_ND: Tensor, k: int, memory_bytes: int = MEMORY_BYTES) -> Tensor:
-    """(N,) squared distance to the k-th nearest other sample. Each pair is measured once and used for both."""
-    rounded = Rounded(features_ND, Frame.of(features_ND))
-    nearest = _Nearest(len(features_ND), min(k + SPARE, len(features_ND) - 1))
-    blocks = row_slices(len(features_ND), tile_side(features_ND.shape[1], memory_bytes))
-    for index, rows in enumerate(blocks):
-        block = rounded.block(rows)
-        for columns in blocks[index:]:
-            tile = _squared(rounded, block, rows, rounded, columns)
-            if columns == rows:
-                np.fill_diagonal(tile, np.inf)  # no sample is its own neighbour
-            else:
-                nearest.add(columns, rows, tile, by_column=True)
-            nearest.add(rows, columns, tile)
-    return torch.from_numpy(_settle_kth(rounded, nearest, k, memory_bytes))
-
-
-class _Nearest:
-    """The samples that float32 finds nearest to each, as far as they were seen."""
-
-    def __init__(self, count: int, kept: int) -> None:
-        self.squared_Nm = np.full((count, kept), np.inf, dtype=np.float32)
-        self.index_Nm = np.full((count, kept), -1, dtype=np.int32)
-
-    def add(self, owners: slice, others: slice, tile: np.ndarray, by_column: bool = False) -> None:
-        """See the pairs of a tile, whose rows (or columns) are the owners."""
-        worst_B = self.squared_Nm[owners, -1]
-        if np.isinf(worst_B).any():
-            return self._add_first(owners, others, tile.T if by_column else tile)
-        near = tile < (worst_B[None] if by_column else worst_B[:, None])
-        row_P, column_P = np.divmod(np.flatnonzero(near), near.shape[1])
-        squared_P = tile[row_P, column_P]
-        owner_P, other_P = (column_P, row_P) if by_column else (row_P, column_P)
-        if by_column:
-            order_P = np.argsort(owner_P, kind="stable")
-            owner_P, other_P, squared_P = owner_P[order_P], other_P[order_P], squared_P[order_P]
-        self._merge(owners.start + owner_P, others.start + other_P, squared_P)
-
-    def _add_first(self, owners: slice, others: slice, tile: np.ndarray) -> None:
-        kept = min(self.squared_Nm.shape[1], tile.shape[1])
-        found = torch.from_numpy(np.ascontiguousarray(tile)).topk(kept, dim=1, largest=False)
-        owner_B = np.arange(owners.start, owners.stop)
-        self._keep(owner_B, found.values.numpy(), found.indices.numpy().astype(np.int32) + others.start)
-
-    def _merge(self, owner_P: np.ndarray, other_P: np.ndarray, squared_P: np.ndarray) -> None:
-        """Pairs in the order of their owners."""
-        if not len(owner_P):
-            return
-        owner_B, start_B, count_B = np.unique(owner_P, return_index=True, return_counts=True)
-        row_P, place_P = np.repeat(np.arange(len(owner_B)), count_B), np.arange(len(owner_P)) - start_B.repeat(count_B)
-        squared_BC = np.full((len(owner_B), count_B.max()), np.inf, dtype=np.float32)
-        index_BC = np.full(squared_BC.shape, -1, dtype=np.int32)
-        squared_BC[row_P, place_P], index_BC[row_P, place_P] = squared_P, other_P
-        self._keep(owner_B, squared_BC, index_BC)
-
-    def _keep(self, owner_B: np.ndarray, squared_BC: np.ndarray, index_BC: np.ndarray) -> None:
-        squared = np.concatenate([self.squared_Nm[owner_B], squared_BC], axis=1)
-        index = np.concatenate([self.index_Nm[owner_B], index_BC], axis=1)
-        least = torch.from_numpy(squared).topk(self.squared_Nm.shape[1], dim=1, largest=False)
-        self.squared_Nm[owner_B] = least.values.numpy()
-        self.index_Nm[owner_B] = np.take_along_axis(index, least.indices.numpy(), axis=1)
-
-
-def _settle_kth(rounded: Rounded, nearest: _Nearest, k: int, memory_bytes: int) -> np.ndarray:
-    """(N,) float64: the k-th among those of the kept that may be it; all pairs of rows where others may be."""
-    features_ND, squared_Nm, index_Nm = rounded.features_ND, nearest.squared_Nm.astype(np.float64), nearest.index_Nm
-    error_Nm = rounded.error_N[:, None] + rounded.error_N[index_Nm]
-    most_N = np.partition(squared_Nm + error_Nm, k - 1, axis=1)[:, k - 1]
-    least_N = np.partition(squared_Nm - error_Nm, k - 1, axis=1)[:, k - 1]
-    below_Nm = squared_Nm + error_Nm < least_N[:, None]
-    doubtful_Nm = ~below_Nm & (squared_Nm - error_Nm <= most_N[:, None])
-    exact_Nm = np.full(squared_Nm.shape, np.inf)
-    row_P, place_P = np.nonzero(doubtful_Nm)
-    exact_Nm[row_P, place_P] = pair_squared(features_ND, row_P, features_ND, index_Nm[row_P, place_P])
-    exact_Nm.sort(axis=1)
-    found_N = exact_Nm[np.arange(len(exact_Nm)), k - 1 - below_Nm.sum(1)]
-    all_kept = squared_Nm.shape[1] == len(features_ND) - 1
-    others_N = squared_Nm[:, -1] - rounded.error_N - rounded.error_N.max()  # no closer is any that was not kept
-    open_rows = np.flatnonzero(others_N <= most_N) if not all_kept else np.empty(0, dtype=np.int64)
-    found_N[open_rows] = _kth_of_rows(features_ND, open_rows, k, memory_bytes)
-    return found_N
-
-
-def _kth_of_rows(features_ND: Tensor, rows: np.ndarray, k: int, memory_bytes: int) -> np.ndarray:
-    """(rows,) squared distances to the k-th nearest other sample, from all distances in float64."""
-    side = tile_side(features_ND.shape[1], memory_bytes)
-    found = [np.empty(0)]
-    for part in row_slices(len(rows), side):
-        chosen = torch.from_numpy(rows[part])
-        left, nearest = features_ND[chosen].double(), torch.full((len(chosen), k), torch.inf, dtype=torch.float64)
-        for columns in row_slices(len(features_ND), side):
-            tile = squared_distances(left, features_ND[columns])
-            tile[chosen[:, None] == torch.arange(columns.start, columns.stop)] = torch.inf
-            smallest = tile.topk(min(k, tile.shape[1]), dim=1, largest=False).values
-            nearest = torch.cat([nearest, smallest], dim=1).topk(k, dim=1, largest=False).values
-        found.append(nearest[:, -1].numpy())
-    return np.concatenate(found)
+            yield ScreenedTile(left, right, rows, columns, block_squared(left, block, rows, right, columns))
 
 
 def pair_squared(left_ND: Tensor, left_P: np.ndarray, right_MD: Tensor, right_P: np.ndarray) -> np.ndarray:
@@ -282,7 +184,7 @@ def pair_squared(left_ND: Tensor, left_P: np.ndarray, right_MD: Tensor, right_P:
     return np.concatenate(found)
 
 
-def _squared(left: Rounded, block: np.ndarray, rows: slice, right: Rounded, columns: slice) -> np.ndarray:
+def block_squared(left: Rounded, block: np.ndarray, rows: slice, right: Rounded, columns: slice) -> np.ndarray:
     """(rows, columns) squared distances in the frame's units."""
     tile: np.ndarray = block @ right.block(columns).T
     tile *= -2

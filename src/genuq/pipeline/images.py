@@ -96,6 +96,7 @@ def choose_scores(run: Run) -> list[str]:
     Where it has none of them, those that nobody needs to name (`default_scores`).
     """
     score = run.config.score
+    partial = [f"score.{key}" for key in ("budget", "stop", "frontier") if score.get(key) not in (None, False)]
     asked = list(dict.fromkeys([score.name, *score.also, *score.controls]))
     chosen = [name for name in asked if SCORES.get(name, "score.name").source == SOURCE]
     named = bool(chosen)
@@ -105,7 +106,7 @@ def choose_scores(run: Run) -> list[str]:
     read = {"fit", "probe", *(["train"] if run.trains else [])}
     run.config.stages = [stage for stage in STAGES if stage in read]
     run.config.propagator = run.config.application = None
-    return [name for name in asked if name not in chosen] if named else []
+    return [name for name in asked if named and name not in chosen] + partial
 
 
 def check(run: Run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import yaml
 from scipy.stats import spearmanr
 
 from genuq import files
+from genuq.analysis.evaluation_entries import SettingEntry, read_evaluation
 from genuq.errors import ArtefactError, ConfigurationError
 from genuq.pipeline import preflight
 from genuq.pipeline.columns import WATCHED
@@ -184,3 +186,32 @@ def test_samples_without_their_pilot_are_refused(tmp_path: Path, exact_run: Path
     run = run_of(folder, *EXACT, *SCORE, "score.budget=1.6", "stages=[sample]")
     with pytest.raises(ArtefactError, match=r"stage 'sample' needs 'pilot'.*stages=\[pilot,sample"):
         preflight.check_upstream(run)
+
+
+def test_the_frontier_of_all_samples_is_that_of_scores_computed_one_by_one(chosen: Run, tmp_path: Path) -> None:
+    """Cost and rank agreement of every setting, beside the library's own scores; nothing else of the run changes."""
+    folder = copied(chosen.folder, tmp_path / "exact")
+    asked = [*EXACT, *SCORE, "posterior.draws=3", "score.frontier=true"]
+    launch(folder, *asked)
+    run = run_of(folder, *asked)
+    found = read_evaluation(run.path("evaluate"))
+    settings = found.frontier
+    model, sampler = open_model(run), build_sampler(run)
+    resources = Resources({"draws": load_posterior(run.path("fit"), model)}, 3, run.config.seed)
+    functions = {str(n): partial(path_disagreement, **at_points(row)) for n, row in enumerate(settings)}
+    plain = watch(model, sampler, range(60), {}, path_scores=functions, resources=resources)
+    full = plain.scores[str(len(settings) - 1)]
+    assert len(settings) == 3 * 3 and settings[-1].setting == {"points": [0.2, 0.6, 1.0], "members": 3}
+    for number, row in enumerate(settings):
+        assert row.cost == pytest.approx(1 + plain.evaluations[str(number)] / plain.evaluations["sampling"])
+        agreement = float(spearmanr(plain.scores[str(number)], full).statistic)
+        assert row.spearman.value == pytest.approx(agreement, abs=1e-6)
+    plain_run = copied(chosen.folder, tmp_path / "plain")
+    launch(plain_run, *asked[:-1])
+    scored = read_evaluation(run_of(plain_run, *asked[:-1]).path("evaluate"))
+    assert scored.frontier == [] and scored.scores == found.scores
+
+
+def at_points(row: SettingEntry) -> dict:
+    """The options of a setting, as the function takes them."""
+    return {"points": tuple(row.setting["points"]), "members": row.setting["members"]}

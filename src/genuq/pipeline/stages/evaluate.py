@@ -43,11 +43,11 @@ from genuq.extractors.judge import Judge
 from genuq.metrics import (
     Gaussian,
     MetricLabel,
+    Neighbourhood,
     frechet_distance,
     frechet_to_reference,
-    membership,
+    neighbourhood,
     read_statistics,
-    realism,
 )
 from genuq.pipeline.columns import MAPPED, WATCHED, cost
 from genuq.pipeline.inputs import TruthInputs
@@ -85,7 +85,9 @@ class Evaluate(Stage[EvaluateInputs]):
         samples, judged = read_samples(inputs.sample.path), read_judged(inputs.embed.path)
         columns = read_scores(inputs.score.path)
         reference = None if inputs.statistics is None else read_statistics(inputs.statistics.path)
-        facts, truth = sample_facts(inputs, samples, judged), truth_of(inputs, samples)
+        real_RD, features_ND = judged["real"], judged["image"]  # each is read from disk once
+        known = neighbourhood(real_RD, features_ND, inputs.metric.k)
+        facts, truth = sample_facts(inputs, samples, features_ND, known), truth_of(inputs, samples)
         if inputs.truth is not None and truth is not None:
             facts |= true_facts(inputs.truth, truth)
         spent = samples | read_probed(inputs.probe)
@@ -96,8 +98,8 @@ class Evaluate(Stage[EvaluateInputs]):
         with display.bar("evaluating", len(scores) + 1) as advance:
             rows = evaluate_scores(
                 scores,
-                judged["image"],
-                judged["real"],
+                features_ND,
+                real_RD,
                 SampleFacts(
                     targets={name: facts[name] for name in TARGETS if name in facts},
                     bad=facts.get("bad"),
@@ -109,6 +111,7 @@ class Evaluate(Stage[EvaluateInputs]):
                 inputs.metric,
                 progress=lambda done, total, what: advance(1),
                 reference=reference,
+                neighbourhood=known,
             )
         table = sample_columns(samples, columns, facts)
         files.write_tensors(folder.path / SAMPLES, table)
@@ -128,19 +131,15 @@ class Evaluate(Stage[EvaluateInputs]):
 
 
 def sample_facts(
-    inputs: EvaluateInputs, samples: Mapping[str, Tensor], judged: Mapping[str, Tensor]
+    inputs: EvaluateInputs, samples: Mapping[str, Tensor], features_ND: Tensor, known: Neighbourhood
 ) -> dict[str, Tensor]:
-    """What the judge and the images tell of each sample, by name.
+    """What the judge, the images and their real neighbours tell of each sample, by name.
 
     `bad` is the truth where it is known, else that the judge sees another class than the one asked for, which it
     cannot where prompts are no classes of the data.
     """
-    k, judge = inputs.metric.k, inputs.judge.open()
-    real_RD, features_ND, classes_N = judged["real"], judged["image"], samples["class"]  # each is read from disk once
-    facts = {
-        "realism": realism(real_RD, features_ND, k),
-        "membership": membership(real_RD, features_ND, k).double(),
-    }
+    judge, classes_N = inputs.judge.open(), samples["class"]
+    facts = {"realism": known.realism_N, "membership": known.membership_N.double()}
     conditional = bool((classes_N >= 0).all())
     if conditional:
         facts["class"] = classes_N
