@@ -125,7 +125,10 @@ def content(folder: Path) -> dict[str, bytes]:
     """Every file of the store's artefacts, less what tells times or the command: manifests, and what people read."""
     store = folder / "store"
     paths = [
-        path for stage in store.iterdir() if stage.name not in ("runs", "locks", "jobs") for path in stage.rglob("*")
+        path
+        for stage in store.iterdir()
+        if stage.name not in ("runs", "locks", "jobs", "references")
+        for path in stage.rglob("*")
     ]
     told = {"manifest.json", "results.json", "index.html", "application.md"}
     return {

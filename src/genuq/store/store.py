@@ -14,10 +14,11 @@ from typing import Any
 from genuq import files
 from genuq.errors import ArtefactError, ConfigurationError
 from genuq.store.artefact import CONTENTS, JOBS, LOCKS, MANIFEST, NAME_LENGTH, StageFolder, brought, fingerprint, verify
+from genuq.store.cached import REFERENCES
 from genuq.store.records import RUNS, RunRecord, read_record
 from genuq.store.remote import remote_of, store_folder
 
-OTHER = {LOCKS, JOBS, RUNS, CONTENTS}  # folders of the store that hold no artefacts
+OTHER = {LOCKS, JOBS, RUNS, CONTENTS, REFERENCES}  # folders of the store that hold no artefacts
 
 
 @dataclass(frozen=True)
