@@ -23,6 +23,7 @@ from genuq.analysis.evaluation_entries import ScoreEntry
 from genuq.entries import from_json
 from genuq.errors import ConfigurationError, DataError, NonFiniteError
 from genuq.metrics import MetricLabel
+from genuq.parallel import collectives
 
 COUNT = 160
 SOURCE = np.random.default_rng(0)
@@ -74,6 +75,18 @@ def test_rows_are_plain_json_of_the_results_form():
 def test_progress_runs_to_its_end():
     assert [done for done, _, _ in STEPS] == [1, 2, 3]
     assert STEPS[-1][:2] == (3, 3)
+
+
+def test_processes_share_the_scores_and_have_the_same_rows(monkeypatch: pytest.MonkeyPatch):
+    """Each evaluates its own; what all have together is what one evaluates alone."""
+    of_all: dict[str, ScoreEntry] = {}
+    for rank in (1, 0):
+        monkeypatch.setattr(collectives, "rank_and_count", lambda rank=rank: (rank, 2))
+        monkeypatch.setattr(collectives, "gathered", lambda own: of_all.update(own) or dict.fromkeys(SCORES) | of_all)
+        before = len(of_all)
+        found = evaluate_scores(SCORES, torch.from_numpy(FAKE), REAL, FACTS, SETTINGS, together=True)
+        assert len(of_all) == before + 1
+    assert found == ROWS
 
 
 def test_the_planted_score_is_found_and_the_control_is_not():

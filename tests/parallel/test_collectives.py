@@ -37,15 +37,15 @@ def test_a_process_alone_is_the_first_and_agrees_with_itself():
 GROUP = """
 import json, sys
 import torch.distributed as processes
-from genuq.parallel.collectives import agree, totals
+from genuq.parallel.collectives import agree, gathered, totals
 rank, folder = int(sys.argv[1]), sys.argv[2]
 processes.init_process_group("gloo", init_method=f"file://{folder}/group", rank=rank, world_size=2)
-print(json.dumps([agree(["of", rank]), totals({"a": 1.0 + rank, "b": 0.5})]))
+print(json.dumps([agree(["of", rank]), totals({"a": 1.0 + rank, "b": 0.5}), gathered({f"of {rank}": rank})]))
 processes.destroy_process_group()
 """
 
 
-def test_two_processes_take_the_firsts_value_and_add_up(tmp_path: Path):
+def test_two_processes_take_the_firsts_value_add_up_and_put_together(tmp_path: Path):
     both = [start(GROUP, str(rank), str(tmp_path)) for rank in range(2)]
     said = [json.loads(finished(process).stdout.splitlines()[-1]) for process in both]
-    assert said == [[["of", 0], {"a": 3.0, "b": 1.0}]] * 2
+    assert said == [[["of", 0], {"a": 3.0, "b": 1.0}, {"of 0": 0, "of 1": 1}]] * 2

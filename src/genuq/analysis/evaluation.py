@@ -31,6 +31,7 @@ from genuq.errors import ConfigurationError, did_you_mean
 from genuq.metrics.checks import Features
 from genuq.metrics.manifold import Neighbourhood
 from genuq.metrics.reference import Gaussian
+from genuq.parallel import collectives
 from genuq.parts.bounds import Count, Items, Limits, Seed, Several, Share, check_fields
 
 KINDS = ("score", "baseline", "control", "oracle")  # in the order of the table
@@ -120,6 +121,7 @@ def evaluate_scores(
     progress: Progress | None = None,
     reference: Gaussian | None = None,
     neighbourhood: Neighbourhood | None = None,
+    together: bool = False,
 ) -> list[ScoreEntry]:
     """Curves, gains, bins, correlations, AUROC and AUSE of every score, and what it adds to the controls.
 
@@ -133,6 +135,7 @@ def evaluate_scores(
         progress: called with (steps done, steps in all, what was done).
         reference: of the FIDs, in place of the mean and covariance of real_RD.
         neighbourhood: of the samples in real_RD with `settings.k` neighbours, where it is known already.
+        together: whether all processes of a group call this alike: each evaluates some of the scores, and has all.
     Returns:
         One entry for each score. `notes` says what could not be computed and why; such numbers are None.
     """
@@ -140,12 +143,14 @@ def evaluate_scores(
     report = progress or (lambda done, total, what: None)
     _check_columns(scores, facts, len(fake_ND), settings)
     evaluator = _Evaluator(scores, fake_ND, real_RD, facts, settings, reference, neighbourhood)
-    entries = []
-    for done, (name, score) in enumerate(scores.items(), start=1):
-        report(done, len(scores) + 1, f"evaluating {score.label}")
-        entries.append(evaluator.entry(name, score))
-    report(len(scores) + 1, len(scores) + 1, "evaluated")
-    return entries
+    names, entries = list(scores), {}
+    for number in collectives.share(len(names)) if together else range(len(names)):
+        score = scores[names[number]]
+        report(number + 1, len(names) + 1, f"evaluating {score.label}")
+        entries[names[number]] = evaluator.entry(names[number], score)
+    entries = collectives.gathered(entries) if together else entries
+    report(len(names) + 1, len(names) + 1, "evaluated")
+    return [entries[name] for name in names]
 
 
 def is_held(name: str, score: ScoredSamples) -> bool:

@@ -74,6 +74,16 @@ def totals(values: dict[str, float]) -> dict[str, float]:
     return {name: sum(one[name] for one in of_all) for name in values}
 
 
+def gathered(own: Mapping[str, Any]) -> dict[str, Any]:
+    """What the processes have under different names, put together in each of them."""
+    processes = group()
+    if processes is None:
+        return dict(own)
+    of_all: list[Any] = [None] * processes.get_world_size()
+    processes.all_gather_object(of_all, dict(own))
+    return {name: value for one in of_all for name, value in one.items()}
+
+
 def added(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The sums over all processes, of tensors under the same names, on the CPU."""
     processes = group()

@@ -49,6 +49,7 @@ from genuq.metrics import (
     neighbourhood,
     read_statistics,
 )
+from genuq.parallel import collectives
 from genuq.pipeline.columns import MAPPED, WATCHED, cost
 from genuq.pipeline.inputs import TruthInputs
 from genuq.pipeline.run import Run
@@ -77,6 +78,7 @@ class Evaluate(Stage[EvaluateInputs]):
 
     name = "evaluate"
     version = 5
+    shared = True
 
     def inputs(self, run: Run) -> EvaluateInputs:
         return inputs_of(run)
@@ -112,7 +114,10 @@ class Evaluate(Stage[EvaluateInputs]):
                 progress=lambda done, total, what: advance(1),
                 reference=reference,
                 neighbourhood=known,
+                together=True,
             )
+        if not collectives.is_first_process():
+            return {}
         table = sample_columns(samples, columns, facts)
         files.write_tensors(folder.path / SAMPLES, table)
         evaluation = Evaluation(
