@@ -147,3 +147,10 @@ def test_a_job_on_many_workers_is_simulated_with_its_assumptions(
     assert without_own_flags([*arguments, "seed=1"]) == [*arguments[:-2], "seed=1"]
     with pytest.raises(ConfigurationError, match=r"--simulate takes the times of one process, not of trainer\.devices"):
         plan_command.main(["--no-calibration", *arguments, "trainer=ddp"])
+
+
+def test_workers_of_one_run_need_the_same_artefacts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a Slurm array, or a sweep over `worker` with any launcher, makes together."""
+    plan = planned(capsys, "-m", *POINTS, f"store={tmp_path}/store", "worker=range(0,3)")
+    assert [job["name"] for job in plan["jobs"]] == ["worker=0", "worker=1", "worker=2"]
+    assert set(to_make(plan).values()) == {1} and {row["jobs"] for row in plan["stages"].values()} == {3}

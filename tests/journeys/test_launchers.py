@@ -16,6 +16,7 @@ from genuq.config import plugins, schemas
 from genuq.config.compose import check_overrides, config_directory
 from genuq.errors import ConfigurationError
 from genuq.store.records import read_records
+from genuq.store.store import Store
 from support.programs import command
 from support.small_runs import POINTS
 
@@ -108,6 +109,21 @@ def test_ray_runs_jobs(tmp_path: Path) -> None:
     finished = command(tmp_path, "-m", *POINTS, "seed=0,1", "hydra/launcher=ray")
     assert finished.returncode == 0, finished.stderr
     assert len([*(tmp_path / "outputs" / "sweeps" / "mixture").glob("*/evaluate/evaluation.json")]) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", ["joblib", "submitit_local", "ray"])
+def test_jobs_that_know_nothing_of_each_other_make_one_run_together(option: str, tmp_path: Path) -> None:
+    plugin, _ = plugins.EXTRAS[f"hydra/launcher={option}"]
+    pytest.importorskip(plugin)
+    finished = command(tmp_path, "-m", *POINTS, "sampler.batch_size=2", "worker=range(0,2)", f"hydra/launcher={option}")
+    assert finished.returncode == 0, finished.stderr
+    store, sweep = tmp_path / "outputs" / "store", tmp_path / "outputs" / "sweeps" / "mixture"
+    for stage in ("train", "fit", "sample", "embed", "evaluate"):
+        assert len([*(store / stage).iterdir()]) == 1
+        assert len({path.resolve() for path in sweep.glob(f"worker=*/{stage}")}) == 1
+    assert len([*sweep.glob("worker=*/evaluate/evaluation.json")]) == 2
+    assert len(read_records(store)) == 1 and not Store(store).broken()
 
 
 @pytest.mark.parametrize("option", plugins.EXTRAS)
