@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-EXTRAS = ("dashboard", "optuna", "peers", "pretrained", "torchmetrics")  # whose packages genuq imports itself
+EXTRAS = ("dashboard", "optuna", "peers", "pretrained", "remote", "torchmetrics")  # whose packages genuq imports itself
 
 
 def names(requirements: Iterable[str]) -> set[str]:

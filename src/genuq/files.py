@@ -93,8 +93,12 @@ def looked_up(nested: Mapping[str, Any], key: str, missing: Any = None) -> Any:
     return entry
 
 
+def as_json(value: Any) -> str:
+    return json.dumps(value, indent=2, sort_keys=False, allow_nan=False) + "\n"
+
+
 def write_json(path: str | Path, value: Any) -> None:
-    write_text(path, json.dumps(value, indent=2, sort_keys=False, allow_nan=False) + "\n")
+    write_text(path, as_json(value))
 
 
 def read_json(path: str | Path) -> Any:

@@ -133,3 +133,17 @@ def test_the_commands_own_flags_are_none_of_the_runs() -> None:
 def test_weights_beyond_the_card_are_said(outlined: Path) -> None:
     small = Card("Maker Tiny", 1.0, 1.0, memory=0.001)
     assert "do not fit the 0.001 GB of Maker Tiny" in fit_in_words(Held(1, 2_000_000, "float32"), small)
+
+
+def test_a_job_on_many_workers_is_simulated_with_its_assumptions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [*POINTS, f"store={tmp_path}/store", "--simulate", "workers=4,mtbf=1h,repeats=3"]
+    found = planned(capsys, *arguments, "--card", "h100")["simulation"]
+    assert [row["workers"] for row in found["workers"]] == [1, 2, 4] and found["cluster"]["mtbf"] == 3600
+    plan_command.main(["--no-calibration", *arguments])
+    said = capsys.readouterr().out
+    assert all(each in said for each in found["assumptions"]) and "simulated: workers=4, mode=alone" in said
+    assert without_own_flags([*arguments, "seed=1"]) == [*arguments[:-2], "seed=1"]
+    with pytest.raises(ConfigurationError, match=r"--simulate takes the times of one process, not of trainer\.devices"):
+        plan_command.main(["--no-calibration", *arguments, "trainer=ddp"])

@@ -15,7 +15,7 @@ import pytest
 from genuq.config import schemas
 from genuq.config.compose import check_overrides
 from genuq.errors import ConfigurationError
-from support.every_key import NAN, NOWHERE, Outcome, Trial, before_the_first_stage, early, trials
+from support.every_key import HUGE, NAN, NOWHERE, Outcome, Trial, before_the_first_stage, early, trials
 
 # Odd values that are sound, with the reason. A key of a group stands for all options that have it.
 SOUND: dict[str, tuple[list[object], str]] = {
@@ -26,6 +26,7 @@ SOUND: dict[str, tuple[list[object], str]] = {
     "model.name": ([NOWHERE], "a name is free: only the shipped checkpoints go by it"),
     "study": ([NOWHERE], "a name is free"),
     "store": ([NOWHERE], "a store that is not there yet is made"),
+    "worker": ([-1, 0, HUGE], "any number tells jobs apart"),
     "logger.project": ([NOWHERE], "wandb makes it"),
     "logger.entity": ([NOWHERE], "only wandb knows its users, and a run may be offline"),
     "network.dropout": ([0.0], "no dropout"),

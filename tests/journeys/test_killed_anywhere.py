@@ -15,7 +15,7 @@ import pytest
 from genuq import files
 from genuq.store.store import Store
 from support.programs import environment, program
-from support.small_runs import POINTS, launch
+from support.small_runs import POINTS, content, launch
 
 pytestmark = pytest.mark.slow  # the tests of each stage kill it where it is most at risk
 
@@ -97,18 +97,6 @@ def killed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     done = program(code, str(root), str(request.param), variables=environment(__file__))
     assert done.returncode == 0, done.stderr
     return root
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    """Every file of the store's artefacts, less what tells times or the command: manifests, and what people read."""
-    store = folder / "store"
-    paths = [
-        path for stage in store.iterdir() if stage.name not in ("runs", "locks", "jobs") for path in stage.rglob("*")
-    ]
-    told = {"manifest.json", "results.json", "index.html", "application.md"}
-    return {
-        str(path.relative_to(store)): path.read_bytes() for path in paths if path.is_file() and path.name not in told
-    }
 
 
 def test_the_same_bytes_whatever_was_killed(killed: Path) -> None:

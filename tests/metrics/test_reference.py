@@ -11,7 +11,7 @@ import torch
 
 from genuq.errors import DataError
 from genuq.metrics import read_statistics
-from genuq.metrics.reference import require_dimension
+from genuq.metrics.reference import require_dimension, require_extractor
 from support.asking import RAN, Asking
 
 FEATURES = np.random.default_rng(0).normal(size=(50, 4)) * [1, 2, 3, 0]  # one feature that never varies
@@ -87,3 +87,11 @@ def test_another_dimension_than_the_judges_is_named(tmp_path: Path) -> None:
     require_dimension(reference, 4, "inception")
     with pytest.raises(DataError, match=r"have dimension 4, but the judge 'inception' gives 2048 .*metric\.extractor"):
         require_dimension(reference, 2048, "inception")
+
+
+def test_statistics_of_another_extractor_of_the_same_dimension_are_refused_where_they_say_so(tmp_path: Path) -> None:
+    require_extractor(saved(tmp_path / "r.npz"), "inception")
+    told = saved(tmp_path / "told.npz", extractor=np.array("inception"))
+    require_extractor(told, "inception")
+    with pytest.raises(DataError, match=r"told\.npz': the statistics are of 'inception', but the judge is 'dinov2'"):
+        require_extractor(told, "dinov2")

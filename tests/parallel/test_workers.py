@@ -25,6 +25,16 @@ def test_one_process_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         assert collectives.agree(3) == 3 and collectives.totals({"a": 1.5}) == {"a": 1.5}
 
 
+def test_processes_that_nobody_asked_for_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by `srun -n 4 genuq` without trainer=ddp: the first works alone, and the others would without its locks."""
+    monkeypatch.setattr(collectives, "number_of_this_process", lambda: 2)
+    with (
+        pytest.raises(ConfigurationError, match=r"process 2 of several.*trainer=ddp trainer\.devices=N"),
+        workers.connected_processes(Hardware(), "task", lambda: None),
+    ):
+        pass
+
+
 def test_what_another_process_reports_is_told_by_its_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -119,3 +119,18 @@ def run_of(folder: Path, *overrides: str) -> Run:
 def copied(source: Path, target: Path) -> Path:
     """A run with its store in another place: the links between them are relative."""
     return Path(shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True))
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file of the store's artefacts, less what tells times or the command: manifests, and what people read."""
+    store = folder / "store"
+    paths = [
+        path
+        for stage in store.iterdir()
+        if stage.name not in ("runs", "locks", "jobs", "references")
+        for path in stage.rglob("*")
+    ]
+    told = {"manifest.json", "results.json", "index.html", "application.md"}
+    return {
+        str(path.relative_to(store)): path.read_bytes() for path in paths if path.is_file() and path.name not in told
+    }

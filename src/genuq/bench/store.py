@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import filelock
 from hydra import compose, initialize_config_dir
 from rich.console import Console
 
@@ -30,6 +29,7 @@ from genuq.pipeline.run import Run
 from genuq.pipeline.stage import Stage
 from genuq.report.drawing.markdown import table_lines
 from genuq.store.artefact import StageFolder
+from genuq.store.leases import Lease
 
 HELP = "share of a run's time that the store takes"
 Record = dict[str, Any]
@@ -41,7 +41,8 @@ PARTS: tuple[tuple[Any, str], ...] = (
     (Run, "link"),
     (execute, "record_of"),
     (execute, "write_record"),
-    (filelock.FileLock, "acquire"),
+    (Lease, "attempt"),
+    (Lease, "release"),
     (files, "_sort_metadata"),
     (os, "fsync"),
 )

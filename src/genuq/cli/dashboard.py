@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from genuq.store.remote import store_folder
 from genuq.studies.dashboard import (
     ACCOUNT,
     YOURS,
@@ -29,14 +30,14 @@ def main(arguments: Sequence[str]) -> int:
     """
     chosen = parser().parse_args(arguments)
     require_package()
-    study, records, table = read(chosen.study, chosen.store)
+    study, records, table = read(chosen.study, store_folder(chosen.store))
     known = chosen.entity or entity_of(records) or os.environ.get("WANDB_ENTITY")
     board = board_of(study, records, known or YOURS, chosen.project, table)
     if chosen.dry_run:
         print(specification(board), end="")
     else:
         board = board if known else replace(board, entity=default_entity())
-        print("\n".join(written(board, chosen.store).values()))
+        print("\n".join(written(board, store_folder(chosen.store)).values()))
     return 0
 
 

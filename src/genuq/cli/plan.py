@@ -22,8 +22,10 @@ from genuq.config.compose import prepared
 from genuq.planning.cards import CARDS, EFFICIENCY, LEAST, MOST, Card, card_of
 from genuq.planning.history import TimeEstimate
 from genuq.planning.holding import Held, memory_of
+from genuq.planning.phases import phases_of
 from genuq.planning.pilots import budget_words
 from genuq.planning.plan import Disk, Needed, Plan, plan_of
+from genuq.planning.simulation import ASSUMPTIONS, Cluster, Expected, by_workers, cluster_of
 
 DESCRIPTION = """Takes the same overrides as genuq and makes nothing: it composes every job, and prints for each stage
 which artefacts the store has and which will be made, with their network evaluations, time and disk; each artefact is
@@ -33,10 +35,11 @@ NOTES = """An evaluation is one sample through the model's network, guidance tak
 themselves. Times are estimates for this machine: from artefacts of the same kind that runs in the store made here, else
 from a calibration of at most about 20 seconds, else by a rule; the range in brackets is what to expect. With --card
 they are those of another card, counted from its published peak and not measured. Images are not read through: the run
-itself does that first. Weights of a pretrained pipeline are not read: its configurations are enough."""
+itself does that first. Weights of a pretrained pipeline are not read: its configurations are enough. With --simulate
+the job is also simulated on 1, 2, 4, ... workers that fail; its assumptions are printed with it."""
 
 OWN_FLAGS = ("--json", "--no-calibration")
-CARD = "--card"
+CARD, SIMULATE = "--card", "--simulate"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -48,27 +51,31 @@ def main(arguments: Sequence[str]) -> int:
     schemas.register()
     chosen = parser().parse_intermixed_args(arguments)  # -m may stand between the overrides
     card, typed = None if chosen.card is None else card_of(chosen.card), without_own_flags(arguments)
+    cluster = None if chosen.simulate is None else cluster_of(chosen.simulate)
     overrides = prepared(chosen.overrides, chosen.config_dir)
     console = Console(stderr=chosen.json)
     with saying(console, "composing the jobs"):
         plan = plan_of(overrides, chosen.multirun, shlex.join([Path(sys.argv[0]).name, *typed]))
     with saying(console, "looking at the store's runs") as say:
         plan.estimate(not chosen.no_calibration, lambda what: say(f"measuring or counting: {what}"), card)
+    simulated = [] if cluster is None else list(by_workers(phases_of(plan), cluster))
     if chosen.json:
-        json.dump(as_data(plan), sys.stdout, indent=2)
+        json.dump(as_data(plan) | simulation_as_data(cluster, simulated), sys.stdout, indent=2)
         print()
     else:
         show(plan, Console(markup=False))
+        for line in simulation_in_words(plan, cluster, simulated):
+            print(line)
     return 0 if all(disk.fits for disk in plan.disks()) and not any(job.error for job in plan.jobs) else 1
 
 
 def without_own_flags(arguments: Sequence[str]) -> list[str]:
     """What the command of the run itself would be given."""
-    kept, skip = [], False
+    kept, skip, with_value = [], False, (f"{CARD}=", f"{SIMULATE}=")
     for argument in arguments:
-        if not skip and argument not in (*OWN_FLAGS, CARD) and not argument.startswith(f"{CARD}="):
+        if not skip and argument not in (*OWN_FLAGS, CARD, SIMULATE) and not argument.startswith(with_value):
             kept.append(argument)
-        skip = not skip and argument == CARD
+        skip = not skip and argument in (CARD, SIMULATE)
     return kept
 
 
@@ -82,6 +89,7 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument("--json", action="store_true", help="the same as data")
     whole.add_argument("--no-calibration", action="store_true", help="measure nothing: times from the store alone")
     whole.add_argument(CARD, metavar="NAME", help=f"times, GPU-hours and memory on another card: {', '.join(CARDS)}")
+    whole.add_argument(SIMULATE, metavar="CLUSTER", help="the job on many workers that fail: workers=64,mtbf=24h")
     return whole
 
 
@@ -172,6 +180,7 @@ def card_cells(plan: Plan, artefacts: Sequence[Needed]) -> dict[str, Any]:
 HEADINGS = ("stage", "needed", "exist", "to make", "evaluations", "backward", "time", "range", "disk", "times from")
 OF_CARD = ("operations", "GPU-hours")
 WORDS = ("stage", "times from")
+SIMULATED = (7, 10, 22, 8, 10, 10, 8)  # widths of the columns of a simulation
 NARROWEST = 145  # columns of a line, where the output is no terminal
 
 
@@ -270,6 +279,35 @@ def words_of_unread(plan: Plan) -> Iterator[str]:
     """What a plan without weights cannot know."""
     for path in plan.unread:
         yield f"weights not read: {path}. What the store already has of this model is not known: all is planned as new."
+
+
+def simulation_as_data(cluster: Cluster | None, simulated: Sequence[Expected]) -> dict[str, Any]:
+    if cluster is None:
+        return {}
+    rows = [dataclasses.asdict(one) for one in simulated]
+    return {"simulation": {"cluster": dataclasses.asdict(cluster), "workers": rows, "assumptions": ASSUMPTIONS}}
+
+
+def simulation_in_words(plan: Plan, cluster: Cluster | None, simulated: Sequence[Expected]) -> Iterator[str]:
+    """A line for so many workers, what was simulated, and what it assumes."""
+    if cluster is None:
+        return
+    yield ""
+    headings = ("workers", "time", "5 % to 95 %", "speed-up", "efficiency", "lost", "failures")
+    yield " ".join(f"{heading:>{width}}" for heading, width in zip(headings, SIMULATED))
+    for one in simulated:
+        between = f"{rounded_duration(one.low)} to {rounded_duration(one.high)}"
+        lost = rounded_duration(one.lost) if one.lost else ""
+        cells = (one.workers, rounded_duration(one.seconds), between, f"{one.speed_up:.1f}", f"{one.efficiency:.0%}")
+        row = (*cells, lost, f"{one.failures:.3g}")
+        yield " ".join(f"{cell:>{width}}" for cell, width in zip(row, SIMULATED))
+    yield "simulated: " + ", ".join(
+        f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in vars(cluster).items()
+    )
+    unknown = [one.name for one in plan.to_make if plan.estimates[one.folder.path].seconds is None]
+    if unknown:
+        yield f"without {', '.join(dict.fromkeys(unknown))}, whose time is not known"
+    yield from (f"assumed: {each}" for each in ASSUMPTIONS)
 
 
 def disk_in_words(disk: Disk) -> str:

@@ -32,6 +32,7 @@ from genuq.config.plugged import settle
 from genuq.config.search import search_of
 from genuq.config.sweeps import FLAGS, sweep_of
 from genuq.errors import ConfigurationError, GenuqError, did_you_mean
+from genuq.store.remote import store_folder
 
 FAILED = 1  # exit status where a job failed
 TYPED = "GENUQ_COMMAND"  # variable of the environment with what the user typed, for jobs that a launcher runs elsewhere
@@ -192,7 +193,7 @@ def job(config: DictConfig) -> float | None:
 
 def one_job(config: DictConfig, folder: Path, origin: Job) -> float | None:
     """Run a job, unless it was finished before; returns its objective."""
-    store = Path(config.store).expanduser().absolute()
+    store = store_folder(config.store)
     if origin.sweep and is_finished(stamp_path(store, origin.sweep, origin.overrides, origin.options), store):
         print(f"{origin.name}: finished before")
     else:

@@ -15,6 +15,7 @@ from genuq.cli.console import in_units
 from genuq.display import Display
 from genuq.errors import ConfigurationError
 from genuq.store.artefact import MANIFEST
+from genuq.store.cached import forget_unheld
 from genuq.store.store import Store, Stored
 
 DESCRIPTION = """Every artefact of every run lies in the store once, in STAGE/HASH: the hash of all that it depends on.
@@ -127,5 +128,6 @@ def prune(store: Store, chosen: argparse.Namespace) -> int:
             path.unlink()
         for artefact in found:
             store.remove(artefact)
+        forget_unheld(store.root)
         print(f"deleted {len(found)} artefacts, {total}")
     return 0

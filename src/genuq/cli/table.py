@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from genuq.errors import ConfigurationError
+from genuq.store.remote import store_folder
 from genuq.studies.score_tables import tabulate_scores
 from genuq.studies.tables import tabulate
 
@@ -37,7 +38,7 @@ def _written(given: argparse.Namespace) -> list[Path]:
         return tabulate_scores(given.scores, given.score, given.against, given.keep, given.out)
     if given.study is None:
         raise ConfigurationError("genuq table: name a study's folder, experiments/NAME, or give --scores FILE.")
-    return tabulate(given.study, given.store, given.out or given.study, given.figures)
+    return tabulate(given.study, store_folder(given.store), given.out or given.study, given.figures)
 
 
 def parser() -> argparse.ArgumentParser:

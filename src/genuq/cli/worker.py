@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from genuq import machine
 from genuq.config.plugged import plug
 from genuq.errors import GenuqError
+from genuq.parallel import collectives
 from genuq.parallel.workers import number
 from genuq.pipeline import execute
 from genuq.tracking.loggers import Loggers
@@ -34,9 +35,10 @@ def main() -> None:
 
 
 def end_with_input() -> None:
+    """End when the first process does; a shard that is being made is finished before."""
     while os.read(0, 1):  # not sys.stdin: its lock would be held while the interpreter ends
         pass
-    os._exit(1)
+    collectives.end_this_process(soon=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ HARDWARE = tuple(f"trainer.{key}" for key in ("accelerator", "devices", "num_nod
 # What the folder of a sweep's job is not named by. Not all neutral keys: each job keeps its logs in its folder.
 UNNAMED = (*PLACE, *HARDWARE)
 GROUPS = ("logger", "hydra")
-KEYS = (*UNNAMED, "objective", "trainer.checkpoint_every", "likelihood.batch_size")
+KEYS = (*UNNAMED, "objective", "worker", "trainer.checkpoint_every", "likelihood.batch_size")
 ELSEWHERE = ("seed", "stages")  # no settings of a method: tables average over seeds, and stages only ask for artefacts
 STAGES = ("report",)  # stages that change no number
 

@@ -61,6 +61,7 @@ class Config:
     store: str = "outputs/store"
     objective: str | None = None  # a number of the evaluation, for a search
     study: str | None = None  # null: `name`
+    worker: int = 0  # that tells apart jobs which make one run together
     data: Any = MISSING
     model: Any = MISSING
     network: Any = MISSING

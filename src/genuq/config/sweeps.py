@@ -22,6 +22,7 @@ from genuq.config.compose import config_directory, jobs
 from genuq.config.finished import is_finished, stamp_path
 from genuq.config.neutral import UNNAMED
 from genuq.config.own_options import SEARCH_PATH, folders_of, search_path
+from genuq.store.remote import store_folder
 
 FLAGS = ("-m", "--multirun")
 SWEEPS = Path("outputs") / "sweeps"
@@ -98,7 +99,7 @@ def sweep_of(arguments: Sequence[str]) -> Sweep | None:
     chosen_elsewhere = any(override.get_key_element().startswith("hydra/sweeper") for override in overrides)
     return Sweep(
         name=config["study"] or _own_name(config["name"]) or _slug(swept, texts),
-        store=Path(config["store"]).expanduser().absolute(),
+        store=store_folder(config["store"]),
         swept=swept,
         fixed=tuple(override.get_key_element().lstrip("+~") for override in fixed),
         jobs=None if chosen_elsewhere else [tuple(job) for job in jobs([str(o.input_line) for o in own])],

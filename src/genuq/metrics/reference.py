@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genuq.errors import DataError
 
-KEYS = ("mu", "sigma")
+KEYS, EXTRACTOR = ("mu", "sigma"), "extractor"
 PRECISIONS = ("float32", "float64")
 ROUNDING = 1e-5  # of the largest entry or eigenvalue: what float32 and its sums leave of a symmetric matrix
 
@@ -68,16 +68,30 @@ def require_dimension(reference: Gaussian, dimension: int, extractor: str, key: 
         )
 
 
-def _read(path: Path, key: str) -> dict[str, np.ndarray]:
+def require_extractor(path: str | Path, extractor: str, key: str = "metric.statistics") -> None:
+    """Raise DataError for statistics that say that they are of another extractor than the judge's.
+
+    An archive may name its extractor in a text of that name; most do not.
+    """
+    told = _read(Path(path).expanduser(), key, (EXTRACTOR,)).get(EXTRACTOR)
+    if told is not None and str(told) != extractor:
+        raise DataError(
+            f"{key} = '{path}': the statistics are of '{told}', but the judge is '{extractor}'. Choose the extractor "
+            "that they were made with (key metric.extractor)."
+        )
+
+
+def _read(path: Path, key: str, wanted: tuple[str, ...] = KEYS) -> dict[str, np.ndarray]:
+    """Those of the wanted arrays that are there."""
     if not os.path.isfile(path):
         raise DataError(f"{key} = '{path}' does not exist. Correct the path, or leave it null.")
     try:
         with np.load(path, allow_pickle=False) as archive:
             names = list(archive)
-            found = {name: archive[name] for name in KEYS if name in names}
+            found = {name: archive[name] for name in wanted if name in names}
     except Exception as error:  # NumPy, zip, zlib and pickle each raise their own
         raise _wrong(key, path, f"it is no archive of plain numbers ({error})") from error
-    if absent := [name for name in KEYS if name not in found]:
+    if absent := [name for name in KEYS if name not in names]:
         raise _wrong(key, path, f"it has no '{absent[0]}', but {', '.join(names) or 'nothing'}")
     return found
 

@@ -190,9 +190,9 @@ def _member(path: Path) -> Any:
                 return archive.open(f"{IMAGES}.npy")
     except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
         raise _wrong(path, f"it is no archive of arrays ({error})") from error
-    raise _wrong(
-        path, f"it has no '{IMAGES}', but {', '.join(name.removesuffix('.npy') for name in names) or 'nothing'}"
-    )
+    found = [name.removesuffix(".npy") for name in names]
+    elsewhere = "; mu and sigma alone belong in metric.statistics" if {"mu", "sigma"} <= set(found) else ""
+    raise _wrong(path, f"it has no '{IMAGES}', but {', '.join(found) or 'nothing'}{elsewhere}")
 
 
 def _header_of(file: Any, path: Path) -> tuple[tuple[int, ...], bool, np.dtype]:

@@ -5,13 +5,16 @@ In a run of one process each of these does nothing.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lightning_utilities.core.rank_zero import rank_zero_only
 from torch import Tensor
 
+_at_work, _leaving = threading.Lock(), threading.Event()
 RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")  # of the environment, in Lightning's order
 
 
@@ -91,3 +94,26 @@ def share(total: int, done: int = 0) -> range:
     """
     rank, count = rank_and_count()
     return range(total)[rank::count][done:]
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[Callable[[], bool]]:
+    """Within it this process is not ended because another one has died: what needs no others goes on.
+
+    Yields:
+        what says whether the job is gone, so that nothing new should be begun.
+    """
+    with _at_work:
+        yield _leaving.is_set
+
+
+def end_this_process(soon: bool) -> None:
+    """End this process, which others of its job have left alone, but not in the midst of what it does undisturbed.
+
+    Args:
+        soon: whether that is to begin nothing new.
+    """
+    if soon:
+        _leaving.set()
+    with _at_work:
+        os._exit(1)

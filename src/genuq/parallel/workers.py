@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from genuq.errors import ConfigurationError, GenuqError, ProcessError
+from genuq.parallel import collectives
 from genuq.parallel.hardware import Hardware
 
 PATIENCE = datetime.timedelta(days=7)  # of processes for each other: the first one does some stages alone
@@ -37,10 +38,11 @@ def connected_processes(hardware: Hardware, task: str, check: Callable[[], objec
         check: called before any process is started.
 
     Raises:
-        ConfigurationError: devices that this machine has not.
+        ConfigurationError: devices that this machine has not, or processes that somebody started and nobody asked for.
         ProcessError: another process died.
     """
     if not hardware.several:
+        require_alone()
         check()
         yield
         return
@@ -64,6 +66,16 @@ def connected_processes(hardware: Hardware, task: str, check: Callable[[], objec
     }
     with changed_environment(variables), started(task, fabric.strategy.num_processes), connected(hardware):
         yield
+
+
+def require_alone() -> None:
+    """Raise ConfigurationError in a further process of torchrun's or Slurm's, where the trainer asks for one."""
+    if (rank := collectives.number_of_this_process()) and not collectives.group():
+        raise ConfigurationError(
+            f"this is process {rank} of several that torchrun or srun has started, but trainer.devices and "
+            "trainer.num_nodes ask for one. Give their number (trainer=ddp trainer.devices=N), or start jobs that know "
+            "nothing of each other, as sbatch --array does: they make the run together as well."
+        )
 
 
 def join(fabric: Any) -> None:
@@ -215,4 +227,4 @@ def watch(other: subprocess.Popen[str], name: str, left: threading.Event) -> Non
     """End this process where it does not notice by itself that another one died: NCCL waits for the dead."""
     if other.wait() != 0 and not left.wait(GRACE):
         print(f"error: {message(name, other)}", file=sys.stderr, flush=True)
-        os._exit(1)
+        collectives.end_this_process(soon=False)

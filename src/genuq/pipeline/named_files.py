@@ -14,6 +14,7 @@ from genuq.pipeline.posteriors import key_of
 from genuq.pipeline.run import Run
 from genuq.pipeline.shared_scores import weak_checkpoint
 from genuq.pipeline.stages.members import reference_name
+from genuq.store.remote import remote_of
 from genuq.training.member_settings import finished_members
 
 
@@ -45,7 +46,9 @@ def takes_no_weights(run: Run) -> bool:
 
 
 def check_store(run: Run) -> None:
-    """Raise ConfigurationError for a store in a place that cannot be written."""
+    """Raise ConfigurationError for a store in a place that cannot be written, StorageError for such an object store."""
+    if (remote := remote_of(run.store)) is not None:
+        remote.check()
     existing = next(place for place in (run.store, *run.store.parents) if os.path.lexists(place))
     said = f"store = {run.config.store}: "
     if not existing.is_dir():

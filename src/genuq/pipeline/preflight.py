@@ -13,7 +13,7 @@ from genuq.config.values import check_values
 from genuq.data.folder import shortened
 from genuq.errors import ConfigurationError, DataError, did_you_mean
 from genuq.extractors import EXTRACTORS
-from genuq.metrics.reference import read_statistics, require_dimension
+from genuq.metrics.reference import read_statistics, require_dimension, require_extractor
 from genuq.metrics.reference_sets import ReferenceImages, open_reference
 from genuq.parallel.requirements import check_trainer, require_hardware
 from genuq.pipeline.columns import check_columns, check_watchers, watched_inputs
@@ -271,6 +271,7 @@ def check_statistics(run: Run) -> None:
         )
     judge = open_judge(run)
     require_dimension(read_statistics(path), judge.dimension, judge.name)
+    require_extractor(path, judge.name)
 
 
 def check_reference(run: Run) -> None:

@@ -19,6 +19,7 @@ from genuq.parallel.hardware import Hardware
 from genuq.pipeline.inputs import available
 from genuq.pipeline.memory import Memory
 from genuq.store.artefact import StageFolder
+from genuq.store.remote import store_folder
 
 MAIN_POSTERIOR = "draws"  # what the draws of the main posterior are called among all of them
 
@@ -79,7 +80,7 @@ class Run:
     @property
     def store(self) -> Path:
         """Where all artefacts lie; runs may share it."""
-        return Path(self.config.store).expanduser().absolute()
+        return store_folder(self.config.store)
 
     @property
     def study(self) -> str:
@@ -106,6 +107,7 @@ class Run:
 
     def path(self, stage: str) -> Path:
         """The artefact of a stage whose turn has come, or that an input of it depends on."""
+        self.artefacts[stage].bring()
         return self.artefacts[stage].path
 
     def link(self, stage: str) -> None:

@@ -33,11 +33,13 @@ class Stage(ABC, Generic[Inputs]):
         name: of the stage and of its folder.
         version: raised whenever the stage's results change for the same inputs.
         shared: whether all processes of the run do its work together; else the first does, and the others wait.
+        together: whether other runs that come by work along on its shards; else they wait.
     """
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
     shared: ClassVar[bool] = False
+    together: ClassVar[bool] = False
 
     @abstractmethod
     def inputs(self, run: Run) -> Inputs:
@@ -109,7 +111,7 @@ class Stage(ABC, Generic[Inputs]):
             if not folder.is_current():
                 self.say_why(run, folder, display)
             run.link(self.name)
-        with make_once(folder, self.name, display, self.shared) as making:
+        with make_once(folder, self.name, display, self.shared, together=self.together) as making:
             if making.here:
                 if first:
                     self.require_inputs(run)

@@ -17,16 +17,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 import genuq
 from genuq import files, machine
 from genuq.errors import ArtefactError
+from genuq.store.leases import Folder, Lease, Shelf
+from genuq.store.remote import LOCKS as LOCKS
+from genuq.store.remote import MANIFEST as MANIFEST
+from genuq.store.remote import Objects, Remote, remote_of
 
 JOBS = "jobs"  # in the store
 CONTENTS = "contents"  # in the store: fingerprints of data sets on disk
 
-MANIFEST, LOCKS = "manifest.json", "locks"
 NAME_LENGTH = 32  # hexadecimal digits of the fingerprint that name the folder
 PATIENCE = 60.0  # seconds between two looks at an artefact that another process is making
 
@@ -61,8 +62,33 @@ class StageFolder:
         return self.path / MANIFEST
 
     @property
-    def lock_path(self) -> Path:
-        return self.path.parents[1] / LOCKS / f"{self.path.parent.name}-{self.path.name}.lock"
+    def lock_name(self) -> str:
+        return f"{self.path.parent.name}-{self.path.name}"
+
+    @property
+    def remote(self) -> Remote | None:
+        """What the store mirrors; None where it is no more than a folder."""
+        return remote_of(self.path.parents[1])
+
+    def _shelf(self, place: str) -> Shelf:
+        remote = self.remote
+        return Folder(self.path.parents[1] / place) if remote is None else Objects(remote, place)
+
+    def lease(self) -> Lease:
+        """The lock on the whole artefact."""
+        return Lease(self._shelf(LOCKS), self.lock_name)
+
+    def claim(self, part: str) -> Lease:
+        """The lock on one of its parts, which runs make side by side."""
+        return Lease(self._claims, part)
+
+    def has_claims(self) -> bool:
+        """Whether a process has worked on its parts since it was last finished, be it alive or dead."""
+        return bool(self._claims.names(""))
+
+    @property
+    def _claims(self) -> Shelf:
+        return self._shelf(f"{LOCKS}/{self.lock_name}")
 
     def is_current(self) -> bool:
         """Whether the work was finished; its files are not read.
@@ -70,6 +96,8 @@ class StageFolder:
         Raises:
             ArtefactError: a manifest that is not whole, or of other work.
         """
+        if not self.manifest_path.exists() and (remote := self.remote) is not None:
+            remote.look_for(self.path)
         if not self.manifest_path.exists():
             return False
         if files.read_json(self.manifest_path).get("fingerprint") != self.fingerprint:
@@ -77,26 +105,22 @@ class StageFolder:
         return True
 
     @contextlib.contextmanager
-    def exclusively(self, waiting: Callable[[], None]) -> Iterator[None]:
-        """Only one process at a time, of all that share the store; one that is killed lets go.
+    def exclusively(self, waiting: Callable[[], None], patient: bool = True) -> Iterator[Lease]:
+        """Only one process at a time, of all that share the store; one that is killed lets go (see `store.leases`).
 
         Args:
             waiting: called at the start of the wait, and every minute of it.
+            patient: whether to wait; else the lease is not held where another process has it.
         """
-        self.lock_path.parent.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(self.lock_path)
-        timeout = 0.0
-        while True:
-            try:
-                lock.acquire(timeout=timeout)
-                break
-            except filelock.Timeout:
-                waiting()
-                timeout = PATIENCE
+        lease = self.lease()
+        if patient:
+            lease.wait(waiting, PATIENCE)
+        elif not lease.attempt():
+            waiting()
         try:
-            yield
+            yield lease
         finally:
-            lock.release()
+            lease.release()
 
     def complete(self, seconds: float, notes: Mapping[str, Any]) -> None:
         """Write the manifest over all files of the folder."""
@@ -124,7 +148,14 @@ class StageFolder:
             "files": {name: files.sha256(path) for name, path in paths.items()},
             "stat": {name: files.stat_of(path) for name, path in paths.items()},
         }
+        if (remote := self.remote) is not None:
+            remote.publish(self.path, manifest)
         files.write_json(self.manifest_path, manifest)
+        self.forget_claims()
+
+    def forget_claims(self) -> None:
+        """Those of its parts, which are all there, or are to be made anew."""
+        self._claims.clear()
 
     def manifest(self) -> dict[str, Any]:
         return files.read_json(self.manifest_path)
@@ -133,8 +164,19 @@ class StageFolder:
         """What the stage wrote into its manifest beside the files."""
         return self.manifest()["notes"]
 
+    def bring(self) -> None:
+        """See that its files are here, where it is finished and the store mirrors another."""
+        if (remote := self.remote) is not None:
+            remote.bring(self.path)
+
+    def exchange(self) -> None:
+        """See that what is there of it, unfinished, is here and in what the store mirrors."""
+        if (remote := self.remote) is not None:
+            remote.exchange(self.path)
+
     def verify(self, thoroughly: bool = True) -> None:
         """Raise ArtefactError, which names it, for a missing or altered file."""
+        self.bring()
         verify(self.path, self.manifest(), thoroughly)
 
 
@@ -161,3 +203,12 @@ def verify(folder: Path, manifest: Mapping[str, Any], thoroughly: bool = True) -
 
 def remedy(folder: Path) -> str:
     return f"Delete {folder} and run the same command again."
+
+
+def brought(folder: Path) -> Path:
+    """The folder of an artefact, whose files are here if they are anywhere."""
+    one = StageFolder(folder, {})
+    if (remote := one.remote) is not None and not one.manifest_path.exists():
+        remote.look_for(folder)
+    one.bring()
+    return folder

@@ -13,6 +13,7 @@ from typing import Any, get_type_hints
 from genuq import entries, files
 from genuq.analysis.results import RunResults
 from genuq.errors import ArtefactError, ConfigurationError
+from genuq.store.remote import remote_of
 
 RUNS = "runs"  # in the store, a folder a study below it
 
@@ -65,6 +66,8 @@ def write_record(store: str | Path, record: RunRecord) -> Path:
     path = record_path(store, record.study, record.id)
     entry = files.plain(record)
     files.write_json(path, entry | {"results": entry["results"] or {}})
+    if (remote := remote_of(Path(store))) is not None:
+        remote.send(path)
     return path
 
 
@@ -96,6 +99,8 @@ def read_records(store: str | Path, study: str | None = None) -> list[RunRecord]
     Raises:
         ArtefactError: a record that is not whole, by its path.
     """
+    if (remote := remote_of(Path(store))) is not None:
+        remote.bring_records()
     folder = Path(store) / RUNS if study is None else study_folder(store, study)
     paths = folder.glob("*/*.json" if study is None else "*.json")
     return sorted((read_record(path) for path in paths), key=lambda record: (record.name, record.id))

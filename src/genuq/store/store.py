@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from genuq import files
 from genuq.errors import ArtefactError, ConfigurationError
-from genuq.store.artefact import CONTENTS, JOBS, LOCKS, MANIFEST, NAME_LENGTH, StageFolder, fingerprint, verify
+from genuq.store.artefact import CONTENTS, JOBS, LOCKS, MANIFEST, NAME_LENGTH, StageFolder, brought, fingerprint, verify
+from genuq.store.cached import REFERENCES
 from genuq.store.records import RUNS, RunRecord, read_record
+from genuq.store.remote import remote_of, store_folder
 
-OTHER = {LOCKS, JOBS, RUNS, CONTENTS}  # folders of the store that hold no artefacts
+OTHER = {LOCKS, JOBS, RUNS, CONTENTS, REFERENCES}  # folders of the store that hold no artefacts
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,10 @@ class Store:
     """
 
     def __init__(self, root: str | Path) -> None:
-        self.root = Path(root).expanduser().absolute()
+        self.root = store_folder(root)
+        self.remote = remote_of(self.root)
+        if self.remote is not None:
+            self.remote.look_through()
         if not os.path.isdir(self.root):
             raise ConfigurationError(f"--store {root}: there is no such folder. Give the path of a store.")
 
@@ -74,7 +77,7 @@ class Store:
         """All artefacts, finished or not, by stage and name; `without` as in `owners`."""
         owners = self.owners(without)
         return [
-            Stored(path, path.parent.name, size_of(path), tuple(sorted(owners[f"{path.parent.name}/{path.name}"])))
+            Stored(path, path.parent.name, self._bytes(path), tuple(sorted(owners[f"{path.parent.name}/{path.name}"])))
             for path in self.paths()
         ]
 
@@ -104,6 +107,12 @@ class Store:
             for path in record.artefacts.values():
                 own(Path(path).name, f"{record.study}/{record.name}")
         return owners
+
+    def _bytes(self, path: Path) -> int:
+        """Of all files of an artefact, be they here or in what the store mirrors."""
+        if self.remote is None or not (path / MANIFEST).exists():
+            return size_of(path)
+        return sum(size for size, _ in files.read_json(path / MANIFEST)["stat"].values())
 
     def paths(self) -> list[Path]:
         """Folders of all artefacts, by stage and name."""
@@ -136,19 +145,25 @@ class Store:
             progress(artefact.name)
             try:
                 if artefact.is_finished:
+                    brought(artefact.path)
                     verify(artefact.path, artefact.manifest())
             except ArtefactError as error:
                 found.append(str(error))
         return found
 
     def abandoned_records(self) -> list[Path]:
-        """Records of runs whose folders are gone, and were not found under another name."""
+        """Records of runs whose folders are gone, and were not found under another name.
+
+        Of a store that mirrors another, none: the folders may be those of other machines.
+        """
+        if self.remote is not None:
+            return []
         renamed = self.renamed()
         return [path for path, record in self.records() if not self._home(record).is_dir() and path not in renamed]
 
     def renamed(self) -> dict[Path, Path]:
         """By record of a run whose folder is gone, the folder that holds it after a renaming."""
-        records = list(self.records())
+        records = [] if self.remote is not None else list(self.records())
         homes = {self._home(record) for _, record in records}
         found = {path: self._found(record, homes) for path, record in records if not self._home(record).is_dir()}
         return {path: folder for path, folder in found.items() if folder is not None}
@@ -173,20 +188,17 @@ class Store:
         return [a for a in self.artefacts(without) if not a.runs and not self._is_locked(a)]
 
     def _is_locked(self, artefact: Stored) -> bool:
-        path = StageFolder(artefact.path, {}).lock_path
-        if not path.exists():
-            return False
-        try:
-            with filelock.FileLock(path, timeout=0):
-                return False
-        except filelock.Timeout:
-            return True
+        return not StageFolder(artefact.path, {}).lease().looks_free()
 
     def remove(self, artefact: Stored) -> None:
         """The manifest first: what is left of an interrupted removal is unfinished, not broken."""
+        if self.remote is not None:
+            self.remote.delete(artefact.path)
         (artefact.path / MANIFEST).unlink(missing_ok=True)
         shutil.rmtree(artefact.path)
-        StageFolder(artefact.path, {}).lock_path.unlink(missing_ok=True)
+        folder = StageFolder(artefact.path, {})
+        folder.lease().clear()
+        folder.forget_claims()
 
 
 def _made_from(folder: Path) -> Any:

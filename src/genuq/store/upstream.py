@@ -44,6 +44,7 @@ class Upstream:
     @property
     def path(self) -> Path:
         """The folder with its files."""
+        self.folder.bring()
         return self.folder.path
 
     def notes(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from genuq.report.drawing.values import present
 from genuq.report.drawing.vocabulary import measure_of
 from genuq.report.study.figures import Curves
 from genuq.report.study.table import Measure, Place, Row, StudyTable, cells_of
+from genuq.store.artefact import brought
 from genuq.store.records import RunRecord, studies_in
 from genuq.studies.declaration import SCORE, Study, Wanted
 from genuq.studies.grid import Matched
@@ -211,6 +212,6 @@ def curves_in(scores: Sequence[ScoreEntry], study: Study) -> dict[tuple[str, str
 def scores_of(run: RunRecord, store: Path) -> list[ScoreEntry]:
     """The evaluated scores of a run, its own first; none where the store has lost them."""
     folder = run.artefacts.get("evaluate")
-    if folder is None or not (store / folder / EVALUATION).exists():
+    if folder is None or not (brought(store / folder) / EVALUATION).exists():
         return []
     return read_scores(store / folder)

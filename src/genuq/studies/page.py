@@ -22,7 +22,9 @@ from genuq.models import to_bytes
 from genuq.report.drawing.values import evenly, present, words
 from genuq.report.study.runs import StudyRun, StudyRuns
 from genuq.report.study.verdict import named, own_auroc
+from genuq.store.artefact import brought
 from genuq.store.records import RunRecord, read_records, studies_in
+from genuq.store.remote import store_folder
 from genuq.store.shards import Shards
 from genuq.studies import grid
 from genuq.studies.declaration import Study
@@ -45,7 +47,7 @@ def build_study(store: str | Path, study: str, folder: str | Path = ".", declare
         ConfigurationError: no run of this study is in the store.
         ArtefactError: a record or an artefact that is not whole.
     """
-    store = Path(store)
+    store = store_folder(store)
     records = read_records(store, study)
     if not records:
         raise ConfigurationError(f"No run of study '{study}' is in {store}.{did_you_mean(study, studies_in(store))}")
@@ -157,7 +159,7 @@ def own_score(record: RunRecord) -> str:
 def artefact(store: Path, record: RunRecord, stage: str, name: str) -> Path | None:
     """A file of a run's artefact; None where it is no longer, or never was."""
     folder = record.artefacts.get(stage)
-    path = store / folder / name if folder else None
+    path = brought(store / folder) / name if folder else None
     return path if path and path.exists() else None
 
 

@@ -13,7 +13,7 @@ from genuq.extractors.judge import Judge, extractor_judge, points_judge
 from genuq.models import to_bytes
 from genuq.pipeline.stages.embed import features_of, read_embeddings, read_judged, reference_images
 from genuq.pipeline.stages.sample import read_samples
-from support.small_runs import POINTS, run_of
+from support.small_runs import POINTS, copied, launch, run_of
 
 
 def means() -> Judge:
@@ -49,3 +49,18 @@ def test_points_are_embedded_as_they_are(points_run: Path) -> None:
     judged = read_judged(run.path("embed"))
     torch.testing.assert_close(judged["draws"], samples["draws"])
     assert judged["real"].shape == (40, 2)
+
+
+def test_runs_that_compare_with_the_same_images_embed_them_once(points_run: Path, tmp_path: Path) -> None:
+    """Another sampler shares them; other images do not, nor does another seed that draws others."""
+    folder = copied(points_run, tmp_path / "run")
+    stages = [*(text for text in POINTS if not text.startswith("stages=")), "stages=[train,fit,sample,embed]"]
+
+    def real(*more: str) -> Path:
+        launch(folder, *stages, *more)
+        return (folder / "embed" / "real.safetensors").resolve()
+
+    first = real("sampler.steps=2")
+    assert real("sampler.steps=4").samefile(first) and len(list((folder / "store/references").glob("*.json"))) == 1
+    assert not real("metric.reference_images=30").samefile(first)
+    assert len(list((folder / "store/references").glob("*.json"))) == 2

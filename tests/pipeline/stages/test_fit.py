@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -13,26 +12,10 @@ from genuq.entries import from_json
 from genuq.models import GenerativeModel
 from genuq.networks import MLP
 from genuq.pipeline.posteriors import posterior_path
-from genuq.pipeline.stages.fit import doubts_of, gather, same_file, summary_of
+from genuq.pipeline.stages.fit import doubts_of, gather, summary_of
 from genuq.posteriors import DoubtfulFitWarning, fit, prior_dominance
 from support.posterior_oracles import point_data
 from support.small_runs import POINTS, run_of
-
-
-def test_a_file_has_a_second_name_or_where_there_is_none_a_copy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refused(*_: object) -> None:
-        raise OSError("no links here")
-
-    source, target = tmp_path / "source", tmp_path / "folder" / "target"
-    source.write_text("first")
-    same_file(source, target)
-    assert target.samefile(source)
-    monkeypatch.setattr(os, "link", refused)
-    same_file(source, target)
-    assert target.read_text() == "first" and not target.samefile(source)
-    assert [path.name for path in target.parent.iterdir()] == ["target"]
 
 
 def test_posteriors_and_their_members_are_gathered_by_name(tmp_path: Path) -> None:

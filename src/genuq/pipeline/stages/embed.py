@@ -14,7 +14,7 @@ from genuq import data, files
 from genuq.data import Dataset
 from genuq.display import Display
 from genuq.extractors.judge import Judge
-from genuq.identity import neutral, where_given
+from genuq.identity import identity_of, neutral, where_given
 from genuq.metrics.reference_sets import ReferenceFeatures, drawn_rows, open_reference
 from genuq.models import to_bytes, to_unit
 from genuq.parallel import collectives
@@ -34,10 +34,11 @@ from genuq.pipeline.stage import Stage, upstream
 from genuq.pipeline.stages.sample import shown, with_deviations
 from genuq.scores import SCORES
 from genuq.store.artefact import StageFolder
+from genuq.store.cached import held
 from genuq.store.shards import Columns, Shards, shard_name
 from genuq.store.upstream import FileContent, Upstream
 
-REAL = "real.safetensors"
+REAL, REAL_VERSION = "real.safetensors", 1
 JUDGED = "judge."  # prefix of a column of the judge's features
 SHOWING = "clip.image"  # column of what a CLIP sees in the samples
 
@@ -87,7 +88,7 @@ class Embed(Stage[EmbedInputs]):
 
     name = "embed"
     version = 4
-    shared = True
+    shared = together = True
 
     def inputs(self, run: Run) -> EmbedInputs:
         noised = inputs_of_source(run, "noised_image")
@@ -111,7 +112,7 @@ class Embed(Stage[EmbedInputs]):
     def work(self, inputs: EmbedInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         real = folder.path / REAL
         if collectives.is_first_process() and not real.exists():
-            files.write_tensors(real, {"real": real_features(inputs, display)})
+            hold_real(inputs, real, display)
 
         def make(indices: list[int], advance: Callable[[int], None]) -> dict[str, Tensor]:
             tensors = embed_shard(inputs, inputs.sample.path / shard_name(indices[0], indices[-1] + 1))
@@ -120,6 +121,29 @@ class Embed(Stage[EmbedInputs]):
 
         deal(inputs.sampler, folder, make, display, "embedding")
         return {"likelihood": inputs.likelihood.build().name, "judge": inputs.judge.open().name}
+
+
+def hold_real(inputs: EmbedInputs, place: Path, display: Display) -> None:
+    """Put the judge's features of real images at `place`; those that another run of the store had made, if there are.
+
+    Runs share them that compare with the same images by the same judge: whatever they sample, and with any seed where
+    all images are compared with.
+    """
+    count = len(inputs.data.test) if inputs.reference is None else open_reference(inputs.reference.path).count
+    whole = inputs.reference_images >= count
+    identity = {
+        "version": REAL_VERSION,
+        "data": identity_of(inputs.data) if inputs.reference is None else inputs.reference.identity,
+        "judge": identity_of(inputs.judge),
+        "rows": None if whole else [inputs.reference_images, inputs.seed],
+    }
+    held(
+        place.parents[2],
+        identity,
+        place,
+        lambda path: files.write_tensors(path, {"real": real_features(inputs, display)}),
+        lambda: display.say("embed: another run embeds the same real images; waiting"),
+    )
 
 
 def real_features(inputs: EmbedInputs, display: Display) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -33,6 +32,7 @@ from genuq.posteriors.fitting.doubts import UNREAD
 from genuq.posteriors.fitting.passes import PassRunner
 from genuq.posteriors.fitting.reading import warn_of
 from genuq.store.artefact import StageFolder, fingerprint
+from genuq.store.cached import same_file
 from genuq.store.once import make_once
 
 FITTING_VERSION = 5  # raised whenever a fit gives another posterior from the same settings
@@ -201,17 +201,6 @@ def gather(part: Path, folder: Path, name: str) -> None:
     same_file(part / FITTED, posterior_path(folder, name))
     for member in sorted((part / "members").glob("*")):
         same_file(member, folder / f"{name}-members" / member.name)
-
-
-def same_file(source: Path, target: Path) -> None:
-    """The same file under a second name; a copy where the file system has no such names."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        with files.replacing(target) as temporary:
-            shutil.copyfile(source, temporary)
 
 
 def summary_of(fitted: FitResult) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class ProbeSamples(Stage[ProbeInputs]):
 
     name = "probe"
     version = 1
-    shared = True
+    shared = together = True
 
     def inputs(self, run: Run) -> ProbeInputs:
         return ProbeInputs(

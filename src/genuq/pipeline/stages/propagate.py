@@ -76,7 +76,7 @@ class Propagate(Stage[PropagateInputs]):
 
     name = "propagate"
     version = 3
-    shared = True
+    shared = together = True
 
     def inputs(self, run: Run) -> PropagateInputs:
         settings = run.config.propagator

@@ -97,7 +97,7 @@ class Sample(Stage[SampleInputs]):
 
     name = "sample"
     version = 3
-    shared = True
+    shared = together = True
 
     def inputs(self, run: Run) -> SampleInputs:
         return SampleInputs(
