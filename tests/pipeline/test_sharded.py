@@ -20,6 +20,7 @@ from genuq.display import Display
 from genuq.errors import ArtefactError
 from genuq.pipeline.sharded import deal, shards
 from genuq.randomness import generator
+from genuq.store import leases
 from genuq.store.artefact import StageFolder
 from genuq.store.once import make_once
 from genuq.store.store import Store
@@ -61,6 +62,19 @@ def test_a_broken_shard_is_named_and_not_used(tmp_path: Path) -> None:
     broken.write_bytes(broken.read_bytes()[:20])
     with pytest.raises(ArtefactError, match=broken.name):
         dealt(tmp_path / "sample", [])
+
+
+def test_a_shard_that_a_dead_machine_had_claimed_is_made_when_no_sign_of_life_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "STALE", 0.3)
+    monkeypatch.setattr(leases, "this_machine", lambda: "another")
+    assert StageFolder(tmp_path / "store/sample/x", {"stage": "sample"}).claim("shard-0000004-0000008").attempt()
+    monkeypatch.undo()
+    monkeypatch.setattr(leases, "STALE", 0.3)
+    made: list[list[int]] = []
+    (tmp_path / "store/sample").mkdir(parents=True)
+    assert dealt(tmp_path / "store/sample/x", made) == 10 and made[-1] == [4, 5, 6, 7]
 
 
 MANY: Any = SimpleNamespace(samples=100, batch_size=2)

@@ -16,7 +16,7 @@ from genuq.display import Display
 from genuq.parallel import collectives
 from genuq.pipeline.inputs import SamplerInputs
 from genuq.store.artefact import StageFolder
-from genuq.store.leases import LOOKS
+from genuq.store.leases import LOOKS, Lease
 from genuq.store.shards import shard_name
 
 Advance = Callable[[int], None]
@@ -73,6 +73,7 @@ def make_shards(
         how many samples were made here.
     """
     made, pause = 0, LOOKS[0]
+    claims = {shard.path.name: folder.claim(shard.path.stem) for shard in left}  # kept: they remember what they saw
     with collectives.undisturbed() as job_is_gone:
         while True:
             folder.exchange()
@@ -81,7 +82,9 @@ def make_shards(
             left = [shard for shard in left if shard.path.name not in there]
             if not left or job_is_gone():
                 break
-            shard = next((shard for shard in left if claimed(shard, make, folder, advance)), None)
+            shard = next(
+                (shard for shard in left if claimed(claims[shard.path.name], shard, make, folder, advance)), None
+            )
             if shard is not None:
                 made += len(shard.indices)
                 left.remove(shard)
@@ -104,9 +107,8 @@ def in_turn(missing: Sequence[Shard], others: bool) -> list[Shard]:
     return [*missing[first:], *missing[:first]]
 
 
-def claimed(shard: Shard, make: Make, folder: StageFolder, advance: Callable[[float], None]) -> bool:
+def claimed(claim: Lease, shard: Shard, make: Make, folder: StageFolder, advance: Callable[[float], None]) -> bool:
     """Make and write a shard unless another process makes it, or has made it since; whether it was made here."""
-    claim = folder.claim(shard.path.stem)
     if not claim.attempt():
         return False
     try:
