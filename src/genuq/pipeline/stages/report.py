@@ -28,6 +28,7 @@ from genuq.analysis.results import (
 )
 from genuq.display import Display
 from genuq.identity import neutral, where_given
+from genuq.pipeline.as_released import as_released
 from genuq.pipeline.configured import (
     class_names_of,
     likelihood_inputs,
@@ -63,6 +64,7 @@ class ReportInputs:
         mask: of the pixels that the score counts.
         direct: why the model's scheduler samples itself, where it does so unasked.
         pilot: that chose the setting of the run's score, where one did.
+        as_released: what of the run keeps faults of released code.
         data_name, model_names: in the configuration's words: of the data, of the model and of its network.
     """
 
@@ -86,6 +88,7 @@ class ReportInputs:
     config: Mapping[str, Any] = neutral()
     direct: str | None = where_given(None)
     pilot: Upstream | None = where_given(None)
+    as_released: tuple[str, ...] = where_given(())
 
     @property
     def are_images(self) -> bool:
@@ -145,6 +148,7 @@ class Report(Stage[ReportInputs]):
             propagator=None if propagator is None else PropagatorWords(propagator.name, propagator.reduce),
             mask=mask_inputs(run),
             pilot=pilot_upstream(run),
+            as_released=as_released(run),
             posteriors={
                 name: PosteriorWords(entry["name"], entry["draws"]) for name, entry in run.posteriors().items()
             },
@@ -222,6 +226,7 @@ def collect(inputs: ReportInputs) -> Results:
         maps=maps_entry(inputs),
         application=None if inputs.application is None else read_application(inputs.application.path),
         warnings=[
+            *inputs.as_released,
             *([] if inputs.direct is None else [inputs.direct]),
             *doubts_of(notes["fit"]["posteriors"]),
             *(note for row in evaluation.scores for note in row.notes if row.kind in ("score", "baseline")),
