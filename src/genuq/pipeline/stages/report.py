@@ -48,6 +48,7 @@ from genuq.pipeline.stages.propagate import MaskInputs, mask_inputs, propagated,
 from genuq.pipeline.stages.sample import DrawnRows, read_samples, shown
 from genuq.report.run import RESULTS
 from genuq.store.artefact import StageFolder
+from genuq.store.scales import FULL
 from genuq.store.upstream import Upstream
 
 
@@ -63,6 +64,7 @@ class ReportInputs:
         mask: of the pixels that the score counts.
         direct: why the model's scheduler samples itself, where it does so unasked.
         pilot: that chose the setting of the run's score, where one did.
+        scale: that the run was made at, where it is not the full one.
         data_name, model_names: in the configuration's words: of the data, of the model and of its network.
     """
 
@@ -86,6 +88,7 @@ class ReportInputs:
     config: Mapping[str, Any] = neutral()
     direct: str | None = where_given(None)
     pilot: Upstream | None = where_given(None)
+    scale: str | None = where_given(None)
 
     @property
     def are_images(self) -> bool:
@@ -145,6 +148,7 @@ class Report(Stage[ReportInputs]):
             propagator=None if propagator is None else PropagatorWords(propagator.name, propagator.reduce),
             mask=mask_inputs(run),
             pilot=pilot_upstream(run),
+            scale=None if run.scale == FULL else run.scale,
             posteriors={
                 name: PosteriorWords(entry["name"], entry["draws"]) for name, entry in run.posteriors().items()
             },
@@ -193,6 +197,7 @@ def collect(inputs: ReportInputs) -> Results:
         command=inputs.command,
         config=dict(inputs.config),
         versions=versions(),
+        scale=inputs.scale or FULL,
         summary=evaluation.summary,
         data=DataEntry(inputs.data_name, evaluation.judge.reference, list(inputs.class_names)),
         model=model_entry(inputs),
