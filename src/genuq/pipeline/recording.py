@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from genuq.analysis.evaluation_entries import read_evaluation
 from genuq.analysis.numbers import numbers_of
@@ -12,6 +13,7 @@ from genuq.pipeline.run import Run
 from genuq.pipeline.stage import STAGES
 from genuq.store.artefact import fingerprint
 from genuq.store.records import RunRecord
+from genuq.store.scales import FULL
 
 
 def record_of(run: Run) -> RunRecord:
@@ -23,7 +25,11 @@ def record_of(run: Run) -> RunRecord:
         if name in run.config.stages and stage.applies(run):
             stage.folder(run)
     made = {name: folder for name, folder in run.artefacts.items() if folder.is_current()}
-    identity = {name: folder.fingerprint for name, folder in run.artefacts.items() if name not in neutral.STAGES}
+    identity: dict[str, Any] = {
+        name: folder.fingerprint for name, folder in run.artefacts.items() if name not in neutral.STAGES
+    }
+    if run.scale != FULL:  # shrunk runs may agree in everything but what was asked for
+        identity["asked"] = sorted(run.job.overrides)
     return RunRecord(
         study=run.study,
         name=run.job.name or run.config.name,

@@ -49,6 +49,7 @@ from genuq.pipeline.stages.propagate import MaskInputs, mask_inputs, propagated,
 from genuq.pipeline.stages.sample import DrawnRows, read_samples, shown
 from genuq.report.run import RESULTS
 from genuq.store.artefact import StageFolder
+from genuq.store.scales import FULL
 from genuq.store.upstream import Upstream
 
 
@@ -65,6 +66,7 @@ class ReportInputs:
         direct: why the model's scheduler samples itself, where it does so unasked.
         pilot: that chose the setting of the run's score, where one did.
         as_released: what of the run keeps faults of released code.
+        scale: that the run was made at, where it is not the full one.
         data_name, model_names: in the configuration's words: of the data, of the model and of its network.
     """
 
@@ -89,6 +91,7 @@ class ReportInputs:
     direct: str | None = where_given(None)
     pilot: Upstream | None = where_given(None)
     as_released: tuple[str, ...] = where_given(())
+    scale: str | None = where_given(None)
 
     @property
     def are_images(self) -> bool:
@@ -149,6 +152,7 @@ class Report(Stage[ReportInputs]):
             mask=mask_inputs(run),
             pilot=pilot_upstream(run),
             as_released=as_released(run),
+            scale=None if run.scale == FULL else run.scale,
             posteriors={
                 name: PosteriorWords(entry["name"], entry["draws"]) for name, entry in run.posteriors().items()
             },
@@ -197,6 +201,7 @@ def collect(inputs: ReportInputs) -> Results:
         command=inputs.command,
         config=dict(inputs.config),
         versions=versions(),
+        scale=inputs.scale or FULL,
         summary=evaluation.summary,
         data=DataEntry(inputs.data_name, evaluation.judge.reference, list(inputs.class_names)),
         model=model_entry(inputs),
