@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from genuq.analysis.evaluation_entries import Evaluation, IntervalRow
+from genuq.analysis.results import Application
 from genuq.files import plain
 
 AUROC_OF, SHARE_OF = "auroc_of_", "share_of_"  # begin the names of a fault's numbers
@@ -43,4 +44,16 @@ def numbers_of(evaluation: Evaluation) -> dict[str, float]:
         found |= {f"{CLIP_SCORE}{end}": getattr(mean, part) for part, end in ENDS.items()}
     if (truth := evaluation.truth) is not None:
         found |= {f"{SHARE_OF}{fault}": count / truth.samples for fault, count in truth.counts.items()}
+    return {key: float(value) for key, value in found.items() if isinstance(value, int | float)}
+
+
+def numbers_of_application(application: Application) -> dict[str, float]:
+    """What an application achieved, by names that begin with its own: `filter.fid` with `_low` and `_high`, the same
+    of its control `filter.fid_control`, and of their difference, `filter.fid_difference`.
+    """
+    found: dict[str, Any] = {}
+    for row in application.outcome:
+        for kind, interval in (("", row.ours), ("_control", row.control), ("_difference", row.gap)):
+            name = f"{application.name}.{row.measure}{kind}"
+            found |= {f"{name}{end}": getattr(interval, part) for part, end in ENDS.items()}
     return {key: float(value) for key, value in found.items() if isinstance(value, int | float)}
