@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from genuq.analysis.evaluation_entries import Correlation, Detection, IntervalRow, PromptEntry, TruthEntry
+from genuq.analysis.evaluation_entries import Correlation, Curve, Detection, IntervalRow, PromptEntry, TruthEntry
 from genuq.analysis.numbers import numbers_of
 from support.made_evaluation import EVALUATION
 
@@ -14,6 +14,13 @@ def test_numbers_of_an_evaluation_by_name():
     assert found["entropy/auroc_low"] == 0.5 and found["entropy/fid_gain"] == 0.5 and found["entropy/spearman"] == -0.5
     assert (found["entropy/evaluations"], found["fid"], found["sample_accuracy"]) == (20.0, 8.0, 0.8)
     assert "entropy/ause" not in found and "entropy/label" not in found
+
+
+def test_what_is_left_at_the_smallest_fraction_has_numbers_of_its_own() -> None:
+    curve = Curve([1.0, 0.8], [9.0, 7.0], [8.5, 6.5], [9.5, 7.5], *[[9.0, 9.0]] * 3)
+    own = dataclasses.replace(EVALUATION.scores[0], curves={"fid": curve})
+    found = numbers_of(dataclasses.replace(EVALUATION, scores=[own, *EVALUATION.scores[1:]]))
+    assert [found[f"entropy/fid_kept{end}"] for end in ("", "_low", "_high")] == [7.0, 6.5, 7.5]
 
 
 def test_numbers_of_faults_bear_their_names():

@@ -26,6 +26,7 @@ KNOWN: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("composed
 SHARED = KNOWN.pop("")
 OF_NO_RUN = {  # came later
     "parts": {},
+    **{"scale.name": "full", "scale.lower": {}, "scale.rules": []},
     "sampler.clip_x0": False,
     "sampler.keep_path": False,
     "sampler.precision": "float32",

@@ -9,6 +9,7 @@ from genuq.analysis.results import Application
 from genuq.files import plain
 
 AUROC_OF, SHARE_OF = "auroc_of_", "share_of_"  # begin the names of a fault's numbers
+KEPT = "_kept"  # ends the name of a metric of the samples that are kept at the smallest fraction
 CLIP_SCORE = "clip_score"
 ENDS = {"value": "", "low": "_low", "high": "_high"}  # of a number's name, by the part of its interval
 
@@ -17,7 +18,8 @@ def numbers_of(evaluation: Evaluation) -> dict[str, float]:
     """Every number of an evaluation that a table may show, by name.
 
     `entropy/auroc` with `_low` and `_high` for the measures of a score: `auroc`, `within_classes`, `adds` (to the
-    controls), `ause`, `spearman`, `fid_gain` and the gains in the other metrics; `entropy/adds_p` of its test;
+    controls), `ause`, `spearman`, `fid_gain` and the gains in the other metrics, `fid_kept` and the other metrics of the
+    samples that are left at the smallest of the fractions; `entropy/adds_p` of its test;
     `entropy/evaluations`, of the network for one sample; and `fid`, `precision` and so on of all samples, with
     `sample_accuracy` where the judge knows classes, and `clip_score` where a CLIP knows prompts, with which
     `entropy/spearman_clip_score` is the correlation. Where an oracle knows the truth, also `entropy/auroc_of_broken`
@@ -29,6 +31,7 @@ def numbers_of(evaluation: Evaluation) -> dict[str, float]:
     for entry in evaluation.scores:
         measures: dict[str, IntervalRow | None] = {"ause": entry.ause}
         measures |= {f"{metric}_gain": gain for metric, gain in entry.gains.items()}
+        measures |= {f"{metric}{KEPT}": curve.at(-1) for metric, curve in entry.curves.items()}
         if (shown := entry.correlation(CLIP_SCORE, "spearman")) is not None:
             measures[f"spearman_{CLIP_SCORE}"] = IntervalRow(shown.value, shown.low, shown.high)
         measures |= {f"{AUROC_OF}{fault}": detection for fault, detection in entry.detections.items()}
