@@ -54,7 +54,7 @@ def small_folder(name: str, store: Path) -> Path:
 
 
 def images(folder: Path) -> None:
-    """Train and test images of `SIDE` pixels, in a folder for each of `SHAPES`, which stands somewhere in some colour."""
+    """Train and test images of `SIDE` pixels, in a folder for each of `SHAPES`: one somewhere, in some colour."""
     rows, columns = np.mgrid[:SIDE, :SIDE]
     source = np.random.default_rng(0)
     for split, count in COUNTS.items():
