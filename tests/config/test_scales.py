@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,8 +23,22 @@ def registered() -> None:
     schemas.register()
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(autouse=True)
+def in_store(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is small is made once for all tests."""
+    monkeypatch.setitem(globals(), "STORE", store)
+
+
+STORE = Path()
+
+
 def composed(*overrides: str) -> Any:
-    ((_, config),) = configurations(overrides)
+    ((_, config),) = configurations([f"store={STORE}", *overrides])
     return config
 
 
@@ -39,7 +54,7 @@ def test_what_was_typed_is_shrunk_and_the_run_says_so() -> None:
     assert small["name"] == f"{full['name']}@smoke"
     assert (small["sampler"]["samples"], small["sampler"]["steps"]) == (48, 4)
     assert small["model"]["checkpoint"] is None and small["model"]["preset"] == "imagenet_128"
-    assert small["data"]["name"] == "glyphs" and "root" not in small["data"]
+    assert Path(small["data"]["root"]) == STORE / "small" / "images-1" and Path(small["data"]["root"]).is_dir()
 
 
 def test_what_is_smaller_stays() -> None:
@@ -67,8 +82,20 @@ def test_weights_that_a_run_would_fetch_are_replaced_by_packaged_ones() -> None:
 )
 def test_each_released_network_keeps_its_kind_and_loses_its_files(model: str, typed: list[str]) -> None:
     config = composed(f"model={model}", "model.checkpoint=/weights", *typed, *STUDY, "scale=smoke")
-    assert config.model.name == model and config.sampler.guidance_scale == 1.0
-    assert all(config.model.get(key) is None for key in ("checkpoint", "classifier", "autoencoder"))
+    assert config.model.name == model and config.data.name == "image_folder"
+    assert config.model.get("checkpoint") is config.model.get("classifier") is None
+    latent = config.model.get("autoencoder")
+    assert latent is None or Path(latent) == STORE / "small" / "autoencoder-1"
+
+
+def test_a_rule_is_for_what_was_asked_for_and_not_for_what_an_earlier_one_has_set() -> None:
+    text = ["model=diffusers", "data=image_folder", "data.root=/coco", "scale=smoke"]
+    plainly = composed(*text, "model.pretrained=weights/stable_diffusion_1_5")
+    flow = composed(*text, "model.pretrained=weights/stable_diffusion_3_medium")
+    assert [Path(each.model.pretrained).name for each in (plainly, flow)] == [
+        "stable_diffusion-1",
+        "stable_diffusion_3-1",
+    ]
 
 
 def test_shrinking_again_changes_nothing() -> None:

@@ -18,8 +18,8 @@ def numbers_of(evaluation: Evaluation) -> dict[str, float]:
     """Every number of an evaluation that a table may show, by name.
 
     `entropy/auroc` with `_low` and `_high` for the measures of a score: `auroc`, `within_classes`, `adds` (to the
-    controls), `ause`, `spearman`, `fid_gain` and the gains in the other metrics, `fid_kept` and the other metrics of the
-    samples that are left at the smallest of the fractions; `entropy/adds_p` of its test;
+    controls), `ause`, `spearman`, `fid_gain` and the gains in the other metrics, `fid_kept` and the other metrics of
+    the samples that are left at the smallest of the fractions; `entropy/adds_p` of its test;
     `entropy/evaluations`, of the network for one sample; and `fid`, `precision` and so on of all samples, with
     `sample_accuracy` where the judge knows classes, and `clip_score` where a CLIP knows prompts, with which
     `entropy/spearman_clip_score` is the correlation. Where an oracle knows the truth, also `entropy/auroc_of_broken`

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -12,6 +13,7 @@ from genuq.config.plugged import BESIDE, settle
 from genuq.errors import ConfigurationError
 from genuq.store.scales import FULL, at_scale
 
+SMALL = "small:"
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -35,17 +37,22 @@ def shrunk(config: DictConfig) -> DictConfig:
     plain: Any = OmegaConf.to_container(scale, resolve=True)
     name = at_scale(config.name, scale.name)  # of what was asked for, as Hydra has named the run's folder
     with open_dict(config):
-        for number, rule in enumerate(plain["rules"]):
-            _require_rule(rule, f"scale.rules[{number}]")
-            if _holds(rule.get("when") or {}, config):
-                for key, value in rule["set"].items():
-                    _put(config, key, value)
+        for rule in _rules(plain["rules"], config):
+            for key, value in rule["set"].items():
+                _put(config, key, value)
         settle(config)
         for key, most in plain["lower"].items():
             for place in _places(key, config):
                 _lower(config, place, most)
     scale.lower, scale.rules, config.name = {}, [], name
     return config
+
+
+def _rules(given: list[Any], config: DictConfig) -> list[Mapping[str, Any]]:
+    """Those that are for what the configuration asks for."""
+    for number, rule in enumerate(given):
+        _require_rule(rule, f"scale.rules[{number}]")
+    return [rule for rule in given if _holds(rule.get("when") or {}, config)]
 
 
 def _require_rule(rule: Any, place: str) -> None:
@@ -64,8 +71,14 @@ def _holds(when: Mapping[str, Any], config: DictConfig) -> bool:
 
 
 def _put(config: DictConfig, key: str, value: Any) -> None:
-    """A value in place of another; of a group that chose no option there is none to replace."""
+    """A value in place of another; of a group that chose no option there is none to replace. `small:NAME` is a folder
+    with random weights that genuq makes in the store, see `pretrained.small`.
+    """
     group = key.split(".")[0]
+    if isinstance(value, str) and value.startswith(SMALL):
+        from genuq.pretrained.small import small_folder  # slow libraries
+
+        value = str(small_folder(value.removeprefix(SMALL), Path(config.store).expanduser().absolute()))
     if OmegaConf.select(config, group, default=None) is not None:
         OmegaConf.update(config, key, value, merge=False, force_add=True)
 

@@ -19,6 +19,7 @@ from genuq.likelihoods import LIKELIHOODS, Likelihood, PointLikelihood
 from genuq.metrics.reference_sets import open_reference
 from genuq.models import MODELS, Autoencoder, Engine, GenerativeModel, ModelPart, Sampler
 from genuq.models.checkpoints import is_checkpoint, reference_path
+from genuq.models.description import has_outline, outline
 from genuq.pipeline.contents import ModelContents, fingerprint_in, known_model, model_key, remember_model
 from genuq.pipeline.inputs import (
     UNREAD,
@@ -172,7 +173,8 @@ def plugged_model(run: Run, part: ModelPart) -> PluggedModel:
 def _plugged_model(run: Run, part: ModelPart) -> PluggedModel:
     description = description_of(run)
     options = description["options"]
-    require_fit(run, part, built(run.memory, description, run.config.seed))
+    outlined = has_outline(description) and "checkpoint" in part.own_options  # before a large network is built in full
+    require_fit(run, part, outline(description) if outlined else built(run.memory, description, run.config.seed))
     inputs = part_inputs(part, part.plain_options(options))
     places = {name: Path(options[name]).expanduser() for name in part.files if options.get(name) is not None}
     found = model_contents(run, part, inputs, places)

@@ -18,7 +18,8 @@ from genuq.errors import ArtefactError, ConfigurationError
 from genuq.store.artefact import CONTENTS, JOBS, LOCKS, MANIFEST, NAME_LENGTH, StageFolder, fingerprint, verify
 from genuq.store.records import RUNS, RunRecord, read_record
 
-OTHER = {LOCKS, JOBS, RUNS, CONTENTS}  # folders of the store that hold no artefacts
+SMALL = "small"  # folder of what `pretrained.small` makes
+OTHER = {LOCKS, JOBS, RUNS, CONTENTS, SMALL}  # folders of the store that hold no artefacts
 
 
 @dataclass(frozen=True)
