@@ -43,7 +43,7 @@ def weights(folder: Path) -> None:
     """Of ADM-128, U-ViT-H/2 and its autoencoder: plans read no weight."""
     (folder / "sd_vae_ft_ema").mkdir(parents=True)
     (folder / "sd_vae_ft_ema" / "config.json").write_text(json.dumps(VAE))
-    for name in ("128x128_diffusion.pt", "imagenet256_uvit_huge.pth"):
+    for name in ("128x128_diffusion.pt", "imagenet256_uvit_huge.pth", "imagenet512_uvit_huge.pth"):
         (folder / name).write_bytes(ARCHIVE)
 
 
@@ -61,14 +61,26 @@ def captioned(root: Path, images: int = 2200) -> None:
 
 def stable_diffusion_3(folder: Path, scratch: Path) -> None:
     """Its configurations, small but for what decides the shape of images of 512 pixels."""
-    small_folder("stable_diffusion_3", scratch).rename(folder)
-    for path, changed in (
-        ("transformer", {"pos_embed_max_size": 64, "sample_size": 64}),
-        ("vae", {"block_out_channels": [8] * 4, "down_block_types": VAE["down_block_types"]}
-         | {"up_block_types": VAE["up_block_types"]}),
-    ):  # fmt: skip
-        config = folder / path / "config.json"
-        config.write_text(json.dumps(json.loads(config.read_text()) | changed))
+    of_512_pixels(folder, scratch, "stable_diffusion_3", "transformer", {"pos_embed_max_size": 64, "sample_size": 64})
+
+
+def stable_diffusion(folder: Path, scratch: Path) -> None:
+    """The same of version 1.5."""
+    of_512_pixels(folder, scratch, "stable_diffusion", "unet", {"sample_size": 64})
+
+
+def of_512_pixels(folder: Path, scratch: Path, name: str, network: str, changed: dict[str, Any]) -> None:
+    """A small pipeline with some settings of its network changed, and an autoencoder of an eighth of the side."""
+    small_folder(name, scratch).rename(folder)
+    blocks = {key: VAE[key] for key in ("block_out_channels", "down_block_types", "up_block_types")}
+    for part, settings in ((network, changed), ("vae", blocks)):
+        config = folder / part / "config.json"
+        config.write_text(json.dumps(json.loads(config.read_text()) | settings))
+
+
+def clip(folder: Path, scratch: Path) -> None:
+    """A CLIP, small."""
+    small_folder("clip", scratch).rename(folder)
 
 
 def encoders_without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
