@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import DictConfig
 
 from genuq.config import schemas
+from genuq.config.compose import configurations
+from genuq.config.job import Job
 from genuq.extractors.base import WeightsUnavailableError
-from genuq.planning.plan import Plan, plan_of
+from genuq.planning.plan import Plan, plan_of_jobs
 from genuq.studies.declaration import Study, read_study
-from genuq.studies.grid import words_of
+from genuq.studies.grid import StudyJob, words_of
 from support import paper_files
 
 ROOT = Path(__file__).parents[2] / "experiments"
 STUDIES = ("diff_uq_table1", "diff_uq_ablations", "diff_uq_flow")
-JOBS = {"diff_uq_table1": 6, "diff_uq_ablations": 17, "diff_uq_flow": 6}
+JOBS = {"diff_uq_table1": (6, 2), "diff_uq_ablations": (17, 17), "diff_uq_flow": (6, 2)}  # with all seeds, with one
 SAMPLES, VERSIONS, STEPS = 12032, 6, 50
 
 
@@ -44,32 +47,42 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def plans(study: Study, *more: str) -> Iterator[Plan]:
-    for command in study.commands:
-        yield plan_of([*(word for word in words_of(command)[1:] if not word.startswith("-")), *more], True, command)
+def configured(commands: Iterable[str]) -> Iterator[tuple[DictConfig, Path, Job]]:
+    for command in commands:
+        ((words, config),) = configurations(words_of(command)[1:])
+        yield config, Path("outputs") / config.name, Job(overrides=words)
 
 
-def errors(study: Study) -> set[str]:
-    return {str(job.error) for plan in plans(study) for job in plan.jobs}
+def plan(jobs: Iterable[StudyJob]) -> Plan:
+    """Of these jobs, which share what they have in common."""
+    return plan_of_jobs(configured(job.command for job in jobs))
+
+
+def first_of(study: Study, *keys: str) -> list[StudyJob]:
+    """The first job of each combination of these keys."""
+    found: dict[Any, StudyJob] = {}
+    for job in study.jobs:
+        found.setdefault(tuple(dict(job.settings).get(key) for key in keys), job)
+    return list(found.values())
 
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_with_its_files_every_job_composes(name: str, brought: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs that differ in their seed alone are planned once."""
     monkeypatch.chdir(brought)
     paper_files.encoders_without_weights(monkeypatch)
     study = read_study(ROOT / name)
-    found = list(plans(study))
-    assert [job.error for plan in found for job in plan.jobs if job.error] == []
-    assert len(study.jobs) == JOBS[name] and sum(len(plan.jobs) for plan in found) >= JOBS[name]
-    if (
-        name == "diff_uq_ablations"
-    ):  # by draws, by steps, and by the posterior's scale; all else is made of these samples
-        made = {path: one.work.forward for plan in found for path, one in plan.needed.items() if one.stage == "sample"}
-        assert sum(made.values()) == SAMPLES * (STEPS * (3 + 6 + 11 + 21) + VERSIONS * (10 + 25 + 100) + 4 * 300)
-    if name == "diff_uq_table1":
-        of: Any = {str(one.run.config.name): one.work.forward for one in found[0].of_stage("sample")}
-        assert of["diff_uq_adm"] == SAMPLES * VERSIONS * STEPS == 3_609_600
-        assert of["diff_uq_uvit"] == 2 * SAMPLES * VERSIONS * STEPS, "guided"
+    jobs = first_of(study, *study.rows)
+    found = plan(jobs)
+    assert [job.error for job in found.jobs if job.error] == []
+    assert (len(study.jobs), len(found.jobs)) == JOBS[name]
+    made = [one.work.forward for one in found.of_stage("sample")]
+    if name == "diff_uq_table1":  # U-ViT is guided
+        assert made == [SAMPLES * VERSIONS * STEPS, 2 * SAMPLES * VERSIONS * STEPS] == [3_609_600, 7_219_200]
+    if name == "diff_uq_ablations":  # by draws, steps and the posterior's scale; all else is made of these
+        assert sum(made) == SAMPLES * (STEPS * (3 + 6 + 11 + 21) + VERSIONS * (10 + 25 + 100) + 4 * 300) == 48_849_920
+    if name == "diff_uq_flow":
+        assert made == 2 * [5000 * 16 * 28 * 2] == 2 * [4_480_000]
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -78,15 +91,16 @@ def test_whatever_is_missing_is_named_with_where_it_is_from(
 ) -> None:
     study = read_study(ROOT / name)
     data = "coco" if name == "diff_uq_flow" else "imagenet"
-    for error in errors(study):
-        assert f"image folder {data} does not exist" in error or "weights/stable_diffusion_3" in error, error
+    jobs = first_of(study, "experiment")
+    for job in plan(jobs).jobs:
+        assert f"image folder {data} does not exist" in str(job.error) or "save_pretrained" in str(job.error)
     os.symlink(brought / data, empty / data)
-    for error in errors(study):
-        assert any(source in error for source in ("guided-diffusion", "baofff/U-ViT", "stable_diffusion_3")), error
+    for job in plan(jobs).jobs:
+        assert any(source in str(job.error) for source in ("guided-diffusion", "baofff/U-ViT", "hf download")), job
     os.symlink(brought / "weights", empty / "weights")
     monkeypatch.setattr("genuq.extractors.pretrained._published", _no_hub)
-    for error in errors(study):
-        assert "hf download" in error or "inception-2015-12-05.pt" in error, error
+    for job in plan(jobs).jobs:
+        assert "hf download" in str(job.error), job
 
 
 def _no_hub(model: str, repository: str | None) -> Path:
