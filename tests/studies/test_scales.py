@@ -78,4 +78,4 @@ def test_the_page_of_such_a_study_is_marked(smoked: Path, tmp_path: Path, capsys
     for study in (str(declare(tmp_path / "study")), "posteriors"):
         assert study_command.main([study, "--store", str(smoked), "--out", str(out)]) == 0
         page = out.read_text()
-        assert '<p class="mark" role="note">scale=smoke: no result' in page and "posteriors@smoke" in page
+        assert '<p class="no-result" role="note">scale=smoke: no result' in page and "posteriors@smoke" in page

@@ -72,8 +72,7 @@ def data_options(run: Run, starved: bool) -> dict[str, Any]:
 def content_of(run: Run, split: str, options: Mapping[str, Any]) -> str:
     """The fingerprint of one split, which the store remembers by the state of its files."""
     dataset = load_split(run.memory, options, split, run.config.data.subset, run.config.seed)
-    if dataset.folder is not None:
-        run.read[str(dataset.folder.absolute())] = files.state_of(dataset.folder)
+    state = None if dataset.folder is None else state_in(run, dataset.folder.absolute())
     read_as = (
         run.plain("seed")
         | {"data": options, "split": dataset.split}
@@ -81,7 +80,14 @@ def content_of(run: Run, split: str, options: Mapping[str, Any]) -> str:
     )
     read_as |= {"class_names": list(dataset.class_names)}  # of test images those of the training set, elsewhere
     key = ["content", read_as, split]
-    return run.memory(key, lambda: fingerprint_in(run.store, dataset, read_as, run.keeps_contents))
+    return run.memory(key, lambda: fingerprint_in(run.store, dataset, read_as, run.keeps_contents, state))
+
+
+def state_in(run: Run, folder: Path) -> list[int | str]:
+    """The state of a folder that artefacts depend on, remembered: of many files it takes a while."""
+    state: list[int | str] = run.memory(["state", str(folder)], lambda: files.state_of(folder))
+    run.read[str(folder)] = state
+    return state
 
 
 def training_set(run: Run) -> Dataset:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -45,7 +47,7 @@ def small_folder(name: str, store: Path) -> Path:
         part = folder.with_name(f".{folder.name}.part")
         shutil.rmtree(part, ignore_errors=True)
         part.parent.mkdir(parents=True, exist_ok=True)
-        with isolated():
+        with isolated(), contextlib.redirect_stderr(io.StringIO()):  # bars of progress that end at once
             seed_everything(0)
             SMALL[name](part)
         if not folder.is_dir():  # of two runs that make it at once the first counts

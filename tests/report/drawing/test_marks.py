@@ -48,5 +48,5 @@ def test_titles_and_pages_begin_with_it() -> None:
     with marking(TEXT):
         assert titled("FID") == f"{TEXT}: FID"
         page = render("base.html.j2", {"glossary": {}, "images": {}, "data": {}}, (), ())
-    assert f"<title>{TEXT}" in page and f'class="mark" role="note">{TEXT}' in page
-    assert 'class="mark"' not in render("base.html.j2", {"glossary": {}, "images": {}, "data": {}}, (), ())
+    assert f"<title>{TEXT}" in page and f'class="no-result" role="note">{TEXT}' in page
+    assert 'class="no-result"' not in render("base.html.j2", {"glossary": {}, "images": {}, "data": {}}, (), ())
