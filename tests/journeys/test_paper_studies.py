@@ -29,6 +29,10 @@ JOBS = {  # with all seeds, with one
     "bayesdiff_text_to_image": (12, 4),
 }
 STUDIES = tuple(JOBS)
+STAND_IN = {  # it has 14,000 images of ImageNet, of which a released subset is one of two
+    "posterior.images=25623": ["posterior.images=6400"],
+    "data.released=bayesdiff": ["data.released=bayesdiff", "data.released_every=2"],
+}
 CAPTIONED = ("diff_uq_flow", "bayesdiff_text_to_image")
 SAMPLES, VERSIONS, STEPS = 12032, 6, 50
 
@@ -60,16 +64,9 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def configured(commands: Iterable[str]) -> Iterator[tuple[DictConfig, Path, Job]]:
     for command in commands:
-        given = [_fewer(word) for word in words_of(command)[1:]]
-        ((words, config),) = configurations(
-            [*given, *(["data.released_every=2"] if "data.released" in command else [])]
-        )
+        given = [part for word in words_of(command)[1:] for part in STAND_IN.get(word, [word])]
+        ((words, config),) = configurations(given)
         yield config, Path("outputs") / config.name, Job(overrides=words)
-
-
-def _fewer(word: str) -> str:
-    """For the stand-in, which has 14,000 images; a released subset is then one of two of them."""
-    return "posterior.images=6400" if word.startswith("posterior.images=25623") else word
 
 
 def plan(jobs: Iterable[StudyJob]) -> Plan:
