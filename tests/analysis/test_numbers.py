@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from genuq.analysis.evaluation_entries import Correlation, Curve, Detection, IntervalRow, PromptEntry, TruthEntry
-from genuq.analysis.numbers import numbers_of
+from genuq.analysis.numbers import numbers_of, numbers_of_application
+from genuq.analysis.results import Application, OutcomeRow
 from support.made_evaluation import EVALUATION
 
 
@@ -41,3 +42,14 @@ def test_the_clip_score_of_a_run_with_prompts_and_its_correlation() -> None:
     assert (found["clip_score"], found["clip_score_low"], found["clip_score_high"]) == (25, 24, 26)
     assert found["entropy/spearman_clip_score"] == -0.4 and found["entropy/spearman_clip_score_high"] == -0.2
     assert not any("clip" in name for name in numbers_of(dataclasses.replace(EVALUATION, prompts=PromptEntry(4, True))))
+
+
+def test_an_application_has_its_numbers_its_controls_and_their_difference() -> None:
+    row = OutcomeRow("fid", 7.0, 6.5, 7.5, 8.0, 7.8, 8.2, -1.0, -1.4, -0.6, 40)
+    undefined = OutcomeRow("recall", *[None] * 9, 40)
+    found = numbers_of_application(Application("filter", "random", {}, [row, undefined], "Kept."))
+    assert found == {
+        **{"filter.fid": 7.0, "filter.fid_low": 6.5, "filter.fid_high": 7.5},
+        **{"filter.fid_control": 8.0, "filter.fid_control_low": 7.8, "filter.fid_control_high": 8.2},
+        **{"filter.fid_difference": -1.0, "filter.fid_difference_low": -1.4, "filter.fid_difference_high": -0.6},
+    }
