@@ -50,7 +50,8 @@ def require_range(items: Tensor, name: str, bounds: tuple[float, float] = (-1.0,
     low, high = (float(bound) for bound in items.aminmax())
     if low < bounds[0] - TOLERANCE or high > bounds[1] + TOLERANCE:
         raise DataError(
-            f"float images must lie in [{bounds[0]:g}, {bounds[1]:g}]; those of {name} lie in [{low:g}, {high:g}]. Scale them, or give uint8."
+            f"float images must lie in [{bounds[0]:g}, {bounds[1]:g}]; those of {name} lie in [{low:g}, {high:g}]. "
+            "Scale them, or give uint8."
         )
 
 
