@@ -138,7 +138,7 @@ def clip(folder: Path) -> None:
     vision |= {"image_size": 12, "patch_size": 4, "projection_dim": _WIDTH}
     texts = text_encoder(projected=True).config.to_dict()
     config = transformers.CLIPConfig(text_config=texts, vision_config=vision, projection_dim=_WIDTH)
-    sides = {"size": {"shortest_edge": 12}, "crop_size": {"height": 12, "width": 12}}
+    sides: dict[str, Any] = {"size": {"shortest_edge": 12}, "crop_size": {"height": 12, "width": 12}}
     transformers.CLIPModel(config).save_pretrained(str(folder))
     transformers.CLIPProcessor(transformers.CLIPImageProcessor(**sides), tokenizer()).save_pretrained(str(folder))
 
