@@ -45,7 +45,8 @@ def user_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_groups_are_those_that_the_documentation_lists() -> None:
     listed = (
-        "data model network sampler posterior likelihood score metric propagator application trainer logger experiment"
+        "data model network sampler posterior likelihood score metric propagator application trainer logger scale "
+        "experiment"
     )
     assert sorted(listed.split()) == GROUPS
 
@@ -98,7 +99,7 @@ def untyped(schema: type, prefix: str = "") -> list[str]:
 
 
 def test_every_key_has_a_type_except_the_options_of_foreign_code() -> None:
-    groups = {*options.GROUPS, "model", "beside", "parts"}
+    groups = {*options.GROUPS, "model", "beside", "parts", "scale.lower", "scale.rules"}
     assert {key for key in untyped(configuration.Config) if key not in groups} == set()
     for group in options.GROUPS:
         for name in options.names_of(group):

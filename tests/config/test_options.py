@@ -26,6 +26,7 @@ KNOWN: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("composed
 SHARED = KNOWN.pop("")
 OF_NO_RUN = {  # came later
     "parts": {},
+    **{"scale.name": "full", "scale.lower": {}, "scale.rules": []},
     "sampler.clip_x0": False,
     "sampler.keep_path": False,
     "sampler.precision": "float32",
@@ -46,6 +47,7 @@ OF_NO_RUN = {  # came later
     "score.maps": False,
     **{"score.budget": None, "score.stop": None, "score.tolerance": 0.1, "score.pilot": 64, "score.frontier": False},
     "score.weak_checkpoint": None,
+    **{"propagator.faults": None, "score.entropy_faults": ["half_precision", "uncentred_variance"]},
     **{f"score.{name}_points": times for name, times in (("path", [1.0]), ("gap", [0.4, 0.6]))},
     "score.weak_points": [0.25, 0.5, 0.75],
     **{f"score.{name}_times": [0.1] for name in ("lid", "score_norm")},

@@ -60,3 +60,9 @@ def test_captions_are_numbered_through_all_splits(tmp_path: Path) -> None:
 def test_a_folder_without_splits_has_its_own_captions(tmp_path: Path) -> None:
     found = image_folder(captioned(tmp_path, x="a cat"), 8)
     assert found.class_names == ["a cat"] and len(found) == 1
+
+
+def test_captions_and_the_released_readings_of_class_folders_exclude_each_other(tmp_path: Path) -> None:
+    captioned(tmp_path, x="a cat")
+    with pytest.raises(DataError, match=r"data.released = 'diff_uq' .* has captions. Leave data.released out"):
+        image_folder(tmp_path, 8, released="diff_uq")

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from genuq.data import ImageFolder, image_folder, subset
+from genuq.data.base import check_first_item
 from genuq.data.released import ReleasedFolder
 from genuq.errors import DataError
 
@@ -64,6 +65,17 @@ def test_bayesdiff_divides_by_half_the_size(root: Path) -> None:
     images, _ = found.batch([3, 5])
     expected = clean.batch([clean.files.index(found.files[index]) for index in (3, 5)])[0]
     torch.testing.assert_close(images, (expected + 1) * 127.5 / 4 - 1)
+
+
+def test_a_range_that_is_wrong_on_purpose_is_let_through_and_no_other(root: Path) -> None:
+    """At 8 pixels grey levels end at 255 / 4 - 1; a fit asks this before anything else of its data."""
+    found = ReleasedFolder(root, 8, "bayesdiff", every=EVERY)
+    assert found.bounds == (-1.0, 255 / 4 - 1)
+    for dataset in (found, subset(found, len(found) - 1, seed=0)):
+        check_first_item(dataset)
+    found.bounds = (-1.0, 1.0)
+    with pytest.raises(DataError, match=r"must lie in \[-1, 1\]"):
+        check_first_item(found)
 
 
 def test_it_is_the_training_set_of_a_folder_and_says_so(root: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from genuq.pipeline.configured import (
     likelihood_inputs,
     test_set,
     training_set,
+    untrained_model,
     weights_of,
 )
 from genuq.pipeline.run import Run
@@ -39,6 +40,16 @@ def test_a_model_is_described_after_its_data(image_root: Path, tmp_path: Path) -
     assert is_image(images) and not is_image(run(tmp_path))
     assert description_of(images)["shape"] == [1, 16, 16] and description_of(images)["num_classes"] == 2
     assert (len(training_set(images)), len(test_set(images))) == (64, 48)
+
+
+def test_data_that_a_released_network_is_not_for_are_refused_before_it_is_built(
+    image_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genuq.pipeline.configured.built", None)
+    asked = ["model=adm", "model.preset=imagenet_128", "data=image_folder", f"data.root={image_root}"]
+    for size, wrong in (("16", r"shape \(3, 128, 128\)"), ("128", "knows 1000 classes")):
+        with pytest.raises(ConfigurationError, match=wrong):
+            untrained_model(Run(composed(*asked, f"data.image_size={size}"), tmp_path, "genuq"))
 
 
 def test_weights_are_the_runs_own_or_those_of_a_file_by_its_content(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from genuq.pipeline.inputs import (
 )
 from genuq.pipeline.memory import Memory
 from genuq.posteriors import POSTERIORS, PosteriorPart
+from genuq.propagators import PROPAGATORS
 from genuq.solvers import Heun
 
 MIXTURE = {"name": "gaussian_mixture", "modes": 8, "size": 50, "subset": None, "root": None}
@@ -31,6 +32,13 @@ def test_a_part_is_its_name_and_options_and_a_foreign_one_also_its_code() -> Non
     foreign = PosteriorPart(name="narrow", target="support.my_lab_parts:Narrow")
     code = code_of(foreign)
     assert code is not None and code["target"] == "support.my_lab_parts:Narrow" and len(code["sha256"]) == 64
+
+
+def test_an_option_that_came_later_enters_only_where_it_is_given() -> None:
+    paper, older = PROPAGATORS.get("paper"), {"states": 10, "skip": 1}
+    assert part_inputs(paper, {**older, "faults": None}).options == older
+    assert part_inputs(paper, {**older, "faults": []}).options == {**older, "faults": []}
+    assert part_inputs(PROPAGATORS.get("trajectory"), {"data_variance": None}).options == {"data_variance": None}
 
 
 def test_splits_are_loaded_once_and_a_subset_is_of_the_training_set_alone() -> None:

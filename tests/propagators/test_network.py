@@ -155,3 +155,22 @@ def test_nothing_is_watched_afterwards() -> None:
     with network.watched():
         pass
     assert not model.head._forward_hooks
+
+
+def test_independent_branches_add_each_branchs_variance_times_its_weight_squared() -> None:
+    """By brute force over the branches' features, asked for one at a time; with one branch it is the plain variance."""
+    model, own, null = followed().model, followed(1.0), followed(0.0)
+
+    def variances(network: FollowedNetwork) -> list[torch.Tensor]:
+        found: list[torch.Tensor] = []
+        watched(
+            network,
+            lambda record: found.extend([network.variance_of_independent_branches(), network.predictive_variance()]),
+        )
+        return found
+
+    together, guided = variances(followed(2.5))
+    (single, plain), (_, nulls) = variances(own), variances(null)
+    assert model.num_classes and torch.equal(single, plain)
+    torch.testing.assert_close(together, 1.5**2 * nulls + 2.5**2 * plain, rtol=1e-12, atol=0)
+    assert (together > guided).all()

@@ -6,7 +6,8 @@ from genuq.scores import SCORES, Probe, SamplerPath, ScorePart
 
 
 def test_every_score_has_one_entry_and_a_label_of_its_own():
-    assert SCORES.names(source="draws") == ["entropy", "full_covariance_entropy", "trace", "cosine", "paide"]
+    functionals = ["entropy", "full_covariance_entropy", "trace", "cosine", "paide"]
+    assert SCORES.names(source="draws") == [*functionals, "entropy_as_released"]
     assert set(SCORES.names(source="trajectory")) == {"aleatoric", "trajectory_variance", "divergence", "likelihood"}
     path = {"path_disagreement", "path_disagreement_semantic", "guidance_gap", "guidance_gap_low", "weak_model_gap"}
     assert set(SCORES.names(source="path")) == path

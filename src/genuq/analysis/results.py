@@ -249,6 +249,7 @@ class Results:
         warnings: what a reader must know, a sentence each.
         frontier: the settings of the run's score that do a part of its work, and the full one, on the run's samples.
         pilot: how the setting of the score was chosen.
+        scale: that the run was made at; at another than `full` no number is a result.
     """
 
     name: str
@@ -274,3 +275,4 @@ class Results:
     prompts: PromptEntry | None = None
     frontier: Sequence[SettingEntry] = field(default_factory=list)
     pilot: PilotEntry | None = None
+    scale: str = "full"

@@ -29,6 +29,7 @@ from genuq.config.finished import is_finished, stamp_path
 from genuq.config.job import Job
 from genuq.config.own_options import SEARCH_PATH, folders_of, searched, with_folders
 from genuq.config.plugged import settle
+from genuq.config.scales import shrunk
 from genuq.config.search import search_of
 from genuq.config.sweeps import FLAGS, sweep_of
 from genuq.errors import ConfigurationError, GenuqError, did_you_mean
@@ -231,7 +232,7 @@ def run_job(config: DictConfig, folder: Path, command: str, origin: Job | None =
     from genuq.pipeline import execute as pipeline  # imports torch and lightning: after the check of the overrides
     from genuq.tracking.loggers import Loggers
 
-    OmegaConf.resolve(settle(config))
+    OmegaConf.resolve(shrunk(settle(config)))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         files.write_text(folder / "config.yaml", OmegaConf.to_yaml(config))

@@ -10,9 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from genuq import files
+from genuq.report.drawing.marks import marking
 from genuq.report.study import page as study_page
+from genuq.store.scales import at_scale, scale_of, warning_of
 from genuq.studies.declaration import FILE, read_study
 from genuq.studies.page import STORE, STUDIES, build_study
+from genuq.studies.scales import chosen_scale
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -20,10 +23,12 @@ def main(arguments: Sequence[str]) -> int:
     given = parser().parse_args(arguments)
     declared = read_study(given.study) if os.path.isfile(Path(given.study) / FILE) else None
     name = declared.name if declared else given.study
+    name = at_scale(name, chosen_scale(given.store, name, given.scale))
     out = given.out or STUDIES / name / "index.html"
     command = shlex.join(["genuq", "study", *arguments])
     study = replace(build_study(given.store, name, out.parent, declared), page_command=command)
-    page = study_page.render(study)
+    with marking(warning_of(scale_of(name))):
+        page = study_page.render(study)
     files.write_text(out, page)
     print(f"{len(study.runs):,} runs, {len(page.encode()) / 1e6:.1f} MB. Open {out}")
     return 0
@@ -43,5 +48,6 @@ def parser() -> argparse.ArgumentParser:
         help=f"its name, as given to its runs (study=NAME; else the sweep's name), or its folder with a {FILE}",
     )
     whole.add_argument("--store", type=Path, default=STORE, help="where the artefacts lie (default: %(default)s)")
+    whole.add_argument("--scale", help="of the runs, full or smoke (default: full, where there are any)")
     whole.add_argument("--out", type=Path, help=f"the file to write (default: {STUDIES}/NAME/index.html)")
     return whole

@@ -1,8 +1,9 @@
 """`genuq table`: a study's tables and figures, from the records of its runs.
 
 It reads experiments/NAME/study.yaml and the store, and writes table.md, table.tex, table.csv and figure-*.pdf|svg into
-the study's folder (or --out), and missing.txt where runs are missing. With --scores FILE it filters and plots the score
-table of one run, however many samples it has.
+the study's folder (or --out), and missing.txt where runs are missing. Runs at scale=smoke have a table of their own, in
+the folder smoke, with each cell and figure marked: where there are no others, or with --scale smoke. With --scores FILE
+it filters and plots the score table of one run, however many samples it has.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def _written(given: argparse.Namespace) -> list[Path]:
         return tabulate_scores(given.scores, given.score, given.against, given.keep, given.out)
     if given.study is None:
         raise ConfigurationError("genuq table: name a study's folder, experiments/NAME, or give --scores FILE.")
-    return tabulate(given.study, store_folder(given.store), given.out or given.study, given.figures)
+    return tabulate(given.study, store_folder(given.store), given.out, given.figures, given.scale)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument("study", type=Path, nargs="?", metavar="experiments/NAME", help="folder with a study.yaml")
     whole.add_argument("--store", type=Path, default=Path("outputs/store"), help="where the artefacts and records lie")
     whole.add_argument("--out", type=Path, help="folder to write into (default: the study's)")
+    whole.add_argument("--scale", help="of the runs, full or smoke (default: full, where there are any)")
     whole.add_argument("--no-figures", dest="figures", action="store_false", help="write the tables alone")
     one = whole.add_argument_group("the score table of one run")
     one.add_argument("--scores", type=Path, metavar="FILE", help="samples.safetensors or scores.safetensors of a run")

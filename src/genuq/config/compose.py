@@ -24,6 +24,7 @@ import genuq
 from genuq.config.own_options import SEARCH_PATH, folders_of, options_of, search_path, searched, with_folders
 from genuq.config.plugged import as_options, settle, unread
 from genuq.config.plugins import check_plugins
+from genuq.config.scales import shrunk
 from genuq.config.schemas import Config
 from genuq.config.values import check_values
 from genuq.errors import ConfigurationError, did_you_mean
@@ -94,6 +95,7 @@ def configurations(arguments: Sequence[str]) -> Iterator[tuple[tuple[str, ...], 
                 config = _composed(job)
                 _require_values(config)
                 passed.append(unread(job, config))
+                check_values(shrunk(config))
             except (HydraException, OmegaConfBaseException) as error:
                 raise ConfigurationError(_explain(error, job)) from error
             except YAMLError as error:

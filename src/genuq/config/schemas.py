@@ -14,6 +14,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from genuq.config.options import GROUPS, model_node, names_of, node_of
 from genuq.parts import Part, register_of
 from genuq.parts.bounds import Count, Items, OneOf, Seed
+from genuq.store.scales import FULL, mark_of
 
 
 @dataclass
@@ -41,6 +42,21 @@ class ModelConfig:
     head: str | None = None  # dotted name of the last weighted layer; null: the last Conv2d or Linear
     checkpoint: str | None = None  # reference: shipped with genuq; a path; null: this run's own training
     autoencoder: AutoencoderConfig | None = None  # null: the process runs on pixels
+
+
+@dataclass
+class ScaleConfig:
+    """How large a run is made; see `config.scales`.
+
+    Attributes:
+        name: `full`, or what marks everything that is made at this scale.
+        lower: by dotted key, the most that a number may be; null counts as more.
+        rules: of each `set`, values by dotted key, and `when`, the values that other keys must have for it.
+    """
+
+    name: str = FULL
+    lower: dict[str, Any] = field(default_factory=dict)
+    rules: list[Any] = field(default_factory=list)
 
 
 @dataclass
@@ -75,6 +91,7 @@ class Config:
     application: Any = None  # what is done with the uncertainty
     trainer: Any = MISSING
     logger: Any = MISSING
+    scale: ScaleConfig = field(default_factory=ScaleConfig)
     parts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -97,6 +114,7 @@ def register() -> None:
     """
     accept_plugins()
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
+    OmegaConf.register_new_resolver("scale_mark", mark_of, replace=True)
     store = ConfigStore.instance()
     registers = [known.register for known in GROUPS.values() if known.register is not None]
     asked = [store, *(part for each in (*registers, register_of("model")) for part in each.values())]
@@ -104,6 +122,7 @@ def register() -> None:
         return
     store.store(name="schema", node=whole())
     store.store(group="model", name="schema_described", node=ModelConfig)
+    store.store(group="scale", name="schema_scale", node=ScaleConfig)
     for group in GROUPS:
         for name in names_of(group):
             store.store(group=group, name=f"schema_{name}", node=node_of(group, name))

@@ -23,6 +23,7 @@ from genuq.config.finished import is_finished, stamp_path
 from genuq.config.neutral import UNNAMED
 from genuq.config.own_options import SEARCH_PATH, folders_of, search_path
 from genuq.store.remote import store_folder
+from genuq.store.scales import at_scale
 
 FLAGS = ("-m", "--multirun")
 SWEEPS = Path("outputs") / "sweeps"
@@ -98,7 +99,7 @@ def sweep_of(arguments: Sequence[str]) -> Sweep | None:
     swept = tuple(override.get_key_element() for override in own if override.is_sweep_override())
     chosen_elsewhere = any(override.get_key_element().startswith("hydra/sweeper") for override in overrides)
     return Sweep(
-        name=config["study"] or _own_name(config["name"]) or _slug(swept, texts),
+        name=at_scale(config["study"] or _own_name(config["name"]) or _slug(swept, texts), config["scale"]["name"]),
         store=store_folder(config["store"]),
         swept=swept,
         fixed=tuple(override.get_key_element().lstrip("+~") for override in fixed),

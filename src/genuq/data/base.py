@@ -32,9 +32,11 @@ class Dataset(torch.utils.data.Dataset, ABC):
         folder: that the items are read from whenever they are asked for; None for sets in memory.
         oracle: knows the truth of any sample, where the set was drawn by rules; None for data from the world.
         remark: a sentence that every reader of a result must know of the data; empty of most.
+        bounds: between which images lie: [-1, 1] of all that are read as they should be.
     """
 
     remark: str = ""
+    bounds: tuple[float, float] = (-1.0, 1.0)
     folder: Path | None = None
     oracle: Oracle | None = None
     name: str
@@ -167,7 +169,7 @@ def check_first_item(dataset: Dataset) -> None:
             f"{dataset.name} gives items of {tuple(items.shape)} {str(items.dtype).removeprefix('torch.')} for one of "
             f"shape {tuple(dataset.shape)}: its `batch` must give float32 (B, *shape)."
         )
-    require_range(items, dataset.name)
+    require_range(items, dataset.name, dataset.bounds)
     for label in (checked_labels(labels, 1, dataset.name), _foreign(dataset)):
         if len(label) and not 0 <= int(label[0]) < dataset.num_classes:
             raise DataError(f"{dataset.name} gives the label {label[0]}, but has {dataset.num_classes} class names.")
@@ -186,7 +188,7 @@ class Subset(Dataset):
         self.dataset, self.indices = dataset, torch.as_tensor(indices, dtype=torch.long)
         self.name, self.split, self.folder, self.remark = dataset.name, dataset.split, dataset.folder, dataset.remark
         self.shape, self.class_names, self.oracle = dataset.shape, dataset.class_names, dataset.oracle
-        self.labels = dataset.labels[self.indices]
+        self.labels, self.bounds = dataset.labels[self.indices], dataset.bounds
 
     def batch(self, indices: Indices) -> tuple[Tensor, Tensor]:
         return self.dataset.batch(self.indices[torch.as_tensor(indices, dtype=torch.long)])

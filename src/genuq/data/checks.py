@@ -42,15 +42,16 @@ def checked_items(items: Any, name: str) -> Tensor:
     return found.float()
 
 
-def require_range(items: Tensor, name: str) -> None:
-    """Raise NonFiniteError for NaN and infinity, DataError for float images or films outside [-1, 1]."""
+def require_range(items: Tensor, name: str, bounds: tuple[float, float] = (-1.0, 1.0)) -> None:
+    """Raise NonFiniteError for NaN and infinity, DataError for float images or films outside their bounds, [-1, 1]."""
     require_finite(items, name, "Remove or repair these items.")
     if items.ndim < 4 or not items.numel():
         return
     low, high = (float(bound) for bound in items.aminmax())
-    if low < -1 - TOLERANCE or high > 1 + TOLERANCE:
+    if low < bounds[0] - TOLERANCE or high > bounds[1] + TOLERANCE:
         raise DataError(
-            f"float images must lie in [-1, 1]; those of {name} lie in [{low:g}, {high:g}]. Scale them, or give uint8."
+            f"float images must lie in [{bounds[0]:g}, {bounds[1]:g}]; those of {name} lie in [{low:g}, {high:g}]. "
+            "Scale them, or give uint8."
         )
 
 

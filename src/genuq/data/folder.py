@@ -146,7 +146,7 @@ def shortened(names: Sequence[str]) -> str:
 def class_folders(root: Path) -> list[str]:
     """Names of the class folders, sorted; raises DataError where there are none."""
     if not os.path.isdir(root):
-        raise DataError(f"image folder {root} does not exist. Correct data.root.")
+        raise DataError(f"image folder {root} does not exist. Correct data.root, or bring the images.")
     entries = sorted(entry.name for entry in root.iterdir() if not entry.name.startswith("."))
     if not entries:
         raise DataError(f"image folder {root} is empty. It needs one sub-folder of images per class.")

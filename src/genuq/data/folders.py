@@ -38,12 +38,18 @@ def image_folder(
             see ReleasedFolder. None: all of them, as they should be.
         released_every: of `released`, the subset has one item for this many images.
     Raises:
-        DataError: see ImageFolder; also when `root` has no such split, or test images a class that `root/train` lacks.
+        DataError: see ImageFolder; also when `root` has no such split, test images a class that `root/train` lacks, or
+            captions stand beside `released`.
     """
     place = Path(root).expanduser()
     folder = place if split is None else split_folder(place, check_split(split))
     captions = captions_of(folder)
     dataset: ImageFolder
+    if captions is not None and released is not None:
+        raise DataError(
+            f"data.released = '{released}' numbers and draws classes as the released code does, but {folder} has "
+            "captions. Leave data.released out, or take the file of captions away."
+        )
     if captions is not None:
         dataset = CaptionedFolder(folder, image_size, channels, split or "", captions, _all_captions(place), resize)
     elif released is not None and split != "test":

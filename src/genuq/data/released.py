@@ -72,6 +72,8 @@ class ReleasedFolder(ImageFolder):
             f"Training images are read as the code of {paper} does: classes in the order of a file system, a subset "
             f"that favours early files, {PREPARED[paper]}. Faults are kept on purpose."
         )
+        if paper == BAYESDIFF:
+            self.bounds = (-1.0, 255 / (image_size / 2) - 1)
         self._choose()
 
     def _choose(self) -> None:

@@ -19,6 +19,7 @@ from genuq.likelihoods import LIKELIHOODS, Likelihood, PointLikelihood
 from genuq.metrics.reference_sets import open_reference
 from genuq.models import MODELS, Autoencoder, Engine, GenerativeModel, ModelPart, Sampler
 from genuq.models.checkpoints import is_checkpoint, reference_path
+from genuq.models.description import has_outline, outline
 from genuq.pipeline.contents import ModelContents, fingerprint_in, known_model, model_key, remember_model
 from genuq.pipeline.inputs import (
     UNREAD,
@@ -71,8 +72,7 @@ def data_options(run: Run, starved: bool) -> dict[str, Any]:
 def content_of(run: Run, split: str, options: Mapping[str, Any]) -> str:
     """The fingerprint of one split, which the store remembers by the state of its files."""
     dataset = load_split(run.memory, options, split, run.config.data.subset, run.config.seed)
-    if dataset.folder is not None:
-        run.read[str(dataset.folder.absolute())] = files.state_of(dataset.folder)
+    state = None if dataset.folder is None else state_in(run, dataset.folder.absolute())
     read_as = (
         run.plain("seed")
         | {"data": options, "split": dataset.split}
@@ -80,7 +80,14 @@ def content_of(run: Run, split: str, options: Mapping[str, Any]) -> str:
     )
     read_as |= {"class_names": list(dataset.class_names)}  # of test images those of the training set, elsewhere
     key = ["content", read_as, split]
-    return run.memory(key, lambda: fingerprint_in(run.store, dataset, read_as, run.keeps_contents))
+    return run.memory(key, lambda: fingerprint_in(run.store, dataset, read_as, run.keeps_contents, state))
+
+
+def state_in(run: Run, folder: Path) -> list[int | str]:
+    """The state of a folder that artefacts depend on, remembered: of many files it takes a while."""
+    state: list[int | str] = run.memory(["state", str(folder)], lambda: files.state_of(folder))
+    run.read[str(folder)] = state
+    return state
 
 
 def training_set(run: Run) -> Dataset:
@@ -172,7 +179,8 @@ def plugged_model(run: Run, part: ModelPart) -> PluggedModel:
 def _plugged_model(run: Run, part: ModelPart) -> PluggedModel:
     description = description_of(run)
     options = description["options"]
-    require_fit(run, part, built(run.memory, description, run.config.seed))
+    outlined = has_outline(description) and "checkpoint" in part.own_options  # before a large network is built in full
+    require_fit(run, part, outline(description) if outlined else built(run.memory, description, run.config.seed))
     inputs = part_inputs(part, part.plain_options(options))
     places = {name: Path(options[name]).expanduser() for name in part.files if options.get(name) is not None}
     found = model_contents(run, part, inputs, places)

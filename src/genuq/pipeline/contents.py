@@ -16,7 +16,13 @@ from genuq.store.artefact import CONTENTS, NAME_LENGTH, fingerprint
 VERSION = 2  # raised whenever the same files get another fingerprint
 
 
-def fingerprint_in(store: Path, dataset: Dataset, read_as: Mapping[str, Any], keep: bool = True) -> str:
+def fingerprint_in(
+    store: Path,
+    dataset: Dataset,
+    read_as: Mapping[str, Any],
+    keep: bool = True,
+    state: list[int | str] | None = None,
+) -> str:
     """The fingerprint of a data set: remembered for the state that its files are in, else made from their bytes.
 
     Args:
@@ -24,10 +30,11 @@ def fingerprint_in(store: Path, dataset: Dataset, read_as: Mapping[str, Any], ke
         dataset: of which only `folder` is read where its fingerprint is known.
         read_as: plain data that, with the files, set what the data set holds.
         keep: whether to remember it; without, the store is only read.
+        state: of the folder, where it is known.
     """
     if dataset.folder is None:
         return dataset.fingerprint
-    state = files.state_of(dataset.folder)
+    state = state or files.state_of(dataset.folder)
     key = {"version": VERSION, "folder": str(dataset.folder.absolute()), "state": state, "read_as": dict(read_as)}
     path = _path(store, key)
     with contextlib.suppress(ArtefactError, OSError, KeyError, TypeError):

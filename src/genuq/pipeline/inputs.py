@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +52,11 @@ class PartInputs:
 
 
 def part_inputs(part: Part, options: Mapping[str, Any]) -> PartInputs:
-    """A registered part with these options."""
-    return PartInputs(part.name, options, code_of(part))
+    """A registered part with these options, but for those declared `where_given` that are None."""
+    target = part.resolve()
+    later = {each.name for each in fields(target) if "where_given" in each.metadata} if is_dataclass(target) else set()
+    given = {key: value for key, value in options.items() if value is not None or key not in later}
+    return PartInputs(part.name, given, code_of(part))
 
 
 def code_of(part: Part) -> Mapping[str, Any] | None:

@@ -20,6 +20,7 @@ from genuq.pipeline.inputs import available
 from genuq.pipeline.memory import Memory
 from genuq.store.artefact import StageFolder
 from genuq.store.remote import store_folder
+from genuq.store.scales import at_scale
 
 MAIN_POSTERIOR = "draws"  # what the draws of the main posterior are called among all of them
 
@@ -84,8 +85,13 @@ class Run:
 
     @property
     def study(self) -> str:
-        """The study that the run belongs to: the configured one, or its sweep, or itself."""
-        return self.config.study or (self.job.sweep.name if self.job.sweep else self.config.name)
+        """The study that the run belongs to: the configured one, or its sweep, or itself; each at the run's scale."""
+        return at_scale(self.config.study or (self.job.sweep.name if self.job.sweep else self.config.name), self.scale)
+
+    @property
+    def scale(self) -> str:
+        """The scale that the run is made at, by name."""
+        return str(self.config.scale.name)
 
     def sha256(self, path: str | Path) -> str:
         """Of a file that an artefact depends on; remembered.

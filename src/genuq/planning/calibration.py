@@ -121,11 +121,19 @@ def steady(work: Callable[[], object]) -> float:
     return statistics.median(times)
 
 
-def bearable(work: Callable[[int], object], batch: int) -> float:
-    """Seconds of a row of work on `batch` rows at once, or on fewer where that many would take too long."""
+def seconds_of(work: Callable[[], object]) -> float:
     started = time.perf_counter()
-    work(1)
-    once = time.perf_counter() - started
+    work()
+    return time.perf_counter() - started
+
+
+def bearable(work: Callable[[int], object], batch: int) -> float:
+    """Seconds of a row of work on `batch` rows at once, or on fewer where that many would take too long.
+
+    The first time tells how long a row takes only where it is long: else it is what the first of anything takes.
+    """
+    once = seconds_of(lambda: work(1))
+    once = once if once > LONGEST else seconds_of(lambda: work(1))
     rows = max(1, min(batch, int(LONGEST / 3 / max(once, 1e-9))))
     return steady(lambda: work(rows)) / rows
 

@@ -84,6 +84,16 @@ class FollowedNetwork:
         return self._features
 
     def _guided_features(self) -> Tensor:
+        raw = self._branch_features()
+        if self.branches == 1:
+            return raw
+        return self.model.require_guidance(self.guidance)(raw.chunk(self.branches), self.guidance, self._times(raw))
+
+    def _times(self, raw: Tensor) -> Tensor:
+        return torch.full((len(raw) // self.branches,), self.record.stage.t, device=raw.device, dtype=raw.dtype)
+
+    def _branch_features(self) -> Tensor:
+        """The head's input, branch after branch."""
         rows, name = self.branches * len(self.record.result), self.model.head_name
         if self._raw is None:
             raise ConfigurationError(f"the forward pass never reached model.head = '{name}'.")
@@ -91,11 +101,7 @@ class FollowedNetwork:
             raise ConfigurationError(
                 f"model.head = '{name}' sees {len(self._raw)} rows for {rows} images; its input must be (B, ..., C)."
             )
-        raw = self._raw if self._raw.dtype == torch.float64 else self._raw.float()
-        if self.branches == 1:
-            return raw
-        t_B = torch.full((rows // self.branches,), self.record.stage.t, device=raw.device, dtype=raw.dtype)
-        return self.model.require_guidance(self.guidance)(raw.chunk(self.branches), self.guidance, t_B)
+        return self._raw if self._raw.dtype == torch.float64 else self._raw.float()
 
     def predict(self, x: Tensor) -> Tensor:
         """f at other states of this stage's time, one more evaluation."""
@@ -151,6 +157,18 @@ class FollowedNetwork:
     def predictive_variance(self, features: Tensor | None = None) -> Tensor:
         """Var f of every pixel under the posterior, float64, for this stage's features or others."""
         return self._arranged(self.posterior.predictive_variance(self.features if features is None else features))
+
+    def variance_of_independent_branches(self) -> Tensor:
+        """The same as if each branch of the guidance had weights of its own: sum_i w_i^2 Var f_i."""
+        raw = self._branch_features()
+        if self.branches == 1:
+            return self.predictive_variance()
+        guidance = self.model.require_guidance(self.guidance)
+        assert guidance.weights is not None  # `require_affine_guidance`
+        weights = guidance.weights(self.guidance, self._times(raw))
+        parts = [self.posterior.predictive_variance(part) for part in raw.chunk(self.branches)]
+        squared = [weight**2 * part for weight, part in zip(weights, parts)]
+        return self._arranged(torch.stack(squared).sum(0))
 
     def deviation(self, matrix_OK: Tensor) -> Tensor:
         """Change of f for a change of the head's weights, float64."""

@@ -43,6 +43,7 @@ from genuq.scores.probe_scores import (
     self_confidence,
 )
 from genuq.scores.registry import SCORES, SOURCES, ScorePart
+from genuq.scores.released import entropy_as_released
 from genuq.scores.shared import Probe, Resources, SamplerPath, score_together
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "cosine",
     "direct_noise",
     "entropy",
+    "entropy_as_released",
     "full_covariance_entropy",
     "functional",
     "generative_uncertainty",

@@ -18,7 +18,8 @@ from genuq.store.cached import REFERENCES
 from genuq.store.records import RUNS, RunRecord, read_record
 from genuq.store.remote import remote_of, store_folder
 
-OTHER = {LOCKS, JOBS, RUNS, CONTENTS, REFERENCES}  # folders of the store that hold no artefacts
+SMALL = "small"  # folder of what `pretrained.small` makes
+OTHER = {LOCKS, JOBS, RUNS, CONTENTS, REFERENCES, SMALL}  # folders of the store that hold no artefacts
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ from genuq.report.study.figures import Curves
 from genuq.report.study.table import Measure, Place, Row, StudyTable, cells_of
 from genuq.store.artefact import brought
 from genuq.store.records import RunRecord, studies_in
+from genuq.store.scales import FULL
 from genuq.studies.declaration import SCORE, Study, Wanted
 from genuq.studies.grid import Matched
+from genuq.studies.scales import scales_in
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,12 @@ class Setting:
         return {seed: value for seed, value in found.items() if value is not None}
 
 
-def table_of(study: Study, found: Matched, store: Path) -> StudyTable:
+def table_of(study: Study, found: Matched, store: Path, scale: str = FULL) -> StudyTable:
     """The study's table from the runs that are there.
+
+    Args:
+        scale: that these were made at. At another than the full one nothing is best, and all that the study asks for is
+            missing.
 
     Raises:
         ConfigurationError: a measure that no run has.
@@ -77,12 +83,13 @@ def table_of(study: Study, found: Matched, store: Path) -> StudyTable:
         rows=tuple(dict.fromkeys(setting.row for setting in settings)),
         columns=tuple(dict.fromkeys(setting.column for setting in settings)),
         measures=measures,
-        cells=cells,
+        cells=cells if scale == FULL else {place: replace(cell, mark="", compared="") for place, cell in cells.items()},
         within=study.within,
         expected=len(study.jobs),
-        missing=tuple(job.command for job in study.jobs if job not in found.runs),
-        notes=tuple(notes(study, found, labels, store)),
+        missing=tuple(job.command for job in study.jobs if job not in found.runs or scale != FULL),
+        notes=(*notes(study, found, labels, store), *notes_of_scale(study, found, store, scale)),
         published=study.published,
+        scale=scale,
     )
 
 
@@ -177,6 +184,17 @@ def notes(study: Study, found: Matched, labels: Mapping[str, str], store: Path) 
     if found.strangers:
         names = ", ".join(run.name for run in found.strangers)
         yield f"Recorded under this study, but not of its commands, and left out: {names}."
+
+
+def notes_of_scale(study: Study, found: Matched, store: Path, scale: str) -> Iterator[str]:
+    """What of the study's runs at this scale is missing, and at which others it has some."""
+    if scale != FULL:
+        of = f"Of the {len(study.jobs)} runs {len(found.runs)} are there at scale={scale}"
+        absent = next((job.command for job in study.jobs if job not in found.runs), None)
+        yield f"{of}." if absent is None else f"{of}; the next is made by: {absent} scale={scale}"
+    for other in scales_in(store, study.name):
+        if other not in (FULL, scale):
+            yield f"Runs at scale={other} are left out: no number of theirs is a result (--scale {other} shows them)."
 
 
 def curves_of(study: Study, found: Matched, store: Path) -> dict[str, Curves]:

@@ -16,10 +16,12 @@ from genuq import files
 from genuq.errors import ConfigurationError, GenuqError, did_you_mean
 from genuq.report.study.text import table_markdown
 from genuq.store.records import RUNS, RunRecord, read_records, studies_in
+from genuq.store.scales import at_scale
 from genuq.studies.collect import table_of
 from genuq.studies.dashboard_content import Board, report_of, workspace_of
 from genuq.studies.declaration import FILE, read_study
 from genuq.studies.grid import matched
+from genuq.studies.scales import chosen_scale
 
 YOURS = "(your default entity)"  # stands for an entity that only an account knows
 ACCOUNT = (
@@ -32,13 +34,15 @@ def read(study: str, store: Path) -> tuple[str, list[RunRecord], str]:
     """Name, runs and declared table of a study, given by its name or by its folder with a study.yaml."""
     declared = read_study(study) if os.path.isfile(Path(study) / FILE) else None
     name = declared.name if declared else study
+    scale = chosen_scale(store, name)
+    name = at_scale(name, scale)
     records = read_records(store, name)
     if not records:
         known = did_you_mean(name, studies_in(store))
         raise ConfigurationError(f"{store} has no runs of a study '{name}'.{known}")
     if declared is None:
         return name, records, ""
-    return name, records, table_markdown(table_of(declared, matched(declared.jobs, records, store), store))
+    return name, records, table_markdown(table_of(declared, matched(declared.jobs, records, store), store, scale))
 
 
 def entity_of(records: Sequence[RunRecord]) -> str | None:

@@ -122,6 +122,8 @@ def _check_keys(study: Study) -> None:
     for key in keys:
         if keys.count(key) > 1 or (key == SCORE and study.scores):
             raise ConfigurationError(f"'{key}' stands twice among rows, columns, seeds and scores. Name it once.")
+    if any(key == "scale" for job in study.jobs for key, _ in job.settings):
+        raise ConfigurationError("command: it sets scale, which is for whoever runs it to add. Take it away.")
     for key in study.within:
         if key not in (*study.rows, *((SCORE,) if study.scores else ())):
             raise ConfigurationError(f"within: '{key}' is not one of the rows.{did_you_mean(key, study.rows)}")

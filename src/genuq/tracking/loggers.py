@@ -10,6 +10,7 @@ from genuq.display import Display
 from genuq.pipeline.run import Run
 from genuq.report.drawing.spreadsheet import csv_table
 from genuq.store.artefact import StageFolder
+from genuq.store.scales import FULL
 from genuq.tracking.numbers import evaluation_numbers
 
 
@@ -34,7 +35,9 @@ class Loggers:
         name = run.config.logger.name
         if name == "csv" and stage == "evaluate":
             numbers = evaluation_numbers(run, read_evaluation(folder.path))
-            files.write_text(run.folder / "logs" / "evaluation.csv", csv_table([["name", "value"], *numbers.items()]))
+            marks = [["scale", run.scale]] if run.scale != FULL else []
+            rows = [["name", "value"], *marks, *numbers.items()]
+            files.write_text(run.folder / "logs" / "evaluation.csv", csv_table(rows))
         elif name == "wandb":
             from genuq.tracking import wandb_run  # only whoever asks for wandb needs it
 

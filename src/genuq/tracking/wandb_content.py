@@ -21,6 +21,7 @@ from genuq.pipeline.stages.apply import read_application
 from genuq.pipeline.stages.propagate import shown_maps
 from genuq.pipeline.stages.sample import shown, with_deviations
 from genuq.report.drawing.heat import HeatScale, as_maps, overlay
+from genuq.report.drawing.marks import titled
 from genuq.report.drawing.pictures import as_pixels, sample_grid, shrunk
 from genuq.report.drawing.values import evenly
 from genuq.report.drawing.vocabulary import TARGETS, metric_label, target_words
@@ -77,7 +78,7 @@ def lines(curves: Mapping[str, tuple[Numbers, Numbers]], title: str, x: str) -> 
     import wandb
 
     xs, ys = zip(*curves.values())
-    return wandb.plot.line_series([list(x) for x in xs], [list(y) for y in ys], list(curves), title, x)
+    return wandb.plot.line_series([list(x) for x in xs], [list(y) for y in ys], list(curves), titled(title), x)
 
 
 def criterion_charts(posteriors: Mapping[str, FitSummary]) -> dict[str, Any]:

@@ -19,7 +19,9 @@ from genuq.config.neutral import without_neutral
 from genuq.display import Display
 from genuq.parallel import collectives
 from genuq.pipeline.run import Run
+from genuq.report.drawing.marks import marking
 from genuq.store.artefact import StageFolder, fingerprint
+from genuq.store.scales import at_scale, warning_of
 from genuq.tracking.wandb_content import Content, content_of
 from genuq.tracking.wandb_names import FRACTION, KEPT, STEP
 
@@ -37,7 +39,8 @@ def observe(run: Run, stage: str, folder: StageFolder, display: Display) -> None
         receipt = {"id": name, "fingerprint": folder.fingerprint, **run.plain("logger")["logger"]}
         if name not in OPEN and receipts.get(stage) == receipt:
             return
-        content = content_of(run, stage, folder)
+        with marking(warning_of(run.scale)):
+            content = content_of(run, stage, folder)
         session = opened(run, stage, display)
         try:
             log(session, content)
@@ -99,7 +102,7 @@ def begun(run: Run, stage: str, display: Display) -> Any:
     folder.mkdir(parents=True, exist_ok=True)
     options: dict[str, Any] = {
         "id": wandb_id(run, stage),
-        "name": f"{run.job.name or run.config.name}/{stage}",
+        "name": f"{at_scale(run.job.name or run.config.name, run.scale)}/{stage}",
         "group": run.study,
         "job_type": stage,
         "tags": tags_of(run),
@@ -135,14 +138,15 @@ def wandb_id(run: Run, stage: str) -> str:
 
 def run_id(run: Run) -> str:
     """16 hexadecimal digits of all settings that a result may depend on; the same whichever of its stages are asked."""
-    settings = {key: value for key, value in run.plain().items() if key != "stages"}
+    settings = {key: value for key, value in run.plain().items() if key not in ("stages", "scale")}
     return fingerprint(without_neutral(settings))[:16]
 
 
 def tags_of(run: Run) -> list[str]:
     """What the run is made of, to filter by."""
     parts = [run.config[group].name for group in ("data", "model", "posterior", "likelihood", "sampler")]
-    return [str(part)[:TAG_LENGTH] for part in dict.fromkeys([*parts, *run.config.beside])]
+    marks = list(filter(None, [warning_of(run.scale)]))
+    return [str(part)[:TAG_LENGTH] for part in dict.fromkeys([*marks, *parts, *run.config.beside])]
 
 
 def training_logger(run: Run, stage: str, part: str, display: Display) -> Logger | bool:

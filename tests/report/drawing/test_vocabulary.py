@@ -41,6 +41,8 @@ def test_known_metrics_come_first_in_the_registers_order() -> None:
         ("entropy/auroc", "AUROC", False),
         ("entropy/ause", "AUSE", True),
         ("entropy/fid_gain", "FID gain", False),
+        ("entropy/fid_kept", "FID of those kept", True),
+        ("entropy/precision_kept", "Precision of those kept", False),
         ("fid", "FID", True),
         ("sample_accuracy", "Accuracy of the samples", False),
         ("seconds/fit", "Seconds of fit", True),

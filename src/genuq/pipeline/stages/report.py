@@ -28,6 +28,7 @@ from genuq.analysis.results import (
 )
 from genuq.display import Display
 from genuq.identity import neutral, where_given
+from genuq.pipeline.as_released import as_released
 from genuq.pipeline.configured import (
     class_names_of,
     likelihood_inputs,
@@ -48,6 +49,7 @@ from genuq.pipeline.stages.propagate import MaskInputs, mask_inputs, propagated,
 from genuq.pipeline.stages.sample import DrawnRows, read_samples, shown
 from genuq.report.run import RESULTS
 from genuq.store.artefact import StageFolder
+from genuq.store.scales import FULL
 from genuq.store.upstream import Upstream
 
 
@@ -63,6 +65,8 @@ class ReportInputs:
         mask: of the pixels that the score counts.
         direct: why the model's scheduler samples itself, where it does so unasked.
         pilot: that chose the setting of the run's score, where one did.
+        as_released: what of the run keeps faults of released code.
+        scale: that the run was made at, where it is not the full one.
         data_name, model_names: in the configuration's words: of the data, of the model and of its network.
     """
 
@@ -86,6 +90,8 @@ class ReportInputs:
     config: Mapping[str, Any] = neutral()
     direct: str | None = where_given(None)
     pilot: Upstream | None = where_given(None)
+    as_released: tuple[str, ...] = where_given(())
+    scale: str | None = where_given(None)
 
     @property
     def are_images(self) -> bool:
@@ -145,6 +151,8 @@ class Report(Stage[ReportInputs]):
             propagator=None if propagator is None else PropagatorWords(propagator.name, propagator.reduce),
             mask=mask_inputs(run),
             pilot=pilot_upstream(run),
+            as_released=as_released(run),
+            scale=None if run.scale == FULL else run.scale,
             posteriors={
                 name: PosteriorWords(entry["name"], entry["draws"]) for name, entry in run.posteriors().items()
             },
@@ -193,6 +201,7 @@ def collect(inputs: ReportInputs) -> Results:
         command=inputs.command,
         config=dict(inputs.config),
         versions=versions(),
+        scale=inputs.scale or FULL,
         summary=evaluation.summary,
         data=DataEntry(inputs.data_name, evaluation.judge.reference, list(inputs.class_names)),
         model=model_entry(inputs),
@@ -222,6 +231,7 @@ def collect(inputs: ReportInputs) -> Results:
         maps=maps_entry(inputs),
         application=None if inputs.application is None else read_application(inputs.application.path),
         warnings=[
+            *inputs.as_released,
             *([] if inputs.direct is None else [inputs.direct]),
             *doubts_of(notes["fit"]["posteriors"]),
             *(note for row in evaluation.scores for note in row.notes if row.kind in ("score", "baseline")),

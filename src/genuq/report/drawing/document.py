@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from genuq.analysis.evaluation_entries import IntervalRow, Number
 from genuq.report.drawing import values, vocabulary
+from genuq.report.drawing.marks import mark
 from genuq.report.drawing.style import PALETTE
 
 
@@ -31,6 +32,7 @@ def render(template: str, context: Mapping[str, Any], scripts: Iterable[str], st
     """
     script, style = joined(scripts), joined(styles)
     page = {
+        "mark": mark(),
         "palette": PALETTE,
         "style": Markup(style),
         "script": Markup(script),

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from genuq.errors import DataError
+from genuq.report.drawing.marks import under_strip
 
 SHEET_PIXELS = 4096  # side of a sprite sheet; every browser, phones too, decodes images of this size
 LOSSLESS = 100
@@ -55,7 +56,7 @@ def sample_grid(images: torch.Tensor | np.ndarray, columns: int, gap: int = 1) -
     """
     if columns < 1:
         raise DataError(f"A grid needs at least one column, but columns = {columns}.")
-    return _sheet(as_pixels(images, 4, "Images for a grid"), columns, gap, fill=255)
+    return under_strip(_sheet(as_pixels(images, 4, "Images for a grid"), columns, gap, fill=255))
 
 
 def _sheet(images_NCHW: np.ndarray, columns: int, gap: int, fill: int) -> Image.Image:

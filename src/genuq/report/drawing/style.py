@@ -16,6 +16,8 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 import matplotlib
 from matplotlib.figure import Figure
 
+from genuq.report.drawing.marks import stamped
+
 # Light and dark value of each colour. The series are Okabe and Ito's colour-blind-safe hues, darkened or lightened
 # until text in them reaches a contrast of 4.5 to 1 on the page's surface.
 PALETTE = {
@@ -156,14 +158,14 @@ def series_of(scores: Sequence[Scored]) -> list[Series]:
 def png(figure: Figure) -> bytes:
     """The figure at 200 dpi on white."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=200, facecolor="white")
+    stamped(figure).savefig(buffer, format="png", dpi=200, facecolor="white")
     return buffer.getvalue()
 
 
 @styled
 def svg(figure: Figure, background: str = "white") -> str:
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", facecolor=background, metadata={"Date": None})
+    stamped(figure).savefig(buffer, format="svg", facecolor=background, metadata={"Date": None})
     return buffer.getvalue()
 
 
@@ -171,7 +173,7 @@ def svg(figure: Figure, background: str = "white") -> str:
 def pdf(figure: Figure) -> bytes:
     """The figure on white, the same bytes at any time; text stays text."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="pdf", facecolor="white", metadata={"CreationDate": None})
+    stamped(figure).savefig(buffer, format="pdf", facecolor="white", metadata={"CreationDate": None})
     return buffer.getvalue()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from genuq import analysis, posteriors
 from genuq.analysis.evaluation_entries import ScoreEntry
-from genuq.analysis.numbers import AUROC_OF, SHARE_OF
+from genuq.analysis.numbers import AUROC_OF, KEPT, SHARE_OF
 from genuq.analysis.results import Results
 from genuq.analysis.seeds import UNBOUNDED
 from genuq.parts import Register
@@ -295,6 +295,9 @@ def measure_of(name: str) -> Metric | None:
         return Metric(f"Seconds of {last}", True, POSITIVE)
     if last.endswith("_gain") and last.removesuffix("_gain") in METRICS:
         return Metric(f"{METRICS[last.removesuffix('_gain')].label} gain", False)
+    if last.endswith(KEPT) and last.removesuffix(KEPT) in METRICS:
+        of_all = METRICS[last.removesuffix(KEPT)]
+        return Metric(f"{of_all.label} of those kept", of_all.lower_is_better, of_all.bounds)
     if last.startswith(AUROC_OF):
         return Metric(f"AUROC of {fault_words(last.removeprefix(AUROC_OF))}", False, SHARE)
     if not of and last.startswith(SHARE_OF):

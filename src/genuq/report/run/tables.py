@@ -15,6 +15,7 @@ from genuq.report.drawing.spreadsheet import csv_table
 from genuq.report.drawing.values import DASH, decimals, interval, present
 from genuq.report.run.application import outcome_markdown
 from genuq.report.run.plots import provenance
+from genuq.store.scales import FULL, at_scale, warning_of
 
 COLUMNS = ("spearman", "auroc", "fid_gain")
 VERDICTS: dict[bool | None, tuple[str, str]] = {
@@ -25,13 +26,22 @@ VERDICTS: dict[bool | None, tuple[str, str]] = {
 
 
 def samples_csv(results: Results) -> str:
-    """One line per sample under the names of its columns; an empty cell where a value is missing."""
-    return csv_table([results.samples.columns, *plain(results.samples.rows)])
+    """One line per sample under the names of its columns, at another than full scale with that in each; an empty cell
+    where a value is missing.
+    """
+    columns, rows = list(results.samples.columns), plain(results.samples.rows)
+    if results.scale != FULL:
+        columns, rows = ["scale", *columns], [[results.scale, *row] for row in rows]
+    return csv_table([columns, *rows])
 
 
 def verdict(results: Results) -> tuple[str, str]:
-    """Words and colour for whether the score finds the bad samples; no green where a control does as well."""
+    """Words and colour for whether the score finds the bad samples; no green where a control does as well, and no
+    verdict but at full scale.
+    """
     summary = results.summary
+    if results.scale != FULL:
+        return warning_of(results.scale), "yellow"
     if summary.finds_bad and summary.beats_controls is False:
         return "Finds bad samples, but so does a control", "yellow"
     return VERDICTS[summary.finds_bad]
@@ -51,13 +61,23 @@ def terminal_table(results: Results) -> RenderableType:
         cells = [_cell(row.measured(column)) for column in COLUMNS]
         table.add_row(Text(row.label), *cells, style="bold" if index == 0 else "")
     _, colour = verdict(results)
-    return Group(Padding(table, (1, 0)), Text(results.summary.sentence or DASH, style=f"bold {colour}"))
+    return Group(Padding(table, (1, 0)), Text(marked_sentence(results), style=f"bold {colour}"))
+
+
+def marked_sentence(results: Results) -> str:
+    """What the run has found, and whether that is no result."""
+    sentence = results.summary.sentence or DASH
+    return sentence if results.scale == FULL else f"{warning_of(results.scale)}. {sentence}"
 
 
 def _cell(measured: IntervalRow) -> Text:
     """`0.42 [0.31,0.52]`, the interval dim; three of them and a label fit into 80 columns."""
     known = interval(measured.low, measured.high) if present(measured.value) else ""
     return Text.assemble(decimals(measured.value), (f" {known}".rstrip().replace(", ", ","), "not bold dim"))
+
+
+def _cells(row: SummaryRow) -> list[str]:
+    return [_cell(row.measured(column)).plain for column in COLUMNS]
 
 
 def _adds(row: SummaryRow) -> str:
@@ -70,11 +90,8 @@ def summary_markdown(results: Results) -> str:
     """The sentence and the small table as Markdown, for a study's folder."""
     summary = results.summary
     target = f" with {summary.spearman_target}" if summary.spearman_target else ""
-    rows = [
-        [row.label, row.kind, *(_cell(row.measured(column)).plain for column in COLUMNS), _adds(row)]
-        for row in summary.table
-    ]
+    rows = [[at_scale(row.label, results.scale), row.kind, *_cells(row), _adds(row)] for row in summary.table]
     table = table_lines(["score", "kind", f"Spearman{target}", "AUROC", "FID gain", "adds to controls"], rows)
     foot = f"95 % intervals in brackets. {prose(provenance(results))}."
-    opening = [code(results.command or DASH), "", prose(summary.sentence or DASH), ""]
+    opening = [code(results.command or DASH), "", prose(marked_sentence(results)), ""]
     return "\n".join([*opening, *table, "", foot, "", *outcome_markdown(results.application)])

@@ -18,6 +18,7 @@ from genuq.analysis.results import Results
 from genuq.errors import DataError, did_you_mean
 from genuq.report.drawing.canvas import Room, figure_of
 from genuq.report.drawing.heat import as_maps, maps_figure
+from genuq.report.drawing.marks import marking
 from genuq.report.drawing.pictures import as_pixels, sample_grid
 from genuq.report.drawing.style import png, svg
 from genuq.report.drawing.values import present
@@ -27,6 +28,7 @@ from genuq.report.run.application import checked_examples, example_sheet
 from genuq.report.run.page import Rows, Samples, render_page
 from genuq.report.run.panels import COSTS, forest_room, lines_room, quality_room
 from genuq.report.run.tables import samples_csv, summary_markdown
+from genuq.store.scales import warning_of
 
 Array = torch.Tensor | np.ndarray
 GRID = (64, 16)  # samples in a contact sheet, and its columns
@@ -61,6 +63,12 @@ def write_report(
     """
     folder = Path(folder)
     samples, examples = checked(results, images, draws, maps), checked_examples(examples)
+    with marking(warning_of(results.scale)):
+        return _written(folder, results, samples, examples)
+
+
+def _written(folder: Path, results: Results, samples: Samples, examples: Mapping[str, np.ndarray] | None) -> Path:
+    """The page of checked results, and all files beside it."""
     files.write_json(folder / RESULTS, files.plain(results))
     files.write_text(folder / "results.csv", samples_csv(results))
     files.write_text(folder / "summary.md", summary_markdown(results))

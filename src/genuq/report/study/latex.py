@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from genuq.report.study.published import Published
 from genuq.report.study.table import Cell, Row, StudyTable
 from genuq.report.study.text import column_label, provenance
-from genuq.report.study.words import ARROWS, cell_text, column_words, key_words, legend, places, row_words
+from genuq.report.study.words import ARROWS, cell_text, column_words, key_words, legend, places, row_words, title_of
+from genuq.store.scales import FULL, at_scale
 
 ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -47,10 +48,11 @@ def escaped(text: str) -> str:
 
 def table_latex(table: StudyTable) -> str:
     """A table environment for the study and one for each published result; they need `\\usepackage{booktabs}`."""
-    head = [f"% {' '.join(line.split())}" for line in (f"genuq table, study {table.name}", *table.commands)]
+    name = at_scale(table.name, table.scale)
+    head = [f"% {' '.join(line.split())}" for line in (f"genuq table, study {name}", *table.commands)]
     if table.missing:
         head.append(f"% {len(table.missing)} of {table.expected} runs are missing")
-    own = environment(table.title, _notes(table), table.name, _study_rows(table), _alignment(table))
+    own = environment(title_of(table), _notes(table), name, _study_rows(table), _alignment(table))
     others = [_published(entry, table.name) for entry in table.published]
     return "\n".join([*head, own, *others])
 
@@ -105,7 +107,7 @@ def _study_rows(table: StudyTable) -> list[str]:
         if before and len(row) > 1 and row[0] != before[0]:
             lines.append("\\addlinespace")
         cells = [
-            cell_latex(table.cell(row, column, measure), digits[measure.name])
+            cell_latex(table.cell(row, column, measure), digits[measure.name], table.scale)
             for measure in table.measures
             for column in table.columns
         ]
@@ -134,15 +136,16 @@ def _unrepeated(table: StudyTable, row: Row, before: Row) -> list[str]:
     return [*[""] * shared, *words[shared:]]
 
 
-def cell_latex(cell: Cell, digits: int) -> str:
+def cell_latex(cell: Cell, digits: int, scale: str = FULL) -> str:
     """`\\textbf{0.612}`, its standard error or interval and the number of seeds; a dash where there is none."""
-    text = cell_text(cell, digits)
+    text = cell_text(cell, digits, scale)
     if text is None:
         return MISSING if cell.expected else ""
     value = f"{math_number(text.value)} \\pm {math_number(text.error)}" if text.error else math_number(text.value)
     shown = f"{{\\boldmath${value}$}}" if cell.mark else f"${value}$"
     span = f" ${math_number(text.span)}$" if text.span else ""
-    return f"{shown}{span} {{\\scriptsize({text.count})}}"
+    mark = f" {{\\scriptsize {escaped(text.mark)}}}" if text.mark else ""
+    return f"{shown}{span} {{\\scriptsize({text.count})}}{mark}"
 
 
 def math_number(number: str) -> str:

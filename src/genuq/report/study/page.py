@@ -7,6 +7,7 @@ from typing import Any
 
 from genuq.analysis.evaluation_entries import NOTHING, IntervalRow
 from genuq.report.drawing import document, vocabulary
+from genuq.report.drawing.marks import titled
 from genuq.report.drawing.values import present, words
 from genuq.report.study.data import MEASURES, embedded
 from genuq.report.study.runs import StudyRun, StudyRuns
@@ -37,7 +38,7 @@ def render(study: StudyRuns) -> str:
     context = {
         "study": study,
         "first": "runs",
-        "headline": opening,
+        "headline": titled(opening),
         "grounds": grounds,
         "lines": verdict_lines(study),
         "warnings": study_warnings(study),

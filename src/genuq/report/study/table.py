@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from genuq.analysis.seeds import UNBOUNDED, Estimate, Readings, difference, estimate
 from genuq.report.study.published import Published
+from genuq.store.scales import FULL
 
 Row = tuple[str, ...]
 Place = tuple[Row, str, str]  # row, column, name of the measure
@@ -73,6 +74,7 @@ class StudyTable:
         expected: runs that the study asks for.
         missing: the command of each run that is not there.
         notes: what else a reader must know, a sentence each.
+        scale: that the runs of all cells were made at; at another than the full one nothing is best.
     """
 
     name: str
@@ -90,6 +92,7 @@ class StudyTable:
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     published: tuple[Published, ...] = ()
+    scale: str = FULL
 
     def cell(self, row: Row, column: str, measure: Measure) -> Cell:
         return self.cells[row, column, measure.name]

@@ -10,7 +10,18 @@ from genuq.report.drawing.values import spoken
 from genuq.report.drawing.vocabulary import METRICS
 from genuq.report.study.published import Published
 from genuq.report.study.table import Cell, StudyTable
-from genuq.report.study.words import MISSING, cell_text, column_words, heading, key_words, legend, places, row_words
+from genuq.report.study.words import (
+    MISSING,
+    cell_text,
+    column_words,
+    heading,
+    key_words,
+    legend,
+    places,
+    row_words,
+    title_of,
+)
+from genuq.store.scales import FULL, at_scale
 
 LISTED = 12  # missing runs whose commands are in the page itself
 
@@ -18,7 +29,7 @@ LISTED = 12  # missing runs whose commands are in the page itself
 def table_markdown(table: StudyTable) -> str:
     """The whole page: question, command, table, how to read it, what is missing, and what others have published."""
     parts = [
-        f"# {prose(table.title)}",
+        f"# {prose(title_of(table))}",
         prose(table.question),
         "\n\n".join(map(code, table.commands)),
         "\n".join(table_lines(_headings(table), _body(table), len(table.keys))),
@@ -46,7 +57,7 @@ def _body(table: StudyTable) -> list[list[str]]:
         [
             *row_words(table, row),
             *(
-                cell_markdown(table.cell(row, column, measure), digits[measure.name])
+                cell_markdown(table.cell(row, column, measure), digits[measure.name], table.scale)
                 for measure in table.measures
                 for column in table.columns
             ),
@@ -55,13 +66,13 @@ def _body(table: StudyTable) -> list[list[str]]:
     ]
 
 
-def cell_markdown(cell: Cell, digits: int) -> str:
-    """`**0.612 ± 0.021** (3)`, `0.612 [0.55, 0.67] (1)`, or a dash."""
-    text = cell_text(cell, digits)
+def cell_markdown(cell: Cell, digits: int, scale: str = FULL) -> str:
+    """`**0.612 ± 0.021** (3)`, `0.612 [0.55, 0.67] (1)`, `0.612 (1) smoke`, or a dash."""
+    text = cell_text(cell, digits, scale)
     if text is None:
         return MISSING if cell.expected else ""
     value = f"{text.value} ± {text.error}" if text.error else text.value
-    parts = [f"**{value}**" if cell.mark else value, text.span, f"({text.count})"]
+    parts = [f"**{value}**" if cell.mark else value, text.span, f"({text.count})", text.mark]
     return " ".join(part for part in parts if part)
 
 
@@ -110,14 +121,15 @@ def table_csv(table: StudyTable) -> str:
     keys = list(table.keys)
     fields = [
         *("origin", *keys, column, "measure", "n", "expected", "mean", "standard_error", "low", "high", "interval"),
-        *("bold", "runs", "of", "source", "status"),
+        *("bold", "runs", "of", "source", "status", "scale"),
     ]
     records: list[dict[str, object]] = []
     for row in table.rows:
         for place in table.columns:
             for measure in table.measures:
                 setting = dict(zip(keys, row)) | {column: place, "measure": measure.name}
-                records.append({"origin": "ours"} | setting | _cell_fields(table.cell(row, place, measure)))
+                numbers = _cell_fields(table.cell(row, place, measure))
+                records.append({"origin": at_scale("ours", table.scale)} | setting | numbers | {"scale": table.scale})
     for entry in table.published:
         records += _published_fields(entry)
     return csv_records(fields, records)

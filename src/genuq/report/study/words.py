@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from genuq.report.drawing.values import decimals, present, spoken
 from genuq.report.drawing.vocabulary import POSTERIORS
 from genuq.report.study.table import Cell, Measure, Row, StudyTable
+from genuq.store.scales import FULL, explanation_of, warning_of
 
 MISSING = "—"
 ARROWS = {"higher": "↑", "lower": "↓", None: ""}
@@ -16,15 +17,16 @@ ARROWS = {"higher": "↑", "lower": "↓", None: ""}
 
 @dataclass(frozen=True)
 class CellText:
-    """The parts of a cell as a reader sees them; empty where there is nothing."""
+    """The parts of a cell as a reader sees them; empty where there is nothing. `mark`: that it is no result."""
 
     value: str
     error: str
     span: str
     count: str
+    mark: str = ""
 
 
-def cell_text(cell: Cell, places: int) -> CellText | None:
+def cell_text(cell: Cell, places: int, scale: str = FULL) -> CellText | None:
     """`0.612`, its standard error or its interval, and `3`, or `3 of 5` where seeds are missing; None without a run."""
     found = cell.estimate
     if found is None:
@@ -34,7 +36,7 @@ def cell_text(cell: Cell, places: int) -> CellText | None:
         span = f"[{decimals(found.low, places)}, {decimals(found.high, places)}]"
     error = decimals(found.error, places) if present(found.error) else ""
     count = f"{found.n}" if found.n == cell.expected else f"{found.n} of {cell.expected}"
-    return CellText(decimals(found.mean, places), error, span, count)
+    return CellText(decimals(found.mean, places), error, span, count, "" if scale == FULL else scale)
 
 
 def places(table: StudyTable, measure: Measure) -> int:
@@ -72,12 +74,18 @@ def column_words(table: StudyTable, column: str) -> str:
     return "" if table.column is None else value_words(table.column, column)
 
 
+def title_of(table: StudyTable) -> str:
+    """The study's title, and whether its table has results."""
+    return f"{table.title} ({warning_of(table.scale)})" if table.scale != FULL else table.title
+
+
 def legend(table: StudyTable) -> list[str]:
     """How to read the table, a sentence each; only what occurs in it."""
     cells = list(table.cells.values())
     sources = {cell.estimate.source for cell in cells if cell.estimate}
     told = {cell.compared for cell in cells}
-    return [sentence for holds, sentence in _sentences(table, sources, told, cells) if holds]
+    first = [] if table.scale == FULL else [explanation_of(table.scale)]
+    return [*first, *(sentence for holds, sentence in _sentences(table, sources, told, cells) if holds)]
 
 
 def _sentences(table: StudyTable, sources: set[str], told: set[str], cells: Sequence[Cell]) -> list[tuple[bool, str]]:

@@ -1,0 +1,228 @@
+"""Small pipelines with random weights, and small images, for runs that show that everything runs (`scale=smoke`)."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from genuq.errors import ConfigurationError, did_you_mean
+from genuq.randomness import isolated, seed_everything
+from genuq.store.store import SMALL as FOLDER
+
+PREFIX = "small:"  # before the name of one, where a folder is configured
+SIDE = 32  # pixels of an image
+COUNTS = {"train": 64, "val": 32}  # images of a class
+SHAPES: dict[str, Callable[[Any, Any], Any]] = {  # whether a place relative to the middle is covered
+    "bar": lambda y, x: abs(y) < 0.08,
+    "cross": lambda y, x: np.minimum(abs(y), abs(x)) < 0.06,
+    "disc": lambda y, x: np.hypot(y, x) < 0.2,
+    "square": lambda y, x: np.maximum(abs(y), abs(x)) < 0.18,
+}
+VERSION = 1  # of the weights and their making
+_LONGEST = 16  # tokens
+_WIDTH = 16  # features of a text encoder
+_MARKS = ("<pad>", "<bos>", "<unk>", "<eos>")
+_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+_WORDS = len(_MARKS) + len(_LETTERS)
+
+
+def small_folder(name: str, store: Path) -> Path:
+    """The folder in a store that has one of `SMALL`, written now if it was not there: the same bytes at any time.
+
+    Raises:
+        ConfigurationError: there is none of this name.
+    """
+    if name not in SMALL:
+        raise ConfigurationError(f"'{PREFIX}{name}' is nothing small that genuq makes.{did_you_mean(name, SMALL)}")
+    folder = store / FOLDER / f"{name}-{VERSION}"
+    if not folder.is_dir():
+        part = folder.with_name(f".{folder.name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.parent.mkdir(parents=True, exist_ok=True)
+        with isolated(), contextlib.redirect_stderr(io.StringIO()):  # bars of progress that end at once
+            seed_everything(0)
+            SMALL[name](part)
+        if not folder.is_dir():  # of two runs that make it at once the first counts
+            part.rename(folder)
+    return folder
+
+
+def images(folder: Path) -> None:
+    """Train and test images of `SIDE` pixels, in a folder for each of `SHAPES`: one somewhere, in some colour."""
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    source = np.random.default_rng(0)
+    for split, count in COUNTS.items():
+        for name, covers in SHAPES.items():
+            (folder / split / name).mkdir(parents=True)
+            for number in range(count):
+                y, x = source.uniform(0.3 * SIDE, 0.7 * SIDE, 2)
+                inside = covers((rows - y) / SIDE, (columns - x) / SIDE)
+                ground, figure = source.integers(0, 256, (2, 3), dtype=np.uint8)
+                picture = Image.fromarray(np.where(inside[..., None], figure, ground))
+                picture.save(folder / split / name / f"{number:03d}.png")
+
+
+def saved(make: Callable[[], Any]) -> Callable[[Path], None]:
+    """What writes what is made, as diffusers does."""
+    return lambda folder: make().save_pretrained(str(folder))
+
+
+def autoencoder(**settings: Any) -> Any:
+    """A KL autoencoder whose latents have four channels and a quarter of the side."""
+    import diffusers
+
+    return diffusers.AutoencoderKL(
+        block_out_channels=(8, 8, 8),
+        norm_num_groups=2,
+        latent_channels=4,
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        mid_block_add_attention=False,
+        sample_size=SIDE,
+        **settings,
+    )
+
+
+def tokenizer() -> Any:
+    """Letters by number, each text between marks."""
+    import transformers
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
+
+    vocabulary = {mark: place for place, mark in enumerate((*_MARKS, *_LETTERS))}
+    made = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    marks = [(mark, vocabulary[mark]) for mark in ("<bos>", "<eos>")]
+    made.post_processor = processors.TemplateProcessing(single="<bos> $A <eos>", special_tokens=marks)
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        unk_token="<unk>",
+        pad_token="<pad>",
+        bos_token="<bos>",
+        eos_token="<eos>",
+        model_max_length=_LONGEST,
+    )
+
+
+def text_encoder(projected: bool = False) -> Any:
+    """A CLIP for texts, with or without a projection."""
+    import transformers
+
+    config = transformers.CLIPTextConfig(
+        hidden_size=_WIDTH,
+        intermediate_size=_WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        vocab_size=_WORDS,
+        max_position_embeddings=_LONGEST,
+        projection_dim=_WIDTH,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=3,
+    )
+    return (transformers.CLIPTextModelWithProjection if projected else transformers.CLIPTextModel)(config)
+
+
+def clip(folder: Path) -> None:
+    """A CLIP for texts and images of 12 pixels, with what prepares them."""
+    import transformers
+
+    vision = {"hidden_size": _WIDTH, "intermediate_size": _WIDTH, "num_hidden_layers": 1, "num_attention_heads": 2}
+    vision |= {"image_size": 12, "patch_size": 4, "projection_dim": _WIDTH}
+    texts = text_encoder(projected=True).config.to_dict()
+    config = transformers.CLIPConfig(text_config=texts, vision_config=vision, projection_dim=_WIDTH)
+    sides: dict[str, Any] = {"size": {"shortest_edge": 12}, "crop_size": {"height": 12, "width": 12}}
+    transformers.CLIPModel(config).save_pretrained(str(folder))
+    transformers.CLIPProcessor(transformers.CLIPImageProcessor(**sides), tokenizer()).save_pretrained(str(folder))
+
+
+def stable_diffusion() -> Any:
+    """Stable Diffusion 1.x: epsilon by a U-Net that attends to a text."""
+    import diffusers
+
+    network = diffusers.UNet2DConditionModel(
+        sample_size=8,
+        in_channels=4,
+        out_channels=4,
+        block_out_channels=(16, 32),
+        layers_per_block=1,
+        norm_num_groups=4,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        attention_head_dim=8,
+        cross_attention_dim=_WIDTH,
+    )
+    scheduler = diffusers.DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
+    return diffusers.StableDiffusionPipeline(
+        vae=autoencoder(),
+        text_encoder=text_encoder(),
+        tokenizer=tokenizer(),
+        unet=network,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def stable_diffusion_3() -> Any:
+    """Stable Diffusion 3: flow matching by a transformer."""
+    import diffusers
+    import transformers
+
+    t5 = transformers.T5Config(d_model=2 * _WIDTH, d_ff=_WIDTH, d_kv=4, num_heads=2, num_layers=1, vocab_size=_WORDS)
+
+    network = diffusers.SD3Transformer2DModel(
+        sample_size=8,
+        patch_size=2,
+        in_channels=4,
+        out_channels=4,
+        num_layers=2,
+        attention_head_dim=8,
+        num_attention_heads=2,
+        caption_projection_dim=16,
+        joint_attention_dim=2 * _WIDTH,
+        pooled_projection_dim=2 * _WIDTH,
+        pos_embed_max_size=8,
+    )
+    return diffusers.StableDiffusion3Pipeline(
+        transformer=numbered(network),
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=autoencoder(shift_factor=0.06, scaling_factor=1.5),
+        text_encoder=text_encoder(projected=True),
+        tokenizer=tokenizer(),
+        text_encoder_2=text_encoder(projected=True),
+        tokenizer_2=tokenizer(),
+        text_encoder_3=transformers.T5EncoderModel(t5),
+        tokenizer_3=tokenizer(),
+    )
+
+
+def numbered(network: torch.nn.Module) -> torch.nn.Module:
+    """The network, where no weight is left as memory was found."""
+    for value in network.parameters():
+        torch.nn.init.normal_(value, std=1.0 if value.ndim < 2 else value[0].numel() ** -0.5)
+    return network
+
+
+SMALL: dict[str, Callable[[Path], None]] = {
+    "images": images,
+    "autoencoder": saved(autoencoder),
+    "clip": clip,
+    "stable_diffusion": saved(stable_diffusion),
+    "stable_diffusion_3": saved(stable_diffusion_3),
+}
