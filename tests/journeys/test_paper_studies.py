@@ -96,7 +96,9 @@ def test_whatever_is_missing_is_named_with_where_it_is_from(
         assert f"image folder {data} does not exist" in str(job.error) or "save_pretrained" in str(job.error)
     os.symlink(brought / data, empty / data)
     for job in plan(jobs).jobs:
-        assert any(source in str(job.error) for source in ("guided-diffusion", "baofff/U-ViT", "model.download=true")), job
+        assert any(
+            source in str(job.error) for source in ("guided-diffusion", "baofff/U-ViT", "model.download=true")
+        ), job
     os.symlink(brought / "weights", empty / "weights")
     monkeypatch.setattr("genuq.extractors.pretrained._published", _no_hub)
     for job in plan(jobs).jobs:
