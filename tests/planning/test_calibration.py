@@ -75,11 +75,11 @@ def test_what_the_first_pass_of_all_takes_does_not_make_the_measured_batch_small
 
     def work(rows: int) -> None:
         asked.append(rows)
-        now[0] += 2.0 if len(asked) == 1 else 0.001 + 0.0001 * rows
+        now[0] += 2.0 if len(asked) == 1 else 0.05 + 0.0001 * rows
 
     monkeypatch.setattr(calibration.time, "perf_counter", lambda: now[0])
     found = calibration.bearable(work, batch=120)
-    assert set(asked[2:]) == {120} and found == pytest.approx(0.0001 + 0.001 / 120)
+    assert asked[:7] == [1, 1, 4, 16, 64, 120, 120] and found == pytest.approx(0.0001 + 0.05 / 120)
 
 
 def test_rows_that_take_long_are_tried_once_and_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -134,7 +135,10 @@ def bearable(work: Callable[[int], object], batch: int) -> float:
     """
     once = seconds_of(lambda: work(1))
     once = once if once > LONGEST else seconds_of(lambda: work(1))
-    rows = max(1, min(batch, int(LONGEST / 3 / max(once, 1e-9))))
+    rows = 1
+    while rows < batch and 4 * once < LONGEST / 3:  # a small network takes as long for many rows as for one
+        rows = min(batch, 4 * rows)
+        once = seconds_of(partial(work, rows))
     return steady(lambda: work(rows)) / rows
 
 

@@ -212,7 +212,7 @@ def stable_diffusion_3() -> Any:
     )
 
 
-def numbered(network: torch.nn.Module) -> torch.nn.Module:
+def numbered(network: Any) -> Any:
     """The network, where no weight is left as memory was found."""
     for value in network.parameters():
         torch.nn.init.normal_(value, std=1.0 if value.ndim < 2 else value[0].numel() ** -0.5)
