@@ -33,8 +33,10 @@ def job() -> Job:
 
 
 def test_scores_of_the_path_cost_a_step_and_regenerations_a_sampling_a_draw(job):
-    plain, cheap, full = beside_regenerations(job, HALF_BROKEN, rounds=1)
+    plain, default, cheap, full = beside_regenerations(job, HALF_BROKEN, rounds=1)
     assert plain.evaluations == SAMPLES * STEPS and cheap.evaluations == SAMPLES * (STEPS + DRAWS)
+    assert default.evaluations == SAMPLES * (STEPS + 4) and default.target == 1.25
+    assert 0 <= default.values["AUROC"] <= 1
     assert full.evaluations == SAMPLES * STEPS * (1 + DRAWS) and cheap.target == 1.25
     assert 0 <= cheap.values["AUROC"] <= 1 and 0 <= full.values["AUROC"] <= 1
     assert cheap.ratio and full.ratio and plain.ratio is None
@@ -59,6 +61,7 @@ def test_engines_are_judged_by_the_ranks_of_float32(job, monkeypatch):
 
 def test_a_cheap_score_counts_only_where_it_finds_as_much():
     cheap = Row("path", ratio=1.2, values={"AUROC": 0.70})
-    assert as_good(cheap, {"AUROC": 0.705}).reason is None
-    assert "below that of regenerations" in (as_good(cheap, {"AUROC": 0.75}).reason or "")
-    assert "too few" in (as_good(replace(cheap, values={}), {}).reason or "")
+    assert as_good(cheap, "its cost", {"AUROC": 0.705}).reason is None
+    assert as_good(replace(cheap, ratio=1.4), "its cost", {"AUROC": 0.705}).reason == "its cost"
+    assert "below that of regenerations" in (as_good(cheap, "its cost", {"AUROC": 0.75}).reason or "")
+    assert "too few" in (as_good(replace(cheap, values={}), "its cost", {}).reason or "")
