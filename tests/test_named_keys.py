@@ -65,7 +65,7 @@ def known_keys() -> set[str]:
         for _, config in configurations(
             [
                 *job,
-                *(["data.root=images"] if "data=image_folder" in job else []),
+                *(["data.root=images"] if {"data=image_folder", "data=imagenet"} & {*job} else []),
                 *(["model.pretrained=folder"] if "model=diffusers" in job else []),
             ]
         ):

@@ -62,7 +62,11 @@ JOBS = [  # the i-th option of every group together, and every experiment: each 
 def shipped(number: int) -> DictConfig:
     """The configuration of one of these jobs, checked."""
     job = JOBS[number]
-    needed = {"data=image_folder": "data.root=images", "model=diffusers": "model.pretrained=folder"}
+    needed = {
+        "data=image_folder": "data.root=images",
+        "data=imagenet": "data.root=images",
+        "model=diffusers": "model.pretrained=folder",
+    }
     ((_, config),) = configurations([*job, *(text for choice, text in needed.items() if choice in job)])
     return config
 

@@ -21,6 +21,6 @@ def test_shards_are_shared_and_fits_summed(tmp_path: Path, monkeypatch: pytest.M
     plan.estimate(calibrate=False)
     phases = {phase.name: phase for phase in phases_of(plan)}
     assert {name for name, phase in phases.items() if phase.shared} == {"sample", "embed"}
-    assert {name for name, phase in phases.items() if phase.summed} == {"train", "posterior.draws", "fit"}
+    assert {name for name, phase in phases.items() if phase.summed} == {"train", "posterior.draws", "fit", "evaluate"}
     assert phases["sample"].pieces == 3 and phases["train"].pieces == 3 and phases["score"].pieces == 1
-    assert phases["evaluate"] == Phase("evaluate", phases["evaluate"].seconds)
+    assert phases["evaluate"] == Phase("evaluate", phases["evaluate"].seconds, summed=True)

@@ -31,7 +31,7 @@ from genuq.metrics.neighbours import bands_within, nearest_others
 from genuq.metrics.reference import Gaussian
 
 POSITIVE = (0.0, math.inf)
-SEARCH = 4  # times k / share neighbours usually hold k members of a subset with that share of the samples
+SEARCH = 3  # times k / share neighbours usually hold k members of a subset with that share of the samples
 
 
 class SubsetJudge:

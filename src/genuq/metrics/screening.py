@@ -176,12 +176,29 @@ def screened_tiles(left_ND: Tensor, right_MD: Tensor, memory_bytes: int = MEMORY
 
 def pair_squared(left_ND: Tensor, left_P: np.ndarray, right_MD: Tensor, right_P: np.ndarray) -> np.ndarray:
     """(P,) squared distances of single pairs in float64, exact zeros for coinciding points."""
-    found = [np.empty(0)]
-    for part in row_slices(len(left_P), max(1, CHUNK_NUMBERS // left_ND.shape[1])):
-        left, right = left_ND[torch.from_numpy(left_P[part])].double(), right_MD[torch.from_numpy(right_P[part])]
-        squared, norms = (left - right.double()).square_().sum(1), left.square().sum(1)
-        found.append(squared.masked_fill_(squared <= 2 * SAME_POINT * norms, 0.0).numpy())
-    return np.concatenate(found)
+    rows = max(1, CHUNK_NUMBERS // left_ND.shape[1])
+    left_rows, right_rows = _Rows(left_ND, rows), _Rows(right_MD, rows)
+    found_P = np.empty(len(left_P))
+    for part in row_slices(len(left_P), rows):
+        left, right = left_rows(left_P[part]), right_rows(right_P[part])
+        norms = torch.linalg.vecdot(left, left)
+        squared = torch.linalg.vecdot(left.sub_(right), left)
+        found_P[part] = squared.masked_fill_(squared <= 2 * SAME_POINT * norms, 0.0).numpy()
+    return found_P
+
+
+class _Rows:
+    """Rows of a set in float64, put where those before them were: new memory would cost more than what is put there."""
+
+    def __init__(self, features_ND: Tensor, rows: int) -> None:
+        self.features_ND = features_ND
+        self.taken = features_ND.new_empty(rows, features_ND.shape[1])
+        self.precise = torch.empty(self.taken.shape, dtype=torch.float64)
+
+    def __call__(self, index_P: np.ndarray) -> Tensor:
+        count = len(index_P)
+        torch.index_select(self.features_ND, 0, torch.from_numpy(index_P), out=self.taken[:count])
+        return self.precise[:count].copy_(self.taken[:count])
 
 
 def block_squared(left: Rounded, block: np.ndarray, rows: slice, right: Rounded, columns: slice) -> np.ndarray:

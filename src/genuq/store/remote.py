@@ -66,7 +66,7 @@ def remote_of(root: Path) -> Remote | None:
     """What the store of this folder mirrors; None where it is no more than a folder."""
     try:
         text = (root / WHERE).read_text()
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:  # also a name that no folder can have, which the check of the store tells
         return None
     return _remote(root, text)
 

@@ -127,7 +127,7 @@ def test_json_is_strict_and_complete(run, tmp_path):
     assert found["scores"][0]["auroc"].pop("low") is None
     expected = copy.deepcopy(results)
     del expected["scores"][0]["auroc"]["low"]
-    assert found == expected | {"frontier": [], "pilot": None}
+    assert found == expected | {"frontier": [], "pilot": None, "scale": "full"}
 
 
 def test_a_failure_leaves_the_old_page_and_no_partial_file(run, tmp_path, monkeypatch):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _text: ContextVar[str] = ContextVar("text", default="")
 GROUP = "mark"  # id of the mark in a figure
