@@ -194,7 +194,8 @@ def test_the_outcome_of_an_application_is_logged(logged: dict[str, Logged], look
 
 def test_a_dashboard_s_panels_show_what_is_logged(logged: dict[str, Logged], looked_at: Path) -> None:
     (record,) = read_records(looked_at / "store", "looked_at")
-    assert record.results.numbers.items() <= logged["evaluate"].summary.items()
+    summaries = {**logged["evaluate"].summary, **logged["apply"].summary}
+    assert record.results.numbers.items() <= summaries.items()
     keys = {key for one in logged.values() for row in one.history for key in row}
     panels = [panel for part in sections(board_of(record.study, [record], "us", None)).values() for panel in part]
     for panel in panels:

@@ -13,6 +13,7 @@ import torch
 
 from genuq import entries, files
 from genuq.analysis.evaluation_entries import Number, Numbers, SampleTable, ScoreEntry, read_evaluation
+from genuq.analysis.numbers import numbers_of_application
 from genuq.analysis.results import FitSummary
 from genuq.pipeline.columns import regenerated
 from genuq.pipeline.configured import is_image
@@ -196,7 +197,7 @@ def evaluate_content(run: Run, folder: Path, notes: Mapping[str, Any]) -> Conten
 
 def apply_content(run: Run, folder: Path, notes: Mapping[str, Any]) -> Content:
     application = read_application(folder)
-    numbers: dict[str, float] = {}
+    numbers = numbers_of_application(application)  # as the record of the study has them
     for row in application.outcome:
         numbers |= flat(f"apply/{row.measure}", files.plain(row))
     return Content(once=numbers, summary={"sentence": application.sentence})
