@@ -24,7 +24,7 @@ from genuq.store import remote
 from genuq.store.artefact import StageFolder, brought
 from genuq.store.once import make_once
 from genuq.store.records import RUNS
-from genuq.store.remote import Objects, Remote, remote_of, store_folder, url_of
+from genuq.store.remote import WHERE, Objects, Remote, remote_of, store_folder, url_of
 from genuq.store.store import Store
 from support.programs import environment, finished, start
 from support.small_runs import POINTS, content, launch
@@ -82,6 +82,14 @@ def made_on(store: Path, content: str = "content") -> bool:
         if making.here:
             files.write_text(folder.path / "below" / "file", content)
     return making.here
+
+
+def test_a_mirror_whose_place_cannot_be_read_is_not_taken_for_a_folder(tmp_path: Path) -> None:
+    """What it made would never reach the object store; a name that no folder can have is none."""
+    (tmp_path / WHERE).mkdir()
+    with pytest.raises(OSError, match=WHERE):
+        remote_of(tmp_path)
+    assert remote_of(tmp_path / "none") is None and remote_of(tmp_path / ("s" * 300)) is None
 
 
 def test_what_one_machine_made_another_finds(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,8 @@ class MetricPart(Part):
     `reference`, a `genuq.metrics.Gaussian` in place of the mean and covariance of real_RD, or None, and
     `neighbourhood`, the samples' `genuq.metrics.Neighbourhood` where it is known, or None. What it makes is called with
     the distinct indices of a subset and returns a mapping with the metric's `name`; metrics that share a target share
-    its work.
+    its work. Where it has a method `nested`, that is called in its place with subsets each of which holds the next, and
+    returns a mapping for each.
 
     Attributes:
         lower_is_better: the direction in which it is good.

@@ -11,6 +11,7 @@ notes are objects, put on the condition that there is none.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import uuid
@@ -66,8 +67,12 @@ def remote_of(root: Path) -> Remote | None:
     """What the store of this folder mirrors; None where it is no more than a folder."""
     try:
         text = (root / WHERE).read_text()
-    except OSError:  # also a name that no folder can have, which the check of the store tells
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # no folder can have this name, which the check of the store tells
+            return None
+        raise
     return _remote(root, text)
 
 
