@@ -39,6 +39,7 @@ OF_NO_RUN = {  # came later
     "metric.reference": None,
     **{"data.resize": "antialiased", "data.released": None, "data.released_every": 50},
     "data.starve": {},
+    "trainer.early_step": None,
     "data.permute": True,
     "score.lmi_size": 0.02,
     "score.members": None,

@@ -144,6 +144,7 @@ READ: dict[str, tuple[Any, tuple[str, ...]]] = {
     "application.sure": (0.9, ("apply",)),
     "application.propagator": ("corrected", ("apply",)),
     "trainer.steps": (4, ("train",)),
+    "trainer.early_step": (1, ("train",)),
     "trainer.batch_size": (8, TRAININGS),
     "trainer.learning_rate": (0.002, TRAININGS),
     "trainer.warmup_steps": (1, TRAININGS),

@@ -92,9 +92,12 @@ def test_a_fit_evaluates_as_planned_and_takes_its_bytes(
     assert_as_large(work, run.path("posterior.draws"), few=1200)
 
 
-def test_a_training_and_its_checkpoints(tmp_path: Path, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("more", [[], ["trainer.early_step=3"]])
+def test_a_training_and_its_checkpoints(
+    more: list[str], tmp_path: Path, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The checkpoints are measured where they are removed; a new one is written beside the last."""
-    overrides = [*POINTS, "trainer.checkpoint_every=2", "network.width=48", "stages=[train]"]
+    overrides = [*POINTS, "trainer.checkpoint_every=2", "network.width=48", "stages=[train]", *more]
     run, passing, remove = planned(tmp_path, *overrides), [], train.shutil.rmtree
     work = work_of(run, "train")
 
@@ -106,7 +109,7 @@ def test_a_training_and_its_checkpoints(tmp_path: Path, rows: Rows, monkeypatch:
     monkeypatch.setattr(train.shutil, "rmtree", measured)
     launch(tmp_path, *overrides)
     assert (work.forward, work.backward) == (rows.forward, rows.backward) == (5 * 32 + 400, 5 * 32)
-    assert_as_large(work, run.path("train"), few=1500)
+    assert_as_large(work, run.path("train"), few=1500 * (1 + len(more)))  # the notes of each checkpoint
     assert work.passing == pytest.approx(sum(passing), rel=0.03)
 
 

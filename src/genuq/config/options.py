@@ -200,11 +200,14 @@ class Trained:
 
     Attributes:
         start_from: a checkpoint whose weights the training starts from; None: fresh ones.
+        early_step: also leave `early.safetensors`, the averaged weights after this many of the steps: the earlier
+            checkpoint that `weak_model_gap` compares with; None: no such file.
         autoencoder_steps: of latent diffusion with our autoencoder.
         judge_steps: of the stage judge.
     """
 
     start_from: str | None = None
+    early_step: Count | None = None
     autoencoder_steps: Count = 1500
     judge_steps: Count = 1400
 

@@ -12,6 +12,7 @@ PROCESSES = ("devices", "num_nodes", "strategy")  # of the trainer: on which all
 READ_BY: Mapping[str, tuple[str, ...]] = {
     "trainer.start_from": ("train",),
     "trainer.steps": ("train",),
+    "trainer.early_step": ("train",),
     "trainer.autoencoder_steps": ("train",),
     "trainer.judge_steps": ("judge",),
     "trainer.precision": ("train", "judge", "fit"),

@@ -127,7 +127,8 @@ def of_train(run: PlannedRun) -> Work:
     evaluations = {"training": (float(rows), float(rows)), "test loss": (float(tested), 0.0)}
     like = run.network_like() | {"batch": batch, "precision": trainer.precision, "accelerator": trainer.accelerator}
     steps = trainer.steps + sum(piece.amount for piece in pieces if piece.kind == "autoencoder step")
-    size = footprint.of_weights(model, 2200) + _manifest(run, "train", 1, 1200)
+    checkpoints = 1 if trainer.early_step is None else 2
+    size = checkpoints * footprint.of_weights(model, 2200) + _manifest(run, "train", checkpoints, 1200)
     return Work(evaluations, pieces, like, steps, size, passing)
 
 

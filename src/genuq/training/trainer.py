@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import Tensor
 
 from genuq import files, machine
 from genuq.errors import CheckpointError
@@ -72,6 +73,25 @@ def complete(
                 f"{last} holds more than tensors and plain values, so genuq did not write it, and nothing of it was "
                 "run. Delete it and run the same command again."
             ) from error
+
+
+class EarlyWeights(lightning.Callback):
+    """Hands on the averaged weights as they are after a step, while the training goes on.
+
+    A training that is resumed after the step hands nothing on: it did so before the checkpoint that it resumes from.
+
+    Args:
+        step: after which.
+        keep: given the weights by name, in every process.
+    """
+
+    def __init__(self, step: int, keep: Callable[[dict[str, Tensor]], None]) -> None:
+        self.step, self.keep = step, keep
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, *_: Any) -> None:
+        """Lightning's hook, which comes before the checkpoint of the same step is written."""
+        if trainer.global_step == self.step:
+            self.keep(fsdp.whole(module.averaged.state_dict()))
 
 
 class WholeCheckpoints(TorchCheckpointIO):

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import lightning
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from genuq import files
 from genuq.data import as_dataset
+from genuq.display import Display
+from genuq.errors import ConfigurationError
 from genuq.identity import identity_of
 from genuq.models import GenerativeModel
+from genuq.models.checkpoints import load_model
 from genuq.pipeline.configured import training_set
 from genuq.pipeline.run import Run
-from genuq.pipeline.stages.train import Schedule, TrainJudge, schedule_of, test_loss
+from genuq.pipeline.stages.train import (
+    Schedule,
+    Train,
+    TrainInputs,
+    TrainJudge,
+    initial,
+    schedule_of,
+    test_loss,
+    trained,
+)
+from genuq.randomness import seed_everything
+from genuq.training.modules import GenerativeTraining
+from genuq.training.trainer import complete
 from support.small_runs import IMAGES, POINTS, composed
 
 test_loss.__test__ = False  # type: ignore[attr-defined]  # no test of pytest's
@@ -72,3 +88,61 @@ def test_the_checkpoint_notes_the_loss_and_the_data(points_run: Path) -> None:
     assert [path.name for path in sorted((points_run / "train").iterdir()) if path.suffix != ".json"] == [
         "model.safetensors"
     ]
+
+
+class Watching(lightning.Callback):
+    """Notes the averaged weights after each step; stops like a killed program after one of them."""
+
+    def __init__(self, killed_after: int | None = None) -> None:
+        self.weights: list[dict[str, Tensor]] = []
+        self.killed_after = killed_after
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, module: GenerativeTraining, *_: object) -> None:
+        self.weights.append({name: value.clone() for name, value in module.averaged.state_dict().items()})
+        if trainer.global_step == self.killed_after:
+            raise InterruptedError
+
+
+def of_training(tmp_path: Path, *more: str) -> TrainInputs:
+    return Train().inputs(Run(composed(*POINTS, f"store={tmp_path}/store", *more), tmp_path, "genuq"))
+
+
+def weights_of(path: Path) -> dict[str, Tensor]:
+    return load_model(path)[0].network.state_dict()
+
+
+def test_an_early_checkpoint_has_the_averaged_weights_of_its_step(tmp_path: Path) -> None:
+    inputs, watching = of_training(tmp_path, "trainer.early_step=2"), Watching()
+    model = trained(inputs, tmp_path, Display())
+    seed_everything(inputs.seed)
+    training = GenerativeTraining(initial(inputs), inputs.data.train, inputs.trainer.of(inputs.steps, inputs.seed))
+    complete(training, inputs.hardware, callbacks=[watching])
+    early, notes = load_model(tmp_path / "early.safetensors")
+    for name, value in early.network.state_dict().items():
+        assert torch.equal(value, watching.weights[1][name].half().float())
+    assert any(
+        not torch.equal(value, watching.weights[2][name].half().float())
+        for name, value in early.network.state_dict().items()
+    )
+    assert (notes["step"], notes["of_steps"]) == (2, 5) and notes["configuration"]["trainer"]["early_step"] == 2
+    assert all(torch.equal(value, watching.weights[-1][name]) for name, value in model.network.state_dict().items())
+
+
+def test_a_killed_training_has_the_early_checkpoint_of_an_uninterrupted_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = of_training(tmp_path, "trainer.early_step=2", "trainer.checkpoint_every=1")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    trained(inputs, whole, Display())
+    monkeypatch.setattr("lightning.pytorch.callbacks.RichProgressBar", lambda leave: Watching(killed_after=3))
+    with pytest.raises(InterruptedError):
+        trained(inputs, killed, Display())
+    before = (killed / "early.safetensors").read_bytes()
+    monkeypatch.undo()
+    trained(inputs, killed, Display())
+    assert (killed / "early.safetensors").read_bytes() == before == (whole / "early.safetensors").read_bytes()
+
+
+def test_an_early_checkpoint_is_of_a_step_before_the_last(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"trainer\.early_step = 5, but .* trainer\.steps = 5: give fewer"):
+        of_training(tmp_path, "trainer.early_step=5")

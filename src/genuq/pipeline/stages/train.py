@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from genuq import models
 from genuq.data import Dataset
 from genuq.display import Display
 from genuq.errors import ConfigurationError
-from genuq.identity import identity_of, neutral
+from genuq.identity import identity_of, neutral, where_given
 from genuq.models import GenerativeModel, VAEAutoencoder
 from genuq.models.checkpoints import restore, save_classifier, save_model
 from genuq.networks import Classifier
@@ -26,14 +27,18 @@ from genuq.pipeline.run import Run, hardware_of
 from genuq.pipeline.stage import Stage
 from genuq.posteriors.base import digest
 from genuq.posteriors.fitting.regression import regression_batches
-from genuq.randomness import HELD_OUT, seed_everything
+from genuq.randomness import HELD_OUT, isolated, seed_everything
 from genuq.store.artefact import StageFolder
 from genuq.store.upstream import FileContent
 from genuq.training.optimisation import Optimisation
 
 if TYPE_CHECKING:  # Lightning is slow to import, and of trainings alone
-    from genuq.training.modules import Training
+    from lightning.pytorch.callbacks import Callback
 
+    from genuq.training.modules import Training
+    from genuq.training.trainer import EarlyWeights
+
+EARLY = "early.safetensors"
 Logger = Callable[[str, Display], Any]  # Lightning's logger of a part of a training; False for none
 
 
@@ -80,6 +85,7 @@ class TrainInputs:
         data: training images, and test images for the final loss.
         model: its description, but for the head.
         steps: of its training.
+        early_step: after how many of them the averaged weights are kept apart too; None for never.
         autoencoder_steps: of its autoencoder's, where that is trained.
         start_from: a checkpoint whose weights the training starts from.
         autoencoder: digest of the folder with it, where it is taken from one.
@@ -104,6 +110,7 @@ class TrainInputs:
     configuration: Mapping[str, Any] = neutral()
     logger: Logger = neutral()
     plugged: Mapping[str, Any] | None = neutral(None)
+    early_step: int | None = where_given(None)
 
     @property
     def description(self) -> dict[str, Any]:
@@ -118,7 +125,7 @@ class TrainInputs:
 
 class Train(Stage[TrainInputs]):
     """Leaves model.safetensors: EMA weights (of genuq's networks in float16), the description, and the configuration,
-    data and final loss.
+    data and final loss; and early.safetensors, those after an earlier step, where one is asked for.
     """
 
     name = "train"
@@ -145,6 +152,7 @@ class Train(Stage[TrainInputs]):
             configuration=run.plain("seed", "data", "model", "network", "trainer"),
             logger=logger_of(run, self.name),
             plugged=None if part is None else description,
+            early_step=early_step_of(run),
         )
 
     def work(self, inputs: TrainInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
@@ -165,6 +173,21 @@ def schedule_of(run: Run) -> GenerativeSchedule:
     return GenerativeSchedule(**{part.name: run.config.trainer[part.name] for part in fields(GenerativeSchedule)})
 
 
+def early_step_of(run: Run) -> int | None:
+    """After how many steps the run keeps earlier weights.
+
+    Raises:
+        ConfigurationError: not before the last step.
+    """
+    step, steps = run.config.trainer.early_step, run.config.trainer.steps
+    if step is not None and step >= steps:
+        raise ConfigurationError(
+            f"trainer.early_step = {step}, but the training ends after trainer.steps = {steps}: give fewer, a quarter "
+            "of them for instance."
+        )
+    return None if step is None else int(step)
+
+
 def trained(inputs: TrainInputs, folder: Path, display: Display) -> GenerativeModel:
     """The model with averaged weights; its autoencoder, where that is ours, is trained first."""
     from genuq.training.modules import AutoencoderTraining, GenerativeTraining
@@ -178,12 +201,29 @@ def trained(inputs: TrainInputs, folder: Path, display: Display) -> GenerativeMo
         train(vae, inputs.hardware.undivided, folder / "autoencoder", inputs.logger, display)
         vae.measure_scale()
     training = GenerativeTraining(model, inputs.data.train, optimisation)
-    train(training, inputs.hardware, folder / "model", inputs.logger, display)
+    early = [] if inputs.early_step is None else [keeping_early(inputs, inputs.early_step, model, folder)]
+    train(training, inputs.hardware, folder / "model", inputs.logger, display, early)
     if inputs.hardware.strategy == fsdp.STRATEGY:
         model.network = models.build(inputs.description).network  # whole
         model.cpu()
     model.network.load_state_dict(fsdp.whole(training.averaged.state_dict()))
     return model
+
+
+def keeping_early(inputs: TrainInputs, step: int, model: GenerativeModel, folder: Path) -> EarlyWeights:
+    """Writes early.safetensors after a step: the model with the weights averaged until then."""
+    from genuq.training.trainer import EarlyWeights
+
+    def keep(weights: Mapping[str, Tensor]) -> None:
+        if collectives.is_first_process():
+            with isolated():
+                early = models.build(inputs.description)
+            early.autoencoder.load_state_dict(model.autoencoder.state_dict())
+            early.network.load_state_dict(weights)
+            notes = {"step": step, "of_steps": inputs.steps, "configuration": inputs.configuration}
+            save_model(folder / EARLY, early, inputs.description, notes, half=inputs.plugged is None)
+
+    return EarlyWeights(step, keep)
 
 
 def initial(inputs: TrainInputs) -> GenerativeModel:
@@ -292,7 +332,14 @@ def test_loss(model: GenerativeModel, test_set: Dataset, seed: int, images: int 
     return float(torch.cat(squared).mean())
 
 
-def train(module: Training, hardware: Hardware, folder: Path, logger: Logger, display: Display) -> None:
+def train(
+    module: Training,
+    hardware: Hardware,
+    folder: Path,
+    logger: Logger,
+    display: Display,
+    callbacks: Sequence[Callback] = (),
+) -> None:
     """Train to the end what `folder` is called after, from the last checkpoint in it if there is one."""
     from lightning.pytorch.callbacks import RichProgressBar
 
@@ -300,4 +347,4 @@ def train(module: Training, hardware: Hardware, folder: Path, logger: Logger, di
 
     what = folder.name
     display.say(f"training the {what}: {module.optimisation.steps} steps of {module.optimisation.batch_size}")
-    complete(module, hardware, folder, logger(what, display), [RichProgressBar(leave=True)])
+    complete(module, hardware, folder, logger(what, display), [RichProgressBar(leave=True), *callbacks])
