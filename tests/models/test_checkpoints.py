@@ -16,6 +16,7 @@ from genuq.models.checkpoints import (
     load_classifier,
     load_model,
     reference_members,
+    reference_name_of,
     reference_path,
     require_checkpoint,
     save_classifier,
@@ -95,3 +96,19 @@ def test_what_is_shipped_is_found_and_what_is_not_is_named_with_the_nearest() ->
         reference_path("flow_matching_fashon_mnist")
     with pytest.raises(ConfigurationError, match="no deep_ensemble of 'nothing' is shipped"):
         reference_members("nothing", "deep_ensemble")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "name"),
+    [
+        ("reference", "a"),
+        ("reference:starved", "a_starved"),
+        ("reference:starved:early", "a_starved_early"),
+        ("outputs/reference:starved", None),
+        ("references", None),
+        (None, None),
+        (["reference"], None),
+    ],
+)
+def test_a_configuration_names_what_is_shipped_by_a_word_and_a_variant(chosen: object, name: str | None) -> None:
+    assert reference_name_of(chosen, "a") == name

@@ -120,7 +120,8 @@ class Columns:
         name: the score that the run is about, a name of `genuq.scores.SCORES`.
         also: further ones in the table.
         controls: what should not work, beside it.
-        weak_checkpoint: file of an earlier checkpoint of the network, for `weak_model_gap`.
+        weak_checkpoint: file of an earlier checkpoint of the network, for `weak_model_gap`; `reference:VARIANT` for one
+            that is shipped with genuq.
         maps: keep the variance of each pixel of the disagreements in pixels, and judge it where an oracle knows the
             wrong ones.
         budget: the most that sampling with the score may cost over sampling alone, in network evaluations: a pilot

@@ -40,7 +40,7 @@ class ModelConfig:
     prediction: str = MISSING  # epsilon, sample, v_prediction, flow
     class_conditional: bool = True
     head: str | None = None  # dotted name of the last weighted layer; null: the last Conv2d or Linear
-    checkpoint: str | None = None  # reference: shipped with genuq; a path; null: this run's own training
+    checkpoint: str | None = None  # reference[:VARIANT]: shipped with genuq; a path; null: this run's own training
     autoencoder: AutoencoderConfig | None = None  # null: the process runs on pixels
 
 

@@ -20,9 +20,22 @@ from genuq.models.description import is_plugged, noted
 from genuq.networks import Classifier
 
 FORMAT = "genuq-checkpoint-1"
+REFERENCE = "reference"  # in a configuration, in place of a path: what is shipped with genuq
 
 
 TRAIN_ONE = "Train one (stages=[train,...]) or give its path as model.checkpoint."
+
+
+def reference_name_of(chosen: object, name: str) -> str | None:
+    """What the checkpoint shipped with genuq is called that a configuration names; None where it names a path.
+
+    Args:
+        chosen: `reference`, or `reference:VARIANT` of one that was trained in another way, such as `starved`.
+        name: of the reference model, for instance `flow_matching_fashion_mnist`.
+    """
+    if not isinstance(chosen, str) or chosen.partition(":")[0] != REFERENCE:
+        return None
+    return name + "".join(f"_{variant}" for variant in chosen.split(":")[1:])
 
 
 def reference_path(name: str, remedy: str = TRAIN_ONE) -> Path:

@@ -18,7 +18,7 @@ from genuq.identity import identity_of
 from genuq.likelihoods import LIKELIHOODS, Likelihood, PointLikelihood
 from genuq.metrics.reference_sets import open_reference
 from genuq.models import MODELS, Autoencoder, Engine, GenerativeModel, ModelPart, Sampler
-from genuq.models.checkpoints import is_checkpoint, reference_path
+from genuq.models.checkpoints import is_checkpoint, reference_name_of, reference_path
 from genuq.models.description import has_outline, outline
 from genuq.pipeline.contents import ModelContents, fingerprint_in, known_model, model_key, remember_model
 from genuq.pipeline.inputs import (
@@ -296,13 +296,18 @@ def weights_of(run: Run) -> Upstream | FileContent:
     return FileContent(run.sha256(path), path)
 
 
+def reference_name(run: Run) -> str:
+    """What is shipped with genuq for this run's model and data is called after."""
+    return f"{run.config.model.name}_{run.config.data.name}"
+
+
 def checkpoint_path(run: Run) -> Path:
     """The file of the weights, where this run's stages do not make them."""
     chosen = run.config.model.checkpoint
     if chosen is None:  # this run's last training
         return run.folder / "train" / "model.safetensors"
-    if chosen == "reference":
-        return reference_path(f"{run.config.model.name}_{run.config.data.name}")
+    if (name := reference_name_of(chosen, reference_name(run))) is not None:
+        return reference_path(name)
     return Path(chosen).expanduser()
 
 

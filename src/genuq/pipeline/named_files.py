@@ -7,13 +7,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from genuq.errors import ConfigurationError
-from genuq.models.checkpoints import require_checkpoint
+from genuq.models.checkpoints import REFERENCE, require_checkpoint
 from genuq.models.register import FILE
-from genuq.pipeline.configured import model_part
+from genuq.pipeline.configured import checkpoint_path, model_part, reference_name
 from genuq.pipeline.posteriors import key_of
 from genuq.pipeline.run import Run
 from genuq.pipeline.shared_scores import weak_checkpoint
-from genuq.pipeline.stages.members import reference_name
 from genuq.store.remote import remote_of
 from genuq.training.member_settings import finished_members
 
@@ -30,8 +29,8 @@ def check_named_files(run: Run) -> None:
     if (weak := weak_checkpoint(run)) is not None:
         require_checkpoint(weak, "score.weak_checkpoint")
     chosen = run.config.model.get("checkpoint")
-    if takes_no_weights(run) and chosen not in (None, "reference"):
-        require_checkpoint(Path(chosen).expanduser(), "model.checkpoint")
+    if takes_no_weights(run) and chosen not in (None, REFERENCE):
+        require_checkpoint(checkpoint_path(run), "model.checkpoint")
     for name, settings in run.posteriors().items():
         if settings.get("checkpoints") is not None:
             key = f"{key_of(name)}.checkpoints"

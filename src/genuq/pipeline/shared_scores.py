@@ -13,9 +13,9 @@ from torch import Tensor
 from genuq.errors import CheckpointError, ConfigurationError, require_finite
 from genuq.identity import where_given
 from genuq.models import GenerativeModel, to_unit
-from genuq.models.checkpoints import checkpoint_weights
+from genuq.models.checkpoints import checkpoint_weights, reference_name_of, reference_path
 from genuq.pipeline.columns import PARTIAL, inputs_of_source, leaving_maps, of_source, options_of, score_inputs
-from genuq.pipeline.configured import is_image, is_latent, likelihood_inputs
+from genuq.pipeline.configured import is_image, is_latent, likelihood_inputs, reference_name
 from genuq.pipeline.inputs import LikelihoodInputs, PartInputs
 from genuq.pipeline.run import MAIN_POSTERIOR, Run
 from genuq.posteriors import Posterior, isotropic_like
@@ -134,8 +134,10 @@ def embedder(encoder: LikelihoodInputs, model: GenerativeModel) -> Callable[[Ten
 
 def weak_checkpoint(run: Run) -> Path | None:
     """The file of `score.weak_checkpoint`."""
-    path = run.config.score.get("weak_checkpoint")
-    return None if path is None else Path(path).expanduser()
+    chosen = run.config.score.get("weak_checkpoint")
+    if (name := reference_name_of(chosen, reference_name(run))) is not None:
+        return reference_path(name)
+    return None if chosen is None else Path(chosen).expanduser()
 
 
 def weak_weights(path: Path, model: GenerativeModel) -> dict[str, Tensor]:

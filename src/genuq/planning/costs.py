@@ -17,6 +17,7 @@ from genuq.pipeline.configured import (
     build_likelihood,
     is_image,
     reference_count,
+    reference_name,
     sampler_inputs,
     test_set,
     training_set,
@@ -25,7 +26,7 @@ from genuq.pipeline.configured import (
 from genuq.pipeline.counting import shared_count, watched_counts
 from genuq.pipeline.posteriors import fit_settings, of_members, size_from_exact, size_source
 from genuq.pipeline.run import MAIN_POSTERIOR
-from genuq.pipeline.stages.members import member_settings, reference_name
+from genuq.pipeline.stages.members import member_settings
 from genuq.pipeline.stages.probe import ALL
 from genuq.pipeline.stages.witnesses import asks_witnesses
 from genuq.planning import footprint

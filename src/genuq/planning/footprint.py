@@ -35,6 +35,7 @@ from genuq.pipeline.configured import (
     description_of,
     open_judge,
     reference_count,
+    reference_name,
     sampler_inputs,
     training_set,
     untrained_model,
@@ -42,7 +43,7 @@ from genuq.pipeline.configured import (
 from genuq.pipeline.posteriors import of_members, size_source
 from genuq.pipeline.shared_scores import path_inputs, probe_inputs
 from genuq.pipeline.stages.embed import JUDGED
-from genuq.pipeline.stages.members import member_settings, reference_name
+from genuq.pipeline.stages.members import member_settings
 from genuq.pipeline.stages.pilot import settings_of
 from genuq.pipeline.stages.probe import ALL
 from genuq.pipeline.stages.sample import draws_of

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.identity import identity_of, neutral, where_given
-from genuq.models.checkpoints import reference_members
+from genuq.models.checkpoints import reference_members, reference_name_of
 from genuq.parallel.hardware import Hardware
 from genuq.parts.bounds import (
     Count,
@@ -84,7 +84,8 @@ class MemberSettings:
         kind: one of `MEMBER_KINDS`.
         members: K; of swag, the snapshots.
         checkpoints: finished members in place of a training: a file, a pattern (`outputs/*/train/model.safetensors`, in
-            the order of their names), a list of both, or `reference` for those shipped with genuq.
+            the order of their names), a list of both, or `reference` for those shipped with genuq (`reference:starved`
+            for those of networks that were trained in another way).
         steps, batch_size, learning_rate, warmup_steps, weight_decay, ema_decay, class_dropout: as in `Optimisation`;
             of each member, of swag the whole run.
         rank: posthoc_ensemble: of the low-rank differences, None for full weights; swag: snapshots that are kept.
@@ -191,8 +192,8 @@ def finished_members(
     Raises:
         ConfigurationError: no file matches, or none is shipped for this model.
     """
-    if chosen == "reference":
-        return reference_members(reference, kind)
+    if (name := reference_name_of(chosen, reference)) is not None:
+        return reference_members(name, kind)
     several = [chosen] if isinstance(chosen, str) else list(chosen)
     if not several:
         raise ConfigurationError(f"{key} = [] names no member. Give paths or patterns, or null to make the members.")

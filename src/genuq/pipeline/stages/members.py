@@ -14,7 +14,7 @@ from genuq import models
 from genuq.display import Display
 from genuq.errors import ConfigurationError
 from genuq.identity import neutral
-from genuq.pipeline.configured import data_inputs
+from genuq.pipeline.configured import data_inputs, reference_name
 from genuq.pipeline.inputs import DataInputs, ModelInputs
 from genuq.pipeline.run import Run, hardware_of
 from genuq.posteriors import ChosenScale, DeepEnsemble, FitResult, Ivon
@@ -90,11 +90,6 @@ def member_settings(run: Run, entry: Mapping[str, Any]) -> MemberSettings:
     if entry["name"] == Ivon.kind:
         chosen["online_newton"] = OnlineNewton(**{part.name: entry[part.name] for part in fields(OnlineNewton)})
     return MemberSettings(**chosen | {"hardware": hardware_of(run)})
-
-
-def reference_name(run: Run) -> str:
-    """What the members shipped with genuq for this run's model and data are called after."""
-    return f"{run.config.model.name}_{run.config.data.name}"
 
 
 def check_members(run: Run, entry: Mapping[str, Any], key: str) -> None:
