@@ -1,6 +1,6 @@
 """Does any score see that a network hardly saw, or never saw, the class that it was asked for?
 
-python experiments/starved/measure.py --samples 1152
+python experiments/starved/measure.py --samples 576
 
 Goes on where it was stopped: the scores of each network are kept in outputs/starved/.
 """
@@ -87,7 +87,7 @@ Scores = Mapping[str, Tensor]  # of one network, by column, with `class` and `ju
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", type=int, default=1152, help="of each of the nine networks")
+    parser.add_argument("--samples", type=int, default=576, help="of each of the nine networks")
     samples = parser.parse_args().samples
     machine.prepare()
     found = {condition: of_condition(condition, samples) for condition in (*STARVED, SEEN)}
