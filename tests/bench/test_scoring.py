@@ -52,8 +52,11 @@ def test_the_guidance_gap_asks_for_nothing_that_guided_sampling_did_not(job):
 
 def test_engines_are_judged_by_the_ranks_of_float32(job, monkeypatch):
     monkeypatch.setattr(scoring, "of_fashion", lambda samples: replace(job, samples=samples))
+    monkeypatch.setattr(scoring, "of_glyphs", lambda samples: replace(job, samples=samples))
     monkeypatch.setattr(scoring.extractors, "build", lambda name, **options: Pixels(SHAPE))
-    plain, float32, half, *left_out = regenerations(6, 1, ["float32", "bfloat16"])
+    rows = regenerations(6, 1, ["float32", "bfloat16"])
+    assert ["head" in row.what for row in rows[1:5]] == ["trainings" in row.what for row in rows[6:]] == [True] * 4
+    plain, float32, half, *left_out = rows[:5]
     assert (plain.ratio, float32.values) == (None, {"Spearman": 1.0}) and half.values["Spearman"] > 0.5
     assert float32.evaluations == half.evaluations == 6 * STEPS * (1 + DRAWS)
     assert [row.ratio for row in left_out] == [None, None] and all("--quick" in (row.reason or "") for row in left_out)

@@ -15,7 +15,7 @@ from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, Sampler, sample_latents
 from genuq.models.precision import CastingLayer, cast, casting_class
 from genuq.networks import MLP, DiT, UNet
-from genuq.posteriors import NetworkNoise, Scale, swapped
+from genuq.posteriors import NetworkNoise, Scale, drawn_in, swapped
 from genuq.propagators import Coherent, Corrected, Propagator, Trajectory, propagate
 from genuq.scores import regenerate
 from support.stirred import stirred
@@ -82,15 +82,50 @@ def test_a_draw_of_the_head_is_swapped_into_both() -> None:
 def test_layers_that_a_posterior_of_the_whole_network_draws_stay_float32() -> None:
     model = networks()["dit"].eval()
     noise = NetworkNoise(model.network).finalise(Scale(1, 1.0, prior_precision=1e6))
-    half = model.half_precision("bfloat16", noise.covered().values())
+    half = model.half_precision("bfloat16", *drawn_in("bfloat16", [noise]))
     noise.require_weights_of(half)
-    with pytest.raises(ConfigurationError, match=r"another model: .*half_precision\(precision, posterior\.covered"):
+    with pytest.raises(ConfigurationError, match=r"another model: .*half_precision\(precision, \*genuq"):
         noise.require_weights_of(model.half_precision("bfloat16"))
     sampler = Sampler(steps=2)
     with swapped(noise.module, noise.draw(0)):
         found, expected = (sample_latents(one, sampler, [0, 1]) for one in (half, model))
     assert relative(found, expected) < 0.02
     assert relative(found, sample_latents(half, sampler, [0, 1])) > 1e-5
+
+
+def test_draws_of_a_whole_network_may_be_rounded_as_a_network_with_these_weights_is() -> None:
+    model = networks()["unet"].eval()
+    weights = {name: value.detach().clone() for name, value in model.network.named_parameters()}
+    half = model.half_precision("bfloat16", rounded=model.network.parameters())
+    assert {value.dtype for name, value in half.network.named_parameters() if "head" not in name} == {torch.bfloat16}
+    x, t_B, y_B = torch.randn(3, *model.latent_shape), torch.full((3,), 0.5), torch.arange(3) % 3
+
+    def expected(values: dict[str, Tensor]) -> Tensor:
+        other = networks()["unet"].eval()
+        other.network.load_state_dict(values)
+        return other.half_precision("bfloat16")(x, t_B, y_B)
+
+    with torch.no_grad():
+        before, found = half(x, t_B, y_B), []
+        for scale in (0.1, 0.2):  # the second may lie where the first one was
+            drawn = {name: value + scale * torch.randn_like(value) for name, value in weights.items()}
+            with swapped(model.network, drawn):
+                found.append(half(x, t_B, y_B))
+            assert torch.equal(found[-1], expected(drawn))
+            del drawn
+        assert torch.equal(before, half(x, t_B, y_B)) and not torch.allclose(before, found[0], rtol=0.01)
+        for value in model.network.parameters():
+            value.mul_(1.1)  # as training does
+        assert torch.equal(half(x, t_B, y_B), expected({name: 1.1 * value for name, value in weights.items()}))
+
+
+def test_layers_that_one_posterior_moves_by_little_stay_float32_whatever_another_does() -> None:
+    model = networks()["dit"].eval()
+    (kept, first), *_ = model.network.named_parameters()
+    half = model.half_precision("bfloat16", [first], model.network.parameters())
+    assert half.network.get_parameter(kept) is first and first.dtype == torch.float32
+    assert all(value is not first for value in half.followed)
+    NetworkNoise(model.network).finalise(Scale(1, 1.0, prior_precision=1.0)).require_weights_of(half)
 
 
 @functools.cache
@@ -127,6 +162,18 @@ def test_scores_rank_samples_as_in_float32(precision: str) -> None:
         scores.append((variance + 1e-6).log().sum(1))  # the entropy of points
     assert spearmanr(*scores).statistic >= 0.99
     assert 0 < relative(samples[1], samples[0]) < 16 * ROUNDING[precision]
+
+
+@pytest.mark.parametrize("precision", HALVES)
+def test_large_draws_of_all_layers_rank_samples_as_in_float32(precision: str) -> None:
+    model = trained()
+    noise = NetworkNoise(model.network).finalise(Scale(1, 1.0, prior_precision=400.0))
+    fine, rounded = drawn_in(precision, [noise])
+    assert not fine and len(rounded) == len(list(model.network.parameters()))
+    half, sampler = model.half_precision(precision, fine, rounded), Sampler(steps=8, batch_size=256)
+    drawn = [regenerate(one, noise, sampler, range(256)) for one in (model, half)]
+    scores = [(one.double().var(1, correction=0) + 1e-6).log().sum(1) for one in drawn]
+    assert spearmanr(*scores).statistic >= 0.99 and not torch.equal(*drawn)
 
 
 @pytest.mark.parametrize("propagator", [Trajectory(), Corrected(probes=2), Coherent(draws=2)])

@@ -147,7 +147,12 @@ class GenerativeModel(nn.Module):
         made._compiled = None
         return made
 
-    def half_precision(self, precision: str, drawn: Iterable[Tensor] = ()) -> Self:
+    @property
+    def followed(self) -> list[Tensor]:
+        """Weights of another model that this one's network, in half precision, follows."""
+        return [weight for weight, _ in self._call.followed.pairs] if isinstance(self._call, HalfCall) else []
+
+    def half_precision(self, precision: str, drawn: Iterable[Tensor] = (), rounded: Iterable[Tensor] = ()) -> Self:
         """The model with a copy of its network that computes in half precision, for samples and scores.
 
         States, times and predictions stay float32, as do the head, whose weights are shared with this model, and
@@ -156,15 +161,17 @@ class GenerativeModel(nn.Module):
 
         Args:
             precision: `bfloat16` or `float16`.
-            drawn: weights that posteriors draw beside the head's (`posterior.covered().values()`): their layers compute
-                in float32 too.
+            drawn: parameters that posteriors draw beside the head's: their layers compute in float32 too.
+            rounded: parameters whose draws lie so far apart that they may be rounded, such as those of an ensemble.
+                `posteriors.drawn_in` tells the two apart.
 
         Raises:
             ConfigurationError: another precision, a network that is not in float32, or one that mixes precisions.
         """
         dtype = half_type(precision, self.network)
-        made = with_network(self, halved(self.network, self.head_name, dtype, drawn))
-        made._call, made._compiled = HalfCall(self._call, dtype), None
+        network, followed = halved(self.network, self.head_name, dtype, drawn, rounded)
+        made = with_network(self, network)
+        made._call, made._compiled = HalfCall(self._call, dtype, followed), None
         made._require_a_pass(precision)
         return made
 

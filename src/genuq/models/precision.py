@@ -53,17 +53,40 @@ def cast(value: Any, dtype: torch.dtype) -> Any:
     return [cast(part, dtype) for part in value] if isinstance(value, list) else value
 
 
+class Followed:
+    """Weights whose copies in half precision follow them: a draw that is swapped in is rounded before the next pass.
+
+    Args:
+        pairs: the weights, and their copies.
+    """
+
+    def __init__(self, pairs: Iterable[tuple[Tensor, Tensor]] = ()) -> None:
+        self.pairs = list(pairs)
+        self._seen: dict[int, tuple[Tensor, int]] = {}  # what was copied: held, so that its address is nobody else's
+
+    def catch_up(self) -> None:
+        """Copy what has changed."""
+        for weight, rounded in self.pairs:
+            values, version = weight.data, weight._version
+            seen, of_version = self._seen.get(id(weight), (None, -1))
+            if seen is None or seen.data_ptr() != values.data_ptr() or of_version != version:
+                rounded.data.copy_(values)
+                self._seen[id(weight)] = (values, version)
+
+
 class HalfCall:
     """A model's `call` for a network in half precision: states and rows of conditioning are cast, and the answer back.
 
     Args:
         call: the model's own.
+        followed: weights that draws move, of which the network has copies.
     """
 
-    def __init__(self, call: Callable[..., Any], dtype: torch.dtype) -> None:
-        self.call, self.dtype = call, dtype
+    def __init__(self, call: Callable[..., Any], dtype: torch.dtype, followed: Followed) -> None:
+        self.call, self.dtype, self.followed = call, dtype, followed
 
     def __call__(self, network: nn.Module, x: Tensor, t_B: Tensor, conditioning: Any) -> Any:
+        self.followed.catch_up()
         return cast(self.call(network, cast(x, self.dtype), t_B, cast(conditioning, self.dtype)), x.dtype)
 
 
@@ -85,19 +108,24 @@ def half_type(precision: str, network: nn.Module) -> torch.dtype:
     return HALF[precision]
 
 
-def halved(network: Module, head: str, dtype: torch.dtype, drawn: Iterable[Tensor] = ()) -> Module:
-    """A copy of a network that computes in half precision.
+def halved(
+    network: Module, head: str, dtype: torch.dtype, drawn: Iterable[Tensor] = (), rounded: Iterable[Tensor] = ()
+) -> tuple[Module, Followed]:
+    """A copy of a network that computes in half precision, and which of the network's weights it follows.
 
     Args:
         head: dotted name of the layer that computes in float32 and hands it on.
         drawn: further weights of the network, whose layers compute in float32 and hand on half precision. The copy has
             these weights and the head's themselves.
+        rounded: weights that the copy follows, unless they are among those.
     """
     kept = {id(value): value for value in (*network.get_submodule(head).parameters(), *drawn)}
     made = copy.deepcopy(network, dict(kept))
     for name, layer in made.named_modules():
         _set_precision(layer, dtype, kept, is_head=name == head)
-    return made
+    moved = {id(value) for value in rounded} - kept.keys()
+    pairs = [(value, made.get_parameter(name)) for name, value in network.named_parameters() if id(value) in moved]
+    return made, Followed(pairs)
 
 
 def with_network(model: Module, network: nn.Module) -> Module:

@@ -28,7 +28,7 @@ from genuq.pipeline.columns import SPENT, WATCHED, knows_classes
 from genuq.pipeline.configured import architecture_of, engine_of, model_inputs, training_set
 from genuq.pipeline.execute import STAGES
 from genuq.pipeline.inputs import ModelInputs, PartInputs
-from genuq.pipeline.posteriors import FITTED, drawn_weights
+from genuq.pipeline.posteriors import FITTED, evaluated
 from genuq.pipeline.run import MAIN_POSTERIOR, Run, hardware_of
 from genuq.pipeline.shared_scores import ResourceInputs, functions_of, probe_inputs, resource_inputs
 from genuq.pipeline.stage import artefact_of
@@ -193,7 +193,7 @@ def score_missing(
         fit(inputs.posterior, display)
     trained = inputs.model.open()
     resources = inputs.resources.open(trained, lambda: load(inputs, trained), inputs.seed)
-    model = inputs.engine.of(trained, drawn_weights(resources.posteriors.values()))
+    model = evaluated(inputs.engine, trained, resources.posteriors.values())
     size, pairs = run.config.sampler.batch_size, list(missing.items())
     found: dict[Key, dict[str, float]] = {}
     with display.bar("scoring", len(pairs)) as advance:

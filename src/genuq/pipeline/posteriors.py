@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from genuq import posteriors
 from genuq.errors import ConfigurationError, did_you_mean
-from genuq.models import GenerativeModel
+from genuq.models import Engine, GenerativeModel
 from genuq.pipeline.run import MAIN_POSTERIOR, Run
 from genuq.posteriors import (
     ChosenScale,
@@ -152,9 +152,9 @@ def take_size(other: Posterior, network: nn.Module, kind: str, source: str) -> F
     return FitResult(noise, chosen, HeldOutSums(inputs=0), seconds=0.0, forward_seconds=0.0)
 
 
-def drawn_weights(drawn: Iterable[Posterior]) -> list[Tensor]:
-    """The trained weights that any of these posteriors moves."""
-    return [value for posterior in drawn for value in posterior.covered().values()]
+def evaluated(engine: Engine, model: GenerativeModel, drawn: Iterable[Posterior]) -> GenerativeModel:
+    """The model as its network is evaluated under draws of these posteriors."""
+    return engine.of(model, *posteriors.drawn_in(engine.precision, drawn)) if engine else model
 
 
 def load_posterior(fit: Path, model: GenerativeModel, name: str = MAIN_POSTERIOR) -> Posterior:

@@ -18,6 +18,7 @@ from genuq.posteriors.many import ManyDraws
 from genuq.posteriors.members import DeepEnsemble, MembersPosterior, PosthocEnsemble
 from genuq.posteriors.network_noise import NetworkNoise
 from genuq.posteriors.register import POSTERIORS, PosteriorPart
+from genuq.posteriors.rounding import DrawnWeights, drawn_in
 from genuq.posteriors.subnetwork import SubnetworkLaplace
 from genuq.posteriors.swag import Swag
 from genuq.posteriors.swap import swapped
@@ -30,6 +31,7 @@ __all__ = [
     "DeepEnsemble",
     "DiagonalLaplace",
     "DoubtfulFitWarning",
+    "DrawnWeights",
     "ExactLastLayerLaplace",
     "FitResult",
     "FitSettings",
@@ -52,6 +54,7 @@ __all__ = [
     "SubnetworkLaplace",
     "Swag",
     "build",
+    "drawn_in",
     "fit",
     "fit_by",
     "isotropic_like",

@@ -101,12 +101,13 @@ class Posterior(ABC):
         Raises:
             ConfigurationError: it names one of them.
         """
-        own = {id(value) for value in model.parameters()}
+        own = {id(value) for value in (*model.parameters(), *getattr(model, "followed", ()))}
         for name in self.covered():
             if id(self.module.get_parameter(name)) not in own:
                 raise ConfigurationError(
                     f"the posterior is about weights of another model: '{name}' is none of this one's. Fit it to this "
-                    "one; of a model in half precision, give half_precision(precision, posterior.covered().values())."
+                    "one; for one in half precision call "
+                    "model.half_precision(precision, *genuq.posteriors.drawn_in(precision, [posterior]))."
                 )
 
     def options(self) -> dict[str, Any]:

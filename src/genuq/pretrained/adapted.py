@@ -64,7 +64,7 @@ class PretrainedModel(GenerativeModel):
             self._solvers[directly, eta, rounds] = made
         return self._solvers[directly, eta, rounds]
 
-    def half_precision(self, precision: str, drawn: Iterable[Tensor] = ()) -> Self:
+    def half_precision(self, precision: str, drawn: Iterable[Tensor] = (), rounded: Iterable[Tensor] = ()) -> Self:
         """Refused: a pipeline is loaded in its precision.
 
         Raises:

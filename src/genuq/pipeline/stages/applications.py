@@ -29,7 +29,7 @@ from genuq.pipeline.inputs import (
     SamplerInputs,
     TruthInputs,
 )
-from genuq.pipeline.posteriors import drawn_weights, load_posterior
+from genuq.pipeline.posteriors import evaluated, load_posterior
 from genuq.pipeline.run import Run
 from genuq.pipeline.stages.embed import read_judged
 from genuq.pipeline.stages.propagate import default_propagator
@@ -122,7 +122,7 @@ class StoredRun:
         conditional = bool((self.samples["class"] >= 0).all())
         self.classes = self.samples["class"] if conditional else None
         self.seed, engine = inputs.seed, inputs.sampler.engine
-        self.model = engine.of(inputs.model.open(), drawn_weights([self.posterior] if engine else []))
+        self.model = evaluated(engine, inputs.model.open(), [self.posterior] if engine else [])
         self.sampler = inputs.sampler.build(self.model)
         self.draws, self.functional, self.k = inputs.draws, inputs.functional, inputs.neighbours
 

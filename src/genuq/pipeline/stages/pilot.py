@@ -39,7 +39,7 @@ from genuq.pipeline.columns import options_of, score_inputs
 from genuq.pipeline.configured import model_inputs, sampler_inputs
 from genuq.pipeline.counting import counts_alone, watched_counts
 from genuq.pipeline.inputs import ModelInputs, PartInputs, SamplerInputs
-from genuq.pipeline.posteriors import drawn_weights, load_posterior
+from genuq.pipeline.posteriors import evaluated, load_posterior
 from genuq.pipeline.run import Run
 from genuq.pipeline.shared_scores import ResourceInputs, draws_of_main, functions_of, partial_settings, resources_of
 from genuq.pipeline.stage import Stage, upstream
@@ -131,7 +131,7 @@ class Pilot(Stage[PilotInputs]):
         trained = inputs.model.open()
         load = partial(load_posterior, inputs.fit.path, trained)
         resources = inputs.resources.open(trained, load, inputs.sampler.seed)  # the weight draws are those of the run
-        model = inputs.sampler.engine.of(trained, drawn_weights(resources.posteriors.values()))
+        model = evaluated(inputs.sampler.engine, trained, resources.posteriors.values())
         sampler = replace(inputs.sampler.build(model), seed=key(inputs.sampler.seed, 0, STREAM) % (LARGEST_SEED + 1))
         with display.bar("pilot", inputs.sampler.samples) as advance:
             measured = measure(inputs, model, sampler, resources, advance)

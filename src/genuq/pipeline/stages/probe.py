@@ -18,7 +18,7 @@ from genuq.parallel import collectives
 from genuq.pipeline.columns import WATCHED, evaluation_counts, leaving_maps, maps_of, score_seconds
 from genuq.pipeline.configured import model_inputs, sampler_inputs
 from genuq.pipeline.inputs import ModelInputs, PartInputs, SamplerInputs
-from genuq.pipeline.posteriors import drawn_weights, load_posterior
+from genuq.pipeline.posteriors import evaluated, load_posterior
 from genuq.pipeline.run import Run
 from genuq.pipeline.sharded import deal
 from genuq.pipeline.shared_scores import ResourceInputs, functions_of, probe_inputs, resource_inputs
@@ -83,7 +83,7 @@ class ProbeSamples(Stage[ProbeInputs]):
         trained, inputs = inputs.model.open(), replace(inputs, scores=settled(inputs.scores, inputs.pilot))
         load = partial(load_posterior, inputs.fit.path, trained)
         resources = inputs.resources.open(trained, load, inputs.sampler.seed)
-        model = inputs.sampler.engine.of(trained, drawn_weights(resources.posteriors.values()))
+        model = evaluated(inputs.sampler.engine, trained, resources.posteriors.values())
         seconds = dict.fromkeys(inputs.scores, 0.0)
 
         def make(indices: list[int], advance: Callable[[int], None]) -> dict[str, Tensor]:

@@ -24,7 +24,7 @@ from genuq.pipeline.configured import (
 )
 from genuq.pipeline.inputs import ModelInputs, PartInputs, SamplerInputs, part_inputs
 from genuq.pipeline.masks import mask_of, score_mask
-from genuq.pipeline.posteriors import drawn_weights, load_posterior
+from genuq.pipeline.posteriors import evaluated, load_posterior
 from genuq.pipeline.run import Run
 from genuq.pipeline.sharded import deal
 from genuq.pipeline.stage import Stage, upstream
@@ -95,7 +95,7 @@ class Propagate(Stage[PropagateInputs]):
     def work(self, inputs: PropagateInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         trained = inputs.model.open()
         posterior = load_posterior(inputs.fit.path, trained)
-        model = inputs.sampler.engine.of(trained, drawn_weights([posterior]))
+        model = evaluated(inputs.sampler.engine, trained, [posterior])
         sampler = inputs.sampler.build(model)
 
         def make(indices: list[int], advance: Callable[[int], None]) -> dict[str, Tensor]:

@@ -33,7 +33,7 @@ from genuq.pipeline.columns import (
 )
 from genuq.pipeline.configured import model_inputs, sampler_inputs
 from genuq.pipeline.inputs import ModelInputs, PartInputs, SamplerInputs
-from genuq.pipeline.posteriors import drawn_weights, load_posterior
+from genuq.pipeline.posteriors import evaluated, load_posterior
 from genuq.pipeline.run import MAIN_POSTERIOR, Run
 from genuq.pipeline.sharded import deal
 from genuq.pipeline.shared_scores import ResourceInputs, functions_of, path_inputs, resource_inputs
@@ -125,7 +125,7 @@ class Sample(Stage[SampleInputs]):
         if inputs.resources is not None:
             resources = inputs.resources.open(trained, lambda: drawn[MAIN_POSTERIOR], inputs.sampler.seed)
         others = [] if resources is None else resources.posteriors.values()
-        model = inputs.sampler.engine.of(trained, drawn_weights([*drawn.values(), *others]))
+        model = evaluated(inputs.sampler.engine, trained, [*drawn.values(), *others])
         sampler = inputs.sampler.build(model)
         making = {name: posterior for name, posterior in drawn.items() if name not in inputs.idle}
         passes = 1 + sum(inputs.draws_of(name) for name in (*making, *inputs.noise_controls))
