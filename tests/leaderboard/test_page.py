@@ -33,10 +33,11 @@ def test_question_answer_tables_settings_in_this_order(page_text) -> None:
     assert "genuq experiment=glyphs" in page_text and "<script>window" not in page_text
 
 
-def test_settings_are_told(made) -> None:
-    facts = dict(facts_of(made[1]))
+def test_settings_are_told_in_the_words_of_the_tables(made) -> None:
+    facts = dict(facts_of(made[1], {"lid": "Re-noising loss (LID)"}))
     assert facts["Data sets"] == "Glyphs: seeds 0, 1"
-    assert facts["Controls of the nested model"] == "lid, the class where there are classes"
+    assert facts["Controls of the nested model"] == "Re-noising loss (LID), the class where there are classes"
+    assert facts["Controls"] == "random, jitter, Re-noising loss (LID)"
     assert facts["Directions, fixed beforehand"] == "higher is bad"
 
 

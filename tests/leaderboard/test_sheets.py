@@ -29,7 +29,7 @@ def test_a_table_for_each_measure_scores_down_faults_across(made) -> None:
     assert gain["renoised_disagreement"].bold and not gain["entropy"].bold
     assert gain["renoised_disagreement"].note == "q < 0.001" and gain["lid"].note == "nothing to add to"
     over = {line.score: line.cells[0] for line in setting.sheets[2].lines}
-    assert over["renoised_disagreement"].note == "lid" and over["random"].note == "a control"
+    assert over["renoised_disagreement"].note == "Lid" and over["random"].note == "a control"
     assert over["lid"].note == "a control"  # a baseline that the board has scores held against
 
 
@@ -53,7 +53,7 @@ def test_the_answer_says_what_holds_and_what_does_not(made) -> None:
     labels = labels_of(found)
     first, nested, random = (answer_of(one, declared, labels) for one in found.declared)
     assert first.startswith("Glyphs, Euler, broken: Renoised disagreement is above Lid: 0.")
-    assert "adds to lid" in nested and "p < 0.001 (Holm)" in nested
+    assert "adds to Lid: " in nested and "p < 0.001 (Holm)" in nested
     assert "Entropy is below Lid: −0." in random
     unsure = replace(found.declared[0], adjusted=0.2)
     assert "was not shown to be above" in answer_of(unsure, declared, labels)
@@ -81,8 +81,8 @@ def test_only_controls_that_a_model_knew_are_named(made, tmp_path) -> None:
     """These data have no classes; of sets without complexity the model knows none."""
     found, declared = made
     notes, nested = " ".join(notes_of(found, declared)), answer_of(found.declared[1], declared, labels_of(found))
-    assert "Controls that a score may add to: lid." in notes and "class" not in notes
-    assert "Renoised disagreement adds to lid: " in nested and "class" not in nested
+    assert "Controls that a score may add to: Lid." in notes and "class" not in notes
+    assert "Renoised disagreement adds to Lid: " in nested and "class" not in nested
     assert not any("class, controls" in one.measure.about for one in settings_of(*made)[0].sheets)
 
 
@@ -91,9 +91,9 @@ def test_controls_are_named_for_each_setting_where_they_differ(tmp_path) -> None
     points = scored(samples=400, data="points")
     of_points = replace(points, complexity=None)
     found = statistics([scored(samples=400, classes=2), of_points], declared)
-    told = "Controls that a score may add to: class, lid, complexity (Glyphs, Euler); lid (points, Euler)."
+    told = "Controls that a score may add to: class, Lid, complexity (Glyphs, Euler); Lid (points, Euler)."
     assert told in " ".join(notes_of(found, declared))
-    assert "adds to class, lid and complexity: " in answer_of(
+    assert "adds to class, Lid and complexity: " in answer_of(
         replace(found.declared[1], adjusted=0.0, difference=Interval(0.2, 0.1, 0.3)), declared, labels_of(found)
     )
 

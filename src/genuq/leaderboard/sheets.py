@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from genuq.analysis import Interval, Undefined
@@ -113,7 +113,9 @@ def _over(row: Row, column: Sequence[Row]) -> Cell:
     if not isinstance(row.over, Over):
         why = "a control" if row.is_control else "no control is as cheap"
         return Cell(None, note=row.over.reason if isinstance(row.over, Undefined) else why)
-    return Cell(row.over.interval, row.over.interval.low > 0, ", ".join(map(spoken, row.over.chosen)))
+    labels = {one.score: one.label for one in column}
+    note = ", ".join(called(name, labels) for name in row.over.chosen)
+    return Cell(row.over.interval, row.over.interval.low > 0, note)
 
 
 def _per_evaluation(row: Row, column: Sequence[Row]) -> Cell:
@@ -221,14 +223,14 @@ def cell_text(cell: Cell, places: int) -> str:
     return f"{value} {span}".strip()
 
 
-def answer_of(one: Declared, board: Board, labels: dict[str, str]) -> str:
+def answer_of(one: Declared, board: Board, labels: Mapping[str, str]) -> str:
     """A declared comparison and its outcome in a sentence."""
     wanted = one.comparison
     score, control = (labels.get(name, titled(name)) for name in (wanted.score, wanted.control))
     data = board.data[wanted.data].label if wanted.data in board.data else wanted.data
     sampler = board.samplers[wanted.sampler].label if wanted.sampler in board.samplers else wanted.sampler
     place = f"{data}, {sampler}, {spoken(wanted.fault)}"
-    known = in_words([*map(spoken, one.known)]) if one.known else "the controls"
+    known = in_words([called(name, labels) for name in one.known]) if one.known else "the controls"
     against = known if wanted.control == NESTED else control
     if isinstance(one.difference, Undefined):
         return f"{place}: {score} against {against} is not known: {one.difference.reason}."
@@ -276,6 +278,11 @@ def labels_of(found: Statistics) -> dict[str, str]:
     return {one.score: one.label for one in found.rows}
 
 
+def called(name: str, labels: Mapping[str, str]) -> str:
+    """A score, or `class`, within a sentence: as the tables have it, where they have it."""
+    return labels.get(name, spoken(name))
+
+
 def notes_of(found: Statistics, board: Board) -> Iterable[str]:
     """What a reader must know of all tables."""
     yield (
@@ -302,9 +309,10 @@ def notes_of(found: Statistics, board: Board) -> Iterable[str]:
 def _known_of(found: Statistics, board: Board) -> str:
     """What the models of the settings know beside a score; where they differ, with the settings that they are of."""
     settings: dict[str, list[str]] = {}
+    labels = labels_of(found)
     for setting in settings_of(found, board):
         gains = [row.gain for row in setting.rows if isinstance(row.gain, Gain)]
-        known = ", ".join(map(spoken, dict.fromkeys(name for gain in gains for name in gain.known)))
+        known = ", ".join(called(name, labels) for name in dict.fromkeys(name for gain in gains for name in gain.known))
         if known:
             settings.setdefault(known, []).append(setting.title)
     if len(settings) == 1:
