@@ -238,6 +238,8 @@ def by_engine(
 def _judged(row: Row, score: Tensor, reference: Tensor) -> Row:
     """The row with its rank agreement, over its target of the time."""
     agreement = float(spearmanr(score, reference).statistic)
-    apart = f"rank agreement below {FAITHFUL}: rounding outweighs what the draws change" if agreement < FAITHFUL else None
+    apart = (
+        f"rank agreement below {FAITHFUL}: rounding outweighs what the draws change" if agreement < FAITHFUL else None
+    )
     row = replace(row, over="as many plain samplings", reason=apart, values={"Spearman": agreement})
     return aimed(row, 0.6, "each member is a whole sampling: what a pass costs on this processor")
