@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 
+import mpmath
 import numpy as np
 import pytest
 import scipy.linalg
@@ -75,6 +76,39 @@ def test_a_singular_covariance_is_as_exact_as_the_samples() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SmallSampleWarning)
         assert frechet_distance(one, two) == pytest.approx(float(expected), rel=1e-12)
+
+
+def exact(cov1: torch.Tensor, cov2: torch.Tensor) -> float:
+    """With forty more digits than float64 has."""
+    with mpmath.workdps(55):
+        one, two = (mpmath.matrix(part.tolist()) for part in (cov1, cov2))
+        roots = [mpmath.sqrt(abs(value)) for value in mpmath.eig(one * two, left=False, right=False)]
+        return float(sum(one[i, i] + two[i, i] for i in range(len(cov1))) - 2 * sum(roots))
+
+
+@pytest.mark.parametrize("spread", [0.5, 3.0, 5.0, 7.0], ids=lambda spread: f"1e-{spread:g}")
+def test_directions_of_little_variance_keep_their_digits(spread: float) -> None:
+    """Whether by Cholesky and eigenvalues, by singular values, or by eigenvectors."""
+    rows = features(60, 7, seed=3), features(80, 7, seed=4)
+    sizes = torch.logspace(0, -spread, 7, dtype=torch.float64)
+    covariances = [torch.cov((part * sizes).T) for part in rows]
+    zero = torch.zeros(7, dtype=torch.float64)
+    found = frechet_from_statistics(zero, covariances[0], zero, covariances[1])
+    assert found == pytest.approx(exact(*covariances), rel=1e-11)
+
+
+@pytest.mark.parametrize("spread, dearest", [(0.0, "cholesky_ex"), (4.0, "svdvals"), (9.0, "eigh")])
+def test_what_is_dear_is_computed_only_where_it_is_needed(
+    spread: float, dearest: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called = []
+    for name in ("cholesky_ex", "svdvals", "eigh"):
+        real = getattr(torch.linalg, name)
+        monkeypatch.setattr(torch.linalg, name, lambda *given, n=name, f=real: called.append(n) or f(*given))
+    sizes = torch.logspace(0, -spread, 6, dtype=torch.float64)
+    frechet_distance(torch.randn(50, 6) * sizes, torch.randn(60, 6) * sizes)
+    assert dearest in called and ("eigh" in called) is (dearest == "eigh")
+    assert ("svdvals" in called) is (dearest != "cholesky_ex")
 
 
 def test_few_samples_warn_and_still_give_the_exact_value():

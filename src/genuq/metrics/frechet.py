@@ -16,6 +16,8 @@ from genuq.metrics.distances import row_slices
 from genuq.metrics.reference import Gaussian, require_dimension
 
 CHUNK_ROWS = 4096
+FAR = 1e3  # times what rounding may be: a pivot that is told from it
+NEGLIGIBLE = 1e-12  # share of a sum
 
 
 class SmallSampleWarning(UserWarning):
@@ -55,8 +57,9 @@ class GaussianStatistics:
         for rows in row_slices(len(features_ND), CHUNK_ROWS):
             chunk = features_ND[rows].to("cpu", torch.float64)
             mean = chunk.mean(0)
-            chunk = chunk - mean
-            self._add(len(chunk), mean, chunk.T @ chunk)
+            centred = (chunk - mean).numpy()
+            # numpy, which computes half of a product of an array with itself transposed; torch computes all of it
+            self._add(len(chunk), mean, torch.from_numpy(centred.T @ centred))
         return self
 
     def merge(self, other: GaussianStatistics) -> GaussianStatistics:
@@ -106,10 +109,29 @@ def symmetric_root(matrix_DD: Tensor) -> Tensor:
 
 
 def _factor(matrix_DD: Tensor) -> Tensor:
-    """A (D, rank) with A A^T the positive semi-definite matrix; what is not told from rounding has no rank."""
+    """A (D, rank) with A A^T the positive semi-definite matrix; what is not told from rounding has no rank.
+
+    Cholesky's, at a fifteenth of the price of eigenvectors, where no direction comes near to being lost.
+    """
+    rounding = len(matrix_DD) * torch.finfo(matrix_DD.dtype).eps
+    lower_DD, failed = torch.linalg.cholesky_ex(matrix_DD)
+    pivots_D = lower_DD.diagonal().square()
+    if not failed and pivots_D.min() > FAR * rounding * pivots_D.max():
+        return lower_DD
     values_D, vectors_DD = torch.linalg.eigh(matrix_DD)
-    kept_D = values_D > len(values_D) * torch.finfo(values_D.dtype).eps * values_D[-1].clamp_min(0)
+    kept_D = values_D > rounding * values_D[-1].clamp_min(0)
     return vectors_DD[:, kept_D] * values_D[kept_D].sqrt()
+
+
+def _sum_of_singular_values(matrix: Tensor) -> Tensor:
+    """From the eigenvalues of its Gram matrix, at a third of the price, where that loses no digit that counts."""
+    values = torch.linalg.eigvalsh(matrix @ matrix.T if len(matrix) < matrix.shape[1] else matrix.T @ matrix)
+    roots = values.clamp_min(0).sqrt()
+    if not len(roots) or not roots[-1]:
+        return roots.sum()
+    error = len(roots) ** 0.5 * torch.finfo(values.dtype).eps * values[-1]  # of each, which adds up like a random walk
+    lost = torch.minimum(error / (2 * roots), error.sqrt()).sum()
+    return roots.sum() if lost < NEGLIGIBLE * roots.sum() else torch.linalg.svdvals(matrix).sum()
 
 
 def frechet_from_statistics(mean1: Tensor, covariance1: Tensor, mean2: Tensor, covariance2: Tensor) -> float:
@@ -122,7 +144,7 @@ def frechet_from_statistics(mean1: Tensor, covariance1: Tensor, mean2: Tensor, c
     mean1, mean2, covariance1, covariance2 = (
         torch.as_tensor(part).to(torch.float64) for part in (mean1, mean2, covariance1, covariance2)
     )
-    cross_trace = torch.linalg.svdvals(_factor(covariance1).T @ _factor(covariance2)).sum()
+    cross_trace = _sum_of_singular_values(_factor(covariance1).T @ _factor(covariance2))
     distance = (mean1 - mean2).square().sum() + covariance1.trace() + covariance2.trace() - 2 * cross_trace
     return max(float(distance), 0.0)
 
