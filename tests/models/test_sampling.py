@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
+
 import pytest
 import torch
 from diffusers import DDIMScheduler, UNet2DModel
 from torch import nn
 
 from genuq.errors import ConfigurationError, NonFiniteError
-from genuq.models import Autoencoder, GenerativeModel, Sampler, StageRecord, sample, sample_latents, to_bytes, to_unit
+from genuq.models import (
+    Autoencoder,
+    GenerativeModel,
+    Sampler,
+    StageRecord,
+    metered,
+    sample,
+    sample_latents,
+    to_bytes,
+    to_unit,
+)
 from genuq.networks import DiT, UNet
 from genuq.processes import conversion
-from genuq.randomness import INITIAL, generator
-from genuq.solvers import DDIM, DDPM, DPMSolver2, DPMSolverPlusPlus2M, Euler, Heun, apply
+from genuq.randomness import ANCESTRAL, INITIAL, generator
+from genuq.solvers import DDIM, DDPM, DDPMLearned, DPMSolver2, DPMSolverPlusPlus2M, Euler, Heun, apply
 
 SHAPE, CLASSES = (1, 8, 8), 3
 NETWORKS = {
@@ -325,3 +338,65 @@ def test_latent_models_run_in_the_latents_and_decode_once_a_batch():
     images = sample(model, sampler, range(4))
     assert model.autoencoder.decoded == 2
     torch.testing.assert_close(images[..., ::2, ::2], (latents / 2).clamp(-1, 1), rtol=0, atol=1e-5)
+
+
+class LearnsItsNoise(nn.Module):
+    """Epsilon, then what it says of the noise of a step, from 8 x 8 images in one channel and their classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(1, 2, 3, padding=1)
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return self.head((x + 0.1 * y.reshape(-1, 1, 1, 1)).sin())
+
+
+def model_of_learned_noise() -> GenerativeModel:
+    torch.manual_seed(0)
+    return GenerativeModel(
+        LearnsItsNoise(), SHAPE, "variance_preserving", "epsilon", CLASSES, learns_variance=True
+    ).eval()
+
+
+class TestLearnedVariance:
+    @pytest.mark.parametrize("scale", [1.0, 2.5])
+    def test_is_the_chain_of_the_paper(self, scale):
+        """In float64 by betas alone; guidance moves epsilon, the noise is what is said of the class asked for."""
+        model, steps = model_of_learned_noise(), 4
+        abar = model.process.alpha(torch.linspace(1, 0, steps + 1, dtype=torch.float64)).square().tolist()
+        source = generator(0, 4, ANCESTRAL)
+        x = torch.randn(SHAPE, generator=generator(0, 4, INITIAL))[None].double() * (1 - abar[0]) ** 0.5
+        network = model.network.double()
+        for here, there in pairwise(abar):
+            own, null = (network(x, None, torch.tensor([y])) for y in (4 % CLASSES, CLASSES))
+            epsilon, share = own[:, :1], (own[:, 1:] + 1) / 2
+            epsilon = (1 - scale) * null[:, :1] + scale * epsilon
+            beta = 1 - here / there
+            x = (x - beta / (1 - here) ** 0.5 * epsilon) / (1 - beta) ** 0.5
+            if there < 1:
+                log_variance = share * math.log(beta) + (1 - share) * math.log(beta * (1 - there) / (1 - here))
+                x = x + (log_variance / 2).exp() * torch.randn(SHAPE, generator=source)
+        model.network.float()
+        sampler = Sampler(DDPMLearned(), steps=steps, guidance_scale=scale)
+        torch.testing.assert_close(sample_latents(model, sampler, [4]).double(), x.detach(), rtol=1e-4, atol=1e-5)
+
+    def test_observers_see_noise_that_makes_the_step_and_how_much_it_was(self):
+        model, records = model_of_learned_noise(), list[StageRecord]()
+        sample_latents(model, Sampler(DDPMLearned(), steps=3), range(2), observers=[records.append])
+        for record in records:
+            assert torch.equal(apply(record.stage, record.states, record.predictions, record.noise), record.result)
+        said = model.network(records[0].states[0], None, torch.tensor([0, 1]))[:, 1:]
+        torch.testing.assert_close(records[0].deviation, records[0].stage.learned_noise(said.double()))
+        assert records[-1].deviation == 0 and records[-1].noise is None
+
+    def test_costs_one_evaluation_a_step_and_reads_no_variance_elsewhere(self):
+        model = model_of_learned_noise()
+        with metered(model) as meter:
+            sample_latents(model, Sampler(DDPMLearned(), steps=3), range(2))
+        assert meter.evaluations["sampling"] == 3 * 2
+        x = torch.randn(2, *SHAPE)
+        assert torch.equal(model(x, torch.full((2,), 0.5), torch.tensor([0, 1])), model.network(x, None, torch.tensor([0, 1]))[:, :1])
+
+    def test_is_refused_by_name_where_the_network_says_none(self):
+        with pytest.raises(ConfigurationError, match=r"sampler=ddpm_learned .* UNet learns no variance: .*sampler=ddpm"):
+            sample(random_model(process="variance_preserving"), Sampler(DDPMLearned(), steps=2), [0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -11,7 +13,7 @@ from genuq.models import GenerativeModel, Sampler, sample, sample_latents
 from genuq.posteriors import IsotropicNoise, Scale, ScaleOptions, fit, swapped
 from genuq.propagators import PROPAGATORS as PROPAGATORS_BY_NAME
 from genuq.propagators import Coherent, Corrected, Paper, Trajectory, build, grid_times, propagate
-from genuq.solvers import DDPM, DPMSolver2, DPMSolverPlusPlus2M, Euler, Heun
+from genuq.solvers import DDPM, DDPMLearned, DPMSolver2, DPMSolverPlusPlus2M, Euler, Heun
 from support.toy_runs import NETWORKS, fitted, random_model
 
 PROPAGATORS = [Trajectory(), Coherent(2), Corrected(), Corrected("monte_carlo", 2), Corrected(derivative="forward")]
@@ -171,3 +173,48 @@ def test_a_sampler_that_clips_is_refused_by_name(propagator):
     model = random_model()
     with pytest.raises(ConfigurationError, match=rf"propagator '{propagator.name}'.*sampler\.clip_x0 = true"):
         propagate(model, fitted(model), Sampler(steps=2, clip_x0=True), range(2), propagator)
+
+
+class Fixed(DDPMLearned):
+    """The same steps with the noise that a network which always says `said` asks for."""
+
+    learned_variance = False
+
+    def __init__(self, said: float) -> None:
+        self.said = torch.tensor(said, dtype=torch.float64)
+
+    def stages(self, *given):
+        made = super().stages(*given)
+        return [
+            each if each.noise_high is None else replace(each, noise=float(each.learned_noise(self.said)), noise_high=None)
+            for each in made
+        ]
+
+
+class Saying(nn.Module):
+    """A network with a last channel that is constant."""
+
+    def __init__(self, said: float) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.head, self.said = nn.Conv2d(1, 1, 3, padding=1), said
+
+    def forward(self, x, t, y):
+        answer = self.head(x)
+        return torch.cat([answer, torch.full_like(answer, self.said)], dim=1)
+
+
+@pytest.mark.parametrize("propagator", [Corrected(), Corrected("monte_carlo", 2), Paper(4), Coherent(2), Trajectory()])
+def test_noise_that_the_network_says_counts_as_much_as_it_is(propagator):
+    model = GenerativeModel(
+        Saying(0.4), (1, 6, 6), "variance_preserving", "v_prediction", head="head", learns_variance=True
+    )
+    posterior = IsotropicNoise(model.head).finalise(Scale(1.0, 1.0, 1e4))
+    learned, fixed, less = (
+        propagate(model, posterior, Sampler(solver, steps=4), range(2), propagator)
+        for solver in (DDPMLearned(), Fixed(0.4), Fixed(-1.0))
+    )
+    torch.testing.assert_close(learned.latents, fixed.latents, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(learned.variance, fixed.variance, rtol=1e-2, atol=1e-9)
+    if isinstance(propagator, (Corrected, Paper)):  # those that count C^2
+        assert float(less.variance.mean()) < 0.9 * float(learned.variance.mean())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from diffusers import (
@@ -14,7 +15,7 @@ from diffusers import (
 
 from genuq.errors import ConfigurationError
 from genuq.processes import PREDICTIONS, FlowMatching, VariancePreserving, conversion
-from genuq.solvers import DDIM, DDPM, Euler, apply, build, grid
+from genuq.solvers import DDIM, DDPM, DDPMLearned, Euler, apply, build, grid
 from support.gaussian_toy import DEVIATION, MEAN, PATHS, affine_prediction, marginal, run
 from support.schedulers import BETAS, predict, schedules, tensors, their_predictions, time_of
 
@@ -142,3 +143,55 @@ def test_euler_is_the_flow_matching_scheduler():
         expected = theirs.step(predict(expected, t), timestep, expected).prev_sample
     found = run(Euler().stages(FlowMatching(), "flow", theirs.sigmas.tolist()), predict, x)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def respaced(schedule: str, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(timesteps, their alpha^2, betas between them) of a table of 1000, written out: Nichol & Dhariwal 2021, sec. 4."""
+    chosen = np.round(np.linspace(0, 999, count)).astype(int)
+    table = DDPMScheduler(1000, **BETAS[schedule]).betas.double().numpy()
+    kept = np.cumprod(1 - table)[chosen]
+    return chosen, kept, 1 - kept / np.concatenate([[1.0], kept[:-1]])
+
+
+@schedules
+def test_learned_variances_are_those_of_the_respaced_chain(schedule):
+    """Mean and bounds of q(x_s | x_t, x_0) of a chain of its own, by its betas alone."""
+    chosen, kept, betas = respaced(schedule, 20)
+    before = np.concatenate([[1.0], kept[:-1]])
+    times = [time_of(step) for step in chosen[::-1]] + [0.0]
+    stages = DDPMLearned().stages(VariancePreserving(schedule), "sample", times)
+    for place, stage in enumerate(stages[:-1]):
+        k = 19 - place
+        assert stage.noise**2 == pytest.approx(betas[k] * (1 - before[k]) / (1 - kept[k]), rel=2e-4)
+        assert stage.noise_high**2 == pytest.approx(betas[k], rel=2e-4)
+        assert stage.x[0] == pytest.approx(np.sqrt(1 - betas[k]) * (1 - before[k]) / (1 - kept[k]), rel=2e-4)
+        assert stage.f[0] == pytest.approx(np.sqrt(before[k]) * betas[k] / (1 - kept[k]), rel=2e-4)
+    assert (stages[-1].noise, stages[-1].noise_high) == (0, None)
+
+
+@schedules
+@pytest.mark.parametrize("prediction", ["epsilon", "sample"])
+def test_a_learned_variance_steps_as_diffusers(schedule, prediction):
+    theirs = DDPMScheduler(
+        1000, prediction_type=prediction, clip_sample=False, variance_type="learned_range", **BETAS[schedule]
+    )
+    theirs.set_timesteps(20)
+    source = torch.Generator().manual_seed(3)
+    x, f, said = (torch.randn(2, 3, 2, generator=source, dtype=torch.float64) for _ in range(3))
+    for here in (950, 500, 50):
+        answer = torch.cat([f, said], dim=1)
+        expected = theirs.step(answer, here, x, generator=torch.Generator().manual_seed(here)).prev_sample
+        noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(here), dtype=x.dtype)
+        times = [time_of(here), time_of(here - 50)]
+        (stage,) = DDPMLearned().stages(VariancePreserving(schedule), prediction, times)
+        found = apply(stage, [x], [f], noise * stage.learned_noise(said) / stage.noise)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@paths
+def test_a_learned_variance_lies_between_its_bounds(path):
+    stage = DDPMLearned().stages(path, "sample", [0.6, 0.4])[0]
+    low, middle, high = stage.learned_noise(torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64)).tolist()
+    assert (low, high) == pytest.approx((stage.noise, stage.noise_high))
+    assert middle == pytest.approx(math.sqrt(low * high)) and low < high
+    assert stage.noise == DDPM().stages(path, "sample", [0.6, 0.4])[0].noise

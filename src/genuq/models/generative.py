@@ -15,7 +15,7 @@ from genuq.errors import CheckpointError, ConfigurationError, did_you_mean, has_
 from genuq.models.autoencoder import Autoencoder
 from genuq.models.compiled import Compiled, original, require_uncompiled
 from genuq.models.conditioning import Conditions
-from genuq.models.guidance import CLASSIFIER_FREE, NULL, Guidance
+from genuq.models.guidance import CLASSIFIER_FREE, NULL, Ask, Guidance, by_branches
 from genuq.models.offloaded import casting, execution_device, kept_for_backward, sources
 from genuq.models.precision import HalfCall, half_type, halved, with_network
 from genuq.processes import Predicted, Process, require_prediction, target
@@ -47,6 +47,8 @@ class GenerativeModel(nn.Module):
         conditions: rows that the network is conditioned on (prompts) in place of classes; `call` gets the rows of a
             batch, by name, where it else gets classes. Their numbers are what genuq calls classes.
         guidance: what a sampler's `guidance_scale` does; None: the model has no null class.
+        learns_variance: `call` gives as many channels again behind those of the prediction, which say how much noise a
+            step of an ancestral sampler has (`sampler=ddpm_learned`); all else passes them over.
 
     Attributes:
         asked: classes that samples are of unless a sampler names others, in turn; all.
@@ -73,6 +75,7 @@ class GenerativeModel(nn.Module):
         head: str | None = None,
         conditions: Conditions | None = None,
         guidance: Guidance | None = CLASSIFIER_FREE,
+        learns_variance: bool = False,
     ) -> None:
         super().__init__()
         require_prediction(prediction)
@@ -95,6 +98,7 @@ class GenerativeModel(nn.Module):
         self.data_classes = self.num_classes
         self.apart = False
         self.doubt: str | None = None
+        self.learns_variance = learns_variance
         self._call = call
         self._compiled: Any = None
         self.head_name = find_head(self.network, head)
@@ -110,12 +114,18 @@ class GenerativeModel(nn.Module):
         return execution_device(self.network)
 
     def forward(
-        self, x: Tensor, t_B: Tensor, y_B: Tensor | None = None, network_time_B: Tensor | None = None
+        self,
+        x: Tensor,
+        t_B: Tensor,
+        y_B: Tensor | None = None,
+        network_time_B: Tensor | None = None,
+        whole: bool = False,
     ) -> Tensor:
         """The network's prediction f at states x (B, *latent_shape), times t in [0, 1] and classes y.
 
         Args:
             network_time_B: what the network is told of the time, where a stage says it; None: what the process says.
+            whole: with the channels of a learned variance behind it.
 
         Raises:
             ConfigurationError: no number of a condition for a model that has conditions, or one beyond them.
@@ -124,7 +134,8 @@ class GenerativeModel(nn.Module):
         shown = self.process.shown(x, told_B)
         conditioning = y_B if self.conditions is None else self._rows(y_B)
         with kept_for_backward(self.network):
-            return self._call(self._compiled or self.network, shown, told_B, conditioning)
+            answer = self._call(self._compiled or self.network, shown, told_B, conditioning)
+        return answer[:, : x.shape[1]] if self.learns_variance and not whole else answer
 
     def compile_network(self, backend: str | Callable[..., Any] = "inductor") -> None:
         """Compile the network for passes that nobody watches: samples and their regenerations under weight draws.
@@ -228,22 +239,52 @@ class GenerativeModel(nn.Module):
         Raises:
             ConfigurationError: a scale other than 1 for a model without null class; else see `predicted`.
         """
+        return self._asked(self.predicted, x, t_B, y_B, scale, network_time_B, apart)[0]
+
+    def guided_with_variance(
+        self, x: Tensor, t_B: Tensor, y_B: Tensor | None, scale: float, network_time_B: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """(what `guided` gives, what the network says of the noise of a step), of one forward pass; each of x's shape.
+
+        Guidance moves the prediction alone: the noise is what the network says of the row that was asked for.
+
+        Raises:
+            ConfigurationError: the network learns no variance; else see `guided`.
+        """
+        self.require_learned_variance()
+        return self._asked(self._predicted_whole, x, t_B, y_B, scale, network_time_B)
+
+    def _predicted_whole(self, x: Tensor, t_B: Tensor, y_B: Tensor | None, network_time_B: Tensor | None) -> Tensor:
+        """The prediction with the channels of the variance behind it."""
+        answer = self(x, t_B, y_B, network_time_B, whole=True)
+        assert answer.shape == (len(x), 2 * x.shape[1], *x.shape[2:]), "as many channels again"
+        return answer
+
+    def _asked(
+        self,
+        ask: Ask,
+        x: Tensor,
+        t_B: Tensor,
+        y_B: Tensor | None,
+        scale: float,
+        told_B: Tensor | None,
+        apart: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """(the guided prediction, what the own branch says behind its own prediction)."""
         if scale == 1.0 or y_B is None:
-            return self.predicted(x, t_B, y_B, network_time_B)
+            answer = ask(x, t_B, y_B, told_B)
+            return answer[:, : x.shape[1]], answer[:, x.shape[1] :]
         guidance = self.require_guidance(scale)
         labels = [self.null_of(y_B) if branch == NULL else y_B for branch in guidance.branches]
-        if apart:
-            parts: Sequence[Tensor] = [self.predicted(x, t_B, y, network_time_B) for y in labels]
-        else:
-            parts = self._together(x, t_B, labels, network_time_B)
-        found = guidance(parts, scale, t_B)
-        return found if guidance.term is None else found + (scale - 1) * guidance.term(x, t_B, y_B)
+        return by_branches(guidance, ask, labels, x, t_B, y_B, scale, told_B, apart)
 
-    def _together(self, x: Tensor, t_B: Tensor, labels: list[Tensor], told_B: Tensor | None) -> Sequence[Tensor]:
-        """The predictions for several classes of each state, in one forward pass."""
-        count = len(labels)
-        told = None if told_B is None else torch.cat([told_B] * count)
-        return self.predicted(torch.cat([x] * count), torch.cat([t_B] * count), torch.cat(labels), told).chunk(count)
+    def require_learned_variance(self) -> None:
+        """Raise ConfigurationError unless the network says how much noise a step has."""
+        if not self.learns_variance:
+            raise ConfigurationError(
+                f"sampler=ddpm_learned takes the noise of each step from the network, and {type(self.network).__name__} "
+                "learns no variance: choose sampler=ddpm."
+            )
 
     def branches(self, scale: float) -> int:
         """Rows through the network for one sample at a guidance scale."""

@@ -16,6 +16,8 @@ NULL, OWN = "null", "own"
 Weights = Callable[[float, Tensor], Sequence[float]]
 Combine = Callable[[Sequence[Tensor], float, Tensor], Tensor]
 Term = Callable[[Tensor, Tensor, Tensor], Tensor]
+Ask = Callable[[Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
+"""(states x (B, ...), t (B,), classes (B,), what the network is told of the time) -> its answer."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,39 @@ def weighted(parts: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     for weight, part in zip(weights[1:], parts[1:]):
         total = total + weight * part
     return total
+
+
+def by_branches(
+    guidance: Guidance,
+    ask: Ask,
+    labels: Sequence[Tensor],
+    x: Tensor,
+    t_B: Tensor,
+    y_B: Tensor,
+    scale: float,
+    told_B: Tensor | None,
+    apart: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """(the guided prediction (B, ...), what the own branch says behind its prediction).
+
+    Args:
+        ask: the network, whose answer has at least as many channels as the states.
+        labels: the classes (B,) of each branch.
+        y_B: classes that the samples are asked for with.
+        told_B: what the network is told of the time; None: what the process says.
+        apart: each branch in a pass of its own, not all in one.
+    """
+    channels, count = x.shape[1], len(labels)
+    parts: Sequence[Tensor]
+    if apart:
+        parts = [ask(x, t_B, label, told_B) for label in labels]
+    else:
+        told = None if told_B is None else torch.cat([told_B] * count)
+        parts = ask(torch.cat([x] * count), torch.cat([t_B] * count), torch.cat(list(labels)), told).chunk(count)
+    found = guidance([part[:, :channels] for part in parts], scale, t_B)
+    if guidance.term is not None:
+        found = found + (scale - 1) * guidance.term(x, t_B, y_B)
+    return found, parts[guidance.branches.index(OWN)][:, channels:]
 
 
 CLASSIFIER_FREE = Guidance("classifier-free", lambda scale, t_B: (1 - scale, scale))

@@ -24,13 +24,20 @@ Progress = Callable[[int], None]
 
 
 class StageRecord(NamedTuple):
-    """What an observer sees after each stage; states and predictions are newest first, without the result."""
+    """What an observer sees after each stage; states and predictions are newest first, without the result.
+
+    Attributes:
+        noise: what the stage's coefficient multiplies, (B, *latent_shape): standard normal, unless the network says how
+            much noise the step has.
+        deviation: of all the noise that the step adds: (B, *latent_shape) where the network says it.
+    """
 
     stage: AffineStage
     states: list[Tensor]
     predictions: list[Tensor]
     noise: Tensor | None
     result: Tensor
+    deviation: Tensor | float
 
 
 class Observer(Protocol):
@@ -86,13 +93,15 @@ class Sampler:
         check_fields(self, "sampler")
 
     def check(self, model: GenerativeModel) -> None:
-        """Raise ConfigurationError for unknown classes, guidance that the model cannot do, or clipping of what has no
-        range.
+        """Raise ConfigurationError for unknown classes, guidance that the model cannot do, a variance that it does not
+        learn, or clipping of what has no range.
         """
         if self.classes is not None:
             model.check_classes(self.classes)
         if self.guidance_scale != 1.0:
             model.require_guidance(self.guidance_scale)
+        if self.solver.learned_variance:
+            model.require_learned_variance()
         if self.clip_x0 and (type(model.autoencoder) is not Autoencoder or len(model.shape) != 3):
             raise ConfigurationError(
                 "sampler.clip_x0 = true clips to the range of images, [-1, 1], which neither latents nor points have: "
@@ -199,17 +208,29 @@ def run_stages(
     for stage in stages:
         t = torch.full((len(x),), stage.t, device=device, dtype=x.dtype)
         states = [x, *states][:memory]
-        prediction = model.guided(x, t, y, sampler.guidance_scale, stage.network_times(x))
+        prediction, deviation = _answered(model, stage, x, t, y, sampler.guidance_scale)
         prediction = steering.prediction(stage, x, prediction)
         if sampler.clip_x0:
             prediction = clipped(model, stage.t, x, prediction)
         predictions = [prediction, *predictions][:memory]
         noise = normal(ancestral, model.latent_shape).to(device) if stage.noise else None
+        if noise is not None and stage.noise_high is not None:
+            noise = noise * torch.as_tensor(deviation / stage.noise).to(noise)
         x = steering.state(stage, apply(stage, states, predictions, noise))
         for observer in observers:
-            observer(StageRecord(stage, states, predictions, noise, x))
+            observer(StageRecord(stage, states, predictions, noise, x, deviation))
     require_finite(x, "the samples", "The sampler diverged: use more steps, or check the weights.")
     return x
+
+
+def _answered(
+    model: GenerativeModel, stage: AffineStage, x: Tensor, t_B: Tensor, y_B: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor | float]:
+    """(the guided prediction at states x, the standard deviation of the noise that the stage adds), of one pass."""
+    if stage.noise_high is None:
+        return model.guided(x, t_B, y_B, scale, stage.network_times(x)), stage.noise
+    prediction, said = model.guided_with_variance(x, t_B, y_B, scale, stage.network_times(x))
+    return prediction, stage.learned_noise(said.double())
 
 
 def _classes_there(model: GenerativeModel, sampler: Sampler, indices: Sequence[int]) -> Tensor | None:

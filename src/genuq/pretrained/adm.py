@@ -21,11 +21,6 @@ TIMESTEPS = 1000
 COSINE = ("imagenet_64",)  # presets of this schedule; the others are linear
 
 
-def epsilon_of(network: Any, x: Tensor, told_B: Tensor, y_B: Tensor | None) -> Tensor:
-    """The first channels of what the network says; those of the variance are for samplers that learn it."""
-    return network(x, told_B, y_B)[:, : x.shape[1]]
-
-
 def schedule_of(name: str, first: int = 0) -> ScheduledDiffusion:
     """The path of a table of betas whose networks are told its timesteps.
 
@@ -78,9 +73,9 @@ def adm(
         process=path,
         prediction="epsilon",
         num_classes=settings.num_classes or (judged.out_channels if classifier is not None else 0),
-        call=epsilon_of,
         head="out.2",
         guidance=None,
+        learns_variance=settings.out_channels == 2 * settings.in_channels,
     )
     if classifier is not None:
         asked = preset.removesuffix("_unconditional")

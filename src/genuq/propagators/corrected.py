@@ -164,7 +164,7 @@ class _Follower(Follower):
 
     def _step(self, record: StageRecord) -> None:
         stage, integrated = record.stage, self.how.ancestral == "integrated"
-        self.moments.step(stage, stage.noise if integrated else 0.0)
+        self.moments.step(stage, record.deviation if integrated else 0.0)
         own_noise = torch.zeros_like(self.offset) if record.noise is None else -record.noise.double()
         if not integrated:
             own_noise = torch.zeros_like(own_noise)
@@ -173,7 +173,7 @@ class _Follower(Follower):
         if self.how.states == "carried":
             fresh = own_noise.expand_as(self.ensemble)
             if stage.noise and integrated:
-                fresh = self.journey.normal(self.noise_sources, self.how.probes)
+                fresh = self.journey.normal(self.noise_sources, self.how.probes) * (record.deviation / stage.noise)
             moved = apply(stage, self.ensembles, self.prediction_ensembles, fresh)
             self.ensemble = standardised(moved, self.centred) * self.variance.sqrt()
 

@@ -34,7 +34,7 @@ class Moments:
         self._insert(self.states, row, slope * row[0] + rest)
         self.predictions += 1
 
-    def step(self, stage: AffineStage, noise: float) -> None:
+    def step(self, stage: AffineStage, noise: Tensor | float) -> None:
         """Add the next state, with independent noise of this standard deviation, and forget the oldest quantities."""
         weights = torch.zeros(len(self.matrix), dtype=torch.float64, device=self.matrix.device)
         weights[: len(stage.x)] = torch.tensor(stage.x, dtype=torch.float64)

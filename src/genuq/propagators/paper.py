@@ -124,7 +124,7 @@ class _Follower(Follower):
             return
         on_x, on_f = _coefficients(stage, self.since)
         f = self.predictions[0].mean(0) if due else record.predictions[0].double()
-        self._variance = on_x**2 * self._variance + stage.noise**2 + self._from_network(on_x, on_f, due)
+        self._variance = on_x**2 * self._variance + record.deviation**2 + self._from_network(on_x, on_f, due)
         self._mean = on_x * self._mean + on_f * f
         self.states, self.predictions = [], []
         self.step, self.since = self.step + 1, 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from genuq.solvers.affine import AffineStage, Solver, apply, evaluations, grid
-from genuq.solvers.first_order import DDIM, DDPM, Euler
+from genuq.solvers.first_order import DDIM, DDPM, DDPMLearned, Euler
 from genuq.solvers.own import OwnScheduler
 from genuq.solvers.register import SOLVERS, SolverPart
 from genuq.solvers.scheduler import SchedulerSolver
@@ -26,6 +26,7 @@ __all__ = [
     "DDPM",
     "SOLVERS",
     "AffineStage",
+    "DDPMLearned",
     "DPMSolver2",
     "DPMSolverPlusPlus2M",
     "Euler",

@@ -34,7 +34,8 @@ class AffineStage:
         t_next: time of the state it leads to.
         x: coefficients of the current and the earlier states, newest first.
         f: coefficients of the current and the earlier predictions, newest first.
-        noise: coefficient of fresh standard normal noise.
+        noise: coefficient of fresh standard normal noise; with `noise_high` the least that it can be.
+        noise_high: the most that it can be where the network says how large it is (`learned_noise`); None: `noise`.
         intermediate: True if the next state is only an auxiliary point of a singlestep method.
         network_time: what the network is told of the time, where it is not what the process says of t.
         start: of the first stage, the coefficient of the initial noise in its state; None: sigma(t).
@@ -51,9 +52,10 @@ class AffineStage:
     intermediate: bool = False
     network_time: float | None = None
     start: float | None = None
+    noise_high: float | None = None
 
     def __post_init__(self) -> None:
-        if not all(math.isfinite(number) for number in (*self.x, *self.f, self.noise)):
+        if not all(math.isfinite(number) for number in (*self.x, *self.f, self.noise, self.noise_high or 0.0)):
             raise ConfigurationError(
                 f"The step from t = {self.t:g} to {self.t_next:g} has infinite coefficients: the prediction type does "
                 "not determine the step there. Start nearer to the data, or choose another model.prediction."
@@ -64,6 +66,15 @@ class AffineStage:
         if self.network_time is None:
             return None
         return torch.full((len(x),), self.network_time, device=x.device, dtype=torch.float32)
+
+    def learned_noise(self, said: Tensor) -> Tensor:
+        """The coefficient of noise, in the shape of what the network says of it: -1 is the least, 1 the most.
+
+        Its logarithm goes evenly from the one to the other, and on where the network says more, as in the source:
+        Nichol & Dhariwal 2021, equation 15.
+        """
+        assert self.noise_high is not None, "the noise of this stage is fixed"
+        return self.noise * (0.5 * math.log(self.noise_high / self.noise) * (said + 1)).exp()
 
     def initial_state(self, process: Process, noise: Tensor) -> Tensor:
         """The state that a run which begins with this stage starts from, of standard normal noise (B, ...)."""
@@ -99,11 +110,13 @@ class Solver(ABC):
     Attributes:
         order: of convergence on the probability-flow ODE (1 or 2).
         in_log_snr: whether it steps in half log SNR, which must then be finite at the start.
+        learned_variance: whether the network must say how much noise a step has.
     """
 
     name: str
     order: int = 1
     in_log_snr: bool = False
+    learned_variance: bool = False
 
     def of(self, model: Any) -> Solver:
         """The solver as this model has it."""

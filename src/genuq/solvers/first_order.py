@@ -1,9 +1,10 @@
-"""First-order solvers: DDIM(eta), DDPM ancestral, Euler."""
+"""First-order solvers: DDIM(eta), DDPM ancestral with a fixed or a learned variance, Euler."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from genuq.errors import ConfigurationError
@@ -44,6 +45,23 @@ class DDPM(DDIM):
         super().__init__(eta=1.0)
 
 
+@SOLVERS.add(label="DDPM, learned variance")
+class DDPMLearned(Solver):
+    """Ancestral sampling whose variance the network says, pixel by pixel: ADM's sampler.
+
+    Between the posterior variance given x_0 and that of the forward step on this grid, evenly in their logarithms; the
+    mean is DDPM's. The step to x0_hat has no noise.
+
+    Source: Nichol & Dhariwal 2021, Improved Denoising Diffusion Probabilistic Models, equation 15 and section 4.
+    """
+
+    name, learned_variance = "ddpm_learned", True
+
+    def stages(self, process: Process, prediction: Predicted, times: Sequence[float]) -> list[AffineStage]:
+        steps = pairwise(self.path(process, prediction, times))
+        return [learned_stage(here, there) for here, there in steps]
+
+
 @SOLVERS.add(label="Euler")
 class Euler(Solver):
     """x_s = x_t + (s - t) v, v the velocity of the probability-flow ODE.
@@ -62,6 +80,15 @@ def ddim_stage(here: Point, there: Point, eta: float = 0.0) -> AffineStage:
     direction = math.sqrt(max(there.sigma**2 - noise**2, 0.0))
     on_x, on_f = linear_in_hats(here, x0=there.alpha, eps=direction)
     return AffineStage(here.t, there.t, (on_x,), (on_f,), noise)
+
+
+def learned_stage(here: Point, there: Point) -> AffineStage:
+    """An ancestral step between the least variance, of q(x_s | x_t, x_0), and the most, of q(x_t | x_s)."""
+    least = ddim_stage(here, there, eta=1.0)
+    if not least.noise:
+        return least
+    kept = here.alpha / there.alpha * there.sigma / here.sigma  # squared, the share of sigma_t^2 that x_s has
+    return replace(least, noise_high=here.sigma * math.sqrt(max(1 - kept**2, 0.0)))
 
 
 def ancestral_noise(here: Point, there: Point) -> float:
