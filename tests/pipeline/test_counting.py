@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
+from genuq.networks.adm import ADMClassifier, ADMSettings
 from genuq.pipeline.counting import Count, OneLayer, stand_in, stand_in_posterior, watched_counts
 from genuq.pipeline.run import Run
-from support.small_runs import POINTS, composed
+from support import released
+from support.small_runs import COMMON, POINTS, composed
 
 
 def planned(folder: Path, *overrides: str) -> Run:
@@ -38,6 +41,28 @@ def test_the_network_of_one_layer_answers_a_tenth_of_its_input(shape: tuple[int,
 )
 def test_sampling_takes_what_its_solver_asks_for(overrides: list[str], evaluations: int, tmp_path: Path) -> None:
     assert watched_counts(planned(tmp_path, *overrides))["sampling"].forward == evaluations
+
+
+def small_adm(folder: Path, images: Path, *overrides: str) -> Run:
+    changed = json.dumps(released.ADM | {"num_classes": 2}).replace('"', "")
+    model = ["model=adm", "model.preset=imagenet_128", f"model.changed={changed}"]
+    data = ["data=image_folder", f"data.root={images}", "data.image_size=8", "data.channels=3"]
+    return Run(composed(*COMMON, *model, *data, f"store={folder}/store", *overrides), folder, "genuq")
+
+
+def test_a_classifier_that_guides_is_no_evaluation(tmp_path: Path, image_root: Path) -> None:
+    path = tmp_path / "classifier.pt"
+    changed = released.CLASSIFIER | {"out_channels": 2}
+    torch.save(ADMClassifier(ADMSettings(**changed)).state_dict(), path)
+    given = json.dumps(changed).replace('"', "")
+    guided = [f"model.classifier={path}", f"model.classifier_changed={given}", "sampler.guidance_scale=2.0"]
+    run = small_adm(tmp_path, image_root, *guided, "sampler.steps=3")
+    assert watched_counts(run)["sampling"].forward == 3
+
+
+def test_a_learned_variance_takes_no_further_evaluation(tmp_path: Path, image_root: Path) -> None:
+    run = small_adm(tmp_path, image_root, "sampler=ddpm_learned", "sampler.steps=3")
+    assert watched_counts(run)["sampling"].forward == 3
 
 
 def test_the_noise_covers_the_part_that_the_runs_posterior_covers(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from genuq import posteriors
 from genuq.identity import identity_of
-from genuq.models import GenerativeModel, Sampler
+from genuq.models import CLASSIFIER_FREE, GenerativeModel, Guidance, Sampler, call_plainly
 from genuq.pipeline.columns import watched_inputs, watchers
 from genuq.pipeline.configured import build_sampler, description_of, is_image, training_set, untrained_model
 from genuq.pipeline.inputs import PartInputs
@@ -67,8 +67,29 @@ def stand_in(run: Run) -> GenerativeModel:
     """The run's process, prediction type and classes around a network of one layer, for small images or points."""
     model = untrained_model(run)
     shape = (1, SIDE, SIDE) if is_image(run) else tuple(model.latent_shape)
-    made = GenerativeModel(OneLayer(shape), shape, model.process, model.prediction, model.num_classes)
+    made = GenerativeModel(
+        OneLayer(shape),
+        shape,
+        model.process,
+        model.prediction,
+        model.num_classes,
+        call=with_variance if model.learns_variance else call_plainly,
+        guidance=None if model.guidance is None else plain_guidance(model.guidance),
+        learns_variance=model.learns_variance,
+    )
     return made.eval()
+
+
+def plain_guidance(guidance: Guidance) -> Guidance:
+    """One of the same branches for states of any shape, without what the network has no part in."""
+    weights = guidance.weights or CLASSIFIER_FREE.weights
+    return Guidance(guidance.name, weights, branches=guidance.branches)
+
+
+def with_variance(network: nn.Module, x: Tensor, t_B: Tensor, y_B: Tensor | None) -> Tensor:
+    """The answer, and that the noise of a step lies half way between its bounds."""
+    answer = network(x, t_B, y_B)
+    return torch.cat([answer, torch.zeros_like(answer)], dim=1)
 
 
 def sampler_of(run: Run) -> Sampler:
