@@ -395,8 +395,12 @@ class TestLearnedVariance:
             sample_latents(model, Sampler(DDPMLearned(), steps=3), range(2))
         assert meter.evaluations["sampling"] == 3 * 2
         x = torch.randn(2, *SHAPE)
-        assert torch.equal(model(x, torch.full((2,), 0.5), torch.tensor([0, 1])), model.network(x, None, torch.tensor([0, 1]))[:, :1])
+        assert torch.equal(
+            model(x, torch.full((2,), 0.5), torch.tensor([0, 1])), model.network(x, None, torch.tensor([0, 1]))[:, :1]
+        )
 
     def test_is_refused_by_name_where_the_network_says_none(self):
-        with pytest.raises(ConfigurationError, match=r"sampler=ddpm_learned .* UNet learns no variance: .*sampler=ddpm"):
+        with pytest.raises(
+            ConfigurationError, match=r"sampler=ddpm_learned .* UNet learns no variance: .*sampler=ddpm"
+        ):
             sample(random_model(process="variance_preserving"), Sampler(DDPMLearned(), steps=2), [0])

@@ -186,7 +186,9 @@ class Fixed(DDPMLearned):
     def stages(self, *given):
         made = super().stages(*given)
         return [
-            each if each.noise_high is None else replace(each, noise=float(each.learned_noise(self.said)), noise_high=None)
+            each
+            if each.noise_high is None
+            else replace(each, noise=float(each.learned_noise(self.said)), noise_high=None)
             for each in made
         ]
 

@@ -146,7 +146,7 @@ def test_euler_is_the_flow_matching_scheduler():
 
 
 def respaced(schedule: str, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(timesteps, their alpha^2, betas between them) of a table of 1000, written out: Nichol & Dhariwal 2021, sec. 4."""
+    """(timesteps, their alpha^2, betas between them) of a table of 1000, written out (Nichol & Dhariwal 2021)."""
     chosen = np.round(np.linspace(0, 999, count)).astype(int)
     table = DDPMScheduler(1000, **BETAS[schedule]).betas.double().numpy()
     kept = np.cumprod(1 - table)[chosen]

@@ -282,8 +282,8 @@ class GenerativeModel(nn.Module):
         """Raise ConfigurationError unless the network says how much noise a step has."""
         if not self.learns_variance:
             raise ConfigurationError(
-                f"sampler=ddpm_learned takes the noise of each step from the network, and {type(self.network).__name__} "
-                "learns no variance: choose sampler=ddpm."
+                "sampler=ddpm_learned takes the noise of each step from the network, and "
+                f"{type(self.network).__name__} learns no variance: choose sampler=ddpm."
             )
 
     def branches(self, scale: float) -> int:
