@@ -31,6 +31,7 @@ OF_NO_RUN = {  # came later
     "sampler.keep_path": False,
     "sampler.precision": "float32",
     "sampler.compile": False,
+    **{f"sampler.{name}": None for name in ("rho", "sigma_min", "sigma_max")},
     "metric.curves": ["fid", "precision", "recall", "density", "coverage"],
     "metric.truth": "judge",
     "metric.bad": [],

@@ -10,7 +10,7 @@ import pytest
 
 from genuq import files
 from genuq.errors import ArtefactError, ConfigurationError
-from genuq.leaderboard.manifest import SET, FileEntry, Manifest, require_own
+from genuq.leaderboard.manifest import NEWER, SET, FileEntry, Manifest, require_own
 from genuq.models.description import build
 
 
@@ -19,6 +19,16 @@ def test_it_is_read_as_it_was_written(board_set: Path, tmp_path: Path) -> None:
     manifest.write(tmp_path)
     assert Manifest.read(tmp_path) == manifest and manifest.sealed() == manifest
     assert manifest.ranges == [range(8), range(8, 16), range(16, 20)]
+
+
+def test_one_that_was_saved_before_samplers_had_levels_of_noise_is_what_it_was(board_set: Path, tmp_path: Path) -> None:
+    plain = files.read_json(board_set / SET)
+    older = {key: value for key, value in plain["sampler"].items() if key not in NEWER}
+    files.write_json(tmp_path / SET, plain | {"sampler": older})
+    assert older != plain["sampler"] and Manifest.read(tmp_path) == Manifest.read(board_set)
+    files.write_json(tmp_path / SET, plain | {"sampler": older | {"rho": 3.0}})
+    with pytest.raises(ArtefactError, match="was altered"):
+        Manifest.read(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from genuq.pipeline.inputs import (
 from genuq.pipeline.memory import Memory
 from genuq.posteriors import POSTERIORS, PosteriorPart
 from genuq.propagators import PROPAGATORS
-from genuq.solvers import Heun
+from genuq.solvers import Heun, KarrasLevels
 
 MIXTURE = {"name": "gaussian_mixture", "modes": 8, "size": 50, "subset": None, "root": None}
 
@@ -103,6 +103,16 @@ def test_a_sampler_that_does_not_clip_keeps_the_identity_that_it_had_before_ther
     )
     assert "clip_x0" not in identity_of(plain) and identity_of(clipping) == identity_of(plain) | {"clip_x0": True}
     assert clipping.build(MODEL).clip_x0 and not plain.build(MODEL).clip_x0
+
+
+def test_numbers_of_a_grid_enter_an_identity_where_they_are_given() -> None:
+    given = {"rho": 5.0, "sigma_min": 0.01, "sigma_max": 40.0}
+    plain, chosen = (
+        SamplerInputs(PartInputs("heun", {}, None), 7, "karras", 1.5, (0, 1), 3, 40, 16, **numbers)
+        for numbers in ({}, given)
+    )
+    assert identity_of(chosen) == identity_of(plain) | given and not given.keys() & identity_of(plain).keys()
+    assert chosen.build(MODEL).grid == KarrasLevels(5.0, 0.01, 40.0) and plain.build(MODEL).grid == KarrasLevels()
 
 
 def test_how_the_network_is_evaluated_is_told_where_it_is_not_in_float32_as_it_is() -> None:

@@ -71,6 +71,7 @@ READ: dict[str, tuple[Any, tuple[str, ...]]] = {
     "sampler.clip_x0": (True, ("sample", "propagate")),
     "sampler.precision": ("bfloat16", ("sample", "propagate")),
     "sampler.compile": (True, ("sample", "propagate")),
+    **{f"sampler.{key}": (3.0, ("sample", "propagate")) for key in ("rho", "sigma_min", "sigma_max")},
     "sampler.keep_path": (True, ("sample",)),
     "sampler.samples": (32, ("sample", "propagate")),
     "sampler.classes": ([0], ("sample", "propagate")),

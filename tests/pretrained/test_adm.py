@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import diffusers
@@ -13,6 +14,7 @@ from genuq.models import MODELS, Sampler, sample_latents
 from genuq.networks.adm import ADMClassifier, ADMSettings
 from genuq.pretrained.adm import adm, schedule_of
 from genuq.propagators import Trajectory
+from genuq.randomness import ANCESTRAL, INITIAL, generator
 from genuq.solvers import build as build_solver
 from support import released
 from support.released import images, small
@@ -87,3 +89,31 @@ def test_a_classifier_is_named_when_it_is_another_network(tmp_path: Path) -> Non
         ValueError, match=r"model\.classifier = .*c\.pt is no released.*the classifier of ADM imagenet_64"
     ):
         MODELS.make("adm", preset="imagenet_64", changed=released.ADM, classifier=str(tmp_path / "c.pt"))
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_it_is_sampled_as_published(schedule: str) -> None:
+    """By betas alone: a respaced chain, x_0 clipped, the noise of each step as the network says it."""
+    model, steps = small("adm", schedule=schedule), 5
+    sampler = Sampler(build_solver("ddpm_learned"), steps, "timesteps", clip_x0=True, classes=[1])
+    theirs = diffusers.DDPMScheduler(beta_schedule={"linear": "linear", "cosine": "squaredcos_cap_v2"}[schedule])
+    chosen = [0, 250, 500, 749, 999]  # 999 / 4 = 249.75
+    kept = theirs.alphas_cumprod.double()[chosen].tolist()
+    source = generator(0, 7, ANCESTRAL)
+    x = torch.randn(3, 8, 8, generator=generator(0, 7, INITIAL))[None]
+    x = x * (1 - kept[-1]) ** 0.5
+    for k in reversed(range(steps)):
+        with torch.no_grad():
+            answer = model.network(x, torch.tensor([float(chosen[k])]), torch.tensor([1])).double()
+        epsilon, share = answer[:, :3], (answer[:, 3:] + 1) / 2
+        before = kept[k - 1] if k else 1.0
+        beta = 1 - kept[k] / before
+        x0 = ((x.double() - (1 - kept[k]) ** 0.5 * epsilon) / kept[k] ** 0.5).clamp(-1, 1)
+        mean = before**0.5 * beta / (1 - kept[k]) * x0 + (1 - beta) ** 0.5 * (1 - before) / (1 - kept[k]) * x.double()
+        x = mean.float()
+        if k:
+            least = beta * (1 - before) / (1 - kept[k])
+            log_variance = share * math.log(beta) + (1 - share) * math.log(least)
+            x = x + ((log_variance / 2).exp() * torch.randn(3, 8, 8, generator=source)).float()
+    near = {"linear": 1e-3, "cosine": 1e-2}[schedule]  # where x_0 is 20,000 times a difference in float32
+    torch.testing.assert_close(sample_latents(model, sampler, [7]), x, rtol=near, atol=near)

@@ -317,7 +317,8 @@ def of_members(kind: str) -> Keys:
 
 
 def of_sampler(part: Part) -> Keys:
-    shared = taken(SAMPLER, "steps", "spacing", "guidance_scale", "classes", "clip_x0", "batch_size")
+    named = ("steps", "spacing", "rho", "sigma_min", "sigma_max", "guidance_scale", "classes", "clip_x0", "batch_size")
+    shared = taken(SAMPLER, *named)
     for name in ("steps", "guidance_scale"):  # null: those that the model itself has
         kind, entry = shared[name]
         shared[name] = nullable(kind, entry, entry.default)

@@ -19,6 +19,7 @@ from genuq.store.artefact import fingerprint
 
 FORMAT = "genuq-saved-set-1"
 SET = "set.json"
+NEWER = ("rho", "sigma_min", "sigma_max")  # of samplers
 SAMPLES, PATHS, EMBEDDINGS, POSTERIORS = "samples", "path", "embeddings", "posteriors"  # folders
 TRUTH, SCORES, NETWORK, WEAK, ENCODER = (
     f"{name}.safetensors" for name in ("truth", "scores", "network", "weak", "encoder")
@@ -78,7 +79,7 @@ class SamplerEntry:
 
     Attributes:
         solver: its options.
-        steps, spacing, guidance_scale, seed, classes, clip_x0: as in `genuq.Sampler`.
+        steps, spacing, guidance_scale, seed, classes, clip_x0, rho, sigma_min, sigma_max: as in `genuq.Sampler`.
         samples: how many.
         batch_size: samples of one file.
     """
@@ -92,6 +93,9 @@ class SamplerEntry:
     samples: int
     batch_size: int
     clip_x0: bool
+    rho: float | None = None
+    sigma_min: float | None = None
+    sigma_max: float | None = None
 
 
 @dataclass(frozen=True)
@@ -231,7 +235,10 @@ class Manifest:
         return manifest
 
     def _digest(self) -> str:
-        return fingerprint({key: value for key, value in files.plain(self).items() if key != "fingerprint"})
+        plain = {key: value for key, value in files.plain(self).items() if key != "fingerprint"}
+        # sets that were saved before samplers had these are what they were
+        plain["sampler"] = {k: v for k, v in plain["sampler"].items() if k not in NEWER or v is not None}
+        return fingerprint(plain)
 
 
 def _is_inside(name: str) -> bool:

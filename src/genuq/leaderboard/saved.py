@@ -207,6 +207,9 @@ class SavedSet:
             samples=entry.samples,
             batch_size=entry.batch_size,
             clip_x0=entry.clip_x0,
+            rho=entry.rho,
+            sigma_min=entry.sigma_min,
+            sigma_max=entry.sigma_max,
         )
 
     def model(self, device: torch.device) -> GenerativeModel:

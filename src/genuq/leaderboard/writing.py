@@ -298,6 +298,9 @@ def sampler_entry(run: Run) -> SamplerEntry:
         samples=inputs.samples,
         batch_size=inputs.batch_size,
         clip_x0=inputs.clip_x0,
+        rho=inputs.rho,
+        sigma_min=inputs.sigma_min,
+        sigma_max=inputs.sigma_max,
     )
 
 

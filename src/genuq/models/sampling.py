@@ -13,12 +13,12 @@ from genuq.errors import ConfigurationError, require_finite
 from genuq.models.autoencoder import Autoencoder
 from genuq.models.directly import sample_directly
 from genuq.models.generative import GenerativeModel, evaluating
-from genuq.parts.bounds import Count, Items, OneOf, Seed, WholeNumber, check_fields
+from genuq.parts.bounds import Count, Items, Limits, OneOf, Positive, Seed, WholeNumber, check_fields
 from genuq.processes import conversion
 from genuq.processes.scheduled import is_scheduler
 from genuq.randomness import ANCESTRAL, INITIAL, generators, normal
-from genuq.solvers import AffineStage, Euler, SchedulerSolver, Solver, apply
-from genuq.solvers.affine import SPACINGS
+from genuq.solvers import SPACINGS, AffineStage, Euler, KarrasLevels, SchedulerSolver, Solver, Spacing, apply
+from genuq.solvers.grids import KARRAS
 
 Progress = Callable[[int], None]
 
@@ -67,7 +67,8 @@ class Sampler:
     Attributes:
         solver: of the reverse process; a scheduler of diffusers' becomes a `SchedulerSolver`.
         steps: solver steps (second-order singlestep solvers evaluate the network twice a step).
-        spacing: of the times, `uniform_time` or `uniform_log_snr`.
+        spacing: of the times: `uniform_time`; `uniform_log_snr`; `karras`, EDM's levels of noise; `timesteps`, evenly
+            over the timesteps of a table of betas, as ADM is sampled.
         guidance_scale: 1 means none; s gives (1 - s) f(null) + s f(class).
         seed: with the sample's index, keys all of its randomness.
         classes: None deals the classes out in turn, index by index, of a model with prompts those it is asked for;
@@ -76,6 +77,8 @@ class Sampler:
         clip_x0: clip x0_hat to the images' range [-1, 1] at every evaluation, and let eps_hat follow from it and x_t,
             as published pixel diffusion models are sampled (Ho et al. 2020; diffusers' `clip_sample`, in its DDIM with
             `use_clipped_model_output`). Steps are then not affine in the predictions: propagators refuse it.
+        rho, sigma_min, sigma_max: of `karras`, as of `genuq.solvers.KarrasLevels`; None: 7, and the levels at which the
+            model's path ends and begins.
     """
 
     solver: Solver = Euler()  # noqa: RUF009 - a solver is immutable
@@ -86,6 +89,9 @@ class Sampler:
     classes: Annotated[Sequence[WholeNumber], Items()] | None = None
     batch_size: Count = 64
     clip_x0: bool = False
+    rho: Annotated[float, Limits(least=0.1, most=100)] | None = None
+    sigma_min: Positive | None = None
+    sigma_max: Positive | None = None
 
     def __post_init__(self) -> None:
         if is_scheduler(self.solver):
@@ -100,6 +106,7 @@ class Sampler:
             model.check_classes(self.classes)
         if self.guidance_scale != 1.0:
             model.require_guidance(self.guidance_scale)
+        self._check_spacing()
         if self.solver.learned_variance:
             model.require_learned_variance()
         if self.clip_x0 and (type(model.autoencoder) is not Autoencoder or len(model.shape) != 3):
@@ -107,21 +114,36 @@ class Sampler:
                 "sampler.clip_x0 = true clips to the range of images, [-1, 1], which neither latents nor points have: "
                 "set it to false."
             )
+        if self.clip_x0 and isinstance(self.solver, SchedulerSolver) and self.solver.directly:
+            raise ConfigurationError(
+                f"sampler.clip_x0 = true, but {self.solver.name} samples directly: set it to false, and clip in the "
+                "scheduler's configuration."
+            )
 
+    def _check_spacing(self) -> None:
+        """Raise ConfigurationError for a spacing that the solver does not take, or numbers of another one."""
         if isinstance(self.solver, SchedulerSolver):
             self.solver.require_own_spacing(self.spacing)
-            if self.solver.directly and self.clip_x0:
+        for key in ("rho", "sigma_min", "sigma_max"):
+            if self.spacing != KARRAS and (given := getattr(self, key)) is not None:
                 raise ConfigurationError(
-                    f"sampler.clip_x0 = true, but {self.solver.name} samples directly: set it to false, and clip in "
-                    "the scheduler's configuration."
+                    f"sampler.{key} = {given:g} is a number of sampler.spacing=karras, and sampler.spacing = "
+                    f"'{self.spacing}': set it to null, or choose that spacing."
                 )
 
+    @property
+    def grid(self) -> Spacing:
+        """The spacing with its numbers."""
+        if self.spacing != KARRAS:
+            return self.spacing
+        return KarrasLevels(self.rho or KarrasLevels.rho, self.sigma_min, self.sigma_max)
+
     def stages(self, model: GenerativeModel) -> list[AffineStage]:
-        return self.solver.sampling_stages(model.process, model.prediction, self.steps, self.spacing)
+        return self.solver.sampling_stages(model.process, model.prediction, self.steps, self.grid)
 
     def evaluations(self, model: GenerativeModel) -> int:
         """Network evaluations of one sample; each branch of a guidance counts."""
-        each = self.solver.evaluations(model.process, model.prediction, self.steps, self.spacing)
+        each = self.solver.evaluations(model.process, model.prediction, self.steps, self.grid)
         return each * model.branches(self.guidance_scale)
 
     def classes_of(self, model: GenerativeModel, indices: Sequence[int]) -> Tensor | None:

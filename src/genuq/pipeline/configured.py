@@ -344,6 +344,7 @@ def sampler_inputs(run: Run) -> SamplerInputs:
         batch_size=settings.batch_size,
         clip_x0=settings.clip_x0,
         engine=engine_of(run),
+        **{key: settings[key] for key in ("rho", "sigma_min", "sigma_max")},
     )
 
 

@@ -238,7 +238,7 @@ class SamplerInputs:
         steps, spacing, guidance_scale, classes, seed: as in `genuq.Sampler`.
         samples: how many.
         batch_size: samples at a time, and in one shard.
-        clip_x0: as in `genuq.Sampler`.
+        clip_x0, rho, sigma_min, sigma_max: as in `genuq.Sampler`.
         engine: how the network is evaluated.
     """
 
@@ -252,6 +252,9 @@ class SamplerInputs:
     batch_size: int
     clip_x0: bool = where_given(False)
     engine: Engine = where_given(default_factory=Engine)
+    rho: float | None = where_given(None)
+    sigma_min: float | None = where_given(None)
+    sigma_max: float | None = where_given(None)
 
     def build(self, model: GenerativeModel) -> Sampler:
         """The sampler for this model."""
@@ -264,6 +267,9 @@ class SamplerInputs:
             classes=self.classes,
             batch_size=self.batch_size,
             clip_x0=self.clip_x0,
+            rho=self.rho,
+            sigma_min=self.sigma_min,
+            sigma_max=self.sigma_max,
         )
 
 

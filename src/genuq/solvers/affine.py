@@ -21,8 +21,7 @@ from torch import Tensor
 
 from genuq.errors import ConfigurationError
 from genuq.processes import Predicted, Process, conversion
-
-_LOWEST_HALF_LOG_SNR = math.log(0.001 / 0.999)  # of flow matching at t = 0.999
+from genuq.solvers.grids import LOWEST_HALF_LOG_SNR, UNIFORM, Spacing, grid
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,8 @@ class Solver(ABC):
         Args:
             process: the path.
             prediction: what f means.
-            times: decreasing, T + 1 of them; a final 0 means: end at x0_hat.
+            times: decreasing, T + 1 of them; a final 0 means: end at x0_hat, the path's least noise, and a second 0
+                without any.
         """
 
     def path(self, process: Process, prediction: Predicted, times: Sequence[float]) -> list[Point]:
@@ -146,6 +146,8 @@ class Solver(ABC):
                 f"The log SNR is infinite at the first time, t = {times[0]:g}, and this solver steps in it. "
                 "Start nearer to the data."
             )
+        if times[-1] == times[-2]:
+            found[-1] = found[-1]._replace(sigma=0.0, half_log_snr=math.inf)
         return found
 
     def start(self, process: Process, prediction: Predicted) -> float:
@@ -155,11 +157,11 @@ class Solver(ABC):
         a cosine schedule) would magnify rounding and the network's error thousands of times.
         """
         if self.in_log_snr or prediction == "epsilon":
-            return min(1.0, float(process.time_at(_LOWEST_HALF_LOG_SNR)))  # a process may be defined beyond its end
+            return min(1.0, float(process.time_at(LOWEST_HALF_LOG_SNR)))  # a process may be defined beyond its end
         return 1.0
 
     def sampling_stages(
-        self, process: Process, prediction: Predicted, steps: int, spacing: str = "uniform_time"
+        self, process: Process, prediction: Predicted, steps: int, spacing: Spacing = UNIFORM
     ) -> list[AffineStage]:
         """Stages of a whole sampling run with `steps` steps, ending at x0_hat.
 
@@ -168,32 +170,9 @@ class Solver(ABC):
         """
         return self.stages(process, prediction, grid(process, steps, self.start(process, prediction), spacing))
 
-    def evaluations(self, process: Process, prediction: Predicted, steps: int, spacing: str = "uniform_time") -> int:
+    def evaluations(self, process: Process, prediction: Predicted, steps: int, spacing: Spacing = UNIFORM) -> int:
         """Evaluations of the network in a whole sampling run."""
         return len(self.sampling_stages(process, prediction, steps, spacing))
-
-
-SPACINGS = ("uniform_time", "uniform_log_snr")
-
-
-def grid(process: Process, steps: int, start: float = 1.0, spacing: str = "uniform_time") -> list[float]:
-    """steps + 1 decreasing times from `start` to 0.
-
-    Args:
-        spacing: `uniform_time`, or `uniform_log_snr` (uniform in lambda down to t = 1e-3, then 0).
-
-    Raises:
-        ConfigurationError: fewer than one step, or an unknown spacing.
-    """
-    if steps < 1:
-        raise ConfigurationError(f"sampler.steps = {steps}; at least 1 is needed.")
-    if spacing == "uniform_time":
-        return torch.linspace(start, 0, steps + 1, dtype=torch.float64).tolist()
-    if spacing == "uniform_log_snr":
-        first, last = (process.half_log_snr(t) for t in (min(start, 0.999), 1e-3))
-        inner = process.time_at(torch.lerp(first, last, torch.linspace(0, 1, steps, dtype=torch.float64)))
-        return [*inner.tolist(), 0.0]
-    raise ConfigurationError(f"sampler.spacing = '{spacing}'; choose {' or '.join(SPACINGS)}.")
 
 
 def linear_in_hats(here: Point, x: float = 0.0, x0: float = 0.0, eps: float = 0.0) -> tuple[float, float]:

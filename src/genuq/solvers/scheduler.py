@@ -24,6 +24,7 @@ from genuq.processes import (
 from genuq.processes.prediction import EDM_DATA
 from genuq.processes.scheduled import Scheduled, Settings, noised, prepared, require_same_path
 from genuq.solvers.affine import AffineStage, Solver
+from genuq.solvers.grids import UNIFORM, Spacing, spacing_name
 from genuq.solvers.probing import NotAffineError, Probed, Row, probe
 
 _ON_PATH = 1e-4  # how far a state's (alpha, sigma) may lie from the path and still be on it
@@ -78,7 +79,7 @@ class SchedulerSolver(Solver):
         self._stages: dict[tuple[Process, Prediction, int], list[AffineStage]] = {}
 
     def sampling_stages(
-        self, process: Process, prediction: Predicted, steps: int, spacing: str = "uniform_time"
+        self, process: Process, prediction: Predicted, steps: int, spacing: Spacing = UNIFORM
     ) -> list[AffineStage]:
         """Stages of a whole sampling run on the scheduler's own grid.
 
@@ -119,7 +120,7 @@ class SchedulerSolver(Solver):
             "end of a grid of its. Choose a time of its grid (genuq.models.grid_times)."
         )
 
-    def evaluations(self, process: Process, prediction: Predicted, steps: int, spacing: str = "uniform_time") -> int:
+    def evaluations(self, process: Process, prediction: Predicted, steps: int, spacing: Spacing = UNIFORM) -> int:
         return len(self.prepared(steps).timesteps)
 
     def prepared(self, steps: int, first: int = 0) -> Any:
@@ -137,12 +138,12 @@ class SchedulerSolver(Solver):
             return self._not_affine(str(found), steps, 0)
         return None
 
-    def require_own_spacing(self, spacing: str) -> None:
+    def require_own_spacing(self, spacing: Spacing) -> None:
         """Raise ConfigurationError for a spacing other than the scheduler's."""
-        if spacing != "uniform_time":
+        if spacing != UNIFORM:
             raise ConfigurationError(
-                f"sampler.spacing = '{spacing}', but {self.name} has a spacing of its own: leave it out, and set "
-                "timestep_spacing or use_karras_sigmas in the scheduler's configuration."
+                f"sampler.spacing = '{spacing_name(spacing)}', but {self.name} has a spacing of its own: leave it out, "
+                "and set timestep_spacing or use_karras_sigmas in the scheduler's configuration."
             )
 
     def network_time(self, process: Process, told: float) -> float:

@@ -1,4 +1,4 @@
-"""Second-order solvers: Heun, DPM-Solver-2 (singlestep), DPM-Solver++(2M) (multistep)."""
+"""Second-order solvers: Heun in t and in sigma, DPM-Solver-2 (singlestep), DPM-Solver++(2M) (multistep)."""
 
 from __future__ import annotations
 
@@ -24,20 +24,48 @@ class Heun(Solver):
     name, order = "heun", 2
 
     def stages(self, process: Process, prediction: Predicted, times: Sequence[float]) -> list[AffineStage]:
+        path = self.path(process, prediction, times)
         stages: list[AffineStage] = []
-        for here, there in pairwise(self.path(process, prediction, times)):
-            predictor = euler_stage(here, there)
-            if there.t == 0:
+        for here, there in pairwise(path):
+            predictor = self.predictor(here, there)
+            if there is path[-1] and there.t == 0:
                 stages.append(predictor)
                 continue
-            half = 0.5 * (there.t - here.t)
-            here_x, here_f = velocity_weights(here)
-            there_x, there_f = velocity_weights(there)
             stages.append(AffineStage(here.t, there.t, predictor.x, predictor.f, intermediate=True))
-            stages.append(
-                AffineStage(there.t, there.t, (half * there_x, 1 + half * here_x), (half * there_f, half * here_f))
-            )
+            stages.append(self.corrector(here, there))
         return stages
+
+    def predictor(self, here: Point, there: Point) -> AffineStage:
+        """Euler's step."""
+        return euler_stage(here, there)
+
+    def corrector(self, here: Point, there: Point) -> AffineStage:
+        """Half of the step with each of the two slopes."""
+        half = 0.5 * (there.t - here.t)
+        here_x, here_f = velocity_weights(here)
+        there_x, there_f = velocity_weights(there)
+        return AffineStage(there.t, there.t, (half * there_x, 1 + half * here_x), (half * there_f, half * here_f))
+
+
+@SOLVERS.add(label="Heun in sigma (EDM)")
+class HeunSigma(Heun):
+    """Heun's method in the noise over the data, sigma / alpha, in which x / alpha has the slope eps_hat.
+
+    On the grid of `sampler.spacing=karras` this is EDM's deterministic sampler.
+
+    Source: Karras et al. 2022, algorithm 1.
+    """
+
+    name, in_log_snr = "heun_sigma", True
+
+    def predictor(self, here: Point, there: Point) -> AffineStage:
+        return ddim_stage(here, there)
+
+    def corrector(self, here: Point, there: Point) -> AffineStage:
+        half = 0.5 * there.alpha * (there.sigma / there.alpha - here.sigma / here.alpha)
+        here_x, here_f = linear_in_hats(here, x=there.alpha / here.alpha, eps=half)
+        there_x, there_f = linear_in_hats(there, eps=half)
+        return AffineStage(there.t, there.t, (there_x, here_x), (there_f, here_f))
 
 
 @SOLVERS.add(label="DPM-Solver-2")
