@@ -66,28 +66,3 @@ def test_a_model_without_weights_is_measured_with_random_ones(tmp_path: Path, mo
     monkeypatch.setattr(calibration, "LARGEST", 1000)
     with pytest.raises(ConfigurationError, match=r"weights are too many .* --card h200"):
         calibration.filled(outlined, torch.device("cpu"))
-
-
-def test_what_the_first_pass_of_all_takes_does_not_make_the_measured_batch_smaller(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    now, asked = [0.0], []
-
-    def work(rows: int) -> None:
-        asked.append(rows)
-        now[0] += 2.0 if len(asked) == 1 else 0.05 + 0.0001 * rows
-
-    monkeypatch.setattr(calibration.time, "perf_counter", lambda: now[0])
-    found = calibration.bearable(work, batch=120)
-    assert asked[:7] == [1, 1, 4, 16, 64, 120, 120] and found == pytest.approx(0.0001 + 0.05 / 120)
-
-
-def test_rows_that_take_long_are_tried_once_and_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, asked = [0.0], []
-
-    def work(rows: int) -> None:
-        asked.append(rows)
-        now[0] += 10.0 * rows
-
-    monkeypatch.setattr(calibration.time, "perf_counter", lambda: now[0])
-    assert calibration.bearable(work, batch=120) == pytest.approx(10.0) and set(asked) == {1} and len(asked) == 3

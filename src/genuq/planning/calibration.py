@@ -7,7 +7,6 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -15,17 +14,12 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from genuq import posteriors
-from genuq.analysis.subsets import SubsetJudge
 from genuq.errors import ConfigurationError, GenuqError
-from genuq.extractors.judge import Judge
 from genuq.models import GenerativeModel, VAEAutoencoder
 from genuq.pipeline.configured import (
     architecture_of,
     build_likelihood,
-    is_image,
-    open_judge,
     open_model,
-    prompt_inputs,
     reference_count,
     training_set,
     untrained_model,
@@ -36,6 +30,15 @@ from genuq.pipeline.sizes import memory
 from genuq.pipeline.stages.train import schedule_of
 from genuq.planning import footprint
 from genuq.planning.costs import Piece, fit_evaluations
+from genuq.planning.judging import (
+    clip_seconds,
+    encode_seconds,
+    judging_seconds,
+    subset_preparation,
+    subset_seconds,
+    test_seconds,
+)
+from genuq.planning.measuring import LONGEST, bearable
 from genuq.planning.planned import PlannedRun
 from genuq.posteriors import KFACLaplace
 from genuq.posteriors.fitting.passes import PassRunner
@@ -44,14 +47,11 @@ from genuq.training.modules import AutoencoderTraining, ClassifierTraining, Gene
 from genuq.training.trainer import complete
 
 BUDGET = 20.0  # seconds of all measurements
-LONGEST = 3.0  # seconds of one
-STEADY = 0.2  # seconds that a measurement repeats its work for
 STEPS = 6  # of a training, of which the first two warm up
 BACKWARD, STEP = 1.2, 3.5  # over a forward pass: of a pass back to the input, of a training step; where not measured
 CUBE = 2e-9  # seconds that an eigendecomposition takes for each cubed row of a matrix, where not measured
 SHARE, LARGEST = 0.4, 2**29  # of the free memory, and bytes on a CPU, that random weights may take for a measurement
 META = torch.device("meta")
-MEASURED_ROWS, MEASURED_DIMENSION = 1024, 256  # at most, of the judge of subsets
 
 
 @dataclass
@@ -107,39 +107,6 @@ class Calibration:
 
 
 Measure = Callable[[Calibration, PlannedRun, Piece], "float | None"]
-
-
-def steady(work: Callable[[], object]) -> float:
-    """Median seconds of a piece of work, after one that warms up."""
-    work()
-    times: list[float] = []
-    while sum(times) < STEADY and len(times) < 50:
-        started = time.perf_counter()
-        work()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)
-
-
-def seconds_of(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
-def bearable(work: Callable[[int], object], batch: int) -> float:
-    """Seconds of a row of work on `batch` rows at once, or on fewer where that many would take too long.
-
-    The first time tells how long a row takes only where it is long: else it is what the first of anything takes.
-    """
-    once = seconds_of(lambda: work(1))
-    once = once if once > LONGEST else seconds_of(lambda: work(1))
-    rows = 1
-    while rows < batch and 4 * once < LONGEST / 3:  # a small network takes as long for many rows as for one
-        rows = min(batch, 4 * rows)
-        once = seconds_of(partial(work, rows))
-    return steady(lambda: work(rows)) / rows
 
 
 # The network
@@ -328,75 +295,6 @@ def derived_fit(calibration: Calibration, run: PlannedRun, piece: Piece) -> floa
     return None if forward is None else 1.5 * forward * rows + decompositions(run, piece.name)
 
 
-# Encoders and the evaluation
-
-
-def encode_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> float:
-    if not is_image(run):
-        return 0.0
-    likelihood, shape = build_likelihood(run), training_set(run).shape
-    return bearable(
-        lambda rows: likelihood.embed(torch.rand(rows, *shape), batch_size=rows, device=run.device), piece.batch
-    )
-
-
-def judging_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> float:
-    if not is_image(run):
-        return 0.0
-    judge, shape = judge_of(run), training_set(run).shape
-    images = torch.zeros(piece.batch, *shape, dtype=torch.uint8)
-    return bearable(lambda rows: judge(images[:rows], batch_size=rows), piece.batch)
-
-
-def clip_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> float:
-    """Of metric.prompt_model."""
-    prompts, images = prompt_inputs(run), torch.zeros(piece.batch, *training_set(run).shape, dtype=torch.uint8)
-    assert prompts is not None
-    return bearable(lambda rows: prompts.of_images(images[:rows]), piece.batch)
-
-
-def judge_of(run: PlannedRun) -> Callable[..., Tensor]:
-    """How the judge embeds; one that is still to be trained as the untrained one does."""
-    if run.config.metric.extractor == "classifier" and "judge" in run.config.stages:
-        network = footprint.classifier(run).eval()
-        return torch.no_grad()(lambda images, batch_size: network.features(2 * images / 255 - 1))
-    judge: Judge = open_judge(run)
-    return judge.embed
-
-
-def test_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> float:
-    network, shape = footprint.classifier(run).to(run.device).eval(), training_set(run).shape
-    return bearable(torch.no_grad()(lambda rows: network(torch.zeros(rows, *shape, device=run.device))), piece.batch)
-
-
-def subset_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> float:
-    """One judgement of a part of the samples; beyond the measured size in proportion to the samples."""
-    judge, rows = subset_judge(run)
-    chosen = torch.randperm(rows)[: max(rows // 3, run.config.metric.k + 2)].numpy()
-    return steady(lambda: judge(chosen)) * growth(run)
-
-
-def subset_judge(run: PlannedRun) -> tuple[SubsetJudge, int]:
-    rows = min(run.config.sampler.samples, MEASURED_ROWS)
-    dimension = min(footprint.judge_dimension(run), MEASURED_DIMENSION)
-    real = torch.randn(min(reference_count(run), 5000), dimension)
-    return SubsetJudge(torch.randn(rows, dimension), real, run.config.metric.k), rows
-
-
-def growth(run: PlannedRun) -> float:
-    """How much longer than measured: in proportion to the samples, and to the cube of the features or samples."""
-    samples, dimension = run.config.sampler.samples, footprint.judge_dimension(run)
-    measured = min(samples, MEASURED_ROWS)
-    inner = [min(count // 3, features) for count, features in ((samples, dimension), (measured, MEASURED_DIMENSION))]
-    return samples / measured * max(1.0, (inner[0] / max(inner[1], 1)) ** 2)
-
-
-def subset_preparation(calibration: Calibration, run: PlannedRun, piece: Piece) -> float:
-    started = time.perf_counter()
-    subset_judge(run)
-    return (time.perf_counter() - started) * (run.config.sampler.samples / min(run.config.sampler.samples, 1024)) ** 2
-
-
 def _network(run: PlannedRun, piece: Piece) -> Any:
     return run.network_like()
 
@@ -420,7 +318,8 @@ def _judge(run: PlannedRun, piece: Piece) -> Any:
 
 def _subsets(run: PlannedRun, piece: Piece) -> Any:
     metric = run.config.metric
-    return run.config.sampler.samples, footprint.judge_dimension(run), metric.k, reference_count(run)
+    evaluated = run.config.sampler.samples, footprint.judge_dimension(run), reference_count(run)
+    return *evaluated, metric.k, list(metric.curves), list(metric.fractions)
 
 
 MEASURES: dict[str, tuple[Measure, Callable[[PlannedRun, Piece], Any]]] = {
