@@ -18,11 +18,12 @@ from genuq.analysis import (
     check_independence,
     describe_judge,
     evaluate_scores,
+    neighbourhood_for,
 )
 from genuq.analysis.evaluation_entries import ScoreEntry
 from genuq.entries import from_json
 from genuq.errors import ConfigurationError, DataError, NonFiniteError
-from genuq.metrics import MetricLabel
+from genuq.metrics import MetricLabel, manifold, neighbours
 from genuq.parallel import collectives
 
 COUNT = 160
@@ -184,3 +185,19 @@ def test_the_judges_entry_of_the_results():
     shared = describe_judge(label, "classifier", allow_shared=True)
     assert shared.independent is False
     assert len(shared.warnings) == 2
+
+
+@pytest.mark.parametrize("metrics", [("fid", "precision", "recall"), ("precision",)])
+def test_no_pair_of_samples_is_measured_twice(metrics: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    source = torch.Generator().manual_seed(0)
+    real, fake = torch.randn(90, 4, generator=source), torch.randn(60, 4, generator=source)
+    settings = EvaluationSettings(metrics=metrics, half_samples=3, random_repeats=2, bootstrap=20, k=3, bins=2)
+    scores = {"entropy": ScoredSamples(np.random.default_rng(0).normal(size=60), "Entropy")}
+    alone = evaluate_scores(scores, fake, real, SampleFacts(), settings)
+    known = neighbourhood_for(settings, real, fake)
+    assert (known.fellows is not None) is ("recall" in metrics)
+    for module in (manifold, neighbours):
+        monkeypatch.setattr(module, "pair_tiles", None)
+    monkeypatch.setattr(neighbours, "nearest_others", None)
+    found = evaluate_scores(scores, fake, real, SampleFacts(), settings, neighbourhood=known)
+    assert found == alone

@@ -9,7 +9,7 @@ import torch
 from genuq.analysis import SubsetJudge
 from genuq.analysis import subsets as subsets_module
 from genuq.errors import ConfigurationError, DataError
-from genuq.metrics import Gaussian, frechet_distance, precision_recall
+from genuq.metrics import Gaussian, frechet_distance, neighbourhood, precision_recall
 
 REAL = np.random.default_rng(0).normal(size=(300, 6))
 FAKE = np.random.default_rng(1).normal(size=(160, 6)) * 1.3
@@ -33,6 +33,16 @@ def test_equals_the_metrics_of_the_subset(real, fake, share):
     judge = SubsetJudge(fake, real, k=4, smallest_share=share)
     for members in subsets(len(fake)):
         np.testing.assert_allclose(judge(members), direct(real, fake[members], 4), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("real", "fake"), [(REAL, FAKE), (LATTICE[:300], LATTICE[300:])], ids=["normal", "ties"])
+@pytest.mark.parametrize("fellows", [0, 20, 159])  # none known, too few of them, more than are asked for
+def test_what_is_known_of_neighbours_changes_no_value(real, fake, fellows):
+    metrics = ("precision", "recall", "density", "coverage")
+    known = neighbourhood(real, fake, 4, fellows=fellows)
+    found, alone = (SubsetJudge(fake, real, 4, 0.3, metrics, neighbourhood=one) for one in (known, None))
+    for members in subsets(len(fake)):
+        np.testing.assert_array_equal(found(members), alone(members))
 
 
 def test_equals_them_where_a_filter_has_removed_all_neighbours():

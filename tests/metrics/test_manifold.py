@@ -11,6 +11,7 @@ from prdc import compute_prdc
 
 from genuq.errors import ConfigurationError, DataError, NonFiniteError
 from genuq.metrics import knn_radii, membership, neighbourhood, precision_recall, rarity, realism
+from genuq.metrics.neighbours import fellows_of
 
 
 def gaussian(count: int, dimension: int, seed: int, scale: float = 1.0) -> np.ndarray:
@@ -138,6 +139,20 @@ def test_one_pass_says_what_each_metric_says(dimension):
         whole = precision_recall(real, fake, 3)
         assert len(found.real_P) / (3 * len(fake)) == pytest.approx(whole.density)
         assert len(found.real_P.unique()) / len(real) == pytest.approx(whole.coverage)
+
+
+@pytest.mark.parametrize("dimension", [3, 80])
+def test_fellows_are_found_on_the_way(dimension):
+    source = torch.Generator().manual_seed(5)
+    real, fake = (torch.randn(count, dimension, generator=source) for count in (90, 60))
+    for memory_bytes in (2**15, 2**26):
+        found = neighbourhood(real, fake, 3, fellows=7, memory_bytes=memory_bytes).fellows
+        alone = fellows_of(real, fake, 7, memory_bytes)
+        assert torch.equal(found.squared_NJ, alone.squared_NJ) and torch.equal(found.index_NJ, alone.index_NJ)
+        pairs = [dict(zip(zip(one.sample_P, one.real_P), one.squared_P, strict=True)) for one in (found, alone)]
+        assert pairs[0].keys() == pairs[1].keys() and len(pairs[0]) == len(found.real_P) > 60
+        assert pairs[0] == pytest.approx(pairs[1], rel=1e-9)
+    assert neighbourhood(real, fake, 3).fellows is None
 
 
 def test_reals_that_all_coincide_have_a_neighbourhood():

@@ -8,7 +8,7 @@ import torch
 
 from genuq.metrics import neighbours
 from genuq.metrics.distances import nearest_squared, open_ball, squared_distances
-from genuq.metrics.neighbours import SPARE, bands_within, kth_squared, nearest_others, screened_others
+from genuq.metrics.neighbours import SPARE, fellows_of, kth_squared, nearest_others, screened_others
 from support.hard_features import SETS, TILES, clusters, lattice, normal
 
 
@@ -66,13 +66,15 @@ def test_either_way_is_taken(worth, monkeypatch):
 
 @pytest.mark.parametrize("dimension", [3, 64])  # plain tiles, and screened ones
 @pytest.mark.parametrize("memory_bytes", [TILES, 2**26])
-def test_the_pairs_within_are_all_of_them(dimension, memory_bytes):
-    left, right = normal(50, dimension, 71), normal(70, dimension, 72)
-    limits_N = open_ball(squared_distances(left, right).kthvalue(9, dim=1).values)
-    found = torch.full((50, 70), np.inf, dtype=torch.float64)
-    for rows, (row_P, column_P, squared_P) in bands_within(left, right, limits_N, memory_bytes):
-        found[rows.start + row_P, column_P] = torch.from_numpy(squared_P)
-    expected = squared_distances(left, right)
-    assert torch.equal(found.isfinite(), expected < limits_N[:, None])
-    within = found.isfinite()
-    torch.testing.assert_close(found[within], expected[within])
+def test_the_reals_among_a_samples_fellows_are_all_that_are_as_near(dimension, memory_bytes):
+    real, fake = normal(70, dimension, 72), normal(50, dimension, 71)
+    real[:4] = fake[:4]
+    found = fellows_of(real, fake, 9, memory_bytes)
+    squared_NJ, index_NJ = nearest_others(fake, 9, memory_bytes)
+    assert torch.equal(found.squared_NJ, squared_NJ) and torch.equal(found.index_NJ, index_NJ)
+    seen = torch.full((50, 70), np.inf, dtype=torch.float64)
+    seen[found.sample_P, found.real_P] = torch.from_numpy(found.squared_P)
+    expected = squared_distances(fake, real)
+    within = expected < open_ball(squared_NJ[:, -1:])
+    assert torch.equal(seen.isfinite(), within) and len(found.squared_P) == within.sum() > 100
+    torch.testing.assert_close(seen[within], expected[within], rtol=1e-12, atol=0)

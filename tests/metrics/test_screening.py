@@ -25,11 +25,11 @@ def test_the_pairs_within_are_those_of_float64(name):
         by_row[tile.rows.start + row, tile.columns.start + column] = True
         row, column = tile.within_columns(limits_N[tile.columns])
         by_column[tile.rows.start + row, tile.columns.start + column] = True
-        row, column, measured = tile.measured_within_rows(limits_R[tile.rows])
+        row, column, measured = tile.measured_within_columns(limits_N[tile.columns])
         exact = pair_squared(real, tile.rows.start + row, fake, tile.columns.start + column)
         np.testing.assert_allclose(measured, exact, rtol=1e-7, atol=1e-13)
         by_measure[tile.rows.start + row, tile.columns.start + column] = True
-    assert torch.equal(by_measure, by_row)
+    assert torch.equal(by_measure, by_column)
     assert torch.equal(by_row, squared < limits_R[:, None])
     assert torch.equal(by_column, squared < limits_N[None])
 

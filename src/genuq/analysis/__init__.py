@@ -5,7 +5,13 @@ from genuq.analysis.best_control import OverBestControl, over_best_control
 from genuq.analysis.bins import Bins, quantile_bins
 from genuq.analysis.correlation import correlation
 from genuq.analysis.detection import auroc, auroc_within, ause
-from genuq.analysis.evaluation import EvaluationSettings, SampleFacts, ScoredSamples, evaluate_scores
+from genuq.analysis.evaluation import (
+    EvaluationSettings,
+    SampleFacts,
+    ScoredSamples,
+    evaluate_scores,
+    neighbourhood_for,
+)
 from genuq.analysis.filtering import keep_lowest
 from genuq.analysis.hierarchy import TrainingSeed, hierarchical_interval
 from genuq.analysis.independence import check_independence, describe_judge
@@ -63,6 +69,7 @@ __all__ = [
     "judge_maps",
     "judges_agree",
     "keep_lowest",
+    "neighbourhood_for",
     "nested_gain",
     "observable_auroc",
     "over_best_control",

@@ -24,12 +24,13 @@ from genuq.analysis.evaluation_entries import (
 )
 from genuq.analysis.inputs import Array, Column, column
 from genuq.analysis.intervals import Interval, Undefined
-from genuq.analysis.metrics import CURVES
+from genuq.analysis.metrics import CURVES, METRICS
 from genuq.analysis.retention import FRACTIONS, RetentionStudy, descending_fractions, require_samples
-from genuq.analysis.subsets import SubsetJudge
+from genuq.analysis.subsets import SubsetJudge, fellows_asked
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.metrics.checks import Features
 from genuq.metrics.manifold import Neighbourhood
+from genuq.metrics.manifold import neighbourhood as neighbourhood_of
 from genuq.metrics.reference import Gaussian
 from genuq.parallel import collectives
 from genuq.parts.bounds import Count, Items, Limits, Seed, Several, Share, check_fields
@@ -134,7 +135,7 @@ def evaluate_scores(
         settings: how to evaluate.
         progress: called with (steps done, steps in all, what was done).
         reference: of the FIDs, in place of the mean and covariance of real_RD.
-        neighbourhood: of the samples in real_RD with `settings.k` neighbours, where it is known already.
+        neighbourhood: `neighbourhood_for` of these, where it is known already.
         together: whether all processes of a group call this alike: each evaluates some of the scores, and has all.
     Returns:
         One entry for each score. `notes` says what could not be computed and why; such numbers are None.
@@ -151,6 +152,25 @@ def evaluate_scores(
     entries = collectives.gathered(entries) if together else entries
     report(len(names) + 1, len(names) + 1, "evaluated")
     return [entries[name] for name in names]
+
+
+def smallest_share(settings: EvaluationSettings, samples: int) -> float:
+    """Of the samples in the smallest subset that an evaluation judges: half of the smallest cut or bin."""
+    bins = min(settings.bins, most_bins(samples, settings.k))
+    return 0.5 * min(descending_fractions(settings.fractions)[-1], 1 / bins)
+
+
+def neighbourhood_for(settings: EvaluationSettings, real_RD: Features, fake_ND: Features) -> Neighbourhood:
+    """All that an evaluation asks of neighbours, for its `neighbourhood`: no pair of samples is measured twice.
+
+    Args:
+        real_RD: features of the reference.
+        fake_ND: features of the samples.
+    """
+    asked = {METRICS.get(name).path for name in settings.metrics}
+    count = fellows_asked(len(fake_ND), settings.k, smallest_share(settings, len(fake_ND)))
+    recalls = METRICS.get("recall").path in asked
+    return neighbourhood_of(real_RD, fake_ND, settings.k, fellows=count if recalls else 0)
 
 
 def is_held(name: str, score: ScoredSamples) -> bool:
@@ -186,10 +206,8 @@ class _Evaluator:
     ) -> None:
         self.facts, self.settings = facts, settings
         self.bins = min(settings.bins, most_bins(len(fake_ND), settings.k))
-        smallest_share = 0.5 * min(descending_fractions(settings.fractions)[-1], 1 / self.bins)
-        self.judge = SubsetJudge(
-            fake_ND, real_RD, settings.k, smallest_share, settings.metrics, reference, neighbourhood
-        )
+        share = smallest_share(settings, len(fake_ND))
+        self.judge = SubsetJudge(fake_ND, real_RD, settings.k, share, settings.metrics, reference, neighbourhood)
         self.controls = self._controls(scores)
         self.study = self._study(None)
         self.study_per_class = self._study(facts.classes) if settings.per_class and facts.classes is not None else None

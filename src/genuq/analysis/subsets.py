@@ -27,7 +27,7 @@ from genuq.metrics.distances import MEMORY_BYTES, open_ball, row_slices, squared
 from genuq.metrics.frechet import gaussian_of, symmetric_root
 from genuq.metrics.manifold import Neighbourhood
 from genuq.metrics.manifold import neighbourhood as neighbourhood_of
-from genuq.metrics.neighbours import bands_within, nearest_others
+from genuq.metrics.neighbours import Fellows, fellows_of
 from genuq.metrics.reference import Gaussian
 
 POSITIVE = (0.0, math.inf)
@@ -185,12 +185,21 @@ class RealBalls:
 class FakeBalls:
     """Share of reals inside any ball around a member, whose radius reaches its k-th nearest fellow member."""
 
-    def __init__(self, fake_ND: Tensor, real_RD: Tensor, k: int, smallest_share: float) -> None:
+    def __init__(
+        self,
+        fake_ND: Tensor,
+        real_RD: Tensor,
+        k: int,
+        smallest_share: float,
+        neighbourhood: Neighbourhood | None = None,
+    ) -> None:
         self.fake_ND, self.real_RD, self.k = fake_ND, real_RD, k
-        neighbours = min(len(fake_ND) - 1, math.ceil(SEARCH * k / smallest_share))
-        distances_NJ, nearest_NJ = nearest_others(fake_ND, neighbours, MEMORY_BYTES)
-        self.neighbours_NJ = nearest_NJ.numpy()
-        self.reals, self.inside_NJ = _reals_within(fake_ND, real_RD, open_ball(distances_NJ))
+        count = fellows_asked(len(fake_ND), k, smallest_share)
+        known = None if neighbourhood is None else neighbourhood.fellows
+        if known is None or known.index_NJ.shape[1] < count:
+            known = fellows_of(real_RD, fake_ND, count, MEMORY_BYTES)
+        self.neighbours_NJ = known.index_NJ.numpy()
+        self.reals, self.inside_NJ = _reals_within(known)
 
     def __call__(self, members: Array) -> dict[str, float]:
         covered = np.zeros(len(self.real_RD), dtype=bool)
@@ -250,17 +259,19 @@ class Lists:
         return self.items[np.arange(total) + shift]
 
 
-def _reals_within(fake_ND: Tensor, real_RD: Tensor, radii_NJ: Tensor) -> tuple[Lists, Array]:
-    """Each sample's reals by distance, as far as its last radius; and how many lie within each of its radii."""
-    items, sizes, counts = [], [], np.empty(radii_NJ.shape, dtype=np.int32)
-    for rows, (row_P, real_P, squared_P) in bands_within(fake_ND, real_RD, radii_NJ[:, -1], MEMORY_BYTES):
-        order = np.lexsort((squared_P, row_P))
-        items.append(real_P[order].astype(np.int32))
-        sizes.append(np.bincount(row_P, minlength=rows.stop - rows.start))
-        ascending = np.split(squared_P[order], np.cumsum(sizes[-1])[:-1])
-        for row, radii in enumerate(radii_NJ[rows].numpy()):
-            counts[rows.start + row] = np.searchsorted(ascending[row], radii)
-    return Lists(np.concatenate(items), np.concatenate(sizes)), counts
+def fellows_asked(samples: int, k: int, smallest_share: float) -> int:
+    """How many nearest others of each sample a `SubsetJudge` remembers."""
+    return min(samples - 1, math.ceil(SEARCH * k / smallest_share))
+
+
+def _reals_within(known: Fellows) -> tuple[Lists, Array]:
+    """Each sample's reals by distance, as far as its last fellow; and how many lie within each of its radii."""
+    radii_NJ = open_ball(known.squared_NJ).numpy()
+    order_P = np.lexsort((known.squared_P, known.sample_P))
+    sizes_N = np.bincount(known.sample_P, minlength=len(radii_NJ))
+    ascending = np.split(known.squared_P[order_P], np.cumsum(sizes_N)[:-1])
+    counts_NJ = np.stack([np.searchsorted(one, radii) for one, radii in zip(ascending, radii_NJ, strict=True)])
+    return Lists(known.real_P[order_P], sizes_N), counts_NJ.astype(np.int32)
 
 
 METRICS.register(MetricPart(name="precision", target=RealBalls, label="Precision"))

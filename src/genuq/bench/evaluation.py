@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from genuq.analysis import EvaluationSettings, SampleFacts, ScoredSamples, evaluate_scores
+from genuq.analysis import EvaluationSettings, SampleFacts, ScoredSamples, evaluate_scores, neighbourhood_for
 from genuq.bench.metric_peers import FID, MANIFOLD, METRICS, Metric
 from genuq.bench.tables import peak_resident
 from genuq.errors import ConfigurationError, GenuqError
-from genuq.metrics import frechet_distance, neighbourhood, precision_recall
+from genuq.metrics import frechet_distance, precision_recall
 from genuq.report.drawing.markdown import table_lines
 from genuq.report.drawing.values import decimals
 
@@ -179,7 +179,7 @@ def _evaluated(
     bad: np.ndarray,
     settings: EvaluationSettings,
 ) -> Values:
-    known = neighbourhood(real, fake, NEIGHBOURS)
+    known = neighbourhood_for(settings, real, fake)
     targets = {"realism": known.realism_N, "membership": known.membership_N.double()}
     facts = SampleFacts(targets=targets, bad=bad.astype(float))
     rows = evaluate_scores(scores, fake, real, facts, settings, neighbourhood=known)

@@ -61,9 +61,9 @@ class Tile:
         """The same with a limit for each column."""
         return _pairs(self.squared < limits[None])
 
-    def measured_within_rows(self, limits: Tensor) -> Measured:
-        """The pairs of `within_rows` with their squared distances."""
-        row_P, column_P = self.within_rows(limits)
+    def measured_within_columns(self, limits: Tensor) -> Measured:
+        """The pairs of `within_columns` with their squared distances."""
+        row_P, column_P = self.within_columns(limits)
         return row_P.numpy(), column_P.numpy(), self.squared[row_P, column_P].numpy()
 
     def greatest_ratios(self, numerators: Tensor, known: Tensor) -> Tensor:

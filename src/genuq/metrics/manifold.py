@@ -13,7 +13,7 @@ from torch import Tensor
 
 from genuq.metrics.checks import Features, feature_matrix, feature_pair, require_neighbours
 from genuq.metrics.distances import MEMORY_BYTES, open_ball
-from genuq.metrics.neighbours import kth_nearest
+from genuq.metrics.neighbours import Fellows, FellowSearch, kth_nearest
 from genuq.metrics.screening import pair_tiles
 
 
@@ -114,11 +114,13 @@ class Neighbourhood(NamedTuple):
     Attributes:
         realism_N: (N,) as `realism` has it, pruned.
         real_P, fake_P: the real ball and the sample of every pair in which the ball holds the sample, in no order.
+        fellows: of the fake samples, where they were asked for.
     """
 
     realism_N: Tensor
     real_P: Tensor
     fake_P: Tensor
+    fellows: Fellows | None = None
 
     @property
     def membership_N(self) -> Tensor:
@@ -126,12 +128,16 @@ class Neighbourhood(NamedTuple):
         return torch.bincount(self.fake_P, minlength=len(self.realism_N)) > 0
 
 
-def neighbourhood(real: Features, fake: Features, k: int, *, memory_bytes: int = MEMORY_BYTES) -> Neighbourhood:
+def neighbourhood(
+    real: Features, fake: Features, k: int, *, fellows: int = 0, memory_bytes: int = MEMORY_BYTES
+) -> Neighbourhood:
     """`realism`, `membership` and the pairs behind precision, density and coverage, at the price of one of them.
 
     Args:
         real, fake: (N, D) features of one extractor.
         k: neighbours that set the radius of a real ball.
+        fellows: how many nearest other fake samples of each to find too, and the reals among them, which recall of
+            subsets is made from; none by default.
         memory_bytes: working memory besides the features and the pairs.
     Raises:
         DataError: not two finite matrices of one dimension, or at most k real samples.
@@ -141,6 +147,7 @@ def neighbourhood(real: Features, fake: Features, k: int, *, memory_bytes: int =
     radii = _real_radii(real_ND, k, memory_bytes)
     narrow = radii <= radii.median()
     best_N = torch.zeros(len(fake_ND), dtype=torch.float64, device=real_ND.device)
+    search = FellowSearch(fake_ND, fellows, memory_bytes) if fellows else None
     pairs = []
     for chosen in (narrow, ~narrow):
         index, limits = chosen.nonzero().squeeze(1), radii[chosen]
@@ -149,8 +156,10 @@ def neighbourhood(real: Features, fake: Features, k: int, *, memory_bytes: int =
                 best_N[tile.columns] = tile.greatest_ratios(limits[tile.rows], best_N[tile.columns])
             real_P, fake_P = tile.within_rows(open_ball(limits[tile.rows]))
             pairs.append((index[tile.rows.start + real_P], tile.columns.start + fake_P))
+            if search is not None:
+                search.see(tile, index[tile.rows].numpy())
     real_P, fake_P = (torch.cat(parts) for parts in zip(*pairs))
-    return Neighbourhood(best_N.sqrt(), real_P, fake_P)
+    return Neighbourhood(best_N.sqrt(), real_P, fake_P, None if search is None else search.found())
 
 
 def rarity(real: Features, fake: Features, k: int, *, memory_bytes: int = MEMORY_BYTES) -> Tensor:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from genuq.metrics.distances import MEMORY_BYTES, nearest_squared, row_slices, squared_distances, tile_side
+from genuq.metrics.distances import (
+    MEMORY_BYTES,
+    Measured,
+    Tile,
+    nearest_squared,
+    open_ball,
+    row_slices,
+    squared_distances,
+    tile_side,
+)
 from genuq.metrics.screening import (
     Frame,
-    Measured,
     Rounded,
+    ScreenedTile,
     block_squared,
     can_screen,
     pair_squared,
@@ -50,22 +58,51 @@ def nearest_others(features_ND: Tensor, count: int, memory_bytes: int = MEMORY_B
     return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
 
 
-def bands_within(
-    left_ND: Tensor, right_MD: Tensor, limits_N: Tensor, memory_bytes: int = MEMORY_BYTES
-) -> Iterator[tuple[slice, Measured]]:
-    """Rows of the first set, and the pairs of them with a squared distance below their row's limit, in the faster way.
+class Fellows(NamedTuple):
+    """Each sample's nearest others of its own set, and the reals that are nearer than the last of them.
 
-    Places in a pair are those in the band and in the whole second set.
+    Attributes:
+        squared_NJ, index_NJ: as `nearest_others` has them.
+        sample_P, real_P: int32, in no order; every pair with a distance below the sample's last.
+        squared_P: their squared distances, float64.
     """
-    tiles = pair_tiles(left_ND, right_MD, memory_bytes)
-    for _, band in itertools.groupby(tiles, key=lambda tile: tile.rows.start):
-        found, rows = [], slice(0, 0)
-        for tile in band:
-            rows = tile.rows
-            row_P, column_P, squared_P = tile.measured_within_rows(limits_N[rows])
-            found.append((row_P, tile.columns.start + column_P, squared_P))
-        row_P, column_P, squared_P = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        yield rows, (row_P, column_P, squared_P)
+
+    squared_NJ: Tensor
+    index_NJ: Tensor
+    sample_P: np.ndarray
+    real_P: np.ndarray
+    squared_P: np.ndarray
+
+
+class FellowSearch:
+    """Finds `Fellows` while pairs of reals (rows) and samples (columns) go by, tile by tile.
+
+    Args:
+        count: J, fewer than there are samples.
+    """
+
+    def __init__(self, features_ND: Tensor, count: int, memory_bytes: int = MEMORY_BYTES) -> None:
+        self.squared_NJ, self.index_NJ = nearest_others(features_ND, count, memory_bytes)
+        self._reach_N = open_ball(self.squared_NJ[:, -1])
+        self._seen: list[Measured] = []
+
+    def see(self, tile: Tile | ScreenedTile, index: np.ndarray) -> None:
+        """Pairs of a tile, whose rows are the reals of these numbers."""
+        row_P, column_P, squared_P = tile.measured_within_columns(self._reach_N[tile.columns])
+        samples_P = (tile.columns.start + column_P).astype(np.int32)
+        self._seen.append((samples_P, index[row_P].astype(np.int32), squared_P))
+
+    def found(self) -> Fellows:
+        sample_P, real_P, squared_P = (np.concatenate(parts) for parts in zip(*self._seen, strict=True))
+        return Fellows(self.squared_NJ, self.index_NJ, sample_P, real_P, squared_P)
+
+
+def fellows_of(real_ND: Tensor, fake_ND: Tensor, count: int, memory_bytes: int = MEMORY_BYTES) -> Fellows:
+    """Of the fake samples, with all pairs measured for this alone; `neighbourhood` finds them on its way."""
+    search = FellowSearch(fake_ND, count, memory_bytes)
+    for tile in pair_tiles(real_ND, fake_ND, memory_bytes):
+        search.see(tile, np.arange(tile.rows.start, tile.rows.stop))
+    return search.found()
 
 
 def kth_squared(features_ND: Tensor, k: int, memory_bytes: int = MEMORY_BYTES) -> Tensor:

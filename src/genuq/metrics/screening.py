@@ -112,13 +112,13 @@ class ScreenedTile:
         found = np.divmod(np.flatnonzero(self.squared < _above(reach_B)[None]), self.squared.shape[1])
         return self._settled(found, limits_B[found[1]], limits.numpy()[found[1]])
 
-    def measured_within_rows(self, limits: Tensor) -> Measured:
-        """The pairs of `within_rows` with their squared distances in float64."""
+    def measured_within_columns(self, limits: Tensor) -> Measured:
+        """The pairs of `within_columns` with their squared distances in float64."""
         limits_B = limits.numpy()
-        reach_B = limits_B / self.unit + self.left_error + self.right_error.max()
-        row_P, column_P = np.divmod(np.flatnonzero(self.squared < _above(reach_B)[:, None]), self.squared.shape[1])
+        reach_B = limits_B / self.unit + self.right_error + self.left_error.max()
+        row_P, column_P = np.divmod(np.flatnonzero(self.squared < _above(reach_B)[None]), self.squared.shape[1])
         squared_P = self._exact(row_P, column_P)
-        within_P = squared_P < limits_B[row_P]
+        within_P = squared_P < limits_B[column_P]
         return row_P[within_P], column_P[within_P], squared_P[within_P]
 
     def greatest_ratios(self, numerators: Tensor, known: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from genuq.analysis import (
     edge_map,
     evaluate_scores,
     judge_maps,
+    neighbourhood_for,
     random_map,
     summarise,
 )
@@ -46,7 +47,6 @@ from genuq.metrics import (
     Neighbourhood,
     frechet_distance,
     frechet_to_reference,
-    neighbourhood,
     read_statistics,
 )
 from genuq.parallel import collectives
@@ -88,7 +88,7 @@ class Evaluate(Stage[EvaluateInputs]):
         columns = read_scores(inputs.score.path)
         reference = None if inputs.statistics is None else read_statistics(inputs.statistics.path)
         real_RD, features_ND = judged["real"], judged["image"]  # each is read from disk once
-        known = neighbourhood(real_RD, features_ND, inputs.metric.k)
+        known = neighbourhood_for(inputs.metric, real_RD, features_ND)
         facts, truth = sample_facts(inputs, samples, features_ND, known), truth_of(inputs, samples)
         if inputs.truth is not None and truth is not None:
             facts |= true_facts(inputs.truth, truth)
