@@ -149,8 +149,11 @@ def test_fellows_are_found_on_the_way(dimension):
         found = neighbourhood(real, fake, 3, fellows=7, memory_bytes=memory_bytes).fellows
         alone = fellows_of(real, fake, 7, memory_bytes)
         assert torch.equal(found.squared_NJ, alone.squared_NJ) and torch.equal(found.index_NJ, alone.index_NJ)
-        pairs = [dict(zip(zip(one.sample_P, one.real_P), one.squared_P, strict=True)) for one in (found, alone)]
-        assert pairs[0].keys() == pairs[1].keys() and len(pairs[0]) == len(found.real_P) > 60
+        pairs = [
+            {(start + place, real): squared for start, band in one.bands() for place, real, squared in zip(*band)}
+            for one in (found, alone)
+        ]
+        assert pairs[0].keys() == pairs[1].keys() and len(pairs[0]) > 60
         assert pairs[0] == pytest.approx(pairs[1], rel=1e-9)
     assert neighbourhood(real, fake, 3).fellows is None
 

@@ -73,8 +73,11 @@ def test_the_reals_among_a_samples_fellows_are_all_that_are_as_near(dimension, m
     squared_NJ, index_NJ = nearest_others(fake, 9, memory_bytes)
     assert torch.equal(found.squared_NJ, squared_NJ) and torch.equal(found.index_NJ, index_NJ)
     seen = torch.full((50, 70), np.inf, dtype=torch.float64)
-    seen[found.sample_P, found.real_P] = torch.from_numpy(found.squared_P)
+    pairs = 0
+    for start, (place_P, real_P, squared_P) in found.bands():
+        seen[start + place_P, real_P] = torch.from_numpy(squared_P)
+        pairs += len(squared_P)
     expected = squared_distances(fake, real)
     within = expected < open_ball(squared_NJ[:, -1:])
-    assert torch.equal(seen.isfinite(), within) and len(found.squared_P) == within.sum() > 100
+    assert torch.equal(seen.isfinite(), within) and pairs == within.sum() > 100
     torch.testing.assert_close(seen[within], expected[within], rtol=1e-12, atol=0)

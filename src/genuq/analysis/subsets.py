@@ -267,11 +267,17 @@ def fellows_asked(samples: int, k: int, smallest_share: float) -> int:
 def _reals_within(known: Fellows) -> tuple[Lists, Array]:
     """Each sample's reals by distance, as far as its last fellow; and how many lie within each of its radii."""
     radii_NJ = open_ball(known.squared_NJ).numpy()
-    order_P = np.lexsort((known.squared_P, known.sample_P))
-    sizes_N = np.bincount(known.sample_P, minlength=len(radii_NJ))
-    ascending = np.split(known.squared_P[order_P], np.cumsum(sizes_N)[:-1])
-    counts_NJ = np.stack([np.searchsorted(one, radii) for one, radii in zip(ascending, radii_NJ, strict=True)])
-    return Lists(known.real_P[order_P], sizes_N), counts_NJ.astype(np.int32)
+    items, sizes_N, counts_NJ = [], np.zeros(len(radii_NJ), dtype=np.int64), np.empty(radii_NJ.shape, dtype=np.int32)
+    for start, (place_P, real_P, squared_P) in known.bands():
+        order_P = np.lexsort((squared_P, place_P))
+        items.append(real_P[order_P])
+        sizes = np.bincount(place_P)
+        sizes_N[start : start + len(sizes)] = sizes
+        ascending = np.split(squared_P[order_P], np.cumsum(sizes)[:-1])
+        for sample, nearest in enumerate(ascending, start):
+            counts_NJ[sample] = np.searchsorted(nearest, radii_NJ[sample])
+    counts_NJ[sizes_N == 0] = 0
+    return Lists(np.concatenate(items), sizes_N), counts_NJ
 
 
 METRICS.register(MetricPart(name="precision", target=RealBalls, label="Precision"))

@@ -215,6 +215,7 @@ def by_engine(
         members: whose samples the regenerations are.
     """
     what, versions = f"{what}, {STEPS} steps, in float32", dict[str, Tensor]()
+    torch.compiler.reset()  # as in a process of its own: a second network would be compiled for shapes of any size
 
     def work(name: str, model: GenerativeModel) -> Mapping[str, float]:
         versions[name] = replace(job, model=model).versions()

@@ -159,7 +159,7 @@ def neighbourhood(
             if search is not None:
                 search.see(tile, index[tile.rows].numpy())
     real_P, fake_P = (torch.cat(parts) for parts in zip(*pairs))
-    return Neighbourhood(best_N.sqrt(), real_P, fake_P, None if search is None else search.found())
+    return Neighbourhood(best_N.sqrt(), real_P, fake_P, None if search is None else search.found)
 
 
 def rarity(real: Features, fake: Features, k: int, *, memory_bytes: int = MEMORY_BYTES) -> Tensor:

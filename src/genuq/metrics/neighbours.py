@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -58,20 +59,25 @@ def nearest_others(features_ND: Tensor, count: int, memory_bytes: int = MEMORY_B
     return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
 
 
-class Fellows(NamedTuple):
+@dataclass
+class Fellows:
     """Each sample's nearest others of its own set, and the reals that are nearer than the last of them.
 
     Attributes:
         squared_NJ, index_NJ: as `nearest_others` has them.
-        sample_P, real_P: int32, in no order; every pair with a distance below the sample's last.
-        squared_P: their squared distances, float64.
+        seen: by the first sample of a band, pairs in no order: places in the band, int32; reals, int32; squared
+            distances, float64.
     """
 
     squared_NJ: Tensor
     index_NJ: Tensor
-    sample_P: np.ndarray
-    real_P: np.ndarray
-    squared_P: np.ndarray
+    seen: dict[int, list[Measured]] = field(default_factory=dict)
+
+    def bands(self) -> Iterator[tuple[int, Measured]]:
+        """The first sample of each band, in their order, and its pairs; one band at a time is put together."""
+        for start in sorted(self.seen):
+            place_P, real_P, squared_P = (np.concatenate(parts) for parts in zip(*self.seen[start], strict=True))
+            yield start, (place_P, real_P, squared_P)
 
 
 class FellowSearch:
@@ -82,19 +88,14 @@ class FellowSearch:
     """
 
     def __init__(self, features_ND: Tensor, count: int, memory_bytes: int = MEMORY_BYTES) -> None:
-        self.squared_NJ, self.index_NJ = nearest_others(features_ND, count, memory_bytes)
-        self._reach_N = open_ball(self.squared_NJ[:, -1])
-        self._seen: list[Measured] = []
+        self.found = Fellows(*nearest_others(features_ND, count, memory_bytes))
+        self._reach_N = open_ball(self.found.squared_NJ[:, -1])
 
     def see(self, tile: Tile | ScreenedTile, index: np.ndarray) -> None:
         """Pairs of a tile, whose rows are the reals of these numbers."""
         row_P, column_P, squared_P = tile.measured_within_columns(self._reach_N[tile.columns])
-        samples_P = (tile.columns.start + column_P).astype(np.int32)
-        self._seen.append((samples_P, index[row_P].astype(np.int32), squared_P))
-
-    def found(self) -> Fellows:
-        sample_P, real_P, squared_P = (np.concatenate(parts) for parts in zip(*self._seen, strict=True))
-        return Fellows(self.squared_NJ, self.index_NJ, sample_P, real_P, squared_P)
+        pairs = column_P.astype(np.int32), index[row_P].astype(np.int32), squared_P
+        self.found.seen.setdefault(tile.columns.start, []).append(pairs)
 
 
 def fellows_of(real_ND: Tensor, fake_ND: Tensor, count: int, memory_bytes: int = MEMORY_BYTES) -> Fellows:
@@ -102,7 +103,7 @@ def fellows_of(real_ND: Tensor, fake_ND: Tensor, count: int, memory_bytes: int =
     search = FellowSearch(fake_ND, count, memory_bytes)
     for tile in pair_tiles(real_ND, fake_ND, memory_bytes):
         search.see(tile, np.arange(tile.rows.start, tile.rows.stop))
-    return search.found()
+    return search.found
 
 
 def kth_squared(features_ND: Tensor, k: int, memory_bytes: int = MEMORY_BYTES) -> Tensor:
