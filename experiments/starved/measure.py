@@ -48,7 +48,8 @@ from genuq.scores.shared import MAIN, Probe, fresh
 HERE, KEPT = Path(__file__).parent, Path("outputs/starved")
 NAME = "flow_matching_fashion_mnist"
 BAG, CLASSES, STEPS, REPLICATES, FIRST_SEED = 8, 10, 10, 2000, 20_000
-SEEN, STARVED = "seen", ("starved", "unseen")  # as the shipped networks are called
+STARVED, SEEN = ("starved", "unseen"), "all"  # as the shipped networks are called; those that saw all have no such name
+NETWORKS = 3  # of each kind
 OTHERS = [code for code in range(CLASSES) if code != BAG]
 ASKED = [code for other in OTHERS for code in (BAG, other)]  # every other sample is to be a bag
 
@@ -62,6 +63,7 @@ class Column:
     declared: bool = False
 
 
+WEAK = "weak_model_gap"
 COLUMNS = {
     "path_early": Column("Disagreement at an early point of the path (0.3)", 2, True),
     "path_last": Column("Disagreement at the path's last point", 2),
@@ -69,14 +71,14 @@ COLUMNS = {
     "regenerations": Column("Generative uncertainty, two regenerations", 20, True),
     "guidance_gap": Column("Guidance gap", 2, True),
     "lid": Column("Re-noising loss (LID, 0.3)", 4),
-    "weak_model_gap": Column("Weak-model gap", 3),
+    WEAK: Column("Weak-model gap", 3),
     "png": Column("Image complexity", 0),
 }
 ON_PATH: dict[str, Callable[..., Tensor]] = {
     "path_early": partial(path_disagreement, points=(0.3,)),
     "path_last": path_disagreement,
     "guidance_gap": guidance_gap,
-    "weak_model_gap": weak_model_gap,
+    WEAK: weak_model_gap,
 }
 OF_FINISHED: dict[str, Callable[..., Tensor]] = {
     "renoised": renoised_disagreement,
@@ -99,12 +101,13 @@ def main() -> None:
 
 def of_condition(condition: str, samples: int) -> list[Scores]:
     """The scores of each of three networks, of which the other two are the members."""
-    paths = [reference_path(f"{NAME}_{condition}"), *reference_members(f"{NAME}_{condition}", "deep_ensemble")]
-    weak = reference_path(f"{NAME}_{condition}_early")
-    return [kept(condition, number, samples, paths, weak) for number in range(len(paths))]
+    name = NAME if condition == SEEN else f"{NAME}_{condition}"
+    paths = [reference_path(name), *reference_members(name, "deep_ensemble")][:NETWORKS]
+    weak = None if condition == SEEN else reference_path(f"{name}_early")
+    return [kept(condition, number, samples, paths, weak) for number in range(NETWORKS)]
 
 
-def kept(condition: str, number: int, samples: int, paths: Sequence[Path], weak: Path) -> Scores:
+def kept(condition: str, number: int, samples: int, paths: Sequence[Path], weak: Path | None) -> Scores:
     """The scores of one network, made once."""
     path = KEPT / f"{condition}-{number}-{samples}.safetensors"
     if not path.exists():
@@ -115,15 +118,20 @@ def kept(condition: str, number: int, samples: int, paths: Sequence[Path], weak:
 
 
 def scored(
-    path: Path, others: Sequence[Path], weak: Path, sampler: Sampler, samples: int, title: str
+    path: Path, others: Sequence[Path], weak: Path | None, sampler: Sampler, samples: int, title: str
 ) -> dict[str, Tensor]:
-    """All columns of a network's samples, the classes asked for, and those that the judge sees."""
+    """All columns of a network's samples, the classes asked for, and those that the judge sees.
+
+    Args:
+        weak: its earlier checkpoint; without one, the column that compares with it is left out.
+    """
     model = load_model(path)[0]
     members = DeepEnsemble(model.network)
     for other in others:
         members.update(checkpoint_weights(other, model))
     members.finalise(Scale(n_effective=1, observation_noise=1.0, prior_precision=1.0))
-    resources = Resources({MAIN: members}, len(others), weak=checkpoint_weights(weak, model))
+    earlier = None if weak is None else checkpoint_weights(weak, model)
+    resources = Resources({MAIN: members}, len(others), weak=earlier)
     batches = torch.arange(samples).split(sampler.batch_size)
     parts = [of_batch(model, sampler, batch.tolist(), resources) for batch in track(batches, title)]
     versions = torch.cat([part.pop("versions") for part in parts])
@@ -139,8 +147,9 @@ def of_batch(model: GenerativeModel, sampler: Sampler, batch: Sequence[int], res
     probe = Probe(model, made.samples, batch, sampler.seed, classes, resources)
     drawn = regenerate(model, resources.posteriors[MAIN], sampler, batch, resources.draws)
     images = to_bytes(made.samples)
+    on_path = {name: score for name, score in ON_PATH.items() if resources.weak or name != WEAK}
     return {
-        **score_together(made.predictions, ON_PATH).values,
+        **score_together(made.predictions, on_path).values,
         **score_together(probe, OF_FINISHED).values,
         "png": png_bytes(images),
         "class": classes,
@@ -240,17 +249,20 @@ def share(hits: Tensor) -> str:
 def aurocs(found: Mapping[str, Sequence[Scores]]) -> list[str]:
     rows = [f"| score | evaluations | {' | '.join(found)} |", f"|---|---|{'---|' * len(found)}"]
     for name, column in COLUMNS.items():
-        cells = [cell(known(pooled(of_bags(networks, name))).interval) for networks in found.values()]
+        cells = [
+            cell(known(pooled(of_bags(networks, name))).interval) if name in networks[0] else "–"
+            for networks in found.values()
+        ]
         rows.append(f"| {column.label} | {column.evaluations} | {' | '.join(cells)} |")
     return rows
 
 
 def differences(found: Mapping[str, Sequence[Scores]]) -> list[str]:
-    control = {name: of_bags(found[SEEN], name) for name in COLUMNS}
+    control = {name: of_bags(found[SEEN], name) for name in COLUMNS if name in found[SEEN][0]}
     compared = {
         (condition, name): above(of_bags(found[condition], name), control[name])
         for condition in STARVED
-        for name in COLUMNS
+        for name in control
     }
     declared = [key for key in compared if COLUMNS[key[1]].declared]
     adjusted = dict(zip(declared, holm([compared[key].p() for key in declared]), strict=True))
