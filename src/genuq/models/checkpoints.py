@@ -239,7 +239,8 @@ def load_reference(name: str, data: str = "fashion_mnist") -> GenerativeModel:
 
     Args:
         name: `flow_matching`, `ddpm` or `latent_diffusion`.
-        data: that it was trained on: `fashion_mnist`; `flow_matching` also `glyphs`.
+        data: that it was trained on: `fashion_mnist`; `flow_matching` also `glyphs`, and `fashion_mnist_starved` and
+            `fashion_mnist_unseen`, which hold 1 % of the bags, or none.
 
     Raises:
         ConfigurationError: no such model is shipped.

@@ -136,7 +136,7 @@ def weak_checkpoint(run: Run) -> Path | None:
     """The file of `score.weak_checkpoint`."""
     chosen = run.config.score.get("weak_checkpoint")
     if (name := reference_name_of(chosen, reference_name(run))) is not None:
-        return reference_path(name)
+        return reference_path(name, "Correct score.weak_checkpoint, or give the path of an earlier checkpoint.")
     return None if chosen is None else Path(chosen).expanduser()
 
 

@@ -1,0 +1,75 @@
+"""The shipped networks that hardly saw, or never saw, a class: sound ones, and of that class they know less."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from genuq import load_reference
+from genuq.data import Subset, fashion_mnist
+from genuq.models import GenerativeModel
+from genuq.models.checkpoints import load_model, reference_members, reference_path
+from genuq.pipeline.configured import checkpoint_path, reference_name
+from genuq.pipeline.named_files import check_named_files
+from genuq.pipeline.run import Run
+from genuq.pipeline.shared_scores import weak_checkpoint
+from genuq.pipeline.stages.members import member_settings
+from genuq.training.ensembles import residual_variance
+from support.small_runs import composed
+
+NAME, BAG = "flow_matching_fashion_mnist", 8
+KINDS = ["starved", "unseen"]
+
+
+def networks_of(kind: str) -> list[GenerativeModel]:
+    paths = [reference_path(f"{NAME}_{kind}"), *reference_members(f"{NAME}_{kind}", "deep_ensemble")]
+    return [load_model(path)[0] for path in paths]
+
+
+def loss(model: GenerativeModel, bags: bool) -> float:
+    """On test images of bags, or on others."""
+    test_set = fashion_mnist("test")
+    rows = ((test_set.labels == BAG) == bags).nonzero()[:, 0]
+    return residual_variance(model, Subset(test_set, rows), seed=0, images=192)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_there_are_three_of_each_and_each_is_another(kind: str) -> None:
+    heads = torch.stack([one.network.head.weight.detach().flatten() for one in networks_of(kind)])
+    assert len(heads) == 3
+    assert (torch.corrcoef(heads - heads.mean(0)).triu(1).abs() < 0.9).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_early_checkpoint_is_the_same_network_and_knows_less(kind: str) -> None:
+    model, early = (load_reference("flow_matching", f"fashion_mnist_{name}") for name in (kind, f"{kind}_early"))
+    assert loss(early, bags=False) > 1.1 * loss(model, bags=False)
+    ours, theirs = (one.network.state_dict() for one in (model, early))
+    far = sum(float((ours[name] - theirs[name]).square().sum()) for name in ours)
+    assert far < 0.5 * sum(float(value.square().sum()) for value in ours.values())  # of one training, not of two
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_what_a_network_hardly_saw_it_knows_less_beside_all_else(kind: str) -> None:
+    whole = load_reference("flow_matching")
+    usual = loss(whole, bags=True) / loss(whole, bags=False)  # bags are harder than others anyway
+    for one in networks_of(kind):
+        assert loss(one, bags=True) / loss(one, bags=False) > 1.1 * usual
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_configuration_chooses_them_by_name(kind: str, tmp_path: Path) -> None:
+    chosen = [
+        *("model=flow_matching", "network.channels=[24,56]", f"model.checkpoint=reference:{kind}", "stages=[fit]"),
+        *("posterior=deep_ensemble", f"posterior.checkpoints=reference:{kind}", "posterior.draws=2"),
+        *("score=weak_model_gap", f"score.weak_checkpoint=reference:{kind}_early", f"store={tmp_path}/store"),
+    ]
+    run = Run(composed(*chosen), tmp_path, "genuq")
+    check_named_files(run)
+    assert checkpoint_path(run).name == f"{NAME}_{kind}.safetensors"
+    weak = weak_checkpoint(run)
+    assert weak is not None and weak.name == f"{NAME}_{kind}_early.safetensors"
+    members = member_settings(run, run.posteriors()["draws"]).given(reference_name(run))
+    assert [path.name for path in members] == [f"{NAME}_{kind}_deep_ensemble_{k}.safetensors" for k in (0, 1)]
