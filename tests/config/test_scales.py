@@ -13,6 +13,7 @@ from genuq.config.compose import configurations
 from genuq.config.scales import shrunk
 from genuq.config.sweeps import sweep_of
 from genuq.errors import ConfigurationError
+from genuq.pretrained.small import VERSION
 
 STUDY = ["data=image_folder", "data.root=/imagenet", "data.image_size=128", "sampler.samples=12032", "sampler.steps=50"]
 ADM = ["model=adm", "model.checkpoint=/128x128_diffusion.pt", *STUDY]
@@ -54,7 +55,7 @@ def test_what_was_typed_is_shrunk_and_the_run_says_so() -> None:
     assert small["name"] == f"{full['name']}@smoke"
     assert (small["sampler"]["samples"], small["sampler"]["steps"]) == (48, 4)
     assert small["model"]["checkpoint"] is None and small["model"]["preset"] == "imagenet_128"
-    assert Path(small["data"]["root"]) == STORE / "small" / "images-1" and Path(small["data"]["root"]).is_dir()
+    assert Path(small["data"]["root"]) == STORE / "small" / f"images-{VERSION}" and Path(small["data"]["root"]).is_dir()
 
 
 def test_what_is_smaller_stays() -> None:
@@ -85,7 +86,7 @@ def test_each_released_network_keeps_its_kind_and_loses_its_files(model: str, ty
     assert config.model.name == model and config.data.name == "image_folder"
     assert config.model.get("checkpoint") is config.model.get("classifier") is None
     latent = config.model.get("autoencoder")
-    assert latent is None or Path(latent) == STORE / "small" / "autoencoder-1"
+    assert latent is None or Path(latent) == STORE / "small" / f"autoencoder-{VERSION}"
 
 
 def test_a_rule_is_for_what_was_asked_for_and_not_for_what_an_earlier_one_has_set() -> None:
@@ -93,8 +94,8 @@ def test_a_rule_is_for_what_was_asked_for_and_not_for_what_an_earlier_one_has_se
     plainly = composed(*text, "model.pretrained=weights/stable_diffusion_1_5")
     flow = composed(*text, "model.pretrained=weights/stable_diffusion_3_medium")
     assert [Path(each.model.pretrained).name for each in (plainly, flow)] == [
-        "stable_diffusion-1",
-        "stable_diffusion_3-1",
+        f"stable_diffusion-{VERSION}",
+        f"stable_diffusion_3-{VERSION}",
     ]
 
 

@@ -37,6 +37,13 @@ def test_the_images_are_of_four_classes_in_two_splits(store: Path) -> None:
         assert labels.bincount().tolist() == [COUNTS[name]] * len(SHAPES)
 
 
+def test_the_images_means_spread_about_grey_no_wider_than_those_of_random_networks_do(store: Path) -> None:
+    found = data.load("image_folder", "test", root=str(small_folder("images", store)), image_size=SIDE)
+    images, _ = found.batch(range(len(found)))
+    means = torch.nn.functional.avg_pool2d((images.double() + 1) / 2, SIDE // 2).flatten(1)
+    assert abs(means.mean() - 0.5) < 0.05 and 0.05 < means.std(0).mean() < 0.15
+
+
 @pytest.mark.parametrize(
     ("name", "process"), [("stable_diffusion", "variance_preserving"), ("stable_diffusion_3", "flow_matching")]
 )

@@ -26,7 +26,8 @@ SHAPES: dict[str, Callable[[Any, Any], Any]] = {  # whether a place relative to 
     "disc": lambda y, x: np.hypot(y, x) < 0.2,
     "square": lambda y, x: np.maximum(abs(y), abs(x)) < 0.18,
 }
-VERSION = 1  # of the weights and their making
+GROUND, FIGURE, NOISE = 0.1, 0.3, 0.3  # of [0, 1]: spread of the ground's colour, reach of the figure's, of a pixel
+VERSION = 2  # of the weights and their making
 _LONGEST = 16  # tokens
 _WIDTH = 16  # features of a text encoder
 _MARKS = ("<pad>", "<bos>", "<unk>", "<eos>")
@@ -56,7 +57,11 @@ def small_folder(name: str, store: Path) -> Path:
 
 
 def images(folder: Path) -> None:
-    """Train and test images of `SIDE` pixels, in a folder for each of `SHAPES`: one somewhere, in some colour."""
+    """Train and test images of `SIDE` pixels, in a folder for each of `SHAPES`: one somewhere, in some colour.
+
+    They are grey and noisy, as what random networks make is: among images in strong colours that would all lie at one
+    point, and no precision could be told from one.
+    """
     rows, columns = np.mgrid[:SIDE, :SIDE]
     source = np.random.default_rng(0)
     for split, count in COUNTS.items():
@@ -65,8 +70,9 @@ def images(folder: Path) -> None:
             for number in range(count):
                 y, x = source.uniform(0.3 * SIDE, 0.7 * SIDE, 2)
                 inside = covers((rows - y) / SIDE, (columns - x) / SIDE)
-                ground, figure = source.integers(0, 256, (2, 3), dtype=np.uint8)
-                picture = Image.fromarray(np.where(inside[..., None], figure, ground))
+                ground, figure = source.normal(0.0, GROUND, 3), source.uniform(-FIGURE, FIGURE, 3)
+                values = np.where(inside[..., None], figure, ground) + source.normal(0.0, NOISE, (SIDE, SIDE, 3))
+                picture = Image.fromarray((255 * np.clip(0.5 + values, 0, 1)).round().astype(np.uint8))
                 picture.save(folder / split / name / f"{number:03d}.png")
 
 
