@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from genuq import files
+from genuq.config import schemas
 from genuq.config.compose import jobs
 from genuq.config.sweeps import sweep_of
 from genuq.store.records import read_records
@@ -18,6 +19,11 @@ from genuq.store.store import Store
 from support.small_runs import IMAGES
 
 POSTERIORS = "posterior=exact_laplace,kfac"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registered() -> None:
+    schemas.register()
 
 
 def test_a_single_run_is_no_sweep() -> None:
@@ -50,6 +56,16 @@ def test_folders_are_named_by_what_differs() -> None:
     twice = sweep_of(["-m", "name=one", "seed=3", "seed=0,1"])
     assert twice is not None and "seed" not in twice.arguments([])[1].split("[")[1].rstrip("]").split(",")
     assert sweep.jobs is not None and len(sweep.jobs) == 2
+
+
+def test_commands_of_one_study_that_have_names_of_their_own_have_folders_of_their_own() -> None:
+    sweeps = [
+        sweep_of(["-m", "study=table", f"name={name}", "seed=0,1", f"sampler={name}"]) for name in ("ddim", "euler")
+    ]
+    found = [(sweep.folder, [sweep.job_name(job) for job in sweep.jobs or []]) for sweep in sweeps if sweep]
+    folder = Path("outputs/sweeps/table")
+    assert found == [(folder, [f"name={name},seed={seed}" for seed in (0, 1)]) for name in ("ddim", "euler")]
+    assert all("name" not in sweep.arguments([])[1].split("[")[1].rstrip("]").split(",") for sweep in sweeps if sweep)
 
 
 MODELS, KINDS = "flow_matching,ddpm,latent_diffusion", "exact_laplace,diagonal_laplace,kfac,isotropic"

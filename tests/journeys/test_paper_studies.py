@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from genuq.config import schemas
 from genuq.config.compose import configurations
 from genuq.config.job import Job
+from genuq.config.sweeps import sweep_of
 from genuq.extractors.base import WeightsUnavailableError
 from genuq.planning.plan import Plan, plan_of_jobs
 from genuq.studies.declaration import Study, read_study
@@ -80,6 +81,13 @@ def first_of(study: Study, *keys: str) -> list[StudyJob]:
     for job in study.jobs:
         found.setdefault(tuple(dict(job.settings).get(key) for key in keys), job)
     return list(found.values())
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_no_two_commands_of_a_study_put_their_runs_into_one_folder(name: str) -> None:
+    sweeps = [sweep_of(words_of(command)[1:]) for command in read_study(ROOT / name).commands]
+    folders = [(sweep.folder, sweep.job_name(job)) for sweep in sweeps if sweep for job in sweep.jobs or []]
+    assert len(set(folders)) == len(folders) >= JOBS[name][0]
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -56,9 +56,12 @@ class Sweep:
 
     @property
     def unnamed(self) -> tuple[str, ...]:
-        """Keys that a job's name leaves out."""
+        """Keys that a job's name leaves out. A name beside that of the study stays: it tells the jobs of one command
+        of the study from those of another, which may sweep the same keys.
+        """
         fixed = [key for key in self.fixed if key not in self.swept] if self.swept else []
-        return tuple(dict.fromkeys((*UNNAMED, *fixed)))
+        own = {"name"} if {"study", "name"} <= set(self.fixed) else set()
+        return tuple(key for key in dict.fromkeys((*UNNAMED, *fixed)) if key not in own)
 
     def job_name(self, job: Sequence[str]) -> str:
         """The name that Hydra gives to a job."""
