@@ -31,7 +31,7 @@ def smoked(tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
-def test_where_only_smoke_ran_every_cell_is_marked_and_every_full_run_missing(smoked: Path, tmp_path: Path) -> None:
+def test_where_only_smoke_ran_every_cell_is_marked_and_its_missing_runs_are_named(smoked: Path, tmp_path: Path) -> None:
     folder = declare(tmp_path / "study")
     paths = {path.name: path for path in tabulate(folder, smoked)}
     assert {path.parent for path in paths.values()} == {folder / "smoke"}
@@ -39,15 +39,29 @@ def test_where_only_smoke_ran_every_cell_is_marked_and_every_full_run_missing(sm
     assert page.startswith("# Posteriors side by side (scale=smoke: no result)")
     lines = [line for line in page.splitlines() if line.startswith("| ddpm") or line.startswith("| flow")]
     assert sum(line.count("smoke |") for line in lines) == CELLS and "**" not in "".join(lines)
-    assert "36 of 36 runs are missing" in page and "24 are there at scale=smoke; the next is made by: genuq" in page
+    assert "**12 of 36 runs at scale=smoke are missing:**" in page and page.count("missing") == 2
+    assert "At full scale 36 of 36 runs are missing; the commands above make them." in page
     assert paths["table.tex"].read_text().count(r"{\scriptsize smoke}") == CELLS
     rows = list(csv.DictReader(paths["table.csv"].read_text().splitlines()))
     assert len(rows) == CELLS and {(row["scale"], row["origin"], row["bold"]) for row in rows} == {
         ("smoke", "ours@smoke", "")
     }
-    assert len(paths["missing.txt"].read_text().splitlines()) == 36
+    commands = paths["missing.txt"].read_text().splitlines()
+    assert len(commands) == 12 and all("seed=2" in line and line.endswith(" scale=smoke") for line in commands)
+    assert "12 of 36 runs at scale=smoke are missing." in paths["table.tex"].read_text()
     drawn = [path for name, path in paths.items() if name.endswith(".svg")]
     assert drawn and all(">scale=smoke: no result<" in path.read_text() for path in drawn)
+
+
+def test_a_smoke_study_that_is_whole_misses_nothing_but_the_full_runs(tmp_path: Path) -> None:
+    at_smoke(tmp_path / "store", make_runs(tmp_path / "elsewhere", seeds=3))
+    folder = declare(tmp_path / "study")
+    paths = tabulate(folder, tmp_path / "store", figures=False)
+    page = paths[0].read_text()
+    assert page.count("missing") == 1 and "At full scale 36 of 36 runs are missing" in page
+    assert "missing.txt" not in [path.name for path in paths]
+    make_runs(tmp_path / "store", seeds=3)
+    assert "missing" not in tabulate(folder, tmp_path / "store", figures=False, scale="smoke")[0].read_text()
 
 
 def test_runs_of_two_scales_never_stand_in_one_table(smoked: Path, tmp_path: Path) -> None:

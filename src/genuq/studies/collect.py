@@ -18,8 +18,8 @@ from genuq.store.artefact import brought
 from genuq.store.records import RunRecord, studies_in
 from genuq.store.scales import FULL
 from genuq.studies.declaration import SCORE, Study, Wanted
-from genuq.studies.grid import Matched
-from genuq.studies.scales import scales_in
+from genuq.studies.grid import Matched, matched
+from genuq.studies.scales import records_at, scales_in
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,7 @@ def table_of(study: Study, found: Matched, store: Path, scale: str = FULL) -> St
     """The study's table from the runs that are there.
 
     Args:
-        scale: that these were made at. At another than the full one nothing is best, and all that the study asks for is
-            missing.
+        scale: that these were made at. At another than the full one nothing is best.
 
     Raises:
         ConfigurationError: a measure that no run has.
@@ -86,8 +85,8 @@ def table_of(study: Study, found: Matched, store: Path, scale: str = FULL) -> St
         cells=cells if scale == FULL else {place: replace(cell, mark="", compared="") for place, cell in cells.items()},
         within=study.within,
         expected=len(study.jobs),
-        missing=tuple(job.command for job in study.jobs if job not in found.runs or scale != FULL),
-        notes=(*notes(study, found, labels, store), *notes_of_scale(study, found, store, scale)),
+        missing=tuple(f"{job.command}{typed_scale(scale)}" for job in study.jobs if job not in found.runs),
+        notes=(*notes(study, found, labels, store), *notes_of_scale(study, store, scale)),
         published=study.published,
         scale=scale,
     )
@@ -186,12 +185,18 @@ def notes(study: Study, found: Matched, labels: Mapping[str, str], store: Path) 
         yield f"Recorded under this study, but not of its commands, and left out: {names}."
 
 
-def notes_of_scale(study: Study, found: Matched, store: Path, scale: str) -> Iterator[str]:
-    """What of the study's runs at this scale is missing, and at which others it has some."""
+def typed_scale(scale: str) -> str:
+    """What a command that makes a run at this scale ends in."""
+    return "" if scale == FULL else f" scale={scale}"
+
+
+def notes_of_scale(study: Study, store: Path, scale: str) -> Iterator[str]:
+    """How many of the study's full runs are missing, in a table of others, and at which further scales it has some."""
     if scale != FULL:
-        of = f"Of the {len(study.jobs)} runs {len(found.runs)} are there at scale={scale}"
-        absent = next((job.command for job in study.jobs if job not in found.runs), None)
-        yield f"{of}." if absent is None else f"{of}; the next is made by: {absent} scale={scale}"
+        count = len(study.jobs) - len(matched(study.jobs, records_at(store, study.name, FULL), store).runs)
+        verb, them = ("is", "it") if count == 1 else ("are", "them")
+        if count:
+            yield f"At full scale {count} of {len(study.jobs)} runs {verb} missing; the commands above make {them}."
     for other in scales_in(store, study.name):
         if other not in (FULL, scale):
             yield f"Runs at scale={other} are left out: no number of theirs is a result (--scale {other} shows them)."

@@ -46,7 +46,7 @@ def test_sheets_of_images_have_a_strip_above_them_that_says_so() -> None:
 def test_titles_and_pages_begin_with_it() -> None:
     assert titled("FID") == "FID"
     with marking(TEXT):
-        assert titled("FID") == f"{TEXT}: FID"
+        assert titled("FID") == f"{TEXT} · FID"
         page = render("base.html.j2", {"glossary": {}, "images": {}, "data": {}}, (), ())
     assert f"<title>{TEXT}" in page and f'class="no-result" role="note">{TEXT}' in page
     assert 'class="no-result"' not in render("base.html.j2", {"glossary": {}, "images": {}, "data": {}}, (), ())

@@ -285,6 +285,16 @@ def test_a_long_headline_is_the_answer_and_its_grounds():
     assert document.headline(None) == ("–", "")
 
 
+def test_the_headline_of_a_smoke_page_is_its_answer_with_the_mark_before_it(run, tmp_path):
+    results, *arrays = run
+    answer = "The score finds bad samples:"
+    summary = results["summary"] | {"sentence": f"{answer} {'because of this; ' * 10}"}
+    write_report(tmp_path, typed(results | {"scale": "smoke", "summary": summary}), *arrays)
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    opening = text[text.index('<h1 id="headline">') + len('<h1 id="headline">') :].split("<span")[0].strip()
+    assert opening == f"scale=smoke: no result · {answer}"
+
+
 def test_whiskers_share_the_scale_of_their_column():
     rows = [IntervalRow(0.5, 0.0, 1.0), IntervalRow(-1.0, None, None), NOTHING]
     assert document.whisker(rows[0], rows, (0, 0)) == {"middle": 75.0, "low": 50.0, "high": 100.0, "zero": 50.0}

@@ -48,6 +48,7 @@ class TestMarkdown:
         assert "**2 of 15 runs are missing:**" in page
         assert "```\ngenuq model=ddpm seed=1\ngenuq model=ddpm seed=2\n```" in page
         assert "missing" not in table_markdown(make_table(missing=()))
+        assert "**1 of 15 runs is missing:**" in table_markdown(make_table(missing=("genuq seed=1",)))
         assert "and 8 more, in missing.txt" in table_markdown(make_table(missing=("genuq seed=1",) * 20))
 
     def test_the_legend_tells_only_of_what_is_there(self):

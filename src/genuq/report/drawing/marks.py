@@ -34,7 +34,7 @@ def mark() -> str:
 
 def titled(title: str) -> str:
     """A title with the mark before it."""
-    return f"{mark()}: {title}" if mark() else title
+    return f"{mark()} · {title}" if mark() else title
 
 
 def stamped(figure: Figure) -> Figure:

@@ -17,11 +17,12 @@ from genuq.analysis.summary import p_value
 from genuq.report.drawing import document, values, vocabulary
 from genuq.report.drawing.document import headline, short
 from genuq.report.drawing.heat import HeatScale, gradient, heat_unit, page_heat, reduction_words
+from genuq.report.drawing.marks import titled
 from genuq.report.drawing.pictures import SAMPLE_BYTES, Sprites, page_sprites
 from genuq.report.drawing.style import series_of
 from genuq.report.drawing.values import evenly
 from genuq.report.run import application, frontier, panels, plots, posteriors
-from genuq.report.run.tables import marked_sentence, verdict
+from genuq.report.run.tables import verdict
 
 PAGE_SAMPLES = 2048  # more would make the page slow; it then shows an even selection of the ranking, with both ends
 FEW_SAMPLES = 512  # so few may take the room of as many
@@ -99,11 +100,11 @@ def render_page(results: Results, samples: Samples, examples: Mapping[str, np.nd
     shown = selection(results, PAGE_SAMPLES)
     heat = None if samples.maps is None else HeatScale.of(samples.maps)
     images, embedded = _embedded(samples.at(shown), heat, results)
-    opening, grounds = headline(marked_sentence(results))
+    opening, grounds = headline(results.summary.sentence)
     context = HELPERS | {
         "results": results,
         "first": "samples",
-        "headline": opening,
+        "headline": titled(opening),
         "grounds": grounds,
         "series": series_of(results.scores),
         "verdict": verdict(results)[0],

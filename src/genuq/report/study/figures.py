@@ -15,7 +15,7 @@ from genuq.report.drawing.canvas import EndLabel, Room, figure_of, label_ends
 from genuq.report.drawing.style import DASHES, MARKERS, SERIES, colour, styled
 from genuq.report.drawing.vocabulary import direction, metric_label
 from genuq.report.study.table import Cell, Measure, Row, StudyTable
-from genuq.report.study.words import column_words, row_words
+from genuq.report.study.words import column_words, missing_words, row_words
 
 CHARACTER = 0.068  # inches of a row's name
 LINE = 0.155  # inches that a line's label needs
@@ -42,7 +42,7 @@ def row_label(table: StudyTable, row: Row) -> str:
 
 
 def _caption(table: StudyTable, *facts: str) -> str:
-    missing = f"{len(table.missing)} of {table.expected} runs are missing." if table.missing else ""
+    missing = f"{missing_words(table)}." if table.missing else ""
     return " ".join(part for part in (*facts, missing) if part)
 
 

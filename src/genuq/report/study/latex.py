@@ -8,7 +8,17 @@ from collections.abc import Iterable, Sequence
 from genuq.report.study.published import Published
 from genuq.report.study.table import Cell, Row, StudyTable
 from genuq.report.study.text import column_label, provenance
-from genuq.report.study.words import ARROWS, cell_text, column_words, key_words, legend, places, row_words, title_of
+from genuq.report.study.words import (
+    ARROWS,
+    cell_text,
+    column_words,
+    key_words,
+    legend,
+    missing_words,
+    places,
+    row_words,
+    title_of,
+)
 from genuq.store.scales import FULL, at_scale
 
 ESCAPES = {
@@ -51,14 +61,14 @@ def table_latex(table: StudyTable) -> str:
     name = at_scale(table.name, table.scale)
     head = [f"% {' '.join(line.split())}" for line in (f"genuq table, study {name}", *table.commands)]
     if table.missing:
-        head.append(f"% {len(table.missing)} of {table.expected} runs are missing")
+        head.append(f"% {missing_words(table)}")
     own = environment(title_of(table), _notes(table), name, _study_rows(table), _alignment(table))
     others = [_published(entry, table.name) for entry in table.published]
     return "\n".join([*head, own, *others])
 
 
 def _notes(table: StudyTable) -> str:
-    missing = f"{len(table.missing)} of {table.expected} runs are missing." if table.missing else ""
+    missing = f"{missing_words(table)}." if table.missing else ""
     return " ".join(filter(None, [table.question, *legend(table), *table.notes, missing]))
 
 

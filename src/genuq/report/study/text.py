@@ -17,6 +17,7 @@ from genuq.report.study.words import (
     heading,
     key_words,
     legend,
+    missing_words,
     places,
     row_words,
     title_of,
@@ -78,13 +79,12 @@ def cell_markdown(cell: Cell, digits: int, scale: str = FULL) -> str:
 
 def missing_markdown(table: StudyTable) -> str:
     """How many runs are missing, and how to make them."""
-    count = len(table.missing)
-    if not count:
+    if not table.missing:
         return ""
-    verb = "run is" if count == 1 else "runs are"
+    more_than = len(table.missing) - LISTED
     shown = code_block(table.missing[:LISTED])
-    more = f"\n\nand {count - LISTED} more, in missing.txt." if count > LISTED else ""
-    return f"**{count} of {table.expected} {verb} missing:**\n\n{shown}{more}"
+    more = f"\n\nand {more_than} more, in missing.txt." if more_than > 0 else ""
+    return f"**{missing_words(table)}:**\n\n{shown}{more}"
 
 
 def published_markdown(entries: Sequence[Published]) -> str:

@@ -79,6 +79,14 @@ def title_of(table: StudyTable) -> str:
     return f"{table.title} ({warning_of(table.scale)})" if table.scale != FULL else table.title
 
 
+def missing_words(table: StudyTable) -> str:
+    """How many runs of the table's scale are missing; empty where none is."""
+    count = len(table.missing)
+    at = "" if table.scale == FULL else f" at scale={table.scale}"
+    verb = "is" if count == 1 else "are"
+    return f"{count} of {table.expected} runs{at} {verb} missing" if count else ""
+
+
 def legend(table: StudyTable) -> list[str]:
     """How to read the table, a sentence each; only what occurs in it."""
     cells = list(table.cells.values())
