@@ -9,15 +9,16 @@ from typing import Any
 import diffusers
 import torch
 import transformers
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor, nn
 
+from genuq.pretrained import small
 from support.their_schedulers import STABLE_DIFFUSION
 
 PROMPTS = ["a red cat", "two small blue dogs on a big green hill"]
 NEGATIVE = "ugly and small"
 _TEXT = "a red cat two small blue dogs on big green hill ugly and the image user system"
-_WORDS = _TEXT.split(" ")
+_SIGNS = ("<pad>", "<bos>", "<unk>", *_TEXT.split(" "), "<eos>")
+ENTRIES = 32  # of the encoders' tables, more than there are signs
 _CHAT = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
 
 
@@ -32,42 +33,15 @@ def seeded(make: Callable[..., Any]) -> Callable[..., Any]:
 
 def tokenizer(longest: int = 12) -> Any:
     """Words by number, each text between marks."""
-    vocabulary = {word: place for place, word in enumerate(["<pad>", "<bos>", "<unk>", *_WORDS, "<eos>"])}
-    made = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    made.pre_tokenizer = pre_tokenizers.Whitespace()
-    marks = [(mark, vocabulary[mark]) for mark in ("<bos>", "<eos>")]
-    made.post_processor = processors.TemplateProcessing(single="<bos> $A <eos>", special_tokens=marks)
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=made,
-        unk_token="<unk>",
-        pad_token="<pad>",
-        bos_token="<bos>",
-        eos_token="<eos>",
-        model_max_length=longest,
-        chat_template=_CHAT,
-        padding_side="right",
-    )
+    return small.tokenizer(_SIGNS, longest, chat_template=_CHAT, padding_side="right")
 
 
-def clip(projected: bool = False, layers: int = 2) -> Any:
-    config = transformers.CLIPTextConfig(
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=layers,
-        num_attention_heads=2,
-        vocab_size=32,
-        max_position_embeddings=12,
-        projection_dim=16,
-        bos_token_id=1,
-        eos_token_id=3 + len(_WORDS),
-        pad_token_id=0,
-    )
-    return (transformers.CLIPTextModelWithProjection if projected else transformers.CLIPTextModel)(config).eval()
+def clip(projected: bool = False, layers: int = 2, longest: int = 12) -> Any:
+    return small.text_encoder(projected, layers, ENTRIES, longest, _SIGNS.index("<eos>")).eval()
 
 
-def t5() -> Any:
-    config = transformers.T5Config(d_model=16, d_ff=16, d_kv=4, num_heads=2, num_layers=1, vocab_size=32)
-    return transformers.T5EncoderModel(config).eval()
+def t5(width: int = 16) -> Any:
+    return small.t5(width, ENTRIES).eval()
 
 
 def gemma() -> Any:
@@ -114,17 +88,7 @@ def qwen_vl() -> Any:
 
 def kl(channels: int = 4, reductions: int = 1, **settings: Any) -> Any:
     """An AutoencoderKL that halves the sides so many times."""
-    count = reductions + 1
-    return diffusers.AutoencoderKL(
-        block_out_channels=(4,) * count,
-        norm_num_groups=2,
-        latent_channels=channels,
-        down_block_types=("DownEncoderBlock2D",) * count,
-        up_block_types=("UpDecoderBlock2D",) * count,
-        mid_block_add_attention=False,
-        sample_size=16,
-        **settings,
-    ).eval()
+    return small.autoencoder(channels, reductions, width=4, side=16, **settings).eval()
 
 
 def stirred(network: nn.Module) -> nn.Module:
@@ -243,15 +207,10 @@ def stable_diffusion_3() -> Any:
         pooled_projection_dim=32,
     )
     scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
-    texts = [clip(projected=True), tokenizer(), clip(projected=True), tokenizer(), _wide_t5(), tokenizer()]
+    texts = [clip(projected=True), tokenizer(), clip(projected=True), tokenizer(), t5(32), tokenizer()]
     return diffusers.StableDiffusion3Pipeline(
         stirred(network), scheduler, kl(shift_factor=0.06, scaling_factor=1.5), *texts
     )
-
-
-def _wide_t5() -> Any:
-    config = transformers.T5Config(d_model=32, d_ff=16, d_kv=4, num_heads=2, num_layers=1, vocab_size=32)
-    return transformers.T5EncoderModel(config).eval()
 
 
 def flux(embedded: bool = True) -> Any:
@@ -599,20 +558,8 @@ def relative(found: Tensor, expected: Tensor) -> float:
 
 def clip_model(longest: int = 12) -> Any:
     """Both towers of CLIP, for images of 12 x 12 pixels, and their processor."""
-    text = clip().config.to_dict() | {"max_position_embeddings": longest}
-    vision = {
-        "hidden_size": 16,
-        "intermediate_size": 16,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "image_size": 12,
-        "patch_size": 4,
-        "projection_dim": 16,
-    }
-    config = transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=16)
-    sides = {"size": {"shortest_edge": 12}, "crop_size": {"height": 12, "width": 12}}
-    processor = transformers.CLIPProcessor(transformers.CLIPImageProcessor(**sides), tokenizer())
-    return stirred(transformers.CLIPModel(config)), processor
+    model, processor = small.both_of_clip(clip(longest=longest), tokenizer(), layers=2)
+    return stirred(model), processor
 
 
 def saved_clip(folder: Path) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ _LONGEST = 16  # tokens
 _WIDTH = 16  # features of a text encoder
 _MARKS = ("<pad>", "<bos>", "<unk>", "<eos>")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
-_WORDS = len(_MARKS) + len(_LETTERS)
+_SIGNS = (*_MARKS, *_LETTERS)
 
 
 def small_folder(name: str, store: Path) -> Path:
@@ -81,30 +81,47 @@ def saved(make: Callable[[], Any]) -> Callable[[Path], None]:
     return lambda folder: make().save_pretrained(str(folder))
 
 
-def autoencoder(**settings: Any) -> Any:
-    """A KL autoencoder whose latents have four channels and a quarter of the side."""
+def autoencoder(channels: int = 4, reductions: int = 2, width: int = 8, side: int = SIDE, **settings: Any) -> Any:
+    """A KL autoencoder.
+
+    Args:
+        channels: of its latents.
+        reductions: how often it halves the sides.
+        width: channels of its layers.
+        side: pixels of the images that its configuration names.
+        settings: further ones of diffusers' class.
+    """
     import diffusers
 
+    blocks = reductions + 1
     return diffusers.AutoencoderKL(
-        block_out_channels=(8, 8, 8),
+        block_out_channels=(width,) * blocks,
         norm_num_groups=2,
-        latent_channels=4,
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
+        latent_channels=channels,
+        down_block_types=("DownEncoderBlock2D",) * blocks,
+        up_block_types=("UpDecoderBlock2D",) * blocks,
         mid_block_add_attention=False,
-        sample_size=SIDE,
+        sample_size=side,
         **settings,
     )
 
 
-def tokenizer() -> Any:
-    """Letters by number, each text between marks."""
+def tokenizer(signs: Sequence[str] = _SIGNS, longest: int = _LONGEST, **settings: Any) -> Any:
+    """Letters or words by number, each text between marks.
+
+    Args:
+        signs: all that there are, the marks `<pad>`, `<bos>`, `<unk>` and `<eos>` among them; words where one has
+            several letters.
+        longest: tokens of a text.
+        settings: further ones of the tokenizer.
+    """
     import transformers
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
 
-    vocabulary = {mark: place for place, mark in enumerate((*_MARKS, *_LETTERS))}
+    vocabulary = {sign: place for place, sign in enumerate(signs)}
     made = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    made.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    words = any(len(sign) > 1 for sign in signs if sign not in _MARKS)
+    made.pre_tokenizer = pre_tokenizers.Whitespace() if words else pre_tokenizers.Split(Regex("."), "isolated")
     marks = [(mark, vocabulary[mark]) for mark in ("<bos>", "<eos>")]
     made.post_processor = processors.TemplateProcessing(single="<bos> $A <eos>", special_tokens=marks)
     return transformers.PreTrainedTokenizerFast(
@@ -113,40 +130,69 @@ def tokenizer() -> Any:
         pad_token="<pad>",
         bos_token="<bos>",
         eos_token="<eos>",
-        model_max_length=_LONGEST,
+        model_max_length=longest,
+        **settings,
     )
 
 
-def text_encoder(projected: bool = False) -> Any:
-    """A CLIP for texts, with or without a projection."""
+def text_encoder(
+    projected: bool = False, layers: int = 2, signs: int = len(_SIGNS), longest: int = _LONGEST, end: int = 3
+) -> Any:
+    """A CLIP for texts, with or without a projection.
+
+    Args:
+        signs: how many its tokenizer knows.
+        longest: tokens of a text.
+        end: number of the mark that ends a text.
+    """
     import transformers
 
     config = transformers.CLIPTextConfig(
         hidden_size=_WIDTH,
         intermediate_size=_WIDTH,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=2,
-        vocab_size=_WORDS,
-        max_position_embeddings=_LONGEST,
+        vocab_size=signs,
+        max_position_embeddings=longest,
         projection_dim=_WIDTH,
         pad_token_id=0,
         bos_token_id=1,
-        eos_token_id=3,
+        eos_token_id=end,
     )
     return (transformers.CLIPTextModelWithProjection if projected else transformers.CLIPTextModel)(config)
 
 
-def clip(folder: Path) -> None:
-    """A CLIP for texts and images of 12 pixels, with what prepares them."""
+def t5(width: int = _WIDTH, signs: int = len(_SIGNS)) -> Any:
+    """A T5 for texts, whose rows have `width` features; `signs` is how many its tokenizer knows."""
     import transformers
 
-    vision = {"hidden_size": _WIDTH, "intermediate_size": _WIDTH, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = transformers.T5Config(d_model=width, d_ff=_WIDTH, d_kv=4, num_heads=2, num_layers=1, vocab_size=signs)
+    return transformers.T5EncoderModel(config)
+
+
+def both_of_clip(texts: Any, words: Any, layers: int = 1) -> tuple[Any, Any]:
+    """(a CLIP for texts and images of 12 pixels, what prepares them).
+
+    Args:
+        texts: a text encoder, whose settings its own has.
+        words: the tokenizer.
+        layers: of its image encoder.
+    """
+    import transformers
+
+    vision = {"hidden_size": _WIDTH, "intermediate_size": _WIDTH, "num_hidden_layers": layers, "num_attention_heads": 2}
     vision |= {"image_size": 12, "patch_size": 4, "projection_dim": _WIDTH}
-    texts = text_encoder(projected=True).config.to_dict()
-    config = transformers.CLIPConfig(text_config=texts, vision_config=vision, projection_dim=_WIDTH)
+    settings = texts.config.to_dict()
+    config = transformers.CLIPConfig(text_config=settings, vision_config=vision, projection_dim=_WIDTH)
     sides: dict[str, Any] = {"size": {"shortest_edge": 12}, "crop_size": {"height": 12, "width": 12}}
-    transformers.CLIPModel(config).save_pretrained(str(folder))
-    transformers.CLIPProcessor(transformers.CLIPImageProcessor(**sides), tokenizer()).save_pretrained(str(folder))
+    processor = transformers.CLIPProcessor(transformers.CLIPImageProcessor(**sides), words)
+    return transformers.CLIPModel(config), processor
+
+
+def clip(folder: Path) -> None:
+    """A CLIP for texts and images, with what prepares them."""
+    for part in both_of_clip(text_encoder(projected=True), tokenizer()):
+        part.save_pretrained(str(folder))
 
 
 def stable_diffusion() -> Any:
@@ -188,9 +234,6 @@ def stable_diffusion() -> Any:
 def stable_diffusion_3() -> Any:
     """Stable Diffusion 3: flow matching by a transformer."""
     import diffusers
-    import transformers
-
-    t5 = transformers.T5Config(d_model=2 * _WIDTH, d_ff=_WIDTH, d_kv=4, num_heads=2, num_layers=1, vocab_size=_WORDS)
 
     network = diffusers.SD3Transformer2DModel(
         sample_size=8,
@@ -213,7 +256,7 @@ def stable_diffusion_3() -> Any:
         tokenizer=tokenizer(),
         text_encoder_2=text_encoder(projected=True),
         tokenizer_2=tokenizer(),
-        text_encoder_3=transformers.T5EncoderModel(t5),
+        text_encoder_3=t5(2 * _WIDTH),
         tokenizer_3=tokenizer(),
     )
 
