@@ -19,7 +19,8 @@ from genuq.posteriors.fitting import doubts
 from genuq.scores.baselines.watching import PATH
 from genuq.store.shards import read_shards
 from support.planned_runs import planned
-from support.small_runs import IMAGES, POINTS, copied, launch, run_of
+from support.small_pipelines import saved
+from support.small_runs import COMMON, EVALUATION, IMAGES, POINTS, copied, launch, run_of
 
 FIT = ["posterior.images=60", "posterior.held_out=30", "posterior.draws=2", "stages=[train,fit]"]
 POSTERIORS = {
@@ -209,6 +210,38 @@ def test_every_application(name: str, images_run: Path, image_root: Path, tmp_pa
     launch(tmp_path, *overrides)
     assert (work.forward, work.backward) == (rows.forward - before, 0)
     assert 0.4 < work.bytes / size(run.path("apply")) < 3
+
+
+PROMPTED = [
+    *(*COMMON, *EVALUATION, "model=diffusers", "data=image_folder", "data.image_size=16", "likelihood=pixel"),
+    *("model.prompts=[a red cat, two small blue dogs]", "metric=efficientnet", "metric.reference_images=24"),
+    *("posterior=diagonal_laplace", "posterior.images=16", "posterior.held_out=8", "posterior.draws=2"),
+    *("sampler=ddim", "sampler.guidance_scale=7.5", "sampler.steps=2", "sampler.samples=20", "sampler.batch_size=10"),
+    *("score=pixel_variance", "score.controls=[random]"),
+]
+TRACED = 2  # rows by which a pipeline that is opened finds its head
+OF_PROMPTS = {
+    "augment": [*APPLIED["augment"], "application.propagator=corrected", "propagator=corrected"],
+    "rectify": [*APPLIED["rectify"], "application.propagator=corrected", "propagator=paper", "propagator.states=2"],
+}
+
+
+@pytest.mark.parametrize("name", OF_PROMPTS)
+def test_a_guided_pipeline_counts_both_branches_in_all_that_it_makes(
+    name: str, image_root: Path, tmp_path: Path, rows: Rows
+) -> None:
+    given = [*PROMPTED, f"data.root={image_root}", f"model.pretrained={saved('stable_diffusion', tmp_path / 'sd')}"]
+    given += [f"application={name}", *OF_PROMPTS[name]]
+    run = planned(tmp_path, *given, "stages=[fit,sample,propagate,embed,score,apply]")
+    works = {stage: work_of(run, stage).forward for stage in ("sample", "propagate", "apply")}
+    found, made = {}, ""
+    for stages in ("fit", "sample", "propagate", "embed,score,apply"):
+        made, before = f"{made},{stages}".strip(","), rows.forward
+        launch(tmp_path, *given, f"stages=[{made}]")
+        found[stages.rpartition(",")[2]] = rows.forward - before - TRACED
+    assert works == {stage: found[stage] for stage in works}
+    once = 2 * run.config.sampler.steps * run.config.sampler.samples  # as wide as guided sampling is
+    assert works["sample"] == once and works["propagate"] > once and works["apply"] > 0
 
 
 def test_bytes_of_a_run_on_images(images_run: Path, image_root: Path) -> None:
