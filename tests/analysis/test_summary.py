@@ -73,6 +73,7 @@ def test_a_control_that_does_as_well_is_named(value: float, words: str, beats: b
         ((1.5, 1.0, 2.0), True, "lowers FID by 1.50, 95% interval 1.00 to 2.00"),
         ((-1.5, -2.0, -1.0), False, "raises FID by 1.50, 95% interval 1.00 to 2.00"),
         ((0.5, -0.5, 1.5), None, "does not measurably change FID"),
+        ((-0.001, -0.004, 0.001), None, "against random subsets (0.00, 95% interval 0.00 to 0.00)"),
     ],
 )
 def test_without_truth_the_fid_gain_decides(fid: Three, verdict: bool | None, words: str) -> None:

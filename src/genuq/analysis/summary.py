@@ -103,7 +103,7 @@ def _control_clause(row: ScoreEntry, controls: Sequence[ScoreEntry], by_truth: b
     if found is None:
         return ""
     own, value, label = found
-    name = f"{'AUROC' if by_truth else 'FID gain'} {value:.2f}"
+    name = f"{'AUROC' if by_truth else 'FID gain'} {value:z.2f}"
     if value > own.high:
         return f"but the control '{label}' does better ({name})"
     if value >= own.low:
@@ -117,7 +117,7 @@ def _addition_clause(row: ScoreEntry) -> str:
         return ""
     known = "the class and the controls tell together" if row.adds.by_class else "the controls tell together"
     known = known if row.adds.controls else "the class tells"
-    added = f"AUROC {gain.value:.3f}, 95% interval {gain.low:.3f} to {gain.high:.3f}"
+    added = f"AUROC {gain.value:z.3f}, 95% interval {gain.low:z.3f} to {gain.high:z.3f}"
     if gain.low > NO_GAIN:
         return f"to what {known} it adds {added} (p {p_value(row.adds.p)})"
     return f"to what {known} it adds nothing measurable ({added}; p {p_value(row.adds.p)})"
@@ -161,4 +161,4 @@ def _fid_gain(row: ScoreEntry) -> Interval | None:
 
 
 def _span(interval: Interval) -> str:
-    return f"{interval.value:.2f}, 95% interval {interval.low:.2f} to {interval.high:.2f}"
+    return f"{interval.value:z.2f}, 95% interval {interval.low:z.2f} to {interval.high:z.2f}"

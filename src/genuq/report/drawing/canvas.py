@@ -22,7 +22,7 @@ class Room:
     width: float = 2.45
     height: float = 2.55
     left: float = 0.55
-    right: float = 1.66
+    right: float = 2.0
     top: float = 0.34
     bottom: float = 0.5
 
