@@ -18,6 +18,8 @@ from genuq.pretrained.small import VERSION
 STUDY = ["data=image_folder", "data.root=/imagenet", "data.image_size=128", "sampler.samples=12032", "sampler.steps=50"]
 ADM = ["model=adm", "model.checkpoint=/128x128_diffusion.pt", *STUDY]
 
+PAPERS = ("as_released", "corrected")
+
 
 @pytest.fixture(scope="module", autouse=True)
 def registered() -> None:
@@ -61,6 +63,12 @@ def test_what_was_typed_is_shrunk_and_the_run_says_so() -> None:
 def test_what_is_smaller_stays() -> None:
     assert composed(*ADM, "sampler.steps=2", "scale=smoke").sampler.steps == 2
     assert composed(*ADM, "posterior.draws=7", "scale=smoke").posterior.draws == 2
+
+
+def test_a_number_is_lowered_where_the_option_has_one() -> None:
+    released, corrected = (composed(*ADM, f"experiment=papers_{name}", "scale=smoke").propagator for name in PAPERS)
+    assert (released.states, corrected.states) == (3, "carried")
+    assert released.map_draws == corrected.map_draws == 4
 
 
 def test_every_posterior_beside_is_shrunk_too() -> None:

@@ -65,7 +65,7 @@ def test_a_single_seed_is_hollow():
 
 def test_a_row_without_a_run_says_so_and_shows_no_number():
     axes = drawn(make_table({(ROWS[0], "pixel", AUROC.name): {"0": Reading(0.5)}}))
-    assert [text.get_text() for text in axes.texts] == ["no run", "no run"]
+    assert [text.get_text() for text in axes.texts] == ["no number", "no number"]
     assert len(axes.lines) == 1
 
 
@@ -81,7 +81,7 @@ def test_there_is_a_figure_for_each_measure_and_each_metric_with_curves():
 
 def test_a_study_without_any_run_has_figures_that_say_so():
     found = study_figures(make_table({}), {})
-    assert svg(found["figure-fid"]).count("no run") == 3
+    assert svg(found["figure-fid"]).count("no number") == 3
     assert "2 of 15 runs are missing" in svg(found["figure-fid"])
 
 

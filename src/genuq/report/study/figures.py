@@ -66,7 +66,7 @@ def _forest_figure(table: StudyTable, measure: Measure) -> Figure:
 
 @styled
 def forest(axes: Axes, table: StudyTable, measure: Measure) -> None:
-    """Dot and interval of every setting, the columns side by side within a row; a dash where no run is."""
+    """Dot and interval of every setting, the columns side by side within a row; words where no run has the number."""
     for nth, column in enumerate(table.columns):
         shade, marker = colour(SERIES[nth % len(SERIES)]), MARKERS[nth % len(MARKERS)]
         drawn = False
@@ -120,7 +120,7 @@ def _dashes(axes: Axes, table: StudyTable, measure: Measure) -> None:
             axes.text(
                 0.5,
                 place,
-                "no run",
+                "no number",
                 transform=axes.get_yaxis_transform(),
                 ha="center",
                 va="center",
