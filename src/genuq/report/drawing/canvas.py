@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from genuq.report.drawing.style import colour, styled
 
 Draw = Callable[[Axes], None]
+CHARACTERS = 25  # of the name of a line or a row that there is room for
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class EndLabel:
     group: str | None
 
 
-def label_ends(axes: Axes, labels: Sequence[EndLabel], x: float, characters: int = 25) -> None:
+def label_ends(axes: Axes, labels: Sequence[EndLabel], x: float, characters: int = CHARACTERS) -> None:
     """Write each label right of the axes at the height of its line, moved just enough to be legible.
 
     Args:
@@ -99,7 +100,7 @@ def label_ends(axes: Axes, labels: Sequence[EndLabel], x: float, characters: int
     for label, start, end in zip(labels, wanted, placed):
         _leader(axes, label, (start / height, end / height), x)
         axes.annotate(
-            _fitted(label.text, characters),
+            fitted(label.text, characters),
             (1, end / height),
             xytext=(x, 0),
             xycoords="axes fraction",
@@ -127,7 +128,8 @@ def _inside(placed: np.ndarray, height: float) -> np.ndarray:
     return placed - overshoot
 
 
-def _fitted(text: str, characters: int) -> str:
+def fitted(text: str, characters: int = CHARACTERS) -> str:
+    """As much of a name as so many characters hold."""
     return text if len(text) <= characters else text[: characters - 1].rstrip() + "…"
 
 

@@ -16,7 +16,7 @@ from genuq.report.drawing.style import inline_svg
 from genuq.report.drawing.vocabulary import direction, metric_label, metrics_in, target_words
 from genuq.report.run import frontier, plots, posteriors
 
-FOREST = Room(left=1.85, right=0.15, height=2.9)
+FOREST = Room(left=2.15, right=0.15, height=2.9)
 STRIP = Room(left=0.2, right=0.2, width=4.4, height=0.75, top=0.15)
 CRITERION = Room(left=0.85, right=0.25, width=3.4, height=1.8)
 COSTS = Room(width=3.4, right=0.25)

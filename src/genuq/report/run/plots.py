@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from genuq.analysis.evaluation_entries import Correlation, Curve, Numbers
 from genuq.analysis.results import Results
-from genuq.report.drawing.canvas import EndLabel, label_ends
+from genuq.report.drawing.canvas import EndLabel, fitted, label_ends
 from genuq.report.drawing.style import Series, colour, series_of, styled
 from genuq.report.drawing.values import interval, present, significant
 from genuq.report.drawing.vocabulary import TARGETS, direction, metric_label, target_words
@@ -148,7 +148,7 @@ def forest(axes: Axes, results: Results, target: str) -> None:
     axes.axvline(0, color=colour("plot-muted"), linewidth=1, zorder=1)
     axes.set_ylim(len(scores) - 0.4, -0.6)
     axes.set_xlim(*_reach(results))
-    axes.set_yticks(range(len(scores)), [series.short for series in scores])
+    axes.set_yticks(range(len(scores)), [fitted(series.short) for series in scores])
     for tick, series in zip(axes.get_yticklabels(), scores):
         tick.set(color=series.colour, weight="bold" if series.main else "normal")
     axes.grid(axis="y", visible=False)
