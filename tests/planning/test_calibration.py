@@ -10,6 +10,7 @@ import torch
 from genuq.cli import plan as plan_command
 from genuq.config import schemas
 from genuq.errors import ConfigurationError
+from genuq.models import GenerativeModel
 from genuq.planning import calibration
 from genuq.planning.calibration import BUDGET, STEP, Calibration
 from genuq.planning.costs import Piece
@@ -55,6 +56,23 @@ def test_what_fails_while_it_is_measured_is_unknown(tmp_path: Path, monkeypatch:
     plan.estimate(calibrate=True)
     assert plan.failures == {"judge": "no memory left"}
     assert [one.name for one in plan.to_make if plan.estimates[one.folder.path].seconds is None] == ["embed"]
+
+
+def test_a_pass_is_measured_in_the_precision_that_samples_are_made_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, given = [], calibration.inputs
+
+    def watched(model: GenerativeModel, rows: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        seen.append({value.dtype for value in model.network.parameters()})
+        return given(model, rows)
+
+    monkeypatch.setattr(calibration, "inputs", watched)
+    monkeypatch.setattr(calibration, "bearable", lambda work, batch: float(work(batch).isfinite().all()))
+    for settings in ([], ["sampler.precision=bfloat16", "sampler.compile=true"]):
+        run = plan_of([*POINTS, f"store={tmp_path}/store", *settings], sweeping=False).to_make[0].run
+        assert Calibration().forward(run, 8) == 1.0
+    assert seen == [{torch.float32}, {torch.float32, torch.bfloat16}]
 
 
 def test_a_model_without_weights_is_measured_with_random_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

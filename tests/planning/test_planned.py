@@ -23,7 +23,7 @@ def test_a_part_of_the_configuration_is_a_copy_of_ones_own(tmp_path: Path) -> No
 def test_runs_are_alike_in_time_where_network_and_processes_are(tmp_path: Path) -> None:
     one = planned(tmp_path).network_like()
     assert one == planned(tmp_path, "seed=9", "posterior=kfac", "sampler.steps=7").network_like()
-    for other in ("network.width=24", "trainer.devices=2"):
+    for other in ("network.width=24", "trainer.devices=2", "sampler.precision=bfloat16", "sampler.compile=true"):
         assert planned(tmp_path, other).network_like() != one
 
 

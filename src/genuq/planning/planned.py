@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from genuq.pipeline.configured import description_of
+from genuq.pipeline.configured import description_of, engine_of
 from genuq.pipeline.memory import Memory
 from genuq.pipeline.run import Run
 
@@ -34,7 +34,7 @@ class PlannedRun(Run):
         description = description_of(self)
         named = ("shape", "network", "autoencoder", "part", "options")
         kept = {key: description[key] for key in named if key in description}
-        return kept | {"device": self.hardware()}
+        return kept | engine_of(self).notes | {"device": self.hardware()}
 
     def hardware(self) -> str:
         """The processes and their device, in words."""
