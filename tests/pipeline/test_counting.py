@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from genuq.networks.adm import ADMClassifier, ADMSettings
+from genuq.identity import identity_of
+from genuq.networks.adm import ADM, ADMClassifier, ADMSettings
+from genuq.pipeline.configured import model_inputs
 from genuq.pipeline.counting import Count, OneLayer, stand_in, stand_in_posterior, watched_counts
 from genuq.pipeline.run import Run
 from support import released
@@ -58,6 +61,23 @@ def test_a_classifier_that_guides_is_no_evaluation(tmp_path: Path, image_root: P
     guided = [f"model.classifier={path}", f"model.classifier_changed={given}", "sampler.guidance_scale=2.0"]
     run = small_adm(tmp_path, image_root, *guided, "sampler.steps=3")
     assert watched_counts(run)["sampling"].forward == 3
+
+
+def test_a_network_that_guides_is_an_evaluation_more_and_part_of_what_samples_are_made_from(
+    tmp_path: Path, image_root: Path
+) -> None:
+    identities = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        network = ADM(ADMSettings(**released.ADM | {"num_classes": 2}))
+        path = tmp_path / f"{seed}.safetensors"
+        save_file({key: value.detach().clone() for key, value in network.state_dict().items()}, path)
+        run = small_adm(
+            tmp_path / str(seed), image_root, f"model.guide={path}", "sampler.guidance_scale=2.0", "sampler.steps=3"
+        )
+        assert watched_counts(run)["sampling"].forward == 6
+        identities.append(identity_of(model_inputs(run)))
+    assert identities[0] != identities[1]
 
 
 def test_a_learned_variance_takes_no_further_evaluation(tmp_path: Path, image_root: Path) -> None:

@@ -12,9 +12,10 @@ from safetensors.torch import save_file
 
 from genuq.errors import CheckpointError, ConfigurationError
 from genuq.models import MODELS
+from genuq.networks.published import FAMILIES
 from genuq.pretrained import released as reading
 from genuq.pretrained.released import autoencoder_of, found, image_shape, read_weights
-from support.released import small
+from support.released import EDM2, SMALL, small
 from support.small_pipelines import kl
 
 NAMES = ("adm", "uvit", "edm2")
@@ -122,3 +123,57 @@ def test_full_size_models_are_built_without_a_weight(name: str, monkeypatch: pyt
     preset = {"adm": "imagenet_512", "uvit": "imagenet_64_large", "edm2": "imagenet_64_s"}[name]
     model = MODELS.make(name, preset=preset, checkpoint="nowhere.pt", outline=True)
     assert all(value.is_meta for value in model.network.parameters()) and model.num_classes == 1000
+
+
+@pytest.mark.parametrize("name", ["adm", "uvit", "edm2"])
+def test_a_second_file_guides(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    preset, changed = SMALL[name]
+    network = FAMILIES[name].network(FAMILIES[name].settings(preset, changed))
+    for key, value in network.named_parameters():
+        if key.endswith("_gain"):
+            torch.nn.init.ones_(value)
+    save_file({key: value.detach().clone() for key, value in network.state_dict().items()}, tmp_path / "g.safetensors")
+    model, alone = small(name, guide=str(tmp_path / "g.safetensors")), small(name)
+    other = small(name, checkpoint=str(tmp_path / "g.safetensors"))
+    x, t_B, y_B = torch.randn(2, 3, 8, 8), torch.tensor([0.2, 0.9]), torch.tensor([0, 2])
+    with torch.no_grad():
+        own, weaker = alone(x, t_B, y_B), other(x, t_B, y_B)
+        assert not torch.equal(own, weaker)
+        torch.testing.assert_close(model.guided(x, t_B, y_B, 1.8), 1.8 * own - 0.8 * weaker, rtol=1e-4, atol=1e-4)
+    assert model.branches(1.8) == 2 and not model.has_null
+    outlined = small(name, guide=str(tmp_path / "g.safetensors"), outline=True)
+    assert next(outlined.guide.network.parameters()).is_meta
+
+
+def test_a_network_that_knows_no_classes_guides_edm2(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    network = FAMILIES["edm2"].network(FAMILIES["edm2"].settings("imagenet_64_s", EDM2 | {"label_dim": 0}))
+    save_file({key: value.detach().clone() for key, value in network.state_dict().items()}, tmp_path / "g.safetensors")
+    model = small("edm2", guide=str(tmp_path / "g.safetensors"), guide_changed=EDM2 | {"label_dim": 0})
+    x, t_B = torch.randn(2, 3, 8, 8), torch.tensor([0.2, 0.9])
+    assert model.guide.num_classes == 0 and model.guided(x, t_B, torch.tensor([0, 2]), 2.0).shape == x.shape
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"guide": "nowhere.pt"}, r"model\.guide: nowhere\.pt does not exist"),
+        ({"guide_preset": "imagenet_64"}, r"model\.guide_preset is of the network that guides: .* model\.guide=FILE"),
+        ({"guide_changed": {"dropout": 0.1}}, r"model\.guide_changed is of the network that guides"),
+    ],
+)
+def test_what_a_guide_lacks_is_named(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        found("adm", given)
+
+
+def test_a_guide_of_another_network_is_named(tmp_path: Path) -> None:
+    save_file(state("uvit"), tmp_path / "w.safetensors")
+    with pytest.raises(CheckpointError, match=r"model\.guide = .*w\.safetensors"):
+        small("adm", guide=str(tmp_path / "w.safetensors"))
+
+
+def test_a_classifier_beside_a_guide_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"model\.classifier and model\.guide both say what guides"):
+        small("adm", guide="a.pt", classifier="b.pt")

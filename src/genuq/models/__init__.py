@@ -1,6 +1,7 @@
 """Models: a network, its process and its autoencoder behind one interface; sampling; models as plain data."""
 
 from genuq.models.autoencoder import Autoencoder, DiffusersAutoencoder, VAEAutoencoder
+from genuq.models.autoguidance import AUTOGUIDANCE, guided_by
 from genuq.models.conditioning import Conditions, Rows, padded, unpadded
 from genuq.models.description import build, has_outline, outline
 from genuq.models.engine import Engine
@@ -32,6 +33,7 @@ from genuq.models.sampling import (
 from genuq.models.tracing import linked_head, traced_head
 
 __all__ = [
+    "AUTOGUIDANCE",
     "CLASSIFIER_FREE",
     "MODELS",
     "SAME_TIME",
@@ -57,6 +59,7 @@ __all__ = [
     "finished",
     "grid_time",
     "grid_times",
+    "guided_by",
     "has_outline",
     "head_candidates",
     "is_plain",

@@ -15,7 +15,7 @@ from genuq.errors import CheckpointError, ConfigurationError, did_you_mean, has_
 from genuq.models.autoencoder import Autoencoder
 from genuq.models.compiled import Compiled, original, require_uncompiled
 from genuq.models.conditioning import Conditions
-from genuq.models.guidance import CLASSIFIER_FREE, NULL, Ask, Guidance, by_branches
+from genuq.models.guidance import CLASSIFIER_FREE, GUIDE, NULL, OWN, Ask, Guidance, by_branches
 from genuq.models.offloaded import casting, execution_device, kept_for_backward, sources
 from genuq.models.precision import HalfCall, half_type, halved, with_network
 from genuq.processes import Predicted, Process, require_prediction, target
@@ -54,6 +54,7 @@ class GenerativeModel(nn.Module):
         asked: classes that samples are of unless a sampler names others, in turn; all.
         apart: the pipeline whose model it is gives each branch of guidance to the network by itself, where texts of
             several lengths are padded, and so rounded, otherwise.
+        guide: the model whose network guides this one's (`guided_by`), or None.
         data_classes: how many of the classes, the first ones, are those of training images; all.
         doubt: why the network may not be what minimises the mean squared error, which posteriors take it for: a
             sentence, or None.
@@ -99,6 +100,7 @@ class GenerativeModel(nn.Module):
         self.apart = False
         self.doubt: str | None = None
         self.learns_variance = learns_variance
+        self.guide: GenerativeModel | None = None
         self._call = call
         self._compiled: Any = None
         self.head_name = find_head(self.network, head)
@@ -184,6 +186,7 @@ class GenerativeModel(nn.Module):
         made = with_network(self, network)
         made._call, made._compiled = HalfCall(self._call, dtype, followed), None
         made._require_a_pass(precision)
+        made.guide = None if self.guide is None else self.guide.half_precision(precision)
         return made
 
     @torch.no_grad()
@@ -271,12 +274,15 @@ class GenerativeModel(nn.Module):
         apart: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """(the guided prediction, what the own branch says behind its own prediction)."""
-        if scale == 1.0 or y_B is None:
+        if scale == 1.0 or (y_B is None and self.guide is None):
             answer = ask(x, t_B, y_B, told_B)
             return answer[:, : x.shape[1]], answer[:, x.shape[1] :]
-        guidance = self.require_guidance(scale)
-        labels = [self.null_of(y_B) if branch == NULL else y_B for branch in guidance.branches]
-        return by_branches(guidance, ask, labels, x, t_B, y_B, scale, told_B, apart)
+        guidance, guide = self.require_guidance(scale), self.guide
+        labels = {OWN: y_B, GUIDE: y_B if guide is not None and guide.num_classes else None}
+        if NULL in guidance.branches and y_B is not None:
+            labels[NULL] = self.null_of(y_B)
+        second = None if guide is None else guide.predicted
+        return by_branches(guidance, ask, labels, x, t_B, scale, told_B, apart, second)
 
     def require_learned_variance(self) -> None:
         """Raise ConfigurationError unless the network says how much noise a step has."""
@@ -287,8 +293,15 @@ class GenerativeModel(nn.Module):
             )
 
     def branches(self, scale: float) -> int:
-        """Rows through the network for one sample at a guidance scale."""
-        return 1 if scale == 1.0 or not self.num_classes or self.guidance is None else len(self.guidance.branches)
+        """Rows through the network, and the one that guides, for one sample at a guidance scale."""
+        if scale == 1.0 or self.guidance is None or not (self.num_classes or self.guide is not None):
+            return 1
+        return len(self.guidance.branches)
+
+    @property
+    def has_null(self) -> bool:
+        """Whether there is a null class, or row."""
+        return self.guidance is not None and NULL in self.guidance.branches
 
     def require_guidance(self, scale: float) -> Guidance:
         """The model's guidance.
@@ -296,7 +309,7 @@ class GenerativeModel(nn.Module):
         Raises:
             ConfigurationError: it knows no classes, or no null class.
         """
-        if not self.num_classes:
+        if not self.num_classes and self.guide is None:
             raise ConfigurationError(f"sampler.guidance_scale = {scale}, but the model knows no classes: set it to 1.")
         if self.guidance is None:
             raise ConfigurationError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,8 +10,8 @@ from torch import Tensor
 
 from genuq.processes import Process
 
-NULL, OWN = "null", "own"
-"""A branch: of the null row (class), or of the row that the sample was asked for with."""
+NULL, OWN, GUIDE = "null", "own", "guide"
+"""A branch: of the null row (class), of the row that the sample was asked for with, or of that by a second network."""
 
 Weights = Callable[[float, Tensor], Sequence[float]]
 Combine = Callable[[Sequence[Tensor], float, Tensor], Tensor]
@@ -31,7 +31,7 @@ class Guidance:
         weights: (scale, t (B,)) -> the weight of each branch, where the combination is affine; propagators carry the
             head's features by the same weights.
         combine: (predictions of the branches, scale, t (B,)) -> prediction, where it is not affine.
-        branches: `null` and `own`, in the order in which the network sees them.
+        branches: `null`, `own` and `guide`, in the order in which the network sees them.
         term: (states x (B, ...), t (B,), classes (B,)) -> what is added scale - 1 times, which the network has no part
             in; propagators follow it by differences, and its own evaluations are not counted.
     """
@@ -44,6 +44,11 @@ class Guidance:
 
     def __post_init__(self) -> None:
         assert (self.weights is None) != (self.combine is None), "either weights or a function"
+
+    @property
+    def of_the_network(self) -> tuple[str, ...]:
+        """The branches that the model's own network answers."""
+        return tuple(branch for branch in self.branches if branch != GUIDE)
 
     @property
     def affine(self) -> bool:
@@ -72,34 +77,40 @@ def weighted(parts: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
 def by_branches(
     guidance: Guidance,
     ask: Ask,
-    labels: Sequence[Tensor],
+    labels: Mapping[str, Tensor | None],
     x: Tensor,
     t_B: Tensor,
-    y_B: Tensor,
     scale: float,
     told_B: Tensor | None,
     apart: bool = False,
+    guide: Ask | None = None,
 ) -> tuple[Tensor, Tensor]:
     """(the guided prediction (B, ...), what the own branch says behind its prediction).
 
     Args:
         ask: the network, whose answer has at least as many channels as the states.
-        labels: the classes (B,) of each branch.
-        y_B: classes that the samples are asked for with.
+        labels: the classes (B,) of each branch; None of a model without.
         told_B: what the network is told of the time; None: what the process says.
         apart: each branch in a pass of its own, not all in one.
+        guide: the second network.
     """
-    channels, count = x.shape[1], len(labels)
-    parts: Sequence[Tensor]
-    if apart:
-        parts = [ask(x, t_B, label, told_B) for label in labels]
+    channels, own = x.shape[1], guidance.of_the_network
+    parts = {}
+    if apart or len(own) == 1:
+        parts = {branch: ask(x, t_B, labels[branch], told_B) for branch in own}
     else:
+        count, classes = len(own), [label for branch in own if (label := labels[branch]) is not None]
         told = None if told_B is None else torch.cat([told_B] * count)
-        parts = ask(torch.cat([x] * count), torch.cat([t_B] * count), torch.cat(list(labels)), told).chunk(count)
-    found = guidance([part[:, :channels] for part in parts], scale, t_B)
-    if guidance.term is not None:
+        answers = ask(torch.cat([x] * count), torch.cat([t_B] * count), torch.cat(classes), told).chunk(count)
+        parts = dict(zip(own, answers))
+    if GUIDE in guidance.branches:
+        assert guide is not None, "a second network"
+        parts[GUIDE] = guide(x, t_B, labels[GUIDE], told_B)
+    found = guidance([parts[branch][:, :channels] for branch in guidance.branches], scale, t_B)
+    y_B = labels[OWN]
+    if guidance.term is not None and y_B is not None:
         found = found + (scale - 1) * guidance.term(x, t_B, y_B)
-    return found, parts[guidance.branches.index(OWN)][:, channels:]
+    return found, parts[OWN][:, channels:]
 
 
 CLASSIFIER_FREE = Guidance("classifier-free", lambda scale, t_B: (1 - scale, scale))

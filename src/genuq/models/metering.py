@@ -49,7 +49,7 @@ class Meter:
 
 @contextlib.contextmanager
 def metered(model: GenerativeModel) -> Iterator[Meter]:
-    """Count the evaluations of the model's network inside; no result changes."""
+    """Count the evaluations of the model's network inside, and of the one that guides it; no result changes."""
     meter = Meter()
 
     def count(module: torch.nn.Module, inputs: tuple[Tensor, ...], prediction: Tensor) -> None:
@@ -57,8 +57,10 @@ def metered(model: GenerativeModel) -> Iterator[Meter]:
         if prediction.requires_grad:
             prediction.register_hook(lambda gradient: meter.count(len(gradient)))
 
-    handle = model.register_forward_hook(count)
+    counted = [model] if model.guide is None else [model, model.guide]
+    handles = [each.register_forward_hook(count) for each in counted]
     try:
         yield meter
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()

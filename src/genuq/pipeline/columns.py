@@ -136,6 +136,11 @@ def check_columns(run: Run) -> None:
                     "choose score=path_disagreement, for instance" if key == "score.name" else "remove it for this one"
                 )
                 raise ConfigurationError(f"{key}: '{name}' needs a model that knows classes; {other}.")
+            if "null" in known.needs and not untrained_model(run).has_null:
+                raise ConfigurationError(
+                    f"{key}: '{name}' compares with the null class, which this model was trained without: choose "
+                    "another score (score=lid, score=path_disagreement)."
+                )
             known.resolve()
 
 

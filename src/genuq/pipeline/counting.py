@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from genuq import posteriors
 from genuq.identity import identity_of
-from genuq.models import CLASSIFIER_FREE, GenerativeModel, Guidance, Sampler, call_plainly
+from genuq.models import CLASSIFIER_FREE, GenerativeModel, Guidance, Sampler, call_plainly, guided_by
 from genuq.pipeline.columns import watched_inputs, watchers
 from genuq.pipeline.configured import build_sampler, description_of, is_image, training_set, untrained_model
 from genuq.pipeline.inputs import PartInputs
@@ -77,6 +77,9 @@ def stand_in(run: Run) -> GenerativeModel:
         guidance=None if model.guidance is None else plain_guidance(model.guidance),
         learns_variance=model.learns_variance,
     )
+    if model.guide is not None:
+        guide_classes = model.guide.num_classes
+        guided_by(made, GenerativeModel(OneLayer(shape), shape, model.process, model.prediction, guide_classes))
     return made.eval()
 
 
@@ -166,13 +169,17 @@ class _Forward:
         self.model, self.rows = model, 0
 
     def __enter__(self) -> None:
-        self.handle = self.model.register_forward_hook(lambda module, inputs, output: self._add(len(inputs[0])))
+        counted = [self.model] if self.model.guide is None else [self.model, self.model.guide]
+        self.handles = [
+            each.register_forward_hook(lambda module, inputs, output: self._add(len(inputs[0]))) for each in counted
+        ]
 
     def _add(self, rows: int) -> None:
         self.rows += rows
 
     def __exit__(self, *_: object) -> None:
-        self.handle.remove()
+        for handle in self.handles:
+            handle.remove()
 
 
 def moves_head_alone(run: Run) -> bool:

@@ -15,7 +15,7 @@ from genuq.models.functional import PlainConv2d, PlainLinear
 from genuq.networks.edm2 import EDM2, SIGMA_DATA, Block, EDM2Settings, NormalisedLayer
 from genuq.networks.published import FAMILIES, without_weights
 from genuq.parts.bounds import OneOf
-from genuq.pretrained.released import autoencoder_of, found, image_shape, network_of
+from genuq.pretrained.released import autoencoder_of, found, image_shape, network_of, with_guide
 from genuq.processes import Exploding
 
 # Of Stable Diffusion's latents of ImageNet-512, which EDM2 brings to mean 0 and deviation SIGMA_DATA.
@@ -94,6 +94,9 @@ def edm2(
     checkpoint: Path | None = None,
     autoencoder: Path | None = None,
     changed: dict[str, Any] | None = None,
+    guide: Path | None = None,
+    guide_preset: Annotated[str, OneOf(*FAMILIES["edm2"].presets)] | None = None,
+    guide_changed: dict[str, Any] | None = None,
     outline: bool = False,
 ) -> GenerativeModel:
     """A network of EDM2 (Karras et al. 2024), by the safetensors that its user converted (docs/released_networks.md).
@@ -103,15 +106,36 @@ def edm2(
         checkpoint: its weights; null: random ones.
         autoencoder: of the presets of latents (ImageNet 512): the folder to which sd-vae-ft-mse was saved.
         changed: settings of the network in place of the preset's, by EDM2's names: {num_blocks: 1}.
+        guide: weights of a second network, away from which `sampler.guidance_scale` s goes, (1 - s) f(guide) + s f: a
+            smaller or less trained one (autoguidance), or one that knows no classes. It has no posterior.
+        guide_preset: whose settings it has; null: `preset`.
+        guide_changed: settings of it in place of its preset's; empty: `changed`.
         outline: on torch's meta device, for a plan.
 
     Raises:
         ConfigurationError: an unknown preset or setting, a file or a folder that is missing.
         CheckpointError: a file of another network, which is named; a pickle.
     """
+    latent = preset.startswith("imagenet_512")
+    around = autoencoder_of(autoencoder, latent, preset, outline, EDM2Autoencoder)
+
+    def second(asked: str, path: Path, given: dict[str, Any] | None) -> GenerativeModel:
+        return _model(asked, path, given, None, outline, "model.guide")
+
+    model = _model(preset, checkpoint, changed, around, outline)
+    return with_guide(model, second, guide_preset or preset, guide, guide_changed or changed)
+
+
+def _model(
+    preset: str,
+    checkpoint: Path | None,
+    changed: dict[str, Any] | None,
+    around: DiffusersAutoencoder | None,
+    outline: bool,
+    key: str = "model.checkpoint",
+) -> GenerativeModel:
     settings: EDM2Settings = FAMILIES["edm2"].settings(preset, changed)
-    around = autoencoder_of(autoencoder, preset.startswith("imagenet_512"), preset, outline, EDM2Autoencoder)
-    network: Any = network_of("edm2", settings, preset, checkpoint, outline=outline)
+    network: Any = network_of("edm2", settings, preset, checkpoint, key, outline)
     network = network if checkpoint is not None or outline else with_gains_of_one(network)
     side = settings.img_resolution
     return GenerativeModel(

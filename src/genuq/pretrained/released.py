@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from genuq import files
 from genuq.errors import ArtefactError, CheckpointError, ConfigurationError
-from genuq.models import DiffusersAutoencoder
+from genuq.models import DiffusersAutoencoder, GenerativeModel, guided_by
 from genuq.models.checkpoints import ARCHIVE, PICKLE, foreign_format
 from genuq.networks.published import FAMILIES, fill, outlined
 from genuq.pretrained.outline import described_part
@@ -27,10 +27,15 @@ def found(family: str, options: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigurationError: one is not, with where it is to be had.
     """
-    for key in ("checkpoint", "classifier"):
+    for key in ("checkpoint", "classifier", "guide"):
         if options.get(key) is not None and not Path(options[key]).expanduser().is_file():
             of = FAMILIES[f"{family}_classifier" if key == "classifier" else family]
             raise ConfigurationError(f"model.{key}: {options[key]} does not exist. {of.released}")
+    named = [key for key in ("guide_preset", "guide_changed") if options.get(key)]
+    if named and options.get("guide") is None:
+        raise ConfigurationError(
+            f"model.{named[0]} is of the network that guides: give its weights by model.guide=FILE."
+        )
     folder = options.get("autoencoder")
     if folder is not None and not (Path(folder).expanduser() / "config.json").is_file():
         raise ConfigurationError(
@@ -38,6 +43,25 @@ def found(family: str, options: Mapping[str, Any]) -> dict[str, Any]:
             "of diffusers wrote (a copy of stabilityai/sd-vae-ft-ema or -mse)."
         )
     return dict(options)
+
+
+def with_guide(
+    model: GenerativeModel,
+    make: Callable[[str, Path, dict[str, Any] | None], GenerativeModel],
+    preset: str,
+    path: Path | None,
+    changed: dict[str, Any] | None,
+) -> GenerativeModel:
+    """The model, guided by a second network where one is named.
+
+    Args:
+        make: of the preset, file and changes of a network, its model without an autoencoder.
+        preset, path, changed: of the second network.
+
+    Raises:
+        ConfigurationError: one of other states, classes, process or prediction.
+    """
+    return model if path is None else guided_by(model, make(preset, path, changed))
 
 
 def network_of(

@@ -6,12 +6,12 @@ import functools
 from pathlib import Path
 from typing import Annotated, Any
 
-from genuq.models import CLASSIFIER_FREE, MODELS, GenerativeModel
+from genuq.models import CLASSIFIER_FREE, MODELS, DiffusersAutoencoder, GenerativeModel
 from genuq.networks.published import FAMILIES
 from genuq.networks.uvit import UViTSettings
 from genuq.parts.bounds import OneOf
 from genuq.pretrained.adm import schedule_of
-from genuq.pretrained.released import autoencoder_of, found, image_shape, network_of
+from genuq.pretrained.released import autoencoder_of, found, image_shape, network_of, with_guide
 from genuq.processes import ContinuousVP, Process
 
 
@@ -36,6 +36,9 @@ def uvit(
     checkpoint: Path | None = None,
     autoencoder: Path | None = None,
     changed: dict[str, Any] | None = None,
+    guide: Path | None = None,
+    guide_preset: Annotated[str, OneOf(*FAMILIES["uvit"].presets)] | None = None,
+    guide_changed: dict[str, Any] | None = None,
     outline: bool = False,
 ) -> GenerativeModel:
     """A network of U-ViT (Bao et al. 2023), by the file that was released or one of the same kind.
@@ -46,18 +49,37 @@ def uvit(
         autoencoder: of the presets of latents: the folder to which one of diffusers' was saved, sd-vae-ft-ema for the
             huge ones.
         changed: settings of the network in place of the preset's, by U-ViT's names: {depth: 4}.
+        guide: weights of a second network, away from which `sampler.guidance_scale` s goes, (1 - s) f(guide) + s f: a
+            smaller or less trained one (autoguidance), or one that knows no classes. It has no posterior.
+        guide_preset: whose settings it has; null: `preset`.
+        guide_changed: settings of it in place of its preset's; empty: `changed`.
         outline: on torch's meta device, for a plan.
 
     Raises:
         ConfigurationError: an unknown preset or setting, a file or a folder that is missing.
         CheckpointError: a file of another network, which is named.
     """
+    around = autoencoder_of(autoencoder, is_latent(preset), preset, outline)
+
+    def second(asked: str, path: Path, given: dict[str, Any] | None) -> GenerativeModel:
+        return _model(asked, path, given, None, outline, "model.guide")
+
+    model = _model(preset, checkpoint, changed, around, outline)
+    return with_guide(model, second, guide_preset or preset, guide, guide_changed or changed)
+
+
+def _model(
+    preset: str,
+    checkpoint: Path | None,
+    changed: dict[str, Any] | None,
+    around: DiffusersAutoencoder | None,
+    outline: bool,
+    key: str = "model.checkpoint",
+) -> GenerativeModel:
     settings: UViTSettings = FAMILIES["uvit"].settings(preset, changed)
-    latent = is_latent(preset)
-    around = autoencoder_of(autoencoder, latent, preset, outline)
-    side = settings.img_size
+    latent, side = is_latent(preset), settings.img_size
     return GenerativeModel(
-        network_of("uvit", settings, preset, checkpoint, outline=outline),
+        network_of("uvit", settings, preset, checkpoint, key, outline),
         image_shape(around, (settings.in_chans, side, side)),
         process=process_of(preset),
         prediction="epsilon",

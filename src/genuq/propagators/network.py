@@ -13,6 +13,7 @@ from torch.func import functional_call
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, StageRecord
 from genuq.models.generative import precision_of
+from genuq.models.guidance import OWN
 from genuq.models.offloaded import parameters_of, sources
 from genuq.posteriors import Posterior, swapped
 from genuq.posteriors.curvature.arrangement import Arrangement
@@ -24,16 +25,19 @@ class FollowedNetwork:
     """One batch's network, posterior, classes and guidance.
 
     The head's input is remembered from the sampler's own forward passes: it costs nothing and changes nothing. With
-    an affine guidance it is the guided feature, (1 - s) a_null + s a_class: the head is linear.
+    an affine guidance it is the guided feature, (1 - s) a_null + s a_class: the head is linear. A second network that
+    guides has none: f changes with the head's weights as s times the class's own branch.
 
     Attributes:
+        own: branches that the model's network answers, of all.
         evaluations: forward passes of one sample beyond the sampler's own; guidance doubles them.
     """
 
     def __init__(self, model: GenerativeModel, posterior: Posterior, guidance: float, y: Tensor | None) -> None:
         self.model, self.posterior, self.guidance, self.y = model, posterior, guidance, y
         self._head = head_of(model.head)
-        self.branches = 1 if y is None else model.branches(guidance)
+        self.branches = model.branches(guidance)
+        self.own = 1 if self.branches == 1 else len(model.require_guidance(guidance).of_the_network)
         self.evaluations = 0.0
         self.arrangement: Arrangement | None = None
         self._raw: Tensor | None = None
@@ -85,16 +89,26 @@ class FollowedNetwork:
 
     def _guided_features(self) -> Tensor:
         raw = self._branch_features()
-        if self.branches == 1:
+        if self.own == 1:
             return raw
-        return self.model.require_guidance(self.guidance)(raw.chunk(self.branches), self.guidance, self._times(raw))
+        return self.model.require_guidance(self.guidance)(raw.chunk(self.own), self.guidance, self._times(raw))
+
+    @property
+    def _gain(self) -> float:
+        """What the guidance multiplies f of the features by: the weight of the own branch beside a second network's."""
+        if self.own == self.branches:
+            return 1.0
+        guidance = self.model.require_guidance(self.guidance)
+        assert guidance.weights is not None and self.own == 1, "one branch beside the second network"
+        weights = guidance.weights(self.guidance, self.record.states[0].new_full((1,), self.record.stage.t))
+        return weights[guidance.branches.index(OWN)]
 
     def _times(self, raw: Tensor) -> Tensor:
-        return torch.full((len(raw) // self.branches,), self.record.stage.t, device=raw.device, dtype=raw.dtype)
+        return torch.full((len(raw) // self.own,), self.record.stage.t, device=raw.device, dtype=raw.dtype)
 
     def _branch_features(self) -> Tensor:
         """The head's input, branch after branch."""
-        rows, name = self.branches * len(self.record.result), self.model.head_name
+        rows, name = self.own * len(self.record.result), self.model.head_name
         if self._raw is None:
             raise ConfigurationError(f"the forward pass never reached model.head = '{name}'.")
         if len(self._raw) != rows:
@@ -156,23 +170,24 @@ class FollowedNetwork:
 
     def predictive_variance(self, features: Tensor | None = None) -> Tensor:
         """Var f of every pixel under the posterior, float64, for this stage's features or others."""
-        return self._arranged(self.posterior.predictive_variance(self.features if features is None else features))
+        found = self.posterior.predictive_variance(self.features if features is None else features)
+        return self._arranged(self._gain**2 * found)
 
     def variance_of_independent_branches(self) -> Tensor:
         """The same as if each branch of the guidance had weights of its own: sum_i w_i^2 Var f_i."""
         raw = self._branch_features()
-        if self.branches == 1:
+        if self.own == 1:
             return self.predictive_variance()
         guidance = self.model.require_guidance(self.guidance)
         assert guidance.weights is not None  # `require_affine_guidance`
         weights = guidance.weights(self.guidance, self._times(raw))
-        parts = [self.posterior.predictive_variance(part) for part in raw.chunk(self.branches)]
+        parts = [self.posterior.predictive_variance(part) for part in raw.chunk(self.own)]
         squared = [weight**2 * part for weight, part in zip(weights, parts)]
         return self._arranged(torch.stack(squared).sum(0))
 
     def deviation(self, matrix_OK: Tensor) -> Tensor:
         """Change of f for a change of the head's weights, float64."""
-        return self._arranged(self._head.project(self.features, matrix_OK.to(self.features))).double()
+        return self._arranged(self._gain * self._head.project(self.features, matrix_OK.to(self.features))).double()
 
     def _arranged(self, values: Tensor) -> Tensor:
         if self.arrangement is None:

@@ -31,6 +31,7 @@ NEEDED = {  # what a score asks for beside the network, and how to give it
     "isotropic": "weight draws: give a posterior",
     "encoder": "features: give a likelihood",
     "classes": "a model that knows classes",
+    "null": "a null class, which the model was trained without",
     "weak": "an earlier checkpoint, which a run has: score.weak_checkpoint",
 }
 
@@ -138,6 +139,7 @@ def check_scores(
 ) -> None:
     """Raise ConfigurationError for a score of no finished image, or one that asks for what there is not."""
     there = {"members": posterior, "isotropic": posterior, "encoder": likelihood, "classes": model.num_classes or None}
+    there |= {"null": model.has_null or None}
     for part in parts:
         if part.source != SOURCE:
             known = ", ".join(SCORES.names(source=SOURCE))

@@ -53,7 +53,7 @@ def path_disagreement_semantic(path: SamplerPath, points: Points = (1.0,), membe
     label="Guidance gap",
     kind="baseline",
     source="path",
-    needs=frozenset({"classes"}),
+    needs=frozenset({"classes", "null"}),
     keys={"points": "gap_points"},
 )
 def guidance_gap(path: SamplerPath, points: Points = (0.4, 0.6)) -> Tensor:
@@ -74,7 +74,7 @@ def guidance_gap(path: SamplerPath, points: Points = (0.4, 0.6)) -> Tensor:
     label="Guidance gap, lower tail",
     kind="baseline",
     source="path",
-    needs=frozenset({"classes"}),
+    needs=frozenset({"classes", "null"}),
     keys={"points": "gap_points"},
 )
 def guidance_gap_low(path: SamplerPath, points: Points = (0.4, 0.6)) -> Tensor:

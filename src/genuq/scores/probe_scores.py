@@ -244,7 +244,7 @@ def score_norm(probe: Probe, times: Times = (0.1,), noisings: Paired = 4) -> Ten
     label="Null gap",
     kind="baseline",
     source="probe",
-    needs=frozenset({"classes"}),
+    needs=frozenset({"classes", "null"}),
     keys={"times": "null_gap_times", "noisings": "probe_noisings"},
 )
 def null_gap(probe: Probe, times: Times = (0.3,), noisings: Paired = 4) -> Tensor:

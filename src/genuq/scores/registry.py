@@ -36,7 +36,7 @@ SOURCES = {
     "initial_noise": Given(1, frozenset({"seed", "indices", "draw"})),
     "noised_image": Given(1, frozenset({"draws", "seed", "indices"})),
 }
-NEEDS = ("members", "several", "isotropic", "encoder", "classes", "weak")
+NEEDS = ("members", "several", "isotropic", "encoder", "classes", "null", "weak")
 MAKES_DRAWS = ("weights", "initial_noise", "noised_image")
 
 
@@ -66,7 +66,7 @@ class ScorePart(Part):
             targets that have them.
         needs: of a score of a path or a probe, what it asks for beside the trained network: `members`, the posterior's
             draws; `several`, two or more of them; `isotropic`, those of weight noise of its size; `encoder`, the
-            likelihood's; `classes`; `weak`, an earlier checkpoint.
+            likelihood's; `classes`; `null`, the null class too; `weak`, an earlier checkpoint.
         keys: what the configuration calls an option, where not by its own name: `score.KEY`.
     """
 

@@ -100,7 +100,7 @@ class Regression(Training):
         random = step_noise(batch, model.latent_shape, settings.seed, settings.class_dropout)
         t, noise, drop = (part.to(latents.device) for part in random)
         classes = batch.classes if model.num_classes else None
-        if classes is not None and model.guidance is not None:  # else there is no null class to hide it behind
+        if classes is not None and model.has_null:  # else there is no null class to hide it behind
             classes = torch.where(drop, model.null_of(classes), classes)
         x_t, target = model.target(latents, noise, t)
         return model.predicted(x_t, t.to(latents.dtype), classes), target

@@ -116,7 +116,7 @@ def _classes(model: GenerativeModel) -> list[tuple[str, Change]]:
 def _has_null(model: GenerativeModel) -> bool:
     """Whether the network certainly knows a null class: an index beyond its table would end a process on CUDA."""
     if model.conditions is not None:
-        return model.guidance is not None
+        return model.has_null
     tables = [part for part in model.network.modules() if isinstance(part, nn.Embedding)]
     return any(table.num_embeddings == model.num_classes + 1 for table in tables)
 

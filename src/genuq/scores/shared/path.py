@@ -37,8 +37,8 @@ class PathRecorder:
         self._starts_step = True
 
     def listen(self, module: nn.Module, inputs: tuple[Tensor, ...], prediction: Tensor) -> None:
-        """Remember the network's latest answer; a forward hook."""
-        self._latest = prediction
+        """Remember the network's latest prediction; a forward hook."""
+        self._latest = prediction[:, : inputs[0].shape[1]]  # channels of a learned variance may lie behind it
 
     def __call__(self, record: StageRecord) -> None:
         if self._starts_step:

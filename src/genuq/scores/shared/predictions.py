@@ -204,6 +204,11 @@ class Predictions(ABC):
                 raise ConfigurationError("a score asked for other classes, but the model knows none.")
             return None
         if label == NULL:
+            if not self.model.has_null:
+                raise ConfigurationError(
+                    "a score asked for the null class, which the model was trained without: choose another score "
+                    "(score=lid, score=path_disagreement)."
+                )
             return self.model.null_of(self.classes_B)
         return (self.classes_B + int(label)) % self.model.num_classes
 
