@@ -13,7 +13,7 @@ from support.gaussian_toy import PATHS, exact_prediction, marginal, run, transpo
 
 START, END = 0.9, 0.1
 X = torch.tensor([[0.5, -1.2, 0.3], [1.0, 0.4, -0.7]], dtype=torch.float64)
-DETERMINISTIC = ["ddim", "euler", "heun", "dpm_solver_2", "dpm_solver_pp_2m"]
+DETERMINISTIC = ["ddim", "euler", "heun", "heun_sigma", "dpm_solver_2", "dpm_solver_pp_2m", "dpm_solver_3"]
 all_cases = [
     pytest.mark.parametrize("path", PATHS.values(), ids=PATHS),
     pytest.mark.parametrize("prediction", PREDICTIONS),
@@ -37,11 +37,10 @@ def error(name: str, path, prediction: str, steps: int) -> float:
 def test_error_falls_with_the_order_of_the_solver(name, path, prediction):
     coarse, fine = error(name, path, prediction, 40), error(name, path, prediction, 80)
     order = math.log2(coarse / fine)
-    assert fine < (0.02 if SOLVERS[name].resolve().order == 1 else 5e-4)
-    if SOLVERS[name].resolve().order == 1:
-        assert 0.9 < order < 1.2
-    else:
-        assert 1.8 < order < 2.3
+    lowest, highest, most = {1: (0.9, 1.2, 0.02), 2: (1.8, 2.3, 5e-4), 3: (2.6, 3.4, 2e-5)}[
+        SOLVERS[name].resolve().order
+    ]
+    assert fine < most and lowest < order < highest
 
 
 @every_case

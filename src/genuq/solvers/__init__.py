@@ -11,6 +11,7 @@ from genuq.solvers.own import OwnScheduler
 from genuq.solvers.register import SOLVERS, SolverPart
 from genuq.solvers.scheduler import SchedulerSolver
 from genuq.solvers.second_order import DPMSolver2, DPMSolverPlusPlus2M, Heun, HeunSigma
+from genuq.solvers.third_order import DPMSolver3
 
 
 def build(name: str, **options: Any) -> Solver:
@@ -30,6 +31,7 @@ __all__ = [
     "AffineStage",
     "DDPMLearned",
     "DPMSolver2",
+    "DPMSolver3",
     "DPMSolverPlusPlus2M",
     "Euler",
     "Heun",

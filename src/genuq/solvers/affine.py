@@ -107,7 +107,7 @@ class Solver(ABC):
     """Turns a grid of times into stages.
 
     Attributes:
-        order: of convergence on the probability-flow ODE (1 or 2).
+        order: of convergence on the probability-flow ODE (1, 2 or 3).
         in_log_snr: whether it steps in half log SNR, which must then be finite at the start.
         learned_variance: whether the network must say how much noise a step has.
     """
