@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import numpy as np
+from torch import Tensor
 
 from genuq.analysis.bins import most_bins, quantile_bins
 from genuq.analysis.control_models import ControlModels
@@ -160,17 +161,20 @@ def smallest_share(settings: EvaluationSettings, samples: int) -> float:
     return 0.5 * min(descending_fractions(settings.fractions)[-1], 1 / bins)
 
 
-def neighbourhood_for(settings: EvaluationSettings, real_RD: Features, fake_ND: Features) -> Neighbourhood:
+def neighbourhood_for(
+    settings: EvaluationSettings, real_RD: Features, fake_ND: Features, radii_R: Tensor | None = None
+) -> Neighbourhood:
     """All that an evaluation asks of neighbours, for its `neighbourhood`: no pair of samples is measured twice.
 
     Args:
         real_RD: features of the reference.
         fake_ND: features of the samples.
+        radii_R: of the real balls (`metrics.real_radii`), where they are known.
     """
     asked = {METRICS.get(name).path for name in settings.metrics}
     count = fellows_asked(len(fake_ND), settings.k, smallest_share(settings, len(fake_ND)))
     recalls = METRICS.get("recall").path in asked
-    return neighbourhood_of(real_RD, fake_ND, settings.k, fellows=count if recalls else 0)
+    return neighbourhood_of(real_RD, fake_ND, settings.k, fellows=count if recalls else 0, radii=radii_R)
 
 
 def is_held(name: str, score: ScoredSamples) -> bool:

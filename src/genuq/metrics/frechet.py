@@ -162,11 +162,12 @@ def frechet_to_reference(reference: Gaussian, fake_ND: Features) -> float:
     return frechet_from_statistics(*reference, *fake)
 
 
-def frechet_distance(real_ND: Features, fake_ND: Features) -> float:
+def frechet_distance(real_ND: Features, fake_ND: Features, real: Gaussian | None = None) -> float:
     """Frechet distance between two sets of features, in squared units of the features; 0 is best.
 
     Args:
         real_ND, fake_ND: features of one extractor, at least two of each; statistics are taken in float64.
+        real: mean and covariance of real_ND, where they are known.
     Warns:
         SmallSampleWarning: N <= D in either set, where the covariance is singular and the distance biased.
     Raises:
@@ -176,4 +177,4 @@ def frechet_distance(real_ND: Features, fake_ND: Features) -> float:
     text = small_sample_text(min(len(real_ND), len(fake_ND)), real_ND.shape[1])
     if text:
         warnings.warn(text, SmallSampleWarning, stacklevel=2)
-    return frechet_from_statistics(*gaussian_of(real_ND), *gaussian_of(fake_ND))
+    return frechet_from_statistics(*(gaussian_of(real_ND) if real is None else real), *gaussian_of(fake_ND))

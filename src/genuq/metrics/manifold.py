@@ -57,13 +57,13 @@ def precision_recall(real: Features, fake: Features, k: int, *, memory_bytes: in
     """
     real_ND, fake_ND = feature_pair(real, fake)
     require_neighbours(fake_ND, k, "fake features")
-    real_radii = open_ball(_real_radii(real_ND, k, memory_bytes))
+    around_real = open_ball(real_radii(real_ND, k, memory_bytes))
     fake_radii = open_ball(kth_nearest(fake_ND, k, memory_bytes))
     balls_around_fake = torch.zeros(len(fake_ND), dtype=torch.int64, device=real_ND.device)
     real_in_fake = torch.zeros(len(real_ND), dtype=torch.bool, device=real_ND.device)
     real_covered = torch.zeros_like(real_in_fake)
     for tile in pair_tiles(real_ND, fake_ND, memory_bytes):
-        real_P, fake_P = tile.within_rows(real_radii[tile.rows])
+        real_P, fake_P = tile.within_rows(around_real[tile.rows])
         balls_around_fake[tile.columns] += torch.bincount(fake_P, minlength=tile.squared.shape[1])
         real_covered[tile.rows.start + real_P] = True
         real_in_fake[tile.rows.start + tile.within_columns(fake_radii[tile.columns])[0]] = True
@@ -78,7 +78,7 @@ def precision_recall(real: Features, fake: Features, k: int, *, memory_bytes: in
 def membership(real: Features, fake: Features, k: int, *, memory_bytes: int = MEMORY_BYTES) -> Tensor:
     """Whether each fake sample lies on the real manifold, (N,) bool; its mean is precision."""
     real_ND, fake_ND = feature_pair(real, fake)
-    radii = open_ball(_real_radii(real_ND, k, memory_bytes))
+    radii = open_ball(real_radii(real_ND, k, memory_bytes))
     member_N = torch.zeros(len(fake_ND), dtype=torch.bool, device=real_ND.device)
     for tile in pair_tiles(real_ND, fake_ND, memory_bytes):
         member_N[tile.columns.start + tile.within_rows(radii[tile.rows])[1]] = True
@@ -98,7 +98,7 @@ def realism(real: Features, fake: Features, k: int, *, prune: bool = True, memor
     Source: Kynkaanniemi et al., Improved Precision and Recall, NeurIPS 2019, eq. 3.
     """
     real_ND, fake_ND = feature_pair(real, fake)
-    radii = _real_radii(real_ND, k, memory_bytes)
+    radii = real_radii(real_ND, k, memory_bytes)
     if prune:
         kept = radii <= radii.median()
         real_ND, radii = real_ND[kept], radii[kept]
@@ -128,8 +128,26 @@ class Neighbourhood(NamedTuple):
         return torch.bincount(self.fake_P, minlength=len(self.realism_N)) > 0
 
 
+def real_radii(real: Features, k: int, memory_bytes: int = MEMORY_BYTES) -> Tensor:
+    """(R,) squared radii, float64, of the balls around real samples (R, D): the distance to the k-th nearest other.
+
+    Raises:
+        DataError: no finite matrix, or at most k samples.
+        ConfigurationError: k < 1.
+    """
+    real_ND = feature_matrix(real, "real features")
+    require_neighbours(real_ND, k, "real features")
+    return kth_nearest(real_ND, k, memory_bytes)
+
+
 def neighbourhood(
-    real: Features, fake: Features, k: int, *, fellows: int = 0, memory_bytes: int = MEMORY_BYTES
+    real: Features,
+    fake: Features,
+    k: int,
+    *,
+    fellows: int = 0,
+    memory_bytes: int = MEMORY_BYTES,
+    radii: Tensor | None = None,
 ) -> Neighbourhood:
     """`realism`, `membership` and the pairs behind precision, density and coverage, at the price of one of them.
 
@@ -139,12 +157,13 @@ def neighbourhood(
         fellows: how many nearest other fake samples of each to find too, and the reals among them, which recall of
             subsets is made from; none by default.
         memory_bytes: working memory besides the features and the pairs.
+        radii: of the real balls, `real_radii`, where they are known.
     Raises:
         DataError: not two finite matrices of one dimension, or at most k real samples.
         ConfigurationError: k < 1.
     """
     real_ND, fake_ND = feature_pair(real, fake)
-    radii = _real_radii(real_ND, k, memory_bytes)
+    radii = real_radii(real_ND, k, memory_bytes) if radii is None else radii
     narrow = radii <= radii.median()
     best_N = torch.zeros(len(fake_ND), dtype=torch.float64, device=real_ND.device)
     search = FellowSearch(fake_ND, fellows, memory_bytes) if fellows else None
@@ -171,18 +190,12 @@ def rarity(real: Features, fake: Features, k: int, *, memory_bytes: int = MEMORY
     Source: Han et al., Rarity Score, ICLR 2023, section 3.
     """
     real_ND, fake_ND = feature_pair(real, fake)
-    radii = _real_radii(real_ND, k, memory_bytes)
+    radii = real_radii(real_ND, k, memory_bytes)
     smallest_N = torch.full((len(fake_ND),), math.inf, dtype=torch.float64, device=real_ND.device)
     for tile in pair_tiles(real_ND, fake_ND, memory_bytes):
         real_P, fake_P = tile.within_rows(open_ball(radii[tile.rows]))
         smallest_N.scatter_reduce_(0, tile.columns.start + fake_P, radii[tile.rows.start + real_P], "amin")
     return torch.where(smallest_N.isinf(), math.nan, smallest_N.sqrt())
-
-
-def _real_radii(real_ND: Tensor, k: int, memory_bytes: int) -> Tensor:
-    """(R,) squared radii of the real balls."""
-    require_neighbours(real_ND, k, "real features")
-    return kth_nearest(real_ND, k, memory_bytes)
 
 
 def _mean(values: Tensor) -> float:

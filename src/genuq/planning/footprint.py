@@ -212,14 +212,23 @@ def of_evaluation(run: PlannedRun) -> int:
     """By a rule: a row of the table for each sample, twice, and curves, bins and intervals of each score."""
     metric, columns = run.config.metric, len(score_columns(run))
     rows = run.config.sampler.samples * ((columns + 9) * NUMBER + (columns + JUDGED_COLUMNS) * 8)
-    return 1500 + rows + columns * (4000 + 5 * NUMBER * (7 * len(metric.fractions) + 4 * metric.bins))
+    real = of_real_statistics(run)
+    return 1500 + real + rows + columns * (4000 + 5 * NUMBER * (7 * len(metric.fractions) + 4 * metric.bins))
+
+
+def of_real_statistics(run: PlannedRun) -> int:
+    """Mean, covariance and radii of the real features, which evaluations of a store share."""
+    dimension = judge_dimension(run)
+    gaussian: Shapes = {"mean_D": ("F64", (dimension,)), "covariance_DD": ("F64", (dimension, dimension))}
+    radii: Shapes = {"radii_R": ("F64", (reference_count(run),))}
+    return of_safetensors(radii) + (0 if run.config.metric.statistics else of_safetensors(gaussian))
 
 
 def of_report(run: PlannedRun) -> int:
     """By a rule: page and plots grow with the scores; the evaluation is there again, and its table."""
     columns = len(score_columns(run))
     table = 15 * run.config.sampler.samples * columns
-    return 250_000 + 140_000 * columns + round(1.3 * of_evaluation(run)) + table
+    return 250_000 + 140_000 * columns + round(1.3 * (of_evaluation(run) - of_real_statistics(run))) + table
 
 
 def of_weights(module: nn.Module, metadata: int = 2000) -> int:

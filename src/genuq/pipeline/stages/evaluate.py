@@ -52,9 +52,10 @@ from genuq.metrics import (
 from genuq.parallel import collectives
 from genuq.pipeline.columns import MAPPED, WATCHED, cost
 from genuq.pipeline.inputs import TruthInputs
+from genuq.pipeline.real_statistics import real_statistics
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import Stage
-from genuq.pipeline.stages.embed import read_clip_score, read_judged
+from genuq.pipeline.stages.embed import REAL, read_clip_score, read_judged
 from genuq.pipeline.stages.evaluate_inputs import PROPAGATED, EvaluateInputs, cost_of, encoder_name, inputs_of
 from genuq.pipeline.stages.probe import read_probed
 from genuq.pipeline.stages.propagate import shown_maps
@@ -86,9 +87,13 @@ class Evaluate(Stage[EvaluateInputs]):
     def work(self, inputs: EvaluateInputs, folder: StageFolder, display: Display) -> Mapping[str, Any]:
         samples, judged = read_samples(inputs.sample.path), read_judged(inputs.embed.path)
         columns = read_scores(inputs.score.path)
-        reference = None if inputs.statistics is None else read_statistics(inputs.statistics.path)
+        given = None if inputs.statistics is None else read_statistics(inputs.statistics.path)
         real_RD, features_ND = judged["real"], judged["image"]  # each is read from disk once
-        known = neighbourhood_for(inputs.metric, real_RD, features_ND)
+        real = real_statistics(
+            inputs.embed.path / REAL, real_RD, inputs.metric.k, folder.path, display, gaussian=given is None
+        )
+        reference = real.gaussian if given is None else given
+        known = neighbourhood_for(inputs.metric, real_RD, features_ND, real.radii_R)
         facts, truth = sample_facts(inputs, samples, features_ND, known), truth_of(inputs, samples)
         if inputs.truth is not None and truth is not None:
             facts |= true_facts(inputs.truth, truth)
@@ -124,7 +129,7 @@ class Evaluate(Stage[EvaluateInputs]):
             summary=summarise(rows, inputs.main),
             judge=judge_entry(inputs, judged, facts),
             scores=rows,
-            quality={name: quality_of_draws(judged, name, reference) for name in inputs.posteriors},
+            quality={name: quality_of_draws(judged, name, given, real.gaussian) for name in inputs.posteriors},
             samples=sample_table(table, inputs.class_names, () if truth is None else truth.names, inputs.prompted),
             truth=None if truth is None else truth_entry(inputs, truth),
             judged_maps=[] if truth is None else judged_maps(inputs, spent, truth),
@@ -302,18 +307,21 @@ def statistics_words(statistics: FileContent) -> str:
     )
 
 
-def quality_of_draws(judged: Mapping[str, Tensor], name: str, reference: Gaussian | None = None) -> DrawsQuality:
+def quality_of_draws(
+    judged: Mapping[str, Tensor], name: str, reference: Gaussian | None = None, real: Gaussian | None = None
+) -> DrawsQuality:
     """FID of the unperturbed samples and of each draw's: a draw that ruins the images says nothing about them.
 
     Args:
         reference: of the FIDs, in place of the real images.
+        real: mean and covariance of the real features, where they are known.
     """
     draws_NMD = judged[name]
 
     def fid(features_ND: Tensor) -> float:
         if reference is not None:
             return frechet_to_reference(reference, features_ND)
-        return frechet_distance(judged["real"], features_ND)
+        return frechet_distance(judged["real"], features_ND, real)
 
     return DrawsQuality(fid(judged["image"]), [fid(draws_NMD[:, m]) for m in range(draws_NMD.shape[1])])
 
