@@ -9,8 +9,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from genuq.errors import ConfigurationError
 from genuq.identity import identity_of
 from genuq.networks.adm import ADM, ADMClassifier, ADMSettings
+from genuq.pipeline.columns import check_columns
 from genuq.pipeline.configured import model_inputs
 from genuq.pipeline.counting import Count, OneLayer, stand_in, stand_in_posterior, watched_counts
 from genuq.pipeline.run import Run
@@ -51,6 +53,13 @@ def small_adm(folder: Path, images: Path, *overrides: str) -> Run:
     model = ["model=adm", "model.preset=imagenet_128", f"model.changed={changed}"]
     data = ["data=image_folder", f"data.root={images}", "data.image_size=8", "data.channels=3"]
     return Run(composed(*COMMON, *model, *data, f"store={folder}/store", *overrides), folder, "genuq")
+
+
+@pytest.mark.parametrize("name", ["guidance_gap", "guidance_gap_low", "null_gap"])
+def test_scores_of_the_null_class_are_refused_where_there_is_none(name: str, tmp_path: Path, image_root: Path) -> None:
+    run = small_adm(tmp_path, image_root, "score.name=" + name)
+    with pytest.raises(ConfigurationError, match=rf"score\.name: '{name}' compares with the null class"):
+        check_columns(run)
 
 
 def test_a_classifier_that_guides_is_no_evaluation(tmp_path: Path, image_root: Path) -> None:
