@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -119,9 +120,7 @@ def edm2(
     latent = preset.startswith("imagenet_512")
     around = autoencoder_of(autoencoder, latent, preset, outline, EDM2Autoencoder)
 
-    def second(asked: str, path: Path, given: dict[str, Any] | None) -> GenerativeModel:
-        return _model(asked, path, given, None, outline, "model.guide")
-
+    second = partial(_model, around=None, outline=outline, key="model.guide")
     model = _model(preset, checkpoint, changed, around, outline)
     return with_guide(model, second, guide_preset or preset, guide, guide_changed or changed)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,9 +62,7 @@ def uvit(
     """
     around = autoencoder_of(autoencoder, is_latent(preset), preset, outline)
 
-    def second(asked: str, path: Path, given: dict[str, Any] | None) -> GenerativeModel:
-        return _model(asked, path, given, None, outline, "model.guide")
-
+    second = partial(_model, around=None, outline=outline, key="model.guide")
     model = _model(preset, checkpoint, changed, around, outline)
     return with_guide(model, second, guide_preset or preset, guide, guide_changed or changed)
 
