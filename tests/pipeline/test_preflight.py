@@ -25,6 +25,8 @@ from genuq.pipeline.stage import Stage
 from genuq.posteriors import DoubtfulFitWarning
 from support.small_runs import IMAGES, POINTS, composed, launch
 
+GRIDS = "uniform_time, uniform_log_snr, karras or timesteps"
+
 
 @pytest.fixture(autouse=True)
 def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +68,10 @@ def from_checkpoint(checkpoint: str, image_root: Path) -> list[str]:
         ("score.name=entropi", r"score\.name: 'entropi' does not exist.*'entropy'"),
         ("stages=[fit,sampel]", r"stages: 'sampel' does not exist.*'sample'"),
         ("sampler.steps=0", r"sampler\.steps"),
-        ("sampler.spacing=trailing", r"sampler\.spacing = 'trailing'; choose uniform_time, uniform_log_snr"),
+        (
+            "sampler.spacing=trailing",
+            rf"sampler\.spacing = 'trailing'; choose {GRIDS}",
+        ),
         ("sampler.samples=6", r"6 samples are too few"),
         ("sampler.name=eular", r"sampler\.name: 'eular' does not exist.*'euler'"),
         ("metric.k=90", r"too few|metric\.k"),
@@ -272,7 +277,10 @@ def check(folder: Path, *overrides: str) -> None:
         (["propagator=trajectory", "propagator.map_draws=1"], "propagator.map_draws = 1; at least 2"),
         (["propagator=trajectory", "propagator.reduce=max"], "propagator.reduce = 'max'; choose sum, mean or top"),
         (["propagator=trajectory", "propagator.share=0"], r"propagator.share = 0.0; it must lie in \(0, 1\]"),
-        (["sampler.spacing=uniform"], "sampler.spacing = 'uniform'; choose uniform_time, uniform_log_snr"),
+        (
+            ["sampler.spacing=uniform"],
+            f"sampler.spacing = 'uniform'; choose {GRIDS}",
+        ),
         (["likelihood.batch_size=-1"], "likelihood.batch_size = -1; at least 1"),
         (["score.jitter_size=-1"], "score.jitter_size = -1.0; it must be finite and above 0"),
         (["score.jitter_size=nan"], "score.jitter_size = nan"),
