@@ -111,7 +111,7 @@ def symmetric_root(matrix_DD: Tensor) -> Tensor:
 def _factor(matrix_DD: Tensor) -> Tensor:
     """A (D, rank) with A A^T the positive semi-definite matrix; what is not told from rounding has no rank.
 
-    Cholesky's, at a fifteenth of the price of eigenvectors, where no direction comes near to being lost.
+    Cholesky's, far cheaper than eigenvectors, where no direction comes near to being lost.
     """
     rounding = len(matrix_DD) * torch.finfo(matrix_DD.dtype).eps
     lower_DD, failed = torch.linalg.cholesky_ex(matrix_DD)
@@ -124,7 +124,7 @@ def _factor(matrix_DD: Tensor) -> Tensor:
 
 
 def _sum_of_singular_values(matrix: Tensor) -> Tensor:
-    """From the eigenvalues of its Gram matrix, at a third of the price, where that loses no digit that counts."""
+    """From the eigenvalues of its Gram matrix, which are cheaper, where that loses no digit that counts."""
     values = torch.linalg.eigvalsh(matrix @ matrix.T if len(matrix) < matrix.shape[1] else matrix.T @ matrix)
     roots = values.clamp_min(0).sqrt()
     if not len(roots) or not roots[-1]:
