@@ -1,6 +1,7 @@
 """Does any score see that a network hardly saw, or never saw, the class that it was asked for?
 
-python experiments/starved/measure.py --samples 576
+python experiments/starved/measure.py                                                          # table.md
+python experiments/starved/measure.py --control seen --first-seed 40000 --out confirmed.md
 
 Goes on where it was stopped: the scores of each network are kept in outputs/starved/.
 """
@@ -23,7 +24,7 @@ from genuq.analysis import Interval, Resampling, Undefined, holm, wilson_interva
 from genuq.analysis.detection import Concordance
 from genuq.analysis.hierarchy import Drawn, Pooled, pooled
 from genuq.likelihoods import PixelLikelihood
-from genuq.models import GenerativeModel, Sampler, to_bytes, to_unit
+from genuq.models import GenerativeModel, Sampler, sample, to_bytes, to_unit
 from genuq.models.checkpoints import (
     checkpoint_weights,
     load_classifier,
@@ -35,7 +36,9 @@ from genuq.posteriors import DeepEnsemble, Scale
 from genuq.scores import (
     Resources,
     guidance_gap,
+    guidance_gap_low,
     lid,
+    lmi,
     path_disagreement,
     png_bytes,
     regenerate,
@@ -47,8 +50,8 @@ from genuq.scores.shared import MAIN, Probe, fresh
 
 HERE, KEPT = Path(__file__).parent, Path("outputs/starved")
 NAME = "flow_matching_fashion_mnist"
-BAG, CLASSES, STEPS, REPLICATES, FIRST_SEED = 8, 10, 10, 2000, 20_000
-STARVED, SEEN = ("starved", "unseen"), "all"  # as the shipped networks are called; those that saw all have no such name
+BAG, CLASSES, STEPS, REPLICATES = 8, 10, 10, 2000
+STARVED, ALL, SEEN = ("starved", "unseen"), "all", "seen"  # as the shipped networks are called; `all` are larger ones
 NETWORKS = 3  # of each kind
 OTHERS = [code for code in range(CLASSES) if code != BAG]
 ASKED = [code for other in OTHERS for code in (BAG, other)]  # every other sample is to be a bag
@@ -56,28 +59,35 @@ ASKED = [code for other in OTHERS for code in (BAG, other)]  # every other sampl
 
 @dataclass(frozen=True)
 class Column:
-    """A score: what a reader is shown, its evaluations beside those of sampling, and whether it was declared."""
+    """A score: what a reader is shown, and its evaluations beside those of sampling."""
 
     label: str
     evaluations: int
-    declared: bool = False
 
 
-WEAK = "weak_model_gap"
+WEAK, REGENERATED, MOVED = "weak_model_gap", "regenerations", "lmi"
 COLUMNS = {
-    "path_early": Column("Disagreement at an early point of the path (0.3)", 2, True),
+    "path_early": Column("Disagreement at an early point of the path (0.3)", 2),
     "path_last": Column("Disagreement at the path's last point", 2),
-    "renoised": Column("Re-noised disagreement (0.3)", 12, True),
-    "regenerations": Column("Generative uncertainty, two regenerations", 20, True),
-    "guidance_gap": Column("Guidance gap", 2, True),
+    "renoised": Column("Re-noised disagreement (0.3)", 12),
+    REGENERATED: Column("Generative uncertainty, two regenerations", 2 * STEPS),
+    "guidance_gap": Column("Guidance gap", 2),
+    "guidance_gap_low": Column("Guidance gap, its lower tail", 2),
     "lid": Column("Re-noising loss (LID, 0.3)", 4),
     WEAK: Column("Weak-model gap", 3),
+    MOVED: Column("Initial-noise perturbation (LMI), two", 2 * STEPS),
     "png": Column("Image complexity", 0),
+}
+OF_MEMBERS = ("path_early", "renoised", REGENERATED, "guidance_gap")
+DECLARED = {  # by control, what was to be found before any sample was drawn
+    ALL: [(condition, name) for condition in STARVED for name in OF_MEMBERS],
+    SEEN: [*((STARVED[0], name) for name in OF_MEMBERS), (STARVED[1], "guidance_gap_low")],
 }
 ON_PATH: dict[str, Callable[..., Tensor]] = {
     "path_early": partial(path_disagreement, points=(0.3,)),
     "path_last": path_disagreement,
     "guidance_gap": guidance_gap,
+    "guidance_gap_low": guidance_gap_low,
     WEAK: weak_model_gap,
 }
 OF_FINISHED: dict[str, Callable[..., Tensor]] = {
@@ -87,33 +97,57 @@ OF_FINISHED: dict[str, Callable[..., Tensor]] = {
 Scores = Mapping[str, Tensor]  # of one network, by column, with `class` and `judged`
 
 
+@dataclass(frozen=True)
+class Study:
+    """One run of the study.
+
+    Attributes:
+        control: the networks that saw all: `all`, larger ones, or `seen`, of the same size and training.
+        samples: of each of the nine networks.
+        first_seed: of the first network of each kind; the next two have the seeds that follow.
+    """
+
+    control: str
+    samples: int
+    first_seed: int
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        return (*STARVED, self.control)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--control", choices=[ALL, SEEN], default=ALL, help="the networks that saw all classes")
     parser.add_argument("--samples", type=int, default=576, help="of each of the nine networks")
-    samples = parser.parse_args().samples
+    parser.add_argument("--first-seed", type=int, default=20_000, help="of the first network of each kind")
+    parser.add_argument("--out", default="table.md", help="name of the table")
+    asked = parser.parse_args()
+    study = Study(asked.control, asked.samples, asked.first_seed)
     machine.prepare()
-    found = {condition: of_condition(condition, samples) for condition in (*STARVED, SEEN)}
-    files.write_text(HERE / "table.md", "\n".join(table(found, samples)) + "\n")
+    found = {condition: of_condition(study, condition) for condition in study.conditions}
+    files.write_text(HERE / asked.out, "\n".join(table(study, found)) + "\n")
 
 
 # Samples and their scores
 
 
-def of_condition(condition: str, samples: int) -> list[Scores]:
+def of_condition(study: Study, condition: str) -> list[Scores]:
     """The scores of each of three networks, of which the other two are the members."""
-    name = NAME if condition == SEEN else f"{NAME}_{condition}"
+    name = NAME if condition == ALL else f"{NAME}_{condition}"
     paths = [reference_path(name), *reference_members(name, "deep_ensemble")][:NETWORKS]
-    weak = None if condition == SEEN else reference_path(f"{name}_early")
-    return [kept(condition, number, samples, paths, weak) for number in range(NETWORKS)]
+    weak = None if condition == ALL else reference_path(f"{name}_early")
+    return [kept(study, condition, number, paths, weak) for number in range(NETWORKS)]
 
 
-def kept(condition: str, number: int, samples: int, paths: Sequence[Path], weak: Path | None) -> Scores:
+def kept(study: Study, condition: str, number: int, paths: Sequence[Path], weak: Path | None) -> Scores:
     """The scores of one network, made once."""
-    path = KEPT / f"{condition}-{number}-{samples}.safetensors"
+    seed = study.first_seed + number
+    path = KEPT / f"{condition}-{seed}-{study.samples}.safetensors"
     if not path.exists():
-        sampler = Sampler(solvers.build("dpm_solver_pp_2m"), STEPS, seed=FIRST_SEED + number, classes=ASKED)
+        sampler = Sampler(solvers.build("dpm_solver_pp_2m"), STEPS, seed=seed, classes=ASKED)
         others = [one for place, one in enumerate(paths) if place != number]
-        files.write_tensors(path, scored(paths[number], others, weak, sampler, samples, f"{condition}, {number}"))
+        files.write_tensors(path, scored(paths[number], others, weak, sampler, study.samples, f"{condition}, {number}"))
     return files.read_tensors(path)[0]
 
 
@@ -134,14 +168,14 @@ def scored(
     resources = Resources({MAIN: members}, len(others), weak=earlier)
     batches = torch.arange(samples).split(sampler.batch_size)
     parts = [of_batch(model, sampler, batch.tolist(), resources) for batch in track(batches, title)]
-    versions = torch.cat([part.pop("versions") for part in parts])
     found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     likelihood = PixelLikelihood(model.shape)
-    return found | {"regenerations": likelihood.uncertainty(likelihood.embed(versions))}
+    return found | {name: likelihood.uncertainty(likelihood.embed(found[name])) for name in (REGENERATED, MOVED)}
 
 
 def of_batch(model: GenerativeModel, sampler: Sampler, batch: Sequence[int], resources: Resources) -> dict[str, Tensor]:
-    """The columns of some samples; in place of that of regenerations, `versions` (B, 1 + M, ...) of them in [0, 1]."""
+    """The columns of some samples; in place of those of regenerations and of LMI, the sample and its other versions,
+    (B, 1 + M, ...) in [0, 1]."""
     made, classes = fresh(model, sampler, batch, "path", resources), sampler.classes_of(model, batch)
     assert classes is not None
     probe = Probe(model, made.samples, batch, sampler.seed, classes, resources)
@@ -154,8 +188,21 @@ def of_batch(model: GenerativeModel, sampler: Sampler, batch: Sequence[int], res
         "png": png_bytes(images),
         "class": classes,
         "judged": judged(images),
-        "versions": to_unit(torch.cat([made.samples[:, None], drawn], 1)),
+        REGENERATED: beside(made.samples, drawn),
+        MOVED: beside(made.samples, moved(model, sampler, batch, resources.draws)),
     }
+
+
+def beside(samples: Tensor, versions: Tensor) -> Tensor:
+    """A sample and its other versions, in [0, 1]."""
+    return to_unit(torch.cat([samples[:, None], versions], 1))
+
+
+def moved(model: GenerativeModel, sampler: Sampler, batch: Sequence[int], draws: int) -> Tensor:
+    """The samples from their initial noise moved a little, under the network itself: (B, M, ...)."""
+    noise = sampler.initial_noise(model, batch)
+    others = [lmi(noise, seed=sampler.seed, indices=batch, draw=draw) for draw in range(draws)]
+    return torch.stack([sample(model, sampler, batch, initial_noise=one) for one in others], 1)
 
 
 @torch.no_grad()
@@ -185,9 +232,9 @@ def drawn(found: Scores, column: str, code: int, among: Sequence[int], seed: int
     return Drawn(value, np.concatenate([statistic(weights_BN) for weights_BN in weights]))
 
 
-def of_bags(networks: Sequence[Scores], column: str) -> list[Drawn]:
+def of_bags(study: Study, networks: Sequence[Scores], column: str) -> list[Drawn]:
     """AUROC of samples asked to be bags against all others, of each network."""
-    return [drawn(one, column, BAG, range(CLASSES), FIRST_SEED + number) for number, one in enumerate(networks)]
+    return [drawn(one, column, BAG, range(CLASSES), study.first_seed + number) for number, one in enumerate(networks)]
 
 
 def above(ours: Sequence[Drawn], control: Sequence[Drawn]) -> Pooled:
@@ -217,17 +264,17 @@ def value_of(found: Scores, column: str, code: int) -> float:
     return float(statistic(np.ones((1, int(rows_N.sum()))))[0])
 
 
-def table(found: Mapping[str, Sequence[Scores]], samples: int) -> list[str]:
-    """The lines of table.md."""
+def table(study: Study, found: Mapping[str, Sequence[Scores]]) -> list[str]:
+    """The lines of a table."""
     return [
-        f"`python experiments/starved/measure.py --samples {samples}`: {samples} samples of each network, half of them "
-        f"asked to be bags; DPM-Solver++(2M), {STEPS} steps, no guidance.",
+        f"{study.samples} samples of each network, half of them asked to be bags, seeds {study.first_seed} to "
+        f"{study.first_seed + NETWORKS - 1}; DPM-Solver++(2M), {STEPS} steps, no guidance.",
         *("", "## What they draw", "", "Share of samples in which the judge sees the class that was asked for.", ""),
         *drawings(found),
         *("", "## AUROC of samples asked to be bags", ""),
-        *aurocs(found),
+        *aurocs(study, found),
         *("", "## Above the networks that saw all", ""),
-        *differences(found),
+        *differences(study, found),
     ]
 
 
@@ -246,29 +293,30 @@ def share(hits: Tensor) -> str:
     return cell(found)
 
 
-def aurocs(found: Mapping[str, Sequence[Scores]]) -> list[str]:
+def aurocs(study: Study, found: Mapping[str, Sequence[Scores]]) -> list[str]:
     rows = [f"| score | evaluations | {' | '.join(found)} |", f"|---|---|{'---|' * len(found)}"]
     for name, column in COLUMNS.items():
         cells = [
-            cell(known(pooled(of_bags(networks, name))).interval) if name in networks[0] else "–"
+            cell(known(pooled(of_bags(study, networks, name))).interval) if name in networks[0] else "–"
             for networks in found.values()
         ]
         rows.append(f"| {column.label} | {column.evaluations} | {' | '.join(cells)} |")
     return rows
 
 
-def differences(found: Mapping[str, Sequence[Scores]]) -> list[str]:
-    control = {name: of_bags(found[SEEN], name) for name in COLUMNS if name in found[SEEN][0]}
+def differences(study: Study, found: Mapping[str, Sequence[Scores]]) -> list[str]:
+    seen = found[study.control]
+    control = {name: of_bags(study, seen, name) for name in COLUMNS if name in seen[0]}
     compared = {
-        (condition, name): above(of_bags(found[condition], name), control[name])
+        (condition, name): above(of_bags(study, found[condition], name), control[name])
         for condition in STARVED
         for name in control
     }
-    declared = [key for key in compared if COLUMNS[key[1]].declared]
+    declared = DECLARED[study.control]
     adjusted = dict(zip(declared, holm([compared[key].p() for key in declared]), strict=True))
     rows = ["| networks | score | difference | p | other classes |", "|---|---|---|---|---|"]
     for (condition, name), one in compared.items():
-        moves = of_other_classes(found[condition], found[SEEN], name)
+        moves = of_other_classes(found[condition], seen, name)
         p = f"{adjusted[condition, name]:.3f} (Holm)" if (condition, name) in adjusted else "not declared"
         others = f"{min(moves):+.3f} to {max(moves):+.3f}"
         rows.append(f"| {condition} | {COLUMNS[name].label} | {cell(one.student, '+')} | {p} | {others} |")
