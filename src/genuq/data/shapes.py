@@ -68,9 +68,9 @@ class Geometry:
 
 
 GEOMETRIES = {
-    32: Geometry((10, 31), 5, (7, 3, 6), 3, 2.5),
-    64: Geometry((21, 63), 8, (11, 5, 9), 5, 4.0),
-    128: Geometry((42, 126), 16, (22, 10, 18), 10, 8.0),
+    32: Geometry((10, 31), 5, (7, 3, 6), 3, 4.0),
+    64: Geometry((21, 63), 8, (11, 5, 9), 5, 8.0),
+    128: Geometry((42, 126), 16, (22, 10, 18), 10, 16.0),
 }
 
 
@@ -79,8 +79,8 @@ class ShapesOracle(Oracle):
     """Finds the shapes of an image and checks them against their panels.
 
     What is wrong, the first that applies: `broken_*`, something in a panel that no shape explains, such as a deformed
-    shape or two that have grown together, graded by its wrong pixels (up to three times the tolerance, up to eight
-    times, more); `foreign`, a whole shape in another's panel or across two; `crowded`, more than one in a panel;
+    shape or two that have grown together, graded by its wrong pixels (up to one and a half times the tolerance, up to
+    twice, more); `foreign`, a whole shape in another's panel or across two; `crowded`, more than one in a panel;
     `empty`, none at all.
 
     Attributes:
@@ -129,7 +129,7 @@ class ShapesOracle(Oracle):
         kinds_N[count_NP.sum(1) == 0] = self.kind(EMPTY)
         kinds_N[crowded_NP.any(1)] = self.kind(CROWDED)
         kinds_N[foreign_NP.any(1)] = self.kind(FOREIGN)
-        grades_N = self.kind(GRADES[0]) + grade(size_N, (3 * self.tolerance, 8 * self.tolerance))
+        grades_N = self.kind(GRADES[0]) + grade(size_N, (1.5 * self.tolerance, 2 * self.tolerance))
         kinds_N = torch.where(broken_NP.any(1), grades_N, kinds_N)
         parts_NP = broken_NP | crowded_NP | foreign_NP
         parts_NP[kinds_N == self.kind(EMPTY)] = True

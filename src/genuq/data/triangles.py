@@ -39,11 +39,11 @@ class TrianglesOracle(Oracle):
     """Counts the triangles of an image.
 
     What is wrong, the first that applies: `broken_*`, something on it that no triangle explains, graded by the wrong
-    pixels of the whole image (up to three times the tolerance, up to eight times, more); `rule_broken`, whole triangles
-    of another number than three. The source counts every component, of whatever form.
+    pixels of the whole image (up to one and a half times the tolerance, up to twice, more); `rule_broken`, whole
+    triangles of another number than three. The source counts every component, of whatever form.
 
     Attributes:
-        image_size: side of the images; four wrong pixels are tolerated at 64, in proportion at others.
+        image_size: side of the images; twelve wrong pixels are tolerated at 64, in proportion at others.
     """
 
     image_size: int = 64
@@ -52,7 +52,7 @@ class TrianglesOracle(Oracle):
 
     @property
     def tolerance(self) -> float:
-        return self.image_size / 16
+        return COUNT * self.image_size / 16
 
     def truth(self, samples: Tensor, classes: Tensor | None = None) -> Truth:
         found = [self._some(batch) for batch in checked(samples, self.image_size, self.image_size)]
@@ -65,7 +65,7 @@ class TrianglesOracle(Oracle):
         whole_K = figures.figure_K != NOTHING
         count_N = torch.bincount(figures.image_K[whole_K], minlength=len(images_NHW))
         broken_N, miscounted_N = size_N > self.tolerance, count_N != COUNT
-        grades_N = self.kind(GRADES[0]) + grade(size_N, (3 * self.tolerance, 8 * self.tolerance))
+        grades_N = self.kind(GRADES[0]) + grade(size_N, (1.5 * self.tolerance, 2 * self.tolerance))
         rule_N = torch.where(miscounted_N, self.kind(RULE_BROKEN), self.kind(VALID))
         kinds_N = torch.where(broken_N, grades_N, rule_N)
         off_NHW = off(images_NHW, expected_NHW) & broken_N[:, None, None]

@@ -78,7 +78,7 @@ class Evaluate(Stage[EvaluateInputs]):
     """
 
     name = "evaluate"
-    version = 5
+    version = 6
     shared = True
 
     def inputs(self, run: Run) -> EvaluateInputs:
