@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from genuq.analysis import Interval
-from genuq.models import Sampler
+from genuq.models import Sampler, sample
 from genuq.models.checkpoints import reference_members, reference_path
 from genuq.solvers import Euler
 
@@ -27,6 +27,10 @@ def measure() -> ModuleType:
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # where dataclasses look for it
     spec.loader.exec_module(module)
     return module
+
+
+def study(measure: ModuleType, control: str = "all") -> object:
+    return measure.Study(control=control, samples=180, first_seed=0)
 
 
 def made(measure: ModuleType, shift: float, seed: int) -> dict[str, Tensor]:
@@ -48,7 +52,8 @@ def test_half_of_the_samples_are_to_be_bags_and_the_rest_is_dealt(measure: Modul
 
 def test_the_number_is_what_bags_win_over_others_less_that_of_the_control(measure: ModuleType) -> None:
     ours, control = ([made(measure, shift, seed) for seed in range(3)] for shift in (1.0, 0.0))
-    found = measure.above(measure.of_bags(ours, "lid"), measure.of_bags(control, "lid"))
+    of_lid, of_control = (measure.of_bags(study(measure), networks, "lid") for networks in (ours, control))
+    found = measure.above(of_lid, of_control)
     expected = []
     for one, other in zip(ours, control, strict=True):
         bag = (one["class"] == measure.BAG).numpy()
@@ -57,7 +62,7 @@ def test_the_number_is_what_bags_win_over_others_less_that_of_the_control(measur
         )
     assert found.interval.value == pytest.approx(np.mean(expected), abs=1e-12)
     assert found.student.excludes(0) and found.p() < 0.05
-    nothing = measure.above(measure.of_bags(control, "lid"), measure.of_bags(control, "lid"))
+    nothing = measure.above(of_control, of_control)
     assert nothing.student == Interval(0.0, 0.0, 0.0)
 
 
@@ -70,14 +75,28 @@ def test_the_placebo_is_of_classes_of_which_nothing_was_taken(measure: ModuleTyp
     assert max(moves) == moves[1] > 0.3 and max(moves[:1] + moves[2:]) < 0
 
 
-def test_the_table_says_which_were_declared_and_what_the_judge_sees(measure: ModuleType) -> None:
+@pytest.mark.parametrize(("control", "declared"), [("all", 8), ("seen", 5)])
+def test_the_table_says_which_were_declared_and_what_the_judge_sees(
+    measure: ModuleType, control: str, declared: int
+) -> None:
     found = {
         name: [made(measure, shift, seed) for seed in range(3)]
-        for name, shift in zip(("starved", "unseen", "all"), (1.0, 2.0, 0.0))
+        for name, shift in zip(("starved", "unseen", control), (1.0, 2.0, 0.0))
     }
-    lines = measure.table(found, 180)
-    assert sum("(Holm)" in line for line in lines) == 8 and sum("not declared" in line for line in lines) == 8
-    assert any(line.startswith("| all | 0.000") and "| 0.111" in line for line in lines)  # one other class in nine
+    lines = measure.table(study(measure, control), found)
+    compared = 2 * len(measure.COLUMNS)
+    assert sum("(Holm)" in line for line in lines) == declared
+    assert sum("not declared" in line for line in lines) == compared - declared
+    assert any(line.startswith(f"| {control} | 0.000") and "| 0.111" in line for line in lines)  # one class in nine
+
+
+def test_lmi_is_the_network_itself_from_noise_moved_a_little(measure: ModuleType) -> None:
+    model = measure.load_model(reference_path(f"{measure.NAME}_unseen"))[0]
+    sampler = Sampler(Euler(), 2, seed=5, classes=measure.ASKED)
+    ours, moved = sample(model, sampler, [0, 1]), measure.moved(model, sampler, [0, 1], 2)
+    assert moved.shape == (2, 2, *ours.shape[1:]) and not torch.equal(moved[:, 0], moved[:, 1])
+    far = (moved - ours[:, None]).flatten(2).norm(dim=2)
+    assert bool((far > 0).all()) and bool((far < 0.25 * ours.flatten(1).norm(dim=1)[:, None]).all())
 
 
 def test_every_column_is_scored_on_the_samples_that_were_asked_for(measure: ModuleType) -> None:
