@@ -249,3 +249,31 @@ def test_the_choices_of_a_job_are_those_of_its_experiment() -> None:
     found = overrides.choices_of(["experiment=mixture_d2", "posterior=deep_ensemble"])
     assert (found["data"], found["posterior"], found["experiment"]) == ("mixture_d2", "deep_ensemble", "mixture_d2")
     assert not any("hydra" in group for group in found)
+
+
+@pytest.mark.parametrize(
+    ("job", "posterior"),
+    [
+        ([], "kfac"),
+        (["model=ddpm", "propagator=coherent"], "kfac"),
+        *((["propagator=" + name], "exact_laplace") for name in ("trajectory", "corrected", "paper")),
+        (["score=pixel_variance"], "exact_laplace"),  # which chooses a propagator
+        (["propagator=trajectory", "posterior=diagonal_laplace"], "diagonal_laplace"),
+        *(([f"model={name}"], "exact_laplace") for name in ("adm", "edm2", "uvit", "diffusers")),
+        (["model=adm", "posterior=kfac"], "kfac"),
+        (["experiment=glyphs"], "deep_ensemble"),
+    ],
+)
+def test_the_default_posterior_is_over_all_layers_where_they_are_few(job: list[str], posterior: str) -> None:
+    assert overrides.choices_of(job)["posterior"] == posterior
+
+
+def test_a_model_of_ones_own_which_may_be_large_keeps_the_last_layer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models_of_mine.py").write_text("def made(width: int = 3):\n    return None\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    own = ["model._target_=models_of_mine.made", "model.width=5"]
+    for more, posterior in (([], "exact_laplace"), (["posterior=kfac"], "kfac")):
+        ((_, config),) = configurations(overrides.prepared([*own, *more]))
+        assert config.posterior.name == posterior and config.model.width == 5

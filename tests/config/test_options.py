@@ -58,8 +58,10 @@ OF_NO_RUN = {  # came later
     **{f"{key}.data_share": None for key in ("posterior", "beside.deep_ensemble", "beside.posthoc_ensemble")},
 }
 GROUPS_OF_OPTIONS = (*GROUPS, "beside")
-NAMING = ("score=", "experiment=quickstart", "experiment=glyphs", "experiment=mixture")  # choices that name a score
-ENTROPY = {True: (), False: ("score=entropy",)}  # which was the default of all others
+DEFAULTS_BEFORE = {  # of all choices but those that name another, by how these begin
+    "score=entropy": ("score=", "experiment=quickstart", "experiment=glyphs", "experiment=mixture"),
+    "posterior=exact_laplace": ("posterior=", "experiment=finetune", "experiment=train_flow_matching_ensemble"),
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -78,7 +80,8 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 @pytest.mark.parametrize("chosen", KNOWN)
 def test_a_shipped_option_composes_to_the_values_that_runs_have_had(chosen: str) -> None:
     with initialize_config_dir(str(config_directory()), version_base="1.3"):
-        config: Any = OmegaConf.to_container(compose("config", overrides=[chosen, *ENTROPY[chosen.startswith(NAMING)]]))
+        then = [default for default, named in DEFAULTS_BEFORE.items() if not chosen.startswith(named)]
+        config: Any = OmegaConf.to_container(compose("config", overrides=[chosen, *then]))
     found = dict(leaves(config))
     before = {key: value for key, value in (SHARED | KNOWN[chosen]).items() if value != "absent"}
     assert set(found) - set(before) <= set(OF_NO_RUN)

@@ -17,6 +17,8 @@ from genuq.config.schemas import ModelConfig
 from genuq.errors import ConfigurationError, did_you_mean
 
 KEY = f"model.{TARGET}"
+# Such a network may be of any size, and the default posterior keeps two square matrices for every layer.
+OF_ANY_SIZE = ["_self_", {"override /posterior@_global_.posterior": "exact_laplace"}]
 
 
 def model_known_as(path: str) -> str:
@@ -30,6 +32,7 @@ def model_known_as(path: str) -> str:
         return part.name
     node = model_node(part)
     OmegaConf.update(node, TARGET, path, force_add=True)
+    OmegaConf.update(node, "defaults", OF_ANY_SIZE, force_add=True)
     ConfigStore.instance().store(group="model", name=name, node=node)
     return name
 
