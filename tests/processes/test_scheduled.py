@@ -69,6 +69,14 @@ def test_prepared_leaves_the_scheduler_as_it_is():
     assert scheduler.num_inference_steps is None
 
 
+def test_a_grid_that_leaves_the_table_is_refused():
+    trailing = diffusion("DDIMScheduler", timestep_spacing="trailing")()
+    with pytest.raises(ConfigurationError, match=r"62 timesteps of sampler\.steps = 61, the last of them -1"):
+        prepared(trailing, 61)
+    assert len(prepared(trailing, 60).timesteps) == 60
+    assert min(prepared(EDM["edm euler"](), 10).timesteps) < 0  # told of the noise's logarithm, which is no place
+
+
 def test_noised_knows_times_that_occur_twice():
     """Karras' sigmas rounded to timesteps may meet; states are told apart by their place."""
     grid = prepared(diffusion("DPMSolverMultistepScheduler", use_karras_sigmas=True)(), 60)

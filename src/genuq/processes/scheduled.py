@@ -85,7 +85,7 @@ def prepared(scheduler: Any, steps: int, settings: Settings | None = None) -> An
     """A copy of the scheduler on its grid of so many steps.
 
     Raises:
-        ConfigurationError: the scheduler refuses.
+        ConfigurationError: the scheduler refuses, or its grid leaves its table.
     """
     made, given = copy.deepcopy(scheduler), dict(settings(steps)) if settings else {}
     count = {} if {"sigmas", "timesteps"} & given.keys() else {"num_inference_steps": steps}  # as pipelines call it
@@ -97,7 +97,23 @@ def prepared(scheduler: Any, steps: int, settings: Settings | None = None) -> An
             "Change the steps or what it is set to (model.scheduler.KEY, `scheduler.config`), or give what it asks for "
             "by `settings`."
         ) from error
+    _require_in_table(made, steps)
     return made
+
+
+def _require_in_table(made: Any, steps: int) -> None:
+    """Refuse a grid with a timestep before the first: as a place of a table it is the last one, which is all noise.
+
+    DDIMScheduler of diffusers 0.42.1 makes one for 62 of the step counts to 1,000 with timestep_spacing = "trailing",
+    where rounding adds a step.
+    """
+    least = float(min(made.timesteps)) if hasattr(made, "alphas_cumprod") and len(made.timesteps) else 0.0
+    if least < 0:
+        raise ConfigurationError(
+            f"{type(made).__name__} makes {len(made.timesteps)} timesteps of sampler.steps = {steps}, the last of them "
+            f"{least:g}, where its table would be read from the wrong end. Take one step more or less, or another "
+            "spacing (model.scheduler.timestep_spacing=leading)."
+        )
 
 
 def noised(scheduler: Any, places: Iterable[int]) -> list[tuple[float, float]]:
