@@ -1,4 +1,4 @@
-"""The model's face: targets, guidance, classes, the head, weights that do not fit, models as plain data."""
+"""The model's face: targets, guidance, classes, its weights, what it predicts, the data it can be trained on."""
 
 from __future__ import annotations
 
@@ -7,17 +7,8 @@ import torch
 from torch import nn
 
 from genuq.data import ArrayDataset
-from genuq.errors import CheckpointError, ConfigurationError, NonFiniteError
-from genuq.models import (
-    Conditions,
-    GenerativeModel,
-    Sampler,
-    evaluating,
-    find_head,
-    head_candidates,
-    load_weights,
-    sample,
-)
+from genuq.errors import ConfigurationError, NonFiniteError
+from genuq.models import Conditions, GenerativeModel, Sampler, evaluating, sample
 from genuq.networks import MLP, UNet
 from genuq.processes import ScheduledFlow, VariancePreserving
 
@@ -148,72 +139,12 @@ class TestClasses:
 
 
 class TestHead:
-    class Foreign(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.entry, self.norm = nn.Conv2d(1, 4, 1), nn.BatchNorm2d(4)
-            self.final_projection = nn.Conv2d(4, 2, 3, padding=1)
-            self.spare = nn.Linear(2, 2)
-
-    def test_the_last_weighted_layer_unless_named(self):
-        assert head_candidates(self.Foreign()) == ["entry", "final_projection", "spare"]
-        assert find_head(self.Foreign(), None) == "spare"
-        assert find_head(self.Foreign(), "final_projection") == "final_projection"
-
-    @pytest.mark.parametrize("wrong", ["final_projectoin", "norm"])
-    def test_another_name_lists_the_candidates(self, wrong):
-        with pytest.raises(ConfigurationError, match=rf"model.head = '{wrong}'.*entry, final_projection, spare"):
-            find_head(self.Foreign(), wrong)
-        with pytest.raises(ConfigurationError, match="Did you mean 'final_projection'"):
-            find_head(self.Foreign(), "final_projectoin")
-
-    def test_nothing_to_hold_a_posterior(self):
-        with pytest.raises(ConfigurationError, match="Sequential has no Conv2d or Linear layer"):
-            find_head(nn.Sequential(nn.BatchNorm2d(2)), None)
-
     def test_the_models_head_is_the_networks_layer(self):
         model = points_model()
         assert model.head is model.network.head
 
 
 class TestWeights:
-    def network(self) -> MLP:
-        torch.manual_seed(1)
-        return MLP((2,), width=8, depth=1)
-
-    def changed(self) -> dict[str, torch.Tensor]:
-        return {name: tensor + 1 for name, tensor in self.network().state_dict().items()}
-
-    def refuse(self, tensors: dict[str, torch.Tensor], error: type[Exception], match: str) -> None:
-        network = self.network()
-        with pytest.raises(error, match=match):
-            load_weights(network, tensors, "weights.safetensors")
-        for name, tensor in self.network().state_dict().items():
-            assert torch.equal(network.state_dict()[name], tensor), f"{name} was loaded all the same"
-
-    def test_whole_set_is_loaded_in_the_modules_precision(self):
-        network, tensors = self.network(), self.changed()
-        load_weights(network, {name: tensor.half() for name, tensor in tensors.items()}, "weights.safetensors")
-        for name, tensor in network.state_dict().items():
-            assert tensor.dtype == torch.float32
-            torch.testing.assert_close(tensor, tensors[name].half().float(), rtol=0, atol=0)
-
-    def test_missing_and_unexpected_keys_are_named(self):
-        tensors = self.changed()
-        tensors["tail.bias"] = tensors.pop("head.bias")
-        expected = r"weights.safetensors does not fit MLP.*1 missing: head.bias; 1 unexpected: tail.bias"
-        self.refuse(tensors, CheckpointError, expected)
-
-    def test_other_shapes_are_named_with_both_shapes(self):
-        tensors = {**self.changed(), "entry.weight": torch.zeros(8, 3)}
-        match = r"entry.weight is \(8, 3\) in the file, \(8, 2\) in the network"
-        self.refuse(tensors, CheckpointError, match)
-
-    def test_nan_is_named(self):
-        tensors = self.changed()
-        tensors["head.weight"][0, 0] = torch.nan
-        self.refuse(tensors, NonFiniteError, "weight 'head.weight' of weights.safetensors has 1 NaN")
-
     @pytest.mark.parametrize("value", [torch.nan, torch.inf])
     def test_sampling_refuses_them_before_it_evaluates_anything(self, value):
         model, calls = points_model(), []

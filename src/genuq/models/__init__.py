@@ -6,16 +6,9 @@ from genuq.models.conditioning import Conditions, Rows, padded, unpadded
 from genuq.models.description import build, has_outline, outline
 from genuq.models.engine import Engine
 from genuq.models.functional import is_plain, may_make_its_weight, not_plain, with_plain_layers
-from genuq.models.generative import (
-    GenerativeModel,
-    call_plainly,
-    evaluating,
-    find_head,
-    head_candidates,
-    load_weights,
-    with_filled_head,
-)
+from genuq.models.generative import GenerativeModel, call_plainly, evaluating, with_filled_head
 from genuq.models.guidance import CLASSIFIER_FREE, Guidance
+from genuq.models.head import find_head, head_candidates
 from genuq.models.metering import Meter, metered
 from genuq.models.register import MODELS, ModelPart
 from genuq.models.restarting import SAME_TIME, finish_latents, grid_time, grid_times, stages_from, step_times
@@ -31,6 +24,7 @@ from genuq.models.sampling import (
     to_unit,
 )
 from genuq.models.tracing import linked_head, traced_head
+from genuq.models.weights import load_weights
 
 __all__ = [
     "AUTOGUIDANCE",

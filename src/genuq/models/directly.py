@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from genuq.errors import require_finite
-from genuq.models.generative import GenerativeModel, precision_of
+from genuq.models.generative import GenerativeModel
+from genuq.models.precision import precision_of
 from genuq.processes import between
 from genuq.processes.scheduled import require_same_path
 from genuq.randomness import ANCESTRAL, generators, normal

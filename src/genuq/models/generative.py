@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from genuq.data import Dataset, check_first_item
-from genuq.errors import CheckpointError, ConfigurationError, did_you_mean, has_numbers, require_finite
+from genuq.errors import ConfigurationError, has_numbers, require_finite
 from genuq.models.autoencoder import Autoencoder
 from genuq.models.compiled import Compiled, original, require_uncompiled
 from genuq.models.conditioning import Conditions
 from genuq.models.guidance import CLASSIFIER_FREE, GUIDE, NULL, OWN, Ask, Guidance, by_branches
-from genuq.models.offloaded import casting, execution_device, kept_for_backward, sources
+from genuq.models.head import find_head
+from genuq.models.offloaded import execution_device, kept_for_backward, sources
 from genuq.models.precision import HalfCall, half_type, halved, with_network
 from genuq.processes import Predicted, Process, require_prediction, target
 from genuq.processes import build as build_process
@@ -388,25 +389,6 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
             part.training = training
 
 
-def precision_of(module: nn.Module) -> torch.dtype:
-    """The coarsest precision among a module's weights, which bounds that of what it computes; float32 without any.
-
-    Of weights that are kept in another precision than they compute in (layerwise casting) the latter.
-    """
-    found = {
-        hook.compute_dtype if (hook := casting(part)) is not None else value.dtype
-        for part in module.modules()
-        for value in part.parameters(recurse=False)
-        if value.is_floating_point()
-    }
-    return max(found, key=lambda dtype: torch.finfo(dtype).eps, default=torch.float32)
-
-
-def head_candidates(network: nn.Module) -> list[str]:
-    """Dotted names of the Conv2d and Linear layers, in the order of registration."""
-    return [name for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
-
-
 def with_filled_head(model: GenerativeModel) -> GenerativeModel:
     """The model; one without numbers as a copy with a head of ones: what is asked of posteriors over a head before
     a run hangs on its shape alone.
@@ -418,59 +400,3 @@ def with_filled_head(model: GenerativeModel) -> GenerativeModel:
     for weight in made.head.parameters():
         weight.fill_(1.0)
     return made
-
-
-def is_only_read(network: nn.Module, name: str) -> bool:
-    """Whether torch's own attention reads the weights of this layer (its `out_proj`) and never runs it."""
-    return isinstance(network.get_submodule(name.rpartition(".")[0]), nn.MultiheadAttention)
-
-
-def find_head(network: nn.Module, name: str | None) -> str:
-    """The dotted name of the head: `name` if it is a Conv2d or Linear, the last such layer for None.
-
-    Raises:
-        ConfigurationError: no such layer; the message lists the last candidates.
-    """
-    candidates = head_candidates(network)
-    if not candidates:
-        raise ConfigurationError(
-            f"{type(network).__name__} has no Conv2d or Linear layer to hold a posterior. Layers of your own that make "
-            "their weight in every pass become such ones by genuq.models.with_plain_layers."
-        )
-    if name is None:
-        return next((each for each in reversed(candidates) if not is_only_read(network, each)), candidates[-1])
-    if name not in candidates:
-        raise ConfigurationError(
-            f"model.head = '{name}' is not a Conv2d or Linear layer of {type(network).__name__}."
-            + did_you_mean(name, candidates[-8:])
-        )
-    return name
-
-
-def load_weights(module: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
-    """Copy `tensors` into `module`, all keys or none, cast to the module's precision.
-
-    Raises:
-        CheckpointError: keys or shapes that do not fit, each named.
-        NonFiniteError: NaN or infinite weights.
-    """
-    own = module.state_dict()
-    missing, unexpected = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
-    shapes = [
-        f"{name} is {tuple(tensors[name].shape)} in the file, {tuple(own[name].shape)} in the network"
-        for name in own.keys() & tensors.keys()
-        if own[name].shape != tensors[name].shape
-    ]
-    if missing or unexpected or shapes:
-        parts = [
-            f"{len(names)} {what}: {', '.join(names[:4])}{', ...' if len(names) > 4 else ''}"
-            for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", sorted(shapes)))
-            if names
-        ]
-        raise CheckpointError(
-            f"{source} does not fit {type(module).__name__}. Keys {'; '.join(parts)}. "
-            "Check the network and model options against the ones it was trained with."
-        )
-    for name, tensor in tensors.items():
-        require_finite(tensor, f"weight '{name}' of {source}", "The checkpoint is broken: train or download it again.")
-    module.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in tensors.items()})

@@ -1,4 +1,5 @@
-"""Half precision for a network's passes: a copy of it, whose head and drawn layers compute in float32.
+"""The precision of a module, and half precision for a network's passes: a copy, whose head and drawn layers compute in
+float32.
 
 The weights of those layers are the network's own, not copies: a weight draw that is swapped in counts in both. Layers
 take what they are given in any precision, so that what a network makes of the time, which stays float32, may go into
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError
+from genuq.models.offloaded import casting
 
 FULL = "float32"
 HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -164,3 +166,17 @@ def _halve(values: Iterable[Tensor], dtype: torch.dtype, kept: Collection[int]) 
 def casting_class(kind: Any) -> Any:
     """The class of such layers whose inputs are cast, under the same name."""
     return type(kind.__name__, (CastingLayer, kind), {})
+
+
+def precision_of(module: nn.Module) -> torch.dtype:
+    """The coarsest precision among a module's weights, which bounds that of what it computes; float32 without any.
+
+    Of weights that are kept in another precision than they compute in (layerwise casting) the latter.
+    """
+    found = {
+        hook.compute_dtype if (hook := casting(part)) is not None else value.dtype
+        for part in module.modules()
+        for value in part.parameters(recurse=False)
+        if value.is_floating_point()
+    }
+    return max(found, key=lambda dtype: torch.finfo(dtype).eps, default=torch.float32)

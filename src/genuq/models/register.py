@@ -13,7 +13,8 @@ from torch import nn
 
 from genuq.errors import ConfigurationError
 from genuq.models.compiled import compiled_part
-from genuq.models.generative import GenerativeModel, find_head
+from genuq.models.generative import GenerativeModel
+from genuq.models.head import find_head
 from genuq.parts import Part, Register
 from genuq.parts.options import hints_of, parameters_of
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel
-from genuq.models.generative import evaluating, head_candidates
+from genuq.models.generative import evaluating
+from genuq.models.head import head_candidates
 from genuq.models.offloaded import parameters_of
 from genuq.parts.bounds import Items, Limits
 from genuq.posteriors.curvature.layer_choice import choose_layers

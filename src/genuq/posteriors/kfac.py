@@ -8,7 +8,7 @@ from typing import Annotated, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from genuq.models.generative import find_head
+from genuq.models.head import find_head
 from genuq.models.offloaded import parameters_of
 from genuq.parts.bounds import Items, OneOf, check
 from genuq.posteriors.base import Scale

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genuq.errors import ConfigurationError
 from genuq.models import Autoencoder, GenerativeModel
-from genuq.models.generative import precision_of
+from genuq.models.precision import precision_of
 from genuq.parts.bounds import OneOf, Several, check_options
 from genuq.propagators.derivatives import along
 from genuq.randomness import generators, normal

@@ -12,9 +12,9 @@ from torch.func import functional_call
 
 from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel, StageRecord
-from genuq.models.generative import precision_of
 from genuq.models.guidance import OWN
 from genuq.models.offloaded import parameters_of, sources
+from genuq.models.precision import precision_of
 from genuq.posteriors import Posterior, swapped
 from genuq.posteriors.curvature.arrangement import Arrangement
 from genuq.posteriors.curvature.head import head_of

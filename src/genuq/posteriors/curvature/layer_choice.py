@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from genuq.errors import ConfigurationError, did_you_mean
-from genuq.models.generative import head_candidates, is_only_read
+from genuq.models.head import head_candidates, is_only_read
 from genuq.posteriors.curvature.layer_geometry import obstacle
 
 ALL = "all"
