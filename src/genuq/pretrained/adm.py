@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from genuq.errors import ConfigurationError
-from genuq.models import MODELS, GenerativeModel
+from genuq.models import GenerativeModel
 from genuq.models.guidance import by_classifier
 from genuq.networks.adm import ADMSettings
 from genuq.networks.published import FAMILIES
 from genuq.parts.bounds import OneOf
-from genuq.pretrained.released import found, network_of, with_guide
+from genuq.pretrained.released import network_of, released, with_guide
 from genuq.processes import ScheduledDiffusion, VariancePreserving
 
 TIMESTEPS = 1000
@@ -33,12 +33,7 @@ def schedule_of(name: str, first: int = 0) -> ScheduledDiffusion:
     return ScheduledDiffusion(VariancePreserving(name, TIMESTEPS).alpha(nodes).square(), first)
 
 
-@MODELS.add(
-    label="ADM (guided-diffusion)",
-    settle=functools.partial(found, "adm"),
-    internal=frozenset({"outline"}),
-    outline={"outline": True},
-)
+@released("adm", label="ADM (guided-diffusion)")
 def adm(
     preset: Annotated[str, OneOf(*FAMILIES["adm"].presets)] = "imagenet_128",
     checkpoint: Path | None = None,
@@ -77,9 +72,7 @@ def adm(
     judged = FAMILIES["adm_classifier"].settings(preset.removesuffix("_unconditional"), classifier_changed)
     classes = judged.out_channels if classifier is not None else 0
 
-    def second(asked: str, file: Path, given: dict[str, Any] | None) -> GenerativeModel:
-        return _model(asked, file, given, path, 0, outline, "model.guide")
-
+    second = partial(_model, process=path, classes=0, outline=outline, key="model.guide")
     model = _model(preset, checkpoint, changed, path, classes, outline)
     if classifier is not None:
         asked = preset.removesuffix("_unconditional")

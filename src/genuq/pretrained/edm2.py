@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -11,12 +10,12 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from genuq.models import MODELS, DiffusersAutoencoder, GenerativeModel
+from genuq.models import DiffusersAutoencoder, GenerativeModel
 from genuq.models.functional import PlainConv2d, PlainLinear
 from genuq.networks.edm2 import EDM2, SIGMA_DATA, Block, EDM2Settings, NormalisedLayer
 from genuq.networks.published import FAMILIES, without_weights
 from genuq.parts.bounds import OneOf
-from genuq.pretrained.released import autoencoder_of, found, image_shape, network_of, with_guide
+from genuq.pretrained.released import autoencoder_of, image_shape, network_of, released, with_guide
 from genuq.processes import Exploding
 
 # Of Stable Diffusion's latents of ImageNet-512, which EDM2 brings to mean 0 and deviation SIGMA_DATA.
@@ -84,12 +83,7 @@ def with_gains_of_one(network: EDM2) -> EDM2:
     return network
 
 
-@MODELS.add(
-    label="EDM2",
-    settle=functools.partial(found, "edm2"),
-    internal=frozenset({"outline"}),
-    outline={"outline": True},
-)
+@released("edm2", label="EDM2")
 def edm2(
     preset: Annotated[str, OneOf(*FAMILIES["edm2"].presets)] = "imagenet_512_s",
     checkpoint: Path | None = None,
@@ -119,7 +113,6 @@ def edm2(
     """
     latent = preset.startswith("imagenet_512")
     around = autoencoder_of(autoencoder, latent, preset, outline, EDM2Autoencoder)
-
     second = partial(_model, around=None, outline=outline, key="model.guide")
     model = _model(preset, checkpoint, changed, around, outline)
     return with_guide(model, second, guide_preset or preset, guide, guide_changed or changed)

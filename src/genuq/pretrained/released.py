@@ -5,20 +5,34 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from genuq import files
 from genuq.errors import ArtefactError, CheckpointError, ConfigurationError
-from genuq.models import DiffusersAutoencoder, GenerativeModel, guided_by
+from genuq.models import MODELS, DiffusersAutoencoder, GenerativeModel, guided_by
 from genuq.models.checkpoints import ARCHIVE, PICKLE, foreign_format
 from genuq.networks.published import FAMILIES, fill, outlined
 from genuq.pretrained.outline import described_part
 
+Maker = TypeVar("Maker", bound=Callable[..., GenerativeModel])
+
 CORNER = 4  # side of the latent that tells how far an autoencoder enlarges
+
+
+def released(family: str, label: str) -> Callable[[Maker], Maker]:
+    """A decorator that registers a function as `model=NAME`, of networks of one family and with a parameter `outline`.
+
+    Args:
+        family: its name among `FAMILIES`.
+        label: in reports.
+    """
+    settle = partial(found, family)
+    return MODELS.add(label=label, settle=settle, internal=frozenset({"outline"}), outline={"outline": True})
 
 
 def found(family: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from genuq.models import CLASSIFIER_FREE, MODELS, DiffusersAutoencoder, GenerativeModel
+from genuq.models import CLASSIFIER_FREE, DiffusersAutoencoder, GenerativeModel
 from genuq.networks.published import FAMILIES
 from genuq.networks.uvit import UViTSettings
 from genuq.parts.bounds import OneOf
 from genuq.pretrained.adm import schedule_of
-from genuq.pretrained.released import autoencoder_of, found, image_shape, network_of, with_guide
+from genuq.pretrained.released import autoencoder_of, image_shape, network_of, released, with_guide
 from genuq.processes import ContinuousVP, Process
 
 
@@ -26,12 +25,7 @@ def is_latent(preset: str) -> bool:
     return preset.startswith(("imagenet_256", "imagenet_512"))
 
 
-@MODELS.add(
-    label="U-ViT",
-    settle=functools.partial(found, "uvit"),
-    internal=frozenset({"outline"}),
-    outline={"outline": True},
-)
+@released("uvit", label="U-ViT")
 def uvit(
     preset: Annotated[str, OneOf(*FAMILIES["uvit"].presets)] = "imagenet_256_huge",
     checkpoint: Path | None = None,
@@ -61,7 +55,6 @@ def uvit(
         CheckpointError: a file of another network, which is named.
     """
     around = autoencoder_of(autoencoder, is_latent(preset), preset, outline)
-
     second = partial(_model, around=None, outline=outline, key="model.guide")
     model = _model(preset, checkpoint, changed, around, outline)
     return with_guide(model, second, guide_preset or preset, guide, guide_changed or changed)
