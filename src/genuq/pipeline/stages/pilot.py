@@ -65,7 +65,7 @@ class PilotInputs:
         score: at its full setting.
         settings: that are compared, the full one last.
         resources: that the score asks for.
-        budget, stop, tolerance: see `genuq.config.options.Columns`.
+        budget, stop, tolerance: see `genuq.config.shared.Columns`.
         keep: share of samples that decisions keep.
     """
 
