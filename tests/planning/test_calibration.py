@@ -13,8 +13,8 @@ from genuq.errors import ConfigurationError
 from genuq.models import GenerativeModel
 from genuq.planning import calibration
 from genuq.planning.calibration import BUDGET, STEP, Calibration
-from genuq.planning.costs import Piece
 from genuq.planning.plan import plan_of
+from genuq.planning.work import Piece
 from genuq.pretrained.outline import from_configuration
 from support.small_pipelines import options_of, saved
 from support.small_runs import POINTS

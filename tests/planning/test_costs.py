@@ -13,8 +13,9 @@ from genuq.pipeline import preflight
 from genuq.pipeline.columns import SPENT
 from genuq.pipeline.stages import train
 from genuq.pipeline.stages.probe import ALL as PROBED
-from genuq.planning.costs import Work, work_of
+from genuq.planning.costs import work_of
 from genuq.planning.planned import PlannedRun
+from genuq.planning.work import Work
 from genuq.posteriors.fitting import doubts
 from genuq.scores.baselines.watching import PATH
 from genuq.store.shards import read_shards

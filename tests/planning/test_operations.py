@@ -9,9 +9,9 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from genuq.models import GenerativeModel
-from genuq.planning.costs import Piece
 from genuq.planning.operations import Operations, counted, prediction, state, without_numbers
 from genuq.planning.planned import Memory, PlannedRun
+from genuq.planning.work import Piece
 from genuq.pretrained.outline import from_configuration
 from support.pretrained_cases import opened
 from support.small_pipelines import options_of, saved

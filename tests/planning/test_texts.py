@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from genuq.planning.costs import Piece, work_of
+from genuq.planning.costs import work_of
 from genuq.planning.operations import Operations, counted
 from genuq.planning.plan import needed
 from genuq.planning.planned import Memory, PlannedRun
 from genuq.planning.texts import text_row
+from genuq.planning.work import Piece
 from genuq.pretrained.outline import text_encoders
 from support.pretrained_cases import opened
 from support.small_pipelines import saved, saved_clip

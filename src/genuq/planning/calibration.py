@@ -30,7 +30,7 @@ from genuq.pipeline.run import hardware_of
 from genuq.pipeline.sizes import memory
 from genuq.pipeline.stages.train import schedule_of
 from genuq.planning import footprint
-from genuq.planning.costs import Piece, fit_evaluations
+from genuq.planning.costs import fit_evaluations
 from genuq.planning.judging import (
     clip_seconds,
     encode_seconds,
@@ -41,6 +41,7 @@ from genuq.planning.judging import (
 )
 from genuq.planning.measuring import LONGEST, bearable
 from genuq.planning.planned import PlannedRun
+from genuq.planning.work import Piece, rows_of
 from genuq.posteriors import KFACLaplace
 from genuq.posteriors.fitting.passes import PassRunner
 from genuq.randomness import isolated
@@ -237,7 +238,7 @@ def fit_seconds(calibration: Calibration, run: PlannedRun, piece: Piece) -> floa
     each = calibration.forward(run, piece.batch) or 0.0
 
     def rows(one: posteriors.FitSettings) -> float:
-        return sum(map(sum, fit_evaluations(one, kind, by_exact).values()))
+        return rows_of(fit_evaluations(one, kind, by_exact))
 
     images = min(settings.images, piece.batch, 32)
     while images > 2 and rows(shortened(settings, 2 * images)) * each > LONGEST:
@@ -294,7 +295,7 @@ def noisy(run: PlannedRun) -> GenerativeModel:
 
 
 def derived_fit(calibration: Calibration, run: PlannedRun, piece: Piece) -> float | None:
-    rows = sum(map(sum, fit_evaluations(*fit_of(run, piece.name)).values()))
+    rows = rows_of(fit_evaluations(*fit_of(run, piece.name)))
     forward = calibration.forward(run, piece.batch)
     return None if forward is None else 1.5 * forward * rows + decompositions(run, piece.name)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -11,11 +10,12 @@ from genuq import posteriors
 from genuq.analysis.bins import most_bins
 from genuq.analysis.retention import descending_fractions
 from genuq.applications.finished_run import EXAMPLES
-from genuq.models import Autoencoder, VAEAutoencoder
+from genuq.models import VAEAutoencoder
 from genuq.pipeline.columns import regenerated, score_columns
 from genuq.pipeline.configured import (
     build_likelihood,
     is_image,
+    is_latent,
     reference_count,
     reference_name,
     sampler_inputs,
@@ -25,7 +25,6 @@ from genuq.pipeline.configured import (
 )
 from genuq.pipeline.counting import shared_count, watched_counts
 from genuq.pipeline.posteriors import fit_settings, of_members, size_from_exact, size_source
-from genuq.pipeline.run import MAIN_POSTERIOR
 from genuq.pipeline.stages.members import member_settings
 from genuq.pipeline.stages.probe import ALL
 from genuq.pipeline.stages.witnesses import asks_witnesses
@@ -34,6 +33,7 @@ from genuq.planning.counting import application_count, propagated_count
 from genuq.planning.pilots import full_scores, planned_scores
 from genuq.planning.planned import PlannedRun
 from genuq.planning.texts import captions_encoded, prompts_encoded
+from genuq.planning.work import Evaluations, Piece, Sum, Work, rows_of
 from genuq.posteriors import CurvaturePosterior, ExactLastLayerLaplace, FitSettings
 from genuq.posteriors.fitting.doubts import READ, READ_AT_ONCE
 from genuq.posteriors.fitting.held_out import DRAWN_FACTORS, FACTORS
@@ -44,65 +44,6 @@ RESIDUAL_IMAGES = 1024  # of `members.residual_variance`
 TEST_IMAGES = 2048  # of `train.test_loss`
 BOOTSTRAP = 8e-7  # seconds of a replicate of a sample's correlations, by a rule
 PROBED = 2  # rows of the forward passes that `fitting.empty_posterior` tries
-
-Evaluations = dict[str, tuple[float, float]]  # by purpose: rows through the network, forwards and backwards
-
-
-@dataclass(frozen=True)
-class Piece:
-    """So much of one kind of work.
-
-    Attributes:
-        kind: a name of `calibration.MEASURES`; or `rule`, whose amount is seconds by a stated rule.
-        amount: rows, steps, images.
-        batch: rows at a time.
-        name: of the posterior, for a fit.
-    """
-
-    kind: str
-    amount: float
-    batch: int = 1
-    name: str = MAIN_POSTERIOR
-
-
-@dataclass(frozen=True)
-class Work:
-    """What making one artefact takes.
-
-    Attributes:
-        evaluations: of the model's network, by purpose.
-        pieces: what takes the time.
-        like: plain data; artefacts of one stage that agree in it take as long for the same amount.
-        amount: what the time of artefacts that are alike is proportional to.
-        bytes: of its files.
-        passing: bytes that are there only while it is made.
-    """
-
-    evaluations: Evaluations
-    pieces: list[Piece]
-    like: dict[str, Any]
-    amount: float
-    bytes: int
-    passing: int = 0
-
-    @property
-    def forward(self) -> float:
-        return sum(forward for forward, _ in self.evaluations.values())
-
-    @property
-    def backward(self) -> float:
-        return sum(backward for _, backward in self.evaluations.values())
-
-
-@dataclass
-class _Sum:
-    """Evaluations by purpose, as they come together."""
-
-    found: Evaluations = field(default_factory=dict)
-
-    def add(self, purpose: str, forward: float, backward: float = 0.0) -> None:
-        before = self.found.get(purpose, (0.0, 0.0))
-        self.found[purpose] = (before[0] + forward, before[1] + backward)
 
 
 def work_of(run: PlannedRun, artefact: str) -> Work:
@@ -174,7 +115,7 @@ def of_posterior(run: PlannedRun, name: str) -> Work:
     settings = fit_settings(run, name)
     found = fit_evaluations(settings, kind, size_from_exact(entry))
     like |= {"batch": settings.batch_size, "criterion": settings.scale.criterion, "draws": settings.fisher_draws}
-    amount = sum(map(sum, found.values()))
+    amount = rows_of(found)
     pieces = [Piece("fit", 1.0, settings.batch_size, name)]
     pieces += _of_kind("texts", captions_encoded(run, sum(forward for forward, _ in found.values())))
     return Work(found, pieces, like, amount, size, passing)
@@ -186,7 +127,7 @@ def fit_evaluations(settings: FitSettings, kind: str, by_exact: bool = False) ->
     Over several layers numbers are sent back from the prediction: for every draw of the Fisher, and twice for a
     held-out image. Over the head alone they pass a rearrangement, and nothing of the network.
     """
-    known, total = posteriors.POSTERIORS[ExactLastLayerLaplace.kind if by_exact else kind], _Sum()
+    known, total = posteriors.POSTERIORS[ExactLastLayerLaplace.kind if by_exact else kind], Sum()
     layers = known.scope == "network" and known.source == "images"
     finds_dropout = kind == "mc_dropout" and not settings.options
     tried = 1 + (known.scope == "head") + finds_dropout + 3 * layers
@@ -203,7 +144,7 @@ def fit_evaluations(settings: FitSettings, kind: str, by_exact: bool = False) ->
 
 
 def _of_members(run: PlannedRun, entry: Mapping[str, Any], like: dict[str, Any], size: int, passing: int) -> Work:
-    settings, total = member_settings(run, entry), _Sum()
+    settings, total = member_settings(run, entry), Sum()
     batch = min(settings.batch_size, len(training_set(run)))
     trainings = 0 if settings.given(reference_name(run)) else settings.trainings
     gradients = 1 if settings.online_newton is None else settings.online_newton.mc_samples
@@ -227,23 +168,23 @@ def _of_members(run: PlannedRun, entry: Mapping[str, Any], like: dict[str, Any],
 
 def of_pilot(run: PlannedRun) -> Work:
     """A few samples, with the run's score at its full setting; the cheaper ones take nothing that it has not made."""
-    source, count, total = SCORES.get(run.config.score.name).source, run.config.score.pilot, _Sum()
+    source, count, total = SCORES.get(run.config.score.name).source, run.config.score.pilot, Sum()
     shared, seen = shared_count(run, source, full_scores(run))
     total.add("sampling", *watched_counts(run)["sampling"].of(count))
     total.add("pilot", *shared.of(count))
     batch = min(_rows_at_once(run), count)
-    pieces = _passes(run, total.found, batch)
-    if type(untrained_model(run).autoencoder) is not Autoencoder:
+    pieces = _passes(total.found, batch)
+    if is_latent(run):
         pieces.append(Piece("decode", count * (1 + seen), run.config.sampler.batch_size))
     pieces += _of_kind("encode", count * seen)
     like = run.network_like() | {"batch": batch, "seen": seen, "source": source}
     size = footprint.of_pilot(run) + _manifest(run, "pilot", 1, 300)
-    return Work(total.found, pieces, like, sum(map(sum, total.found.values())), size)
+    return Work(total.found, pieces, like, rows_of(total.found), size)
 
 
 def of_sample(run: PlannedRun) -> Work:
     count, batch = run.config.sampler.samples, _rows_at_once(run)
-    total, made = _Sum(), footprint.versions(run)
+    total, made = Sum(), footprint.versions(run)
     for name, cost in watched_counts(run).items():
         total.add(name, *cost.of(count))
     shared, seen = shared_count(run, "path", planned_scores(run, "path"))
@@ -252,14 +193,14 @@ def of_sample(run: PlannedRun) -> Work:
     once = watched_counts(run)["sampling"].forward
     for name, draws in made.items():
         total.add(name, once * draws * count)
-    pieces = _passes(run, total.found, batch)
-    if type(untrained_model(run).autoencoder) is not Autoencoder:
+    pieces = _passes(total.found, batch)
+    if is_latent(run):
         pieces.append(Piece("decode", count * (1 + seen + sum(made.values())), run.config.sampler.batch_size))
     if seen:
         pieces.append(Piece("encode", count * seen, run.config.likelihood.batch_size))
     pieces += _of_kind("texts", prompts_encoded(run, count))
     like = run.network_like() | {"batch": batch, "backward": any(backward for _, backward in total.found.values())}
-    amount = sum(map(sum, total.found.values()))
+    amount = rows_of(total.found)
     kept = 2 if run.config.sampler.keep_path else 1  # files of a shard
     manifest = _manifest(run, "sample", kept * len(footprint.shard_sizes(run)), 300)
     size = footprint.of_samples(run) + footprint.of_paths(run) + manifest
@@ -276,7 +217,7 @@ def _rows_at_once(run: PlannedRun) -> int:
     return size * (1 if sampler_inputs(run).guidance_scale == 1.0 else 2)
 
 
-def _passes(run: PlannedRun, found: Evaluations, batch: int) -> list[Piece]:
+def _passes(found: Evaluations, batch: int) -> list[Piece]:
     forward, backward = (sum(rows[side] for rows in found.values()) for side in (0, 1))
     return [Piece("forward", forward, batch), *([Piece("backward", backward, batch)] if backward else [])]
 
@@ -285,30 +226,30 @@ def of_probe(run: PlannedRun) -> Work:
     """Of the scores of finished samples, which share what they ask for."""
     count, (shared, seen) = run.config.sampler.samples, shared_count(run, "probe", planned_scores(run, "probe"))
     batch = min(run.config.sampler.batch_size, count)
-    found, latent = {ALL: shared.of(count)}, type(untrained_model(run).autoencoder) is not Autoencoder
-    pieces = _passes(run, found, batch)
+    found, latent = {ALL: shared.of(count)}, is_latent(run)
+    pieces = _passes(found, batch)
     if seen and latent:
         pieces.append(Piece("decode", count * seen, batch))
     if seen:
         pieces.append(Piece("encode", count * seen, run.config.likelihood.batch_size))
     like = run.network_like() | {"batch": batch, "seen": seen}
     size = footprint.of_probe(run) + _manifest(run, "probe", len(footprint.shard_sizes(run)), 300)
-    return Work(found, pieces, like, sum(map(sum, found.values())), size)
+    return Work(found, pieces, like, rows_of(found), size)
 
 
 def of_propagate(run: PlannedRun) -> Work:
     """The sampling that is watched is done again."""
     count, batch, shards = run.config.sampler.samples, _rows_at_once(run), footprint.shard_sizes(run)
-    total = _Sum()
+    total = Sum()
     total.add("sampling", *watched_counts(run)["sampling"].of(count))
     total.add("propagation", *propagated_count(run).of(count, len(shards)))
-    pieces, settings = _passes(run, total.found, batch), run.config.propagator
-    latent = type(untrained_model(run).autoencoder) is not Autoencoder
+    pieces, settings = _passes(total.found, batch), run.config.propagator
+    latent = is_latent(run)
     if latent:
         decodings = 1 + settings.map_draws + (settings.map_method == "linear")
         pieces.append(Piece("decode", count * decodings, run.config.sampler.batch_size))
     like = run.network_like() | {"batch": batch, "propagator": run.plain("propagator")["propagator"], "latent": latent}
-    amount = sum(map(sum, total.found.values()))
+    amount = rows_of(total.found)
     size = footprint.of_propagation(run) + _manifest(run, "propagate", len(shards))
     return Work(total.found, pieces, like, amount, size)
 
@@ -378,11 +319,11 @@ def of_apply(run: PlannedRun) -> Work:
     cost = applied.evaluations
     batches = -(-worked // run.config.sampler.batch_size)
     found = {settings["name"]: cost.of(worked, batches)} if cost.forward else {}
-    pieces = _passes(run, found, _rows_at_once(run)) if found else [Piece("rule", 1.0)]
+    pieces = _passes(found, _rows_at_once(run)) if found else [Piece("rule", 1.0)]
     seen = applied.seen * worked + witnessed(run, settings, worked)
     if seen:
         pieces.append(Piece("encode", seen, run.config.likelihood.batch_size))
-    if applied.decoded and type(untrained_model(run).autoencoder) is not Autoencoder:
+    if applied.decoded and is_latent(run):
         pieces.append(Piece("decode", applied.decoded * worked, run.config.sampler.batch_size))
     if applied.judged and run.config.metric.prompt_model is not None:
         pieces.append(Piece("clip", applied.judged * worked, 64))

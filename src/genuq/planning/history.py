@@ -13,8 +13,9 @@ from omegaconf import OmegaConf
 
 from genuq import files, machine
 from genuq.errors import GenuqError
-from genuq.planning.costs import WORKS, Work, work_of
+from genuq.planning.costs import WORKS, work_of
 from genuq.planning.planned import Memory, PlannedRun
+from genuq.planning.work import Work
 from genuq.store.artefact import MANIFEST, StageFolder, fingerprint
 from genuq.store.records import RUNS, RunRecord, read_record
 

@@ -21,9 +21,9 @@ from genuq.pipeline.configured import (
     training_set,
 )
 from genuq.planning import footprint
-from genuq.planning.costs import Piece
 from genuq.planning.measuring import bearable, steady
 from genuq.planning.planned import PlannedRun
+from genuq.planning.work import Piece
 
 FID = "fid"
 MOST_ROWS = 1024  # samples of a measurement

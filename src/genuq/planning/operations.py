@@ -14,10 +14,11 @@ from genuq.errors import GenuqError
 from genuq.models import GenerativeModel
 from genuq.pipeline.configured import build_likelihood, is_image, prompt_inputs, training_set, untrained_model
 from genuq.planning.calibration import fit_of
-from genuq.planning.costs import Piece, fit_evaluations
+from genuq.planning.costs import fit_evaluations
 from genuq.planning.judging import judge_of
 from genuq.planning.planned import PlannedRun
 from genuq.planning.texts import text_row
+from genuq.planning.work import Piece
 
 META = torch.device("meta")
 

@@ -21,10 +21,11 @@ from genuq.pipeline.execute import STAGES, asked
 from genuq.pipeline.inputs import UNREAD, is_outlined
 from genuq.planning.calibration import Calibration
 from genuq.planning.cards import Card
-from genuq.planning.costs import Piece, Work, work_of
+from genuq.planning.costs import work_of
 from genuq.planning.history import History, TimeEstimate
 from genuq.planning.operations import KINDS, Operations, precision_of
 from genuq.planning.planned import Memory, PlannedRun
+from genuq.planning.work import Piece, Work
 from genuq.store.artefact import StageFolder
 from genuq.store.disk import free_bytes
 from genuq.store.shards import PATTERN
