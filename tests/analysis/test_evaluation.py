@@ -20,7 +20,7 @@ from genuq.analysis import (
     evaluate_scores,
     neighbourhood_for,
 )
-from genuq.analysis.evaluation_entries import ScoreEntry
+from genuq.analysis.score_entries import ScoreEntry
 from genuq.entries import from_json
 from genuq.errors import ConfigurationError, DataError, NonFiniteError
 from genuq.metrics import MetricLabel, manifold, neighbours

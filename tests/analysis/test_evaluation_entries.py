@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from genuq import files
-from genuq.analysis.evaluation_entries import IntervalRow, read_evaluation, read_scores, write_evaluation
+from genuq.analysis.evaluation_entries import read_evaluation, read_scores, write_evaluation
+from genuq.analysis.score_entries import IntervalRow
 from genuq.errors import ArtefactError
 from support.made_evaluation import EVALUATION, ROW, SCORE
 
@@ -28,8 +29,6 @@ def test_another_versions_evaluation_names_the_key(tmp_path):
 
 def test_parts_are_found_by_name():
     assert EVALUATION.score("entropy") is SCORE
-    assert SCORE.correlation("realism", "spearman").interval.value == -0.5
-    assert SCORE.correlation("realism", "kendall") is None
     assert EVALUATION.samples.of_score("entropy") == [0.5, 0.25]
     assert EVALUATION.summary.row("entropy").measured("auroc") == IntervalRow(0.75, 0.5, 1.0)
     assert EVALUATION.summary.measured("fid_gain") == [ROW] and EVALUATION.summary.row("trace") is None

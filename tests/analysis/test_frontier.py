@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from genuq.analysis.evaluation_entries import NOTHING, IntervalRow, SettingEntry
+from genuq.analysis.evaluation_entries import SettingEntry
 from genuq.analysis.frontier import Labels, ScoredSetting, efficient, frontier
 from genuq.analysis.nested import nested_gain
+from genuq.analysis.score_entries import NOTHING, IntervalRow
 
 OPTIONS = {"bootstrap": 50, "seed": 1}
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-from genuq.analysis.evaluation_entries import Correlation, Curve, Detection, IntervalRow, PromptEntry, TruthEntry
+from genuq.analysis.evaluation_entries import PromptEntry, TruthEntry
 from genuq.analysis.numbers import numbers_of, numbers_of_application
 from genuq.analysis.results import Application, OutcomeRow
+from genuq.analysis.score_entries import Correlation, Curve, Detection, IntervalRow
 from support.made_evaluation import EVALUATION
 
 

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from genuq import entries, files
-from genuq.analysis.evaluation_entries import IntervalRow
 from genuq.analysis.results import OutcomeRow, Results
+from genuq.analysis.score_entries import IntervalRow
 from genuq.errors import ArtefactError
 from support.made_run import make_results, typed
 

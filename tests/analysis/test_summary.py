@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from genuq.analysis import summarise
-from genuq.analysis.evaluation_entries import Addition, Correlation, Detection, IntervalRow, ScoreEntry
+from genuq.analysis.score_entries import Addition, Correlation, Detection, IntervalRow, ScoreEntry
 from genuq.errors import ConfigurationError
 
 Three = tuple[float, float, float]

@@ -2,20 +2,8 @@
 
 from __future__ import annotations
 
-from genuq.analysis.evaluation_entries import (
-    BinnedMetric,
-    Correlation,
-    Curve,
-    Detection,
-    DrawsQuality,
-    Evaluation,
-    IntervalRow,
-    JudgeEntry,
-    SampleTable,
-    ScoreEntry,
-    Summary,
-    SummaryRow,
-)
+from genuq.analysis.evaluation_entries import DrawsQuality, Evaluation, JudgeEntry, SampleTable, Summary, SummaryRow
+from genuq.analysis.score_entries import BinnedMetric, Correlation, Curve, Detection, IntervalRow, ScoreEntry
 
 ROW = IntervalRow(0.5, 0.25, 0.75)
 

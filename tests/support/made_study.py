@@ -11,17 +11,9 @@ import numpy as np
 import yaml
 
 from genuq import files
-from genuq.analysis.evaluation_entries import (
-    Curve,
-    Evaluation,
-    JudgeEntry,
-    SampleTable,
-    ScoreEntry,
-    Summary,
-    SummaryRow,
-    write_evaluation,
-)
+from genuq.analysis.evaluation_entries import Evaluation, JudgeEntry, SampleTable, Summary, SummaryRow, write_evaluation
 from genuq.analysis.results import RunResults
+from genuq.analysis.score_entries import Curve, ScoreEntry
 from genuq.store.records import RunRecord, write_record
 
 FRACTIONS = [1.0, 0.9, 0.8, 0.7, 0.6, 0.5]

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from genuq.analysis.evaluation_entries import Addition
 from genuq.analysis.inputs import Array, Column, column
 from genuq.analysis.intervals import Undefined
 from genuq.analysis.nested import Added, ControlsModel
+from genuq.analysis.score_entries import Addition
 
 COMPLEXITY = "complexity"
 

@@ -14,7 +14,11 @@ from genuq.analysis.bins import most_bins, quantile_bins
 from genuq.analysis.control_models import ControlModels
 from genuq.analysis.correlation import STATISTICS, correlation
 from genuq.analysis.detection import auroc, auroc_within, ause
-from genuq.analysis.evaluation_entries import (
+from genuq.analysis.inputs import Array, Column, column
+from genuq.analysis.intervals import Interval, Undefined
+from genuq.analysis.metrics import CURVES, METRICS
+from genuq.analysis.retention import FRACTIONS, RetentionStudy, descending_fractions, require_samples
+from genuq.analysis.score_entries import (
     NOTHING,
     Addition,
     BinnedMetric,
@@ -23,10 +27,6 @@ from genuq.analysis.evaluation_entries import (
     IntervalRow,
     ScoreEntry,
 )
-from genuq.analysis.inputs import Array, Column, column
-from genuq.analysis.intervals import Interval, Undefined
-from genuq.analysis.metrics import CURVES, METRICS
-from genuq.analysis.retention import FRACTIONS, RetentionStudy, descending_fractions, require_samples
 from genuq.analysis.subsets import SubsetJudge, fellows_asked
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.metrics.checks import Features

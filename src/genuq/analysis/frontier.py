@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from genuq.analysis.correlation import correlation
-from genuq.analysis.evaluation_entries import NOTHING, IntervalRow, SettingEntry
+from genuq.analysis.evaluation_entries import SettingEntry
 from genuq.analysis.inputs import Array, Column, column
 from genuq.analysis.intervals import Interval, Undefined
 from genuq.analysis.nested import ControlsModel
+from genuq.analysis.score_entries import NOTHING, IntervalRow
 
 
 @dataclass(frozen=True)

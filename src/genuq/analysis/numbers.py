@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from genuq.analysis.evaluation_entries import Evaluation, IntervalRow
+from genuq.analysis.evaluation_entries import Evaluation
 from genuq.analysis.results import Application
+from genuq.analysis.score_entries import IntervalRow
 from genuq.files import plain
 
 AUROC_OF, SHARE_OF = "auroc_of_", "share_of_"  # begin the names of a fault's numbers

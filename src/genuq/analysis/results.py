@@ -13,19 +13,16 @@ from typing import Any
 
 from genuq.analysis.evaluation_entries import (
     DrawsQuality,
-    IntervalRow,
     JudgedMapEntry,
     JudgeEntry,
-    Number,
-    Numbers,
     PilotEntry,
     PromptEntry,
     SampleTable,
-    ScoreEntry,
     SettingEntry,
     Summary,
     TruthEntry,
 )
+from genuq.analysis.score_entries import IntervalRow, Number, Numbers, ScoreEntry
 
 
 @dataclass(frozen=True)

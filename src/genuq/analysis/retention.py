@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.integrate import trapezoid  # np.trapezoid came with NumPy 2.0, np.trapz left with it
 
-from genuq.analysis.evaluation_entries import Curve
 from genuq.analysis.filtering import keep_lowest
 from genuq.analysis.inputs import Array, Column, class_column, column
 from genuq.analysis.intervals import LEVEL, Interval, half_samples, standard_interval
+from genuq.analysis.score_entries import Curve
 from genuq.analysis.subsets import SubsetJudge
 from genuq.errors import ConfigurationError, DataError
 from genuq.randomness import CONTROL, key

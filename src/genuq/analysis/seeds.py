@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from genuq.analysis.evaluation_entries import Curve
 from genuq.analysis.inputs import Array
 from genuq.analysis.intervals import LEVEL, Interval
+from genuq.analysis.score_entries import Curve
 
 
 @dataclass(frozen=True)

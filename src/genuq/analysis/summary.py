@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from genuq.analysis.evaluation_entries import NOTHING, Correlation, IntervalRow, ScoreEntry, Summary, SummaryRow
+from genuq.analysis.evaluation_entries import Summary, SummaryRow
 from genuq.analysis.intervals import Interval
+from genuq.analysis.score_entries import NOTHING, Correlation, IntervalRow, ScoreEntry
 from genuq.errors import ConfigurationError, did_you_mean
 
 TARGETS = ("realism", "confidence", "membership")  # the first that was measured is the table's Spearman column

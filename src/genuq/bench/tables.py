@@ -22,17 +22,9 @@ import torch
 import yaml
 
 from genuq import files
-from genuq.analysis.evaluation_entries import (
-    Curve,
-    Evaluation,
-    JudgeEntry,
-    SampleTable,
-    ScoreEntry,
-    Summary,
-    SummaryRow,
-    write_evaluation,
-)
+from genuq.analysis.evaluation_entries import Evaluation, JudgeEntry, SampleTable, Summary, SummaryRow, write_evaluation
 from genuq.analysis.results import RunResults
+from genuq.analysis.score_entries import Curve, ScoreEntry
 from genuq.errors import GenuqError
 from genuq.report.drawing.markdown import table_lines
 from genuq.report.drawing.values import decimals

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from genuq.analysis.evaluation_entries import EVALUATION, Curve, ScoreEntry, read_scores
+from genuq.analysis.evaluation_entries import EVALUATION, read_scores
+from genuq.analysis.score_entries import Curve, ScoreEntry
 from genuq.analysis.seeds import UNBOUNDED, Reading, Readings, gain
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.report.drawing.values import present

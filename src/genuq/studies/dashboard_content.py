@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from genuq.analysis.evaluation_entries import IntervalRow, SummaryRow
+from genuq.analysis.evaluation_entries import SummaryRow
+from genuq.analysis.score_entries import IntervalRow
 from genuq.config.neutral import ELSEWHERE, is_neutral
 from genuq.errors import ConfigurationError
 from genuq.files import looked_up

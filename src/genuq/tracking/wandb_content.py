@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from genuq import entries, files
-from genuq.analysis.evaluation_entries import Number, Numbers, SampleTable, ScoreEntry, read_evaluation
+from genuq.analysis.evaluation_entries import SampleTable, read_evaluation
 from genuq.analysis.numbers import numbers_of_application
 from genuq.analysis.results import FitSummary
+from genuq.analysis.score_entries import Number, Numbers, ScoreEntry
 from genuq.pipeline.columns import regenerated
 from genuq.pipeline.configured import is_image
 from genuq.pipeline.run import MAIN_POSTERIOR, Run

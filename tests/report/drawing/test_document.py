@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from genuq.analysis.evaluation_entries import IntervalRow
+from genuq.analysis.score_entries import IntervalRow
 from genuq.report.drawing.document import by_kind, environment, headline, joined, short, whisker
 
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from genuq.analysis.evaluation_entries import IntervalRow, PilotEntry, SettingEntry
+from genuq.analysis.evaluation_entries import PilotEntry, SettingEntry
 from genuq.analysis.results import Results
+from genuq.analysis.score_entries import IntervalRow
 from genuq.report.drawing.canvas import figure_of
 from genuq.report.run import frontier, panels
 from genuq.report.run.page import Samples, render_page

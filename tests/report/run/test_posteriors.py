@@ -4,8 +4,8 @@ import matplotlib
 import numpy as np
 import pytest
 
-from genuq.analysis.evaluation_entries import NOTHING, IntervalRow
 from genuq.analysis.results import PosteriorEntry
+from genuq.analysis.score_entries import NOTHING, IntervalRow
 from genuq.entries import from_json
 from genuq.files import plain
 from genuq.posteriors import POSTERIORS as KNOWN_POSTERIORS

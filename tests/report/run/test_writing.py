@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from genuq.analysis.evaluation_entries import NOTHING, IntervalRow
 from genuq.analysis.results import Results
+from genuq.analysis.score_entries import NOTHING, IntervalRow
 from genuq.entries import from_json
 from genuq.errors import DataError
 from genuq.report.drawing import document

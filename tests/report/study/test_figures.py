@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from genuq.analysis.evaluation_entries import Curve
+from genuq.analysis.score_entries import Curve
 from genuq.analysis.seeds import Reading, gain
 from genuq.report.drawing.canvas import Room, figure_of
 from genuq.report.drawing.style import pdf, svg

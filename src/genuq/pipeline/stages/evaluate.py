@@ -27,7 +27,6 @@ from genuq.analysis.evaluation_entries import (
     SCORE_COLUMN,
     DrawsQuality,
     Evaluation,
-    IntervalRow,
     JudgedMapEntry,
     JudgeEntry,
     PromptEntry,
@@ -38,17 +37,11 @@ from genuq.analysis.evaluation_entries import (
 )
 from genuq.analysis.frontier import Labels, ScoredSetting, frontier
 from genuq.analysis.intervals import bootstrap_interval
+from genuq.analysis.score_entries import IntervalRow
 from genuq.data import Truth
 from genuq.display import Display
 from genuq.extractors.judge import Judge
-from genuq.metrics import (
-    Gaussian,
-    MetricLabel,
-    Neighbourhood,
-    frechet_distance,
-    frechet_to_reference,
-    read_statistics,
-)
+from genuq.metrics import Gaussian, MetricLabel, Neighbourhood, frechet_distance, frechet_to_reference, read_statistics
 from genuq.parallel import collectives
 from genuq.pipeline.columns import MAPPED, WATCHED, cost
 from genuq.pipeline.inputs import TruthInputs

@@ -18,8 +18,9 @@ import numpy as np
 import torch
 
 from genuq import entries, files
-from genuq.analysis.evaluation_entries import IntervalRow, PilotEntry, SettingEntry
+from genuq.analysis.evaluation_entries import PilotEntry, SettingEntry
 from genuq.analysis.inputs import Array
+from genuq.analysis.score_entries import IntervalRow
 from genuq.analysis.stopping import (
     DECISION,
     Stopping,

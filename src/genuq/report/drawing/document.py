@@ -16,7 +16,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from genuq.analysis.evaluation_entries import IntervalRow, Number
+from genuq.analysis.score_entries import IntervalRow, Number
 from genuq.report.drawing import values, vocabulary
 from genuq.report.drawing.marks import mark
 from genuq.report.drawing.style import PALETTE

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from genuq import analysis, posteriors
-from genuq.analysis.evaluation_entries import ScoreEntry
 from genuq.analysis.numbers import AUROC_OF, KEPT, SHARE_OF
 from genuq.analysis.results import Results
+from genuq.analysis.score_entries import ScoreEntry
 from genuq.analysis.seeds import UNBOUNDED
 from genuq.parts import Register
 from genuq.scores import SCORES

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from genuq.analysis.evaluation_entries import IntervalRow
 from genuq.analysis.results import Application, OutcomeRow
+from genuq.analysis.score_entries import IntervalRow
 from genuq.errors import DataError, did_you_mean
 from genuq.report.drawing.markdown import code, prose, table_lines
 from genuq.report.drawing.pictures import as_pixels, data_uri, shrunk

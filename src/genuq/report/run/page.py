@@ -11,8 +11,9 @@ import numpy as np
 import yaml
 
 from genuq import files
-from genuq.analysis.evaluation_entries import Curve, JudgeEntry
+from genuq.analysis.evaluation_entries import JudgeEntry
 from genuq.analysis.results import Results
+from genuq.analysis.score_entries import Curve
 from genuq.analysis.summary import p_value
 from genuq.report.drawing import document, values, vocabulary
 from genuq.report.drawing.document import headline, short

@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from genuq.analysis.evaluation_entries import Correlation, Curve, Numbers
 from genuq.analysis.results import Results
+from genuq.analysis.score_entries import Correlation, Curve, Numbers
 from genuq.report.drawing.canvas import EndLabel, fitted, label_ends
 from genuq.report.drawing.style import Series, colour, series_of, styled
 from genuq.report.drawing.values import interval, present, significant

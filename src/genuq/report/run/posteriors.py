@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
-from genuq.analysis.evaluation_entries import NOTHING, IntervalRow
 from genuq.analysis.results import PosteriorEntry, Results
+from genuq.analysis.score_entries import NOTHING, IntervalRow
 from genuq.report.drawing.style import colour, styled
 from genuq.report.drawing.values import DASH, decimals, power_of_ten, present, significant, spoken
 from genuq.report.drawing.vocabulary import CRITERIA, POSTERIORS

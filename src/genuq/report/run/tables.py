@@ -7,8 +7,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from genuq.analysis.evaluation_entries import IntervalRow, SummaryRow
+from genuq.analysis.evaluation_entries import SummaryRow
 from genuq.analysis.results import Results
+from genuq.analysis.score_entries import IntervalRow
 from genuq.files import plain
 from genuq.report.drawing.markdown import code, prose, table_lines
 from genuq.report.drawing.spreadsheet import csv_table

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from genuq.analysis.evaluation_entries import PROMPT, SCORE_COLUMN, Curve, Number, Numbers, SampleTable, SummaryRow
+from genuq.analysis.evaluation_entries import PROMPT, SCORE_COLUMN, SampleTable, SummaryRow
+from genuq.analysis.score_entries import Curve, Number, Numbers
 from genuq.report.drawing.document import short
 from genuq.report.drawing.pictures import Sprites, page_sprites
 from genuq.report.drawing.style import DASHES, SERIES, dasharray, series_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from genuq.analysis.evaluation_entries import NOTHING, IntervalRow
+from genuq.analysis.score_entries import NOTHING, IntervalRow
 from genuq.report.drawing import document, vocabulary
 from genuq.report.drawing.marks import titled
 from genuq.report.drawing.values import present, words

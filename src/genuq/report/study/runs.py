@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from genuq.analysis.evaluation_entries import Curve, JudgeEntry, Number, SampleTable, Summary, SummaryRow
+from genuq.analysis.evaluation_entries import JudgeEntry, SampleTable, Summary, SummaryRow
+from genuq.analysis.score_entries import Curve, Number
 
 
 @dataclass(frozen=True)

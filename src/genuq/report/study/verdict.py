@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from genuq.analysis.evaluation_entries import NOTHING, IntervalRow
+from genuq.analysis.score_entries import NOTHING, IntervalRow
 from genuq.report.drawing.document import headline
 from genuq.report.drawing.values import decimals, interval, present
 from genuq.report.study.runs import StudyRun, StudyRuns
