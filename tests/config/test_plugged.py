@@ -18,7 +18,7 @@ from genuq.config.compose import configurations, prepared
 from genuq.config.plugged import as_options, chosen_parts, in_words, is_path, places, plug, readers_of, settle, unread
 from genuq.errors import ConfigurationError
 from genuq.parts import register_of
-from genuq.pipeline.configured import build_likelihood
+from genuq.pipeline.configured_judging import build_likelihood
 from genuq.pipeline.run import Run
 from genuq.pipeline.stages.score import draws_inputs
 from support import my_lab_parts

@@ -10,7 +10,8 @@ import torch
 from genuq import files
 from genuq.data import image_folder
 from genuq.models import to_bytes
-from genuq.pipeline.configured import open_judge, training_set
+from genuq.pipeline.configured import training_set
+from genuq.pipeline.configured_judging import open_judge
 from genuq.pipeline.stages.embed import read_judged
 from genuq.store.artefact import MANIFEST
 from support.small_runs import IMAGES, launch, run_of

@@ -13,7 +13,7 @@ import pytest
 from omegaconf import DictConfig
 
 from genuq.identity import declared, identity_of
-from genuq.pipeline import execute
+from genuq.pipeline import execute, judging
 from genuq.pipeline import inputs as parts
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import STAGES, Stage
@@ -118,7 +118,7 @@ def reading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reading]:
             with found.during(""):
                 return identity_of(value)
 
-        for module in (parts, fit):
+        for module in (parts, judging, fit):
             patch.setattr(module, "identity_of", unnoted)
         for stage in STAGES.values():
             work = type(stage).work
@@ -139,7 +139,8 @@ def test_all_that_is_declared_is_read(stage: str, reading: Reading, tmp_path: Pa
     run = run_of(tmp_path, *RUN)
     records = list(records_of(run.inputs[stage]))
     wanted = {(type(record).__name__, part.name) for record in records for part in declared(record)}
-    shared = {name for name, kind in vars(parts).items() if is_dataclass(kind)}  # opened once for all stages
+    opened_once = vars(parts) | vars(judging)
+    shared = {name for name, kind in opened_once.items() if is_dataclass(kind)}
     read = {one for each in reading.fields.values() for one in each if one[0] in shared} | reading.fields[stage]
     assert wanted - read - DIGESTS - ELSEWHERE == set()
 

@@ -14,8 +14,6 @@ from genuq.pipeline.configured import (
     checkpoint_path,
     description_of,
     is_image,
-    judge_inputs,
-    likelihood_inputs,
     test_set,
     training_set,
     untrained_model,
@@ -82,9 +80,3 @@ def test_a_sampler_has_its_solvers_options(tmp_path: Path) -> None:
     assert isinstance(sampler.solver, DDIM) and sampler.solver.eta == 0.5
     assert (sampler.steps, sampler.seed, sampler.clip_x0) == (7, 3, False)
     assert build_sampler(run(tmp_path, "sampler.clip_x0=true")).clip_x0
-
-
-def test_points_are_judged_and_compared_as_points(tmp_path: Path) -> None:
-    made = run(tmp_path)
-    assert judge_inputs(made).points is not None and judge_inputs(made).extractor is None
-    assert likelihood_inputs(made).extractor is None and likelihood_inputs(made).build().name == "points"

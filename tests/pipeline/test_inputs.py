@@ -8,16 +8,7 @@ import torch
 from genuq.errors import ConfigurationError
 from genuq.identity import identity_of
 from genuq.models import Engine, GenerativeModel
-from genuq.pipeline.inputs import (
-    DataInputs,
-    PartInputs,
-    SamplerInputs,
-    TruthInputs,
-    available,
-    code_of,
-    load_split,
-    part_inputs,
-)
+from genuq.pipeline.inputs import DataInputs, PartInputs, SamplerInputs, available, code_of, load_split, part_inputs
 from genuq.pipeline.memory import Memory
 from genuq.posteriors import POSTERIORS, PosteriorPart
 from genuq.propagators import PROPAGATORS
@@ -61,22 +52,6 @@ def test_a_starved_class_is_of_the_training_set_alone() -> None:
     assert whole.labels.bincount(minlength=8).tolist() == expected
     assert len(load_split(memory, options, "test", seed=3)) == 400
     assert len(load_split(memory, options, "train", subset=20, seed=3)) == 20
-
-
-def test_an_oracle_says_what_is_bad() -> None:
-    options = {"name": "glyphs", "size": 30}
-    data = DataInputs({"test": "abc"}, options, memory=Memory(), subset=None, seed=0)
-    part = PartInputs("glyphs", {"size": 30}, None)
-    images, _ = data.test.batch(range(4))
-    images[0, 0, :16, :16] = -1  # no glyph
-    images[1, 0, :16] = images[1, 0, 16:]  # two glyphs, both twice
-    images[2] = 0
-    every, broken, rule = (TruthInputs(part, bad, data) for bad in ((), ("broken",), ("rule_broken", "broken_small")))
-    truth = every.of(images, None)
-    assert every.bad_in(truth).tolist() == [True, True, True, False]
-    assert broken.bad_in(truth).tolist() == [True, False, True, False]
-    assert rule.bad_in(truth).tolist() == [False, True, False, False]
-    assert identity_of(broken) == {"data": {"name": "glyphs", "options": {"size": 30}, "code": None}, "bad": ["broken"]}
 
 
 def test_data_are_known_by_content_and_only_declared_splits_may_be_read() -> None:

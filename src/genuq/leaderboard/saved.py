@@ -33,7 +33,8 @@ from genuq.leaderboard.manifest import (
 from genuq.leaderboard.results import Condition, ScoreColumn, ScoredSet
 from genuq.leaderboard.writing import write_set
 from genuq.models import GenerativeModel
-from genuq.pipeline.inputs import ExtractorInputs, LikelihoodInputs, ModelInputs, PartInputs, SamplerInputs, built
+from genuq.pipeline.inputs import ModelInputs, PartInputs, SamplerInputs, built
+from genuq.pipeline.judging import ExtractorInputs, LikelihoodInputs
 from genuq.pipeline.memory import Memory
 from genuq.pipeline.posteriors import load_posterior, posterior_path
 from genuq.pipeline.shared_scores import weak_weights

@@ -48,7 +48,8 @@ from genuq.leaderboard.manifest import (
 from genuq.leaderboard.results import Condition
 from genuq.models.precision import FULL
 from genuq.pipeline.columns import SPENT, cost, entry_of
-from genuq.pipeline.configured import likelihood_inputs, model_inputs, sampler_inputs, test_set
+from genuq.pipeline.configured import model_inputs, sampler_inputs, test_set
+from genuq.pipeline.configured_judging import likelihood_inputs
 from genuq.pipeline.execute import opened
 from genuq.pipeline.inputs import PartInputs
 from genuq.pipeline.posteriors import posterior_path

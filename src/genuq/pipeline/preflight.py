@@ -23,13 +23,11 @@ from genuq.pipeline.configured import (
     description_of,
     engine_of,
     is_image,
-    open_judge,
-    prompt_inputs,
-    reference_count,
     test_set,
     training_set,
     why_direct,
 )
+from genuq.pipeline.configured_judging import open_judge, prompt_inputs, reference_count
 from genuq.pipeline.inputs import is_outlined
 from genuq.pipeline.named_files import check_named_files
 from genuq.pipeline.objective import check_objective

@@ -15,8 +15,10 @@ from genuq.identity import where_given
 from genuq.models import GenerativeModel, to_unit
 from genuq.models.checkpoints import checkpoint_weights, reference_name_of, reference_path
 from genuq.pipeline.columns import PARTIAL, inputs_of_source, leaving_maps, of_source, options_of, score_inputs
-from genuq.pipeline.configured import is_image, is_latent, likelihood_inputs, reference_name
-from genuq.pipeline.inputs import LikelihoodInputs, PartInputs
+from genuq.pipeline.configured import is_image, is_latent, reference_name
+from genuq.pipeline.configured_judging import likelihood_inputs
+from genuq.pipeline.inputs import PartInputs
+from genuq.pipeline.judging import LikelihoodInputs
 from genuq.pipeline.run import MAIN_POSTERIOR, Run
 from genuq.posteriors import Posterior, isotropic_like
 from genuq.scores import SCORES, Resources, ScorePart

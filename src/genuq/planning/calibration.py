@@ -16,15 +16,8 @@ from torch import Tensor
 from genuq import posteriors
 from genuq.errors import ConfigurationError, GenuqError
 from genuq.models import GenerativeModel, VAEAutoencoder
-from genuq.pipeline.configured import (
-    architecture_of,
-    build_likelihood,
-    engine_of,
-    open_model,
-    reference_count,
-    training_set,
-    untrained_model,
-)
+from genuq.pipeline.configured import architecture_of, engine_of, open_model, training_set, untrained_model
+from genuq.pipeline.configured_judging import build_likelihood, reference_count
 from genuq.pipeline.posteriors import fit_settings, size_from_exact
 from genuq.pipeline.run import hardware_of
 from genuq.pipeline.sizes import memory

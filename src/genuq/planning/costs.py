@@ -13,16 +13,15 @@ from genuq.applications.finished_run import EXAMPLES
 from genuq.models import VAEAutoencoder
 from genuq.pipeline.columns import regenerated, score_columns
 from genuq.pipeline.configured import (
-    build_likelihood,
     is_image,
     is_latent,
-    reference_count,
     reference_name,
     sampler_inputs,
     test_set,
     training_set,
     untrained_model,
 )
+from genuq.pipeline.configured_judging import build_likelihood, reference_count
 from genuq.pipeline.counting import shared_count, watched_counts
 from genuq.pipeline.posteriors import fit_settings, of_members, size_from_exact, size_source
 from genuq.pipeline.stages.members import member_settings

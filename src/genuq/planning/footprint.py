@@ -30,16 +30,14 @@ from genuq.pipeline.columns import (
 )
 from genuq.pipeline.configured import (
     architecture_of,
-    build_likelihood,
     build_sampler,
     description_of,
-    open_judge,
-    reference_count,
     reference_name,
     sampler_inputs,
     training_set,
     untrained_model,
 )
+from genuq.pipeline.configured_judging import build_likelihood, open_judge, reference_count
 from genuq.pipeline.posteriors import of_members, size_source
 from genuq.pipeline.shared_scores import path_inputs, probe_inputs
 from genuq.pipeline.stages.embed import JUDGED

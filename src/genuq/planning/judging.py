@@ -12,14 +12,8 @@ from torch import Tensor
 from genuq.analysis.retention import descending_fractions
 from genuq.analysis.subsets import SubsetJudge
 from genuq.extractors.judge import Judge
-from genuq.pipeline.configured import (
-    build_likelihood,
-    is_image,
-    open_judge,
-    prompt_inputs,
-    reference_count,
-    training_set,
-)
+from genuq.pipeline.configured import is_image, training_set
+from genuq.pipeline.configured_judging import build_likelihood, open_judge, prompt_inputs, reference_count
 from genuq.planning import footprint
 from genuq.planning.measuring import bearable, steady
 from genuq.planning.planned import PlannedRun

@@ -12,7 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from genuq.errors import GenuqError
 from genuq.models import GenerativeModel
-from genuq.pipeline.configured import build_likelihood, is_image, prompt_inputs, training_set, untrained_model
+from genuq.pipeline.configured import is_image, training_set, untrained_model
+from genuq.pipeline.configured_judging import build_likelihood, prompt_inputs
 from genuq.planning.calibration import fit_of
 from genuq.planning.costs import fit_evaluations
 from genuq.planning.judging import judge_of

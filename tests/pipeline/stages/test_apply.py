@@ -15,14 +15,8 @@ from genuq.applications import APPLICATIONS, Filter, Space, asked, attempt, cali
 from genuq.errors import ArtefactError, ConfigurationError
 from genuq.models import to_unit
 from genuq.pipeline import preflight
-from genuq.pipeline.configured import (
-    architecture_of,
-    build_likelihood,
-    build_sampler,
-    named_extractor,
-    open_model,
-    training_set,
-)
+from genuq.pipeline.configured import architecture_of, build_sampler, open_model, training_set
+from genuq.pipeline.configured_judging import build_likelihood, named_extractor
 from genuq.pipeline.posteriors import load_posterior
 from genuq.pipeline.run import Run
 from genuq.pipeline.stages import applications

@@ -9,7 +9,8 @@ import torch
 
 from genuq import files
 from genuq.pipeline.columns import SPENT, WATCHED
-from genuq.pipeline.configured import build_sampler, likelihood_inputs, open_model
+from genuq.pipeline.configured import build_sampler, open_model
+from genuq.pipeline.configured_judging import likelihood_inputs
 from genuq.pipeline.posteriors import load_posterior
 from genuq.pipeline.run import Run
 from genuq.pipeline.shared_scores import embedder, functions_of, path_inputs, probe_inputs, weak_weights

@@ -20,15 +20,8 @@ from genuq.display import Display
 from genuq.identity import neutral, where_given
 from genuq.likelihoods import Likelihood
 from genuq.metrics import realism
-from genuq.pipeline.inputs import (
-    DataInputs,
-    JudgeInputs,
-    ModelInputs,
-    PartInputs,
-    PromptInputs,
-    SamplerInputs,
-    TruthInputs,
-)
+from genuq.pipeline.inputs import DataInputs, ModelInputs, PartInputs, SamplerInputs
+from genuq.pipeline.judging import JudgeInputs, PromptInputs, TruthInputs
 from genuq.pipeline.posteriors import evaluated, load_posterior
 from genuq.pipeline.run import Run
 from genuq.pipeline.stages.embed import read_judged

@@ -25,13 +25,11 @@ from genuq.pipeline.configured import (
     build_sampler,
     data_inputs,
     is_image,
-    judge_inputs,
     model_inputs,
-    prompt_inputs,
     sampler_inputs,
     training_set,
-    truth_inputs,
 )
+from genuq.pipeline.configured_judging import judge_inputs, prompt_inputs, truth_inputs
 from genuq.pipeline.inputs import foreign_code, part_inputs
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import Stage, upstream

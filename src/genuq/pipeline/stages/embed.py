@@ -19,15 +19,10 @@ from genuq.metrics.reference_sets import ReferenceFeatures, drawn_rows, open_ref
 from genuq.models import to_bytes, to_unit
 from genuq.parallel import collectives
 from genuq.pipeline.columns import inputs_of_source, is_version, regenerated
-from genuq.pipeline.configured import (
-    data_inputs,
-    judge_inputs,
-    likelihood_inputs,
-    prompt_inputs,
-    reference_inputs,
-    sampler_inputs,
-)
-from genuq.pipeline.inputs import DataInputs, JudgeInputs, LikelihoodInputs, PartInputs, PromptInputs, SamplerInputs
+from genuq.pipeline.configured import data_inputs, sampler_inputs
+from genuq.pipeline.configured_judging import judge_inputs, likelihood_inputs, prompt_inputs, reference_inputs
+from genuq.pipeline.inputs import DataInputs, PartInputs, SamplerInputs
+from genuq.pipeline.judging import JudgeInputs, LikelihoodInputs, PromptInputs
 from genuq.pipeline.run import Run
 from genuq.pipeline.sharded import deal
 from genuq.pipeline.stage import Stage, upstream

@@ -44,7 +44,7 @@ from genuq.extractors.judge import Judge
 from genuq.metrics import Gaussian, MetricLabel, Neighbourhood, frechet_distance, frechet_to_reference, read_statistics
 from genuq.parallel import collectives
 from genuq.pipeline.columns import MAPPED, WATCHED, cost
-from genuq.pipeline.inputs import TruthInputs
+from genuq.pipeline.judging import TruthInputs
 from genuq.pipeline.real_statistics import real_statistics
 from genuq.pipeline.run import Run
 from genuq.pipeline.stage import Stage

@@ -13,20 +13,17 @@ from genuq.analysis import EvaluationSettings
 from genuq.analysis.metrics import METRICS
 from genuq.identity import where_given
 from genuq.pipeline.columns import cost, draws_scored, entry_of, leaving_maps, options_of, regenerated, score_columns
-from genuq.pipeline.configured import (
-    asks_beyond_data,
+from genuq.pipeline.configured import asks_beyond_data, class_names_of, is_image, prompts_of, training_set
+from genuq.pipeline.configured_judging import (
     build_likelihood,
-    class_names_of,
-    is_image,
     judge_inputs,
     likelihood_inputs,
     prompt_inputs,
-    prompts_of,
     reference_inputs,
-    training_set,
     truth_inputs,
 )
-from genuq.pipeline.inputs import JudgeInputs, LikelihoodInputs, PromptInputs, TruthInputs, foreign_code
+from genuq.pipeline.inputs import foreign_code
+from genuq.pipeline.judging import JudgeInputs, LikelihoodInputs, PromptInputs, TruthInputs
 from genuq.pipeline.run import Run
 from genuq.pipeline.shared_scores import draws_of_main, partial_settings
 from genuq.pipeline.stage import upstream

@@ -31,14 +31,15 @@ from genuq.identity import neutral, where_given
 from genuq.pipeline.as_released import as_released
 from genuq.pipeline.configured import (
     class_names_of,
-    likelihood_inputs,
     model_inputs,
     model_names,
     sampler_inputs,
     training_set,
     why_direct,
 )
-from genuq.pipeline.inputs import LikelihoodInputs, ModelInputs, SamplerInputs
+from genuq.pipeline.configured_judging import likelihood_inputs
+from genuq.pipeline.inputs import ModelInputs, SamplerInputs
+from genuq.pipeline.judging import LikelihoodInputs
 from genuq.pipeline.run import MAIN_POSTERIOR, Run
 from genuq.pipeline.stage import Stage, upstream
 from genuq.pipeline.stages.apply import read_application, read_examples

@@ -15,8 +15,9 @@ from genuq.display import Display
 from genuq.identity import where_given
 from genuq.likelihoods import Likelihood, PointLikelihood
 from genuq.pipeline.columns import WATCHED, draws_scored, entry_of, functional_of, score_columns, score_inputs
-from genuq.pipeline.configured import likelihood_inputs
-from genuq.pipeline.inputs import LikelihoodInputs, PartInputs, part_inputs
+from genuq.pipeline.configured_judging import likelihood_inputs
+from genuq.pipeline.inputs import PartInputs, part_inputs
+from genuq.pipeline.judging import LikelihoodInputs
 from genuq.pipeline.run import MAIN_POSTERIOR, Run
 from genuq.pipeline.stage import Stage, upstream
 from genuq.pipeline.stages.embed import read_embeddings, read_judged

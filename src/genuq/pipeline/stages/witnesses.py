@@ -13,8 +13,9 @@ from genuq.errors import ConfigurationError
 from genuq.identity import neutral
 from genuq.likelihoods import Likelihood
 from genuq.models import to_unit
-from genuq.pipeline.configured import architecture_of, asks_beyond_data, extractor_inputs, likelihood_inputs, open_judge
-from genuq.pipeline.inputs import ExtractorInputs, LikelihoodInputs
+from genuq.pipeline.configured import architecture_of, asks_beyond_data
+from genuq.pipeline.configured_judging import extractor_inputs, likelihood_inputs, open_judge
+from genuq.pipeline.judging import ExtractorInputs, LikelihoodInputs
 from genuq.pipeline.run import Run
 
 SCORING = "scoring"  # the likelihood's own space
