@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genuq.errors import ConfigurationError
+from genuq.propagators.scores import some_of_each
 
 
 def uncertain_region(variance: Tensor, share: float, dilate: int = 0) -> Tensor:
@@ -52,13 +53,7 @@ def require_region(region: Tensor) -> Tensor:
     """
     if region.dtype != torch.bool:
         raise ConfigurationError(f"a region must be boolean (for instance map > threshold), not {region.dtype}.")
-    empty = (~region.flatten(1).any(1)).nonzero().flatten()
-    if len(empty):
-        raise ConfigurationError(
-            f"the region selects nothing of image {int(empty[0])} ({len(empty)} such of {len(region)}). "
-            "Give each image at least one pixel, or leave it out."
-        )
-    return region
+    return some_of_each(region, "the region")
 
 
 def dilated(region: Tensor, times: int) -> Tensor:

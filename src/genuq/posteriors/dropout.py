@@ -107,16 +107,7 @@ def fed_by_dropout(model: GenerativeModel, x: Tensor, t_B: Tensor, y_B: Tensor |
     Raises:
         ConfigurationError: the network has no active dropout, or none that feeds a layer.
     """
-    dropouts = {
-        name: module
-        for name, module in model.network.named_modules()
-        if isinstance(module, DROPOUTS) and 0 < module.p < 1
-    }
-    if not dropouts:
-        raise ConfigurationError(
-            f"{type(model.network).__name__} has no nn.Dropout with a rate above 0. Set posterior.layers and "
-            "posterior.rate, or train with network.dropout."
-        )
+    dropouts = active_dropouts(model.network)
     dropped: list[tuple[Tensor, float]] = []  # holds the tensors, so that no storage is used again
     rates: dict[str, float] = {}
 
@@ -129,13 +120,13 @@ def fed_by_dropout(model: GenerativeModel, x: Tensor, t_B: Tensor, y_B: Tensor |
             if inputs[0].untyped_storage().data_ptr() == output.untyped_storage().data_ptr():
                 rates[name] = rate
 
+    part = model.network.get_submodule
     handles = [
-        module.register_forward_hook(lambda _, inputs, output, rate=float(module.p): mark(output, rate))
-        for module in dropouts.values()
+        part(name).register_forward_hook(lambda _, inputs, output, rate=rate: mark(output, rate))
+        for name, rate in dropouts.items()
     ]
     for name in head_candidates(model.network):
-        layer = model.network.get_submodule(name)
-        handles.append(layer.register_forward_pre_hook(lambda _, inputs, name=name: look(name, inputs)))
+        handles.append(part(name).register_forward_pre_hook(lambda _, inputs, name=name: look(name, inputs)))
     try:
         with evaluating(model), torch.no_grad():
             model(x, t_B, y_B)
@@ -146,5 +137,21 @@ def fed_by_dropout(model: GenerativeModel, x: Tensor, t_B: Tensor, y_B: Tensor |
         raise ConfigurationError(
             f"no Conv2d or Linear takes its input straight from a dropout layer ({', '.join(dropouts)}). Set "
             "posterior.layers and posterior.rate."
+        )
+    return rates
+
+
+def active_dropouts(network: nn.Module) -> dict[str, float]:
+    """The rate of each of the network's dropout layers that drops something, by name.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    modules = network.named_modules()
+    rates = {name: float(module.p) for name, module in modules if isinstance(module, DROPOUTS) and 0 < module.p < 1}
+    if not rates:
+        raise ConfigurationError(
+            f"{type(network).__name__} has no nn.Dropout with a rate above 0. Set posterior.layers and "
+            "posterior.rate, or train with network.dropout."
         )
     return rates

@@ -49,10 +49,22 @@ def _spread(mask: Tensor, variance: Tensor) -> Tensor:
         raise ConfigurationError(
             f"mask of shape {tuple(mask.shape)} does not fit variances of shape {tuple(variance.shape)}."
         ) from error
+    return some_of_each(selected, "mask")
+
+
+def some_of_each(selected: Tensor, what: str) -> Tensor:
+    """A boolean selection (N, ...) of the pixels of N images, which must hold something of each.
+
+    Args:
+        what: it is, for the error.
+
+    Raises:
+        ConfigurationError: it holds nothing of some.
+    """
     empty = (~selected.flatten(1).any(1)).nonzero().flatten()
     if len(empty):
         raise ConfigurationError(
-            f"mask selects nothing of image {int(empty[0])} ({len(empty)} such of {len(selected)}). "
+            f"{what} selects nothing of image {int(empty[0])} ({len(empty)} such of {len(selected)}). "
             "Give each image at least one pixel, or leave it out."
         )
     return selected

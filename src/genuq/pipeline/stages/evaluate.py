@@ -85,7 +85,6 @@ class Evaluate(Stage[EvaluateInputs]):
         real = real_statistics(
             inputs.embed.path / REAL, real_RD, inputs.metric.k, folder.path, display, gaussian=given is None
         )
-        reference = real.gaussian if given is None else given
         known = neighbourhood_for(inputs.metric, real_RD, features_ND, real.radii_R)
         facts, truth = sample_facts(inputs, samples, features_ND, known), truth_of(inputs, samples)
         if inputs.truth is not None and truth is not None:
@@ -100,17 +99,10 @@ class Evaluate(Stage[EvaluateInputs]):
                 scores,
                 features_ND,
                 real_RD,
-                SampleFacts(
-                    targets={name: facts[name] for name in TARGETS if name in facts},
-                    bad=facts.get("bad"),
-                    left_out=facts.get("left_out"),
-                    faults={} if truth is None else truth.faults,
-                    classes=facts.get("class"),
-                    complexity=facts.get("complexity"),
-                ),
+                facts_to_compare(facts, truth),
                 inputs.metric,
                 progress=lambda done, total, what: advance(1),
-                reference=reference,
+                reference=real.gaussian if given is None else given,
                 neighbourhood=known,
                 together=True,
             )
@@ -161,6 +153,18 @@ def sample_facts(
     if judge.truth is not None:
         facts["bad"] = judge.truth(samples["image"]).double()
     return facts
+
+
+def facts_to_compare(facts: Mapping[str, Tensor], truth: Truth | None) -> SampleFacts:
+    """What scores are compared with, of what is known of each sample."""
+    return SampleFacts(
+        targets={name: facts[name] for name in TARGETS if name in facts},
+        bad=facts.get("bad"),
+        left_out=facts.get("left_out"),
+        faults={} if truth is None else truth.faults,
+        classes=facts.get("class"),
+        complexity=facts.get("complexity"),
+    )
 
 
 def truth_of(inputs: EvaluateInputs, samples: Mapping[str, Tensor]) -> Truth | None:

@@ -194,7 +194,7 @@ def display_path(path: Path) -> str:
 def collect(inputs: ReportInputs) -> Results:
     """The results of the whole run, in the form that the report reads."""
     notes = {name: getattr(inputs, name).notes() for name in ("fit", "sample", "score")}
-    evaluation, likelihood = read_evaluation(inputs.evaluate.path), inputs.likelihood.build()
+    evaluation = read_evaluation(inputs.evaluate.path)
     posteriors = [posterior_entry(inputs, name, notes, evaluation.quality.get(name)) for name in inputs.posteriors]
     return Results(
         name=inputs.name,
@@ -214,13 +214,7 @@ def collect(inputs: ReportInputs) -> Results:
         ),
         posterior=posteriors[0],
         posteriors=posteriors,
-        likelihood=LikelihoodEntry(
-            name=likelihood.name,
-            extractor=encoder_name(likelihood),
-            dimension=likelihood.dimension,
-            observation_variance=notes["score"].get("observation_variance"),
-            how=notes["score"].get("how", "no score compares samples under draws"),
-        ),
+        likelihood=likelihood_entry(inputs, notes["score"]),
         judge=evaluation.judge,
         truth=evaluation.truth,
         judged_maps=evaluation.judged_maps,
@@ -237,6 +231,22 @@ def collect(inputs: ReportInputs) -> Results:
             *doubts_of(notes["fit"]["posteriors"]),
             *(note for row in evaluation.scores for note in row.notes if row.kind in ("score", "baseline")),
         ],
+    )
+
+
+def likelihood_entry(inputs: ReportInputs, notes: Mapping[str, Any]) -> LikelihoodEntry:
+    """The likelihood, and how the variance of its observations was chosen.
+
+    Args:
+        notes: of the stage score.
+    """
+    likelihood = inputs.likelihood.build()
+    return LikelihoodEntry(
+        name=likelihood.name,
+        extractor=encoder_name(likelihood),
+        dimension=likelihood.dimension,
+        observation_variance=notes.get("observation_variance"),
+        how=notes.get("how", "no score compares samples under draws"),
     )
 
 
