@@ -35,6 +35,7 @@ POSTERIORS = {
 }
 WATCHED = ["score=entropy_beside_baselines", "score.controls=[random,jitter,isotropic]", "score.probes=2"]
 SHARED = ["path_disagreement", "path_disagreement_semantic", "renoised_disagreement", "renoised_isotropic", "lid"]
+LAST_LAYER = "posterior=exact_laplace"  # of others a check before the start asks the network for its layers
 PROPAGATED = {
     "trajectory": [],
     "corrected": ["propagator.covariance=antithetic", "propagator.skip=2"],
@@ -181,9 +182,10 @@ def test_every_propagator_on_images(name: str, images_run: Path, image_root: Pat
     """All that the stage evaluates: the sampling again, the propagator, and how it finds the head's outputs."""
     copied(images_run, tmp_path)
     stages = "stages=[train,judge,fit,sample,propagate]"
-    overrides = [*IMAGES, f"data.root={image_root}", f"propagator={name}", *PROPAGATED[name], stages]
+    overrides = [*IMAGES, LAST_LAYER, f"data.root={image_root}", f"propagator={name}", *PROPAGATED[name], stages]
     run = planned(tmp_path, *overrides)
     work = work_of(run, "propagate")
+    launch(tmp_path, *overrides[:-1], stages.replace(",propagate", ""))
     before = rows.forward
     launch(tmp_path, *overrides)
     assert work.forward == pytest.approx(rows.forward - before)
@@ -203,7 +205,7 @@ APPLIED = {
 def test_every_application(name: str, images_run: Path, image_root: Path, tmp_path: Path, rows: Rows) -> None:
     copied(images_run, tmp_path)
     stages = "stages=[train,judge,fit,sample,embed,score,apply]"
-    overrides = [*IMAGES, f"data.root={image_root}", f"application={name}", *APPLIED[name], stages]
+    overrides = [*IMAGES, LAST_LAYER, f"data.root={image_root}", f"application={name}", *APPLIED[name], stages]
     run = planned(tmp_path, *overrides)
     work = work_of(run, "apply")
     launch(tmp_path, *overrides[:-1], stages.replace(",apply", ""))
