@@ -145,7 +145,7 @@ MISTAKES = [
     (["seed=null"], "seed", "not Optional"),
     (["experiment=quickstart", "propagator=null"], "propagator=null", "~propagator"),
     (["~beside"], "'beside' was deleted", "beside=null"),
-    (["posterior.rank=3"], "'posterior.rank' is not a key of 'exact_laplace'", "belongs to posthoc_ensemble and swag"),
+    (["posterior.rank=3"], "'posterior.rank' is not a key of 'kfac'", "belongs to posthoc_ensemble and swag"),
     (
         ["+posterior@beside.a=kfac", "beside.a.match=b"],
         "'beside.a.match'",
