@@ -78,7 +78,7 @@ def guidance_gap(path: SamplerPath, points: Points = (0.4, 0.6)) -> Tensor:
     keys={"points": "gap_points"},
 )
 def guidance_gap_low(path: SamplerPath, points: Points = (0.4, 0.6)) -> Tensor:
-    """Minus the guidance gap: samples of which the class asked for says little.
+    """Minus the guidance gap: samples of which the class asked for says little, as of one that was never trained.
 
     Args:
         points: of the path, 0 for its first step to 1 for its last.
