@@ -22,7 +22,7 @@ from genuq.pipeline.configured_judging import build_likelihood
 from genuq.pipeline.run import Run
 from genuq.pipeline.stages.score import draws_inputs
 from support import my_lab_parts
-from support.programs import COMMAND, program
+from support.programs import COMMAND, environment, program
 from support.small_runs import POINTS, composed
 
 LAB = "support.my_lab_parts"
@@ -129,9 +129,9 @@ def test_a_run_with_parts_of_ones_own_and_after_a_change_of_their_source(tmp_pat
     ]
 
     def said(*more: str) -> str:
-        path = os.pathsep.join([str(tmp_path), str(Path(schemas.__file__).parents[2])])
-        environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-        found = program(COMMAND, *more, *overrides, folder=tmp_path, variables=environment)
+        known = environment()
+        seeing = known | {"PYTHONPATH": os.pathsep.join([str(tmp_path), known["PYTHONPATH"]])}
+        found = program(COMMAND, *more, *overrides, folder=tmp_path, variables=seeing)
         assert found.returncode == 0, found.stderr
         return found.stdout
 

@@ -6,7 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
+from genuq.config import schemas
+from genuq.config.compose import choices_of
 from genuq.errors import ConfigurationError
+from genuq.models.register import ModelPart
 from genuq.parts import identity
 from genuq.posteriors import POSTERIORS, PosteriorPart
 from genuq.scores import SCORES, ScorePart
@@ -30,3 +33,10 @@ def test_a_broken_package_is_an_error_only_where_it_is_asked_for(install: Callab
         POSTERIORS.get("spectral")
     reasons = {broken.name: broken.reason for broken in POSTERIORS.broken()}
     assert "fft_lab" in reasons["spectral"] and "not int" in reasons["number"]
+
+
+def test_a_model_of_a_package_keeps_the_posterior_of_the_last_layer(install: Callable[..., None]) -> None:
+    install(own_model=ModelPart(name="own_model", target="support.my_lab_parts:own_model", label="Own"))
+    schemas.register()
+    for more, posterior in (([], "exact_laplace"), (["posterior=kfac"], "kfac")):
+        assert choices_of(["model=own_model", *more])["posterior"] == posterior

@@ -13,12 +13,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from genuq import parts
 from genuq.config.options import ENGINE, TARGET, model_node, taken
-from genuq.config.schemas import ModelConfig
+from genuq.config.schemas import ModelConfig, option_of_any_size
 from genuq.errors import ConfigurationError, did_you_mean
 
 KEY = f"model.{TARGET}"
-# Such a network may be of any size, and the default posterior keeps two square matrices for every layer.
-OF_ANY_SIZE = ["_self_", {"override /posterior@_global_.posterior": "exact_laplace"}]
 
 
 def model_known_as(path: str) -> str:
@@ -30,9 +28,8 @@ def model_known_as(path: str) -> str:
     part, name = parts.plugged(path, "model", KEY), path.replace(":", ".")
     if part.distribution is not None:
         return part.name
-    node = model_node(part)
+    node = option_of_any_size(part)
     OmegaConf.update(node, TARGET, path, force_add=True)
-    OmegaConf.update(node, "defaults", OF_ANY_SIZE, force_add=True)
     ConfigStore.instance().store(group="model", name=name, node=node)
     return name
 

@@ -129,9 +129,20 @@ def register() -> None:
     for group, part in installed_options():
         store.store(group=group, name=part.name, node=node_of(group, part.name))
     for part in register_of("model").values():
-        if part.builtin or part.distribution is not None:
-            store.store(group="model", name=f"schema_{part.name}" if part.builtin else part.name, node=model_node(part))
+        if part.builtin:
+            store.store(group="model", name=f"schema_{part.name}", node=model_node(part))
+        elif part.distribution is not None:
+            store.store(group="model", name=part.name, node=option_of_any_size(part))
     _registered[:] = asked
+
+
+def option_of_any_size(part: Part) -> DictConfig:
+    """A model of somebody's own as an option: its network may be large, and the default posterior keeps two square
+    matrices for every layer."""
+    node = model_node(part)
+    last_layer = ["_self_", {"override /posterior@_global_.posterior": "exact_laplace"}]
+    OmegaConf.update(node, "defaults", last_layer, force_add=True)
+    return node
 
 
 def accept_plugins() -> None:
