@@ -257,8 +257,9 @@ def test_the_choices_of_a_job_are_those_of_its_experiment() -> None:
         ([], "kfac"),
         (["model=ddpm", "propagator=coherent"], "kfac"),
         *((["propagator=" + name], "exact_laplace") for name in ("trajectory", "corrected", "paper")),
-        *(([f"application={name}"], "exact_laplace") for name in ("augment", "rectify", "guide")),  # by a propagator
-        (["application=filter", "application.fraction=0.5"], "kfac"),
+        *(([f"application={name}"], "exact_laplace") for name in ("augment", "rectify")),  # by a propagator
+        (["application=filter"], "kfac"),
+        (["application=guide"], "kfac"),
         (["score=pixel_variance"], "exact_laplace"),  # which chooses a propagator
         (["propagator=trajectory", "posterior=diagonal_laplace"], "diagonal_laplace"),
         *(([f"model={name}"], "exact_laplace") for name in ("adm", "edm2", "uvit", "diffusers")),
