@@ -54,7 +54,8 @@ def applied(images_run: Path, image_root: Path, tmp_path_factory: pytest.TempPat
 
 
 def arguments(image_root: Path, name: str, *more: str) -> list[str]:
-    return [*IMAGES, f"data.root={image_root}", APPLYING, f"application={name}", *SETTINGS[name], *more]
+    whose = "posterior=exact_laplace"  # of all, so that they share what is upstream
+    return [*IMAGES, whose, f"data.root={image_root}", APPLYING, f"application={name}", *SETTINGS[name], *more]
 
 
 def entry(folder: Path) -> dict:

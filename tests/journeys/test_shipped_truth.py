@@ -1,0 +1,91 @@
+"""The shipped networks of data whose samples rules judge: independent trainings that draw what the rules ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from genuq import load_reference
+from genuq.data import load
+from genuq.data.truth import BROKEN, RULE_BROKEN
+from genuq.models import GenerativeModel, Sampler, sample
+from genuq.models.checkpoints import load_model, reference_members, reference_path
+from genuq.pipeline.configured import checkpoint_path, reference_name
+from genuq.pipeline.named_files import check_named_files
+from genuq.pipeline.run import Run
+from genuq.pipeline.stages.members import member_settings
+from genuq.posteriors import PosthocEnsemble, Scale
+from genuq.solvers import build
+from support.small_runs import composed
+
+DATA = ["glyphs", "shapes", "triangles"]
+EARLY = ["shapes", "triangles"]
+
+
+def networks_of(data: str) -> list[GenerativeModel]:
+    paths = [reference_path(f"flow_matching_{data}"), *reference_members(f"flow_matching_{data}", "deep_ensemble")]
+    return [load_model(path)[0] for path in paths]
+
+
+def faults(model: GenerativeModel, data: str, samples: int = 48) -> dict[str, Tensor]:
+    oracle = load(data, size=1).oracle
+    assert oracle is not None
+    made = sample(model, Sampler(build("dpm_solver_pp_2m"), 10, seed=5), range(samples))
+    truth = oracle.truth(made)
+    return {name: truth.of(name) for name in (BROKEN, RULE_BROKEN)}
+
+
+def alike(weights: Sequence[Tensor]) -> Tensor:
+    """Correlations of what each has beside the mean of all."""
+    stacked = torch.stack([one.detach().float().flatten() for one in weights])
+    return torch.corrcoef(stacked - stacked.mean(0)).triu(1)
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_there_are_six_and_each_is_a_training_of_its_own(data: str) -> None:
+    networks = networks_of(data)
+    assert len(networks) == 6
+    assert (alike([one.network.head.weight for one in networks]).abs() < 0.9).all()
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_they_draw_what_the_rules_ask_for_but_not_always(data: str) -> None:
+    found = faults(load_reference("flow_matching", data), data)
+    assert float(found[BROKEN].double().mean()) < 0.7 and any(fault.any() for fault in found.values())
+    assert not found[BROKEN].all() and not found[RULE_BROKEN].all()
+
+
+@pytest.mark.parametrize("data", EARLY)
+def test_the_early_checkpoint_is_of_the_same_training_and_draws_worse(data: str) -> None:
+    model, early = (load_reference("flow_matching", name) for name in (data, f"{data}_early"))
+    assert faults(early, data)[BROKEN].sum() > faults(model, data)[BROKEN].sum() + 12
+    ours, theirs = (one.network.state_dict() for one in (model, early))
+    far = sum(float((ours[name] - theirs[name]).square().sum()) for name in ours)
+    assert far < 0.5 * sum(float(value.square().sum()) for value in ours.values())
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_post_hoc_members_lie_near_the_model_and_apart(data: str) -> None:
+    network = load_reference("flow_matching", data).network
+    paths = reference_members(f"flow_matching_{data}", "posthoc_ensemble")
+    members = [PosthocEnsemble.load(path, network).finalise(Scale(1, 1.0, 1.0)) for path in paths]
+    assert len(members) == 5
+    ours = torch.cat([value.flatten() for value in network.state_dict().values() if value.is_floating_point()])
+    drawn = [torch.cat([value.flatten() for value in one.draw(0, 0).values()]) for one in members]
+    for one in drawn:
+        assert 1e-3 < float((one - ours).norm() / ours.norm()) < 0.2
+    assert (alike(drawn) < 0.9).all()
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_a_configuration_chooses_them_by_name(data: str, tmp_path: Path) -> None:
+    chosen = [f"experiment={data}", "model.checkpoint=reference", "posterior.checkpoints=reference", "stages=[fit]"]
+    run = Run(composed(*chosen, f"store={tmp_path}/store"), tmp_path, "genuq")
+    check_named_files(run)
+    assert checkpoint_path(run).name == f"flow_matching_{data}.safetensors"
+    members = member_settings(run, run.posteriors()["draws"]).given(reference_name(run))
+    assert [path.name for path in members] == [f"flow_matching_{data}_deep_ensemble_{k}.safetensors" for k in range(5)]
