@@ -6,7 +6,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 
 from genuq import load_reference
 from genuq.data import Subset, fashion_mnist
@@ -18,6 +17,7 @@ from genuq.pipeline.run import Run
 from genuq.pipeline.shared_scores import weak_checkpoint
 from genuq.pipeline.stages.members import member_settings
 from genuq.training.ensembles import residual_variance
+from support.shipped import alike, check_post_hoc_members
 from support.small_runs import composed
 
 NAME, BAG = "flow_matching_fashion_mnist", 8
@@ -38,10 +38,15 @@ def loss(model: GenerativeModel, bags: bool) -> float:
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS)
-def test_there_are_three_of_each_and_each_is_another(kind: str) -> None:
-    heads = torch.stack([one.network.head.weight.detach().flatten() for one in networks_of(kind)])
-    assert len(heads) == 3
-    assert (torch.corrcoef(heads - heads.mean(0)).triu(1).abs() < 0.9).all()
+def test_there_are_six_of_each_and_each_is_a_training_of_its_own(kind: str) -> None:
+    networks = networks_of(kind)
+    assert len(networks) == 6
+    assert (alike([one.network.head.weight for one in networks]).abs() < 0.9).all()
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_post_hoc_members_lie_near_the_model_and_apart(kind: str) -> None:
+    check_post_hoc_members(load_reference("flow_matching", f"fashion_mnist_{kind}"), f"{NAME}_{kind}")
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS)
@@ -65,7 +70,7 @@ def test_of_what_a_network_hardly_saw_it_knows_less_beside_all_else(kind: str) -
 def test_a_configuration_chooses_them_by_name(kind: str, tmp_path: Path) -> None:
     chosen = [
         *("model=flow_matching", "network.channels=[24,56]", f"model.checkpoint=reference:{kind}", "stages=[fit]"),
-        *("posterior=deep_ensemble", f"posterior.checkpoints=reference:{kind}", "posterior.draws=2"),
+        *("posterior=deep_ensemble", f"posterior.checkpoints=reference:{kind}"),
         *("score=weak_model_gap", f"score.weak_checkpoint=reference:{kind}_early", f"store={tmp_path}/store"),
     ]
     run = Run(composed(*chosen), tmp_path, "genuq")
@@ -74,4 +79,4 @@ def test_a_configuration_chooses_them_by_name(kind: str, tmp_path: Path) -> None
     weak = weak_checkpoint(run)
     assert weak is not None and weak.name == f"{NAME}_{kind}_early.safetensors"
     members = member_settings(run, run.posteriors()["draws"]).given(reference_name(run))
-    assert [path.name for path in members] == [f"{NAME}_{kind}_deep_ensemble_{k}.safetensors" for k in (0, 1)]
+    assert [path.name for path in members] == [f"{NAME}_{kind}_deep_ensemble_{k}.safetensors" for k in range(5)]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-import torch
 from torch import Tensor
 
 from genuq import load_reference
@@ -18,8 +16,8 @@ from genuq.pipeline.configured import checkpoint_path, reference_name
 from genuq.pipeline.named_files import check_named_files
 from genuq.pipeline.run import Run
 from genuq.pipeline.stages.members import member_settings
-from genuq.posteriors import PosthocEnsemble, Scale
 from genuq.solvers import build
+from support.shipped import alike, check_post_hoc_members
 from support.small_runs import composed
 
 DATA = ["glyphs", "shapes", "triangles"]
@@ -37,12 +35,6 @@ def faults(model: GenerativeModel, data: str, samples: int = 48) -> dict[str, Te
     made = sample(model, Sampler(build("dpm_solver_pp_2m"), 10, seed=5), range(samples))
     truth = oracle.truth(made)
     return {name: truth.of(name) for name in (BROKEN, RULE_BROKEN)}
-
-
-def alike(weights: Sequence[Tensor]) -> Tensor:
-    """Correlations of what each has beside the mean of all."""
-    stacked = torch.stack([one.detach().float().flatten() for one in weights])
-    return torch.corrcoef(stacked - stacked.mean(0)).triu(1)
 
 
 @pytest.mark.parametrize("data", DATA)
@@ -70,15 +62,7 @@ def test_the_early_checkpoint_is_of_the_same_training_and_draws_worse(data: str)
 
 @pytest.mark.parametrize("data", DATA)
 def test_post_hoc_members_lie_near_the_model_and_apart(data: str) -> None:
-    network = load_reference("flow_matching", data).network
-    paths = reference_members(f"flow_matching_{data}", "posthoc_ensemble")
-    members = [PosthocEnsemble.load(path, network).finalise(Scale(1, 1.0, 1.0)) for path in paths]
-    assert len(members) == 5
-    ours = torch.cat([value.flatten() for value in network.state_dict().values() if value.is_floating_point()])
-    drawn = [torch.cat([value.flatten() for value in one.draw(0, 0).values()]) for one in members]
-    for one in drawn:
-        assert 1e-3 < float((one - ours).norm() / ours.norm()) < 0.2
-    assert (alike(drawn) < 0.9).all()
+    check_post_hoc_members(load_reference("flow_matching", data), f"flow_matching_{data}")
 
 
 @pytest.mark.parametrize("data", DATA)
