@@ -13,7 +13,13 @@ import genuq
 
 PACKAGE = Path(genuq.__file__).parent
 TESTS = Path(__file__).parent
-OF_THE_REPOSITORY = {"test_dependencies.py", "test_import_order.py", "test_mirror.py", "test_named_keys.py"}
+OF_THE_REPOSITORY = {
+    "test_dependencies.py",
+    "test_documents.py",
+    "test_import_order.py",
+    "test_mirror.py",
+    "test_named_keys.py",
+}
 
 
 def sources() -> list[Path]:

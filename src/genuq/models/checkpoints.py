@@ -137,7 +137,7 @@ ARCHIVE, PICKLE, LIGHTNING = b"PK\x03\x04", b"\x80", b"pytorch-lightning_version
 BRING_IN = (
     "genuq reads safetensors alone, since other files can hold code. Write a function that builds your model with "
     "these weights, torch.load(path, weights_only=True), and name it: model._target_=my_lab.my_model "
-    "model.checkpoint=PATH (README, `Your own model`)."
+    "model.checkpoint=PATH (docs/own_model.md)."
 )
 
 
