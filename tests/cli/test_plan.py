@@ -15,6 +15,7 @@ from genuq.config.sweeps import sweep_of
 from genuq.errors import ConfigurationError
 from genuq.planning.cards import Card
 from genuq.planning.holding import Held
+from genuq.planning.plan import plan_of
 from support.plans import planned, to_make
 from support.small_pipelines import saved
 from support.small_runs import COMMON, EVALUATION, POINTS
@@ -38,6 +39,20 @@ def test_m_may_stand_between_the_overrides_and_jobs_are_called_as_hydra_calls_th
         for job in sweep.jobs:
             config = compose("config", overrides=[*job, *sweep.arguments(texts)], return_hydra_config=True)
             assert config.hydra.job.override_dirname == sweep.job_name(job)
+
+
+def test_runs_without_a_propagator_and_with_one_are_one_sweep(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And the run without one asks for what a run that says nothing of propagators asks for."""
+    texts = [*POINTS, f"store={tmp_path}/store", "posterior=exact_laplace", "stages=[train,fit,sample,propagate]"]
+    swept = planned(capsys, "-m", *texts, "propagator=none,trajectory", "application=none")
+    assert [job["name"] for job in swept["jobs"]] == ["propagator=none", "propagator=trajectory"]
+    assert to_make(swept) == {"train": 1, "posterior": 1, "fit": 1, "sample": 1, "propagate": 1}
+    plain, none = (
+        list(plan_of(typed, False).needed) for typed in (texts, [*texts, "propagator=none", "application=none"])
+    )
+    assert plain == none
 
 
 @pytest.mark.parametrize(

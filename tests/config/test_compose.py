@@ -78,13 +78,16 @@ def test_every_shipped_choice_composes_and_passes_the_check(number: int) -> None
         written = yaml.safe_load((CONF / group / f"{option}.yaml").read_text())
         name = written.get(group, written).get("name")  # a file for several groups keeps each one's keys apart
         assert name is None or shipped(number)[group].name == name
+        assert (shipped(number)[group] is None) == (option == "none" and group != "logger")
     assert shipped(number).stages
 
 
 @pytest.mark.parametrize("group", ["sampler", "posterior", "network", "score", "propagator", "application"])
 def test_an_option_is_named_after_what_it_builds(group: str) -> None:
     """`genuq sampler=heun` builds heun; a second option of the same kind begins with its name (unet_latent)."""
-    built = {option: str(shipped(number)[group].name) for number, option in enumerate(OPTIONS[group])}
+    built = {
+        option: str(shipped(number)[group].name) for number, option in enumerate(OPTIONS[group]) if option != "none"
+    }
     assert all(option.startswith(name) for option, name in built.items())
     assert set(built.values()) == set(options.GROUPS[group].register or ())
 
@@ -143,7 +146,16 @@ MISTAKES = [
     (["sampler.steps=many"], "sampler.steps", "could not be converted to Integer"),
     (["stages=fit"], "stages", "A list is written [a,b]"),
     (["seed=null"], "seed", "not Optional"),
-    (["experiment=quickstart", "propagator=null"], "propagator=null", "~propagator"),
+    (["experiment=quickstart", "propagator=null"], "propagator=null", "write propagator=none"),
+    (["study=null", "application=null"], "application=null", "write application=none"),
+    (["experiment=null"], "experiment=null", "write experiment=none"),
+    (["posterior=null"], "posterior=null", "Known: deep_ensemble"),
+    (["-m", "posterior=null,kfac"], "posterior=null", "Known: deep_ensemble"),
+    (["~posterior"], "~posterior", "Known: deep_ensemble"),
+    (["+posterior@beside.a=null"], "+posterior@beside.a=null", "leave it out"),
+    (["propagator=none", "propagator.share=0.2"], "'propagator.share' is not a key of 'none'", "`share` belongs to"),
+    (["application.per_class=true"], "'application.per_class' is not a key of 'none'", "belongs to filter"),
+    (["propagator=none", "propagator.shar=0.2"], "'propagator.shar' is not a key", "configuration"),
     (["~beside"], "'beside' was deleted", "beside=null"),
     (["posterior.rank=3"], "'posterior.rank' is not a key of 'kfac'", "belongs to posthoc_ensemble and swag"),
     (
@@ -237,6 +249,50 @@ def test_a_range_of_decimals_is_refused_with_the_list_to_type(text: str, listed:
 
 def test_ranges_of_whole_numbers_stay() -> None:
     assert [job for job, _ in configurations(["-m", "seed=range(0,5,2)"])] == [("seed=0",), ("seed=2",), ("seed=4",)]
+
+
+NULLABLE = [group for group in GROUPS if "none" in OPTIONS[group] and group != "logger"]
+
+
+def test_a_group_that_chooses_nothing_by_default_has_a_word_for_it() -> None:
+    written = yaml.safe_load((CONF / "config.yaml").read_text())["defaults"]
+    defaults = dict(next(iter(entry.items())) for entry in written if isinstance(entry, dict))
+    assert None not in defaults.values()  # no override can say null
+    assert (
+        NULLABLE
+        == [group for group in GROUPS if defaults[group] == "none"]
+        == ["application", "experiment", "propagator"]
+    )
+
+
+@pytest.mark.parametrize("group", NULLABLE)
+def test_none_is_the_same_as_leaving_a_group_out(group: str) -> None:
+    ((_, plain),) = configurations(["posterior=exact_laplace"])
+    found = [
+        configurations(["posterior=exact_laplace", *more])
+        for more in (
+            [f"{group}=none"],
+            [f"~{group}"],
+            ["-m", f"{group}=none"],
+            [f"{group}={OPTIONS[group][0]}", f"{group}=none"],
+        )
+    ]
+    assert [config for each in found for _, config in each] == [plain] * 4
+    assert overrides.choices_of([f"{group}=none"]) == overrides.choices_of([])
+    assert overrides.choices_of([])[group] is None
+
+
+def test_none_leaves_out_what_an_experiment_has_set_for_the_option_that_it_chooses(user_experiments: Path) -> None:
+    (user_experiments / "mine.yaml").write_text(
+        "# @package _global_\ndefaults: [{override /propagator: corrected}, {override /application: filter}]\n"
+        "propagator: {share: 0.2}\napplication: {fraction: 0.5}\n"
+    )
+    sweep = ["-m", "experiment=mine", "propagator=none,coherent", "application=none,filter", "propagator.reduce=mean"]
+    found = [(config.propagator, config.application) for _, config in configurations(sweep)]
+    assert [one and (one.name, one.share, one.reduce) for one, _ in found] == [None] * 2 + [
+        ("coherent", 0.2, "mean")
+    ] * 2
+    assert [one and one.fraction for _, one in found] == [None, 0.5] * 2
 
 
 def test_several_values_are_a_sweep() -> None:

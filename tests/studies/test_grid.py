@@ -45,6 +45,15 @@ class TestMatching:
         found = matched(study_of(tmp_path).jobs, [run], tmp_path)
         assert [(job.row, job.seed) for job in found.runs] == [(("ddpm", "kfac"), "1")]
 
+    @pytest.mark.parametrize("typed", [(), ("propagator=none",), ("propagator=trajectory",)])
+    def test_a_run_that_chose_no_propagator_is_the_one_that_chose_none(self, tmp_path, typed):
+        command = "genuq -m study=posteriors propagator=none,trajectory application=none seed=0"
+        study = study_of(tmp_path, command=command, rows=["propagator"], columns=None, seeds="seed")
+        chosen = "trajectory" if "propagator=trajectory" in typed else None
+        run = record({"propagator": chosen, "application": None}, 0, overrides=typed)
+        found = matched(study.jobs, [run], tmp_path)
+        assert [job.row for job in found.runs] == [(chosen or "none",)]
+
     @pytest.mark.parametrize(
         "changes",
         [

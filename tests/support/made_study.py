@@ -53,7 +53,7 @@ def numbers(*setting: object) -> dict[str, float]:
     return found
 
 
-def record(choices: dict[str, str], seed: int, study: str = "posteriors", **changes: Any) -> RunRecord:
+def record(choices: dict[str, str | None], seed: int, study: str = "posteriors", **changes: Any) -> RunRecord:
     swept = [f"{key}={value}" for key, value in choices.items()] + [f"seed={seed}"]
     found = numbers(*choices.values(), seed)
     table = [SummaryRow(name, label, "score", *[None] * 9) for name, label in LABELS.items()]
@@ -66,7 +66,7 @@ def record(choices: dict[str, str], seed: int, study: str = "posteriors", **chan
         "overrides": (f"study={study}", *swept, "sampler.samples=512"),
         "choices": choices | {"data": "fashion_mnist"},
         "config": {"seed": seed, "sampler": {"samples": 512, "steps": 20}, "trainer": {"learning_rate": 0.001}},
-        "artefacts": {"evaluate": f"evaluate/{'-'.join([*choices.values(), str(seed)])}"},
+        "artefacts": {"evaluate": f"evaluate/{'-'.join(map(str, [*choices.values(), seed]))}"},
         "seconds": {"fit": 2.5, "sample": 20.0},
         "results": RunResults(summary, JUDGE, found),
     }

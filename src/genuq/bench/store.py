@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> list[Record]:
             f"sampler.samples={samples}",
             f"store={folder}/store",
             "stages=[fit,sample,embed,score,evaluate]",
-            "~propagator",
+            "propagator=none",
             "logger=none",
             *(() if samples >= 512 else ("metric.bootstrap=20", "metric.half_samples=4", "metric.random_repeats=3")),
         ]

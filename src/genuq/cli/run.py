@@ -26,7 +26,7 @@ from genuq.cli.console import complain
 from genuq.config import schemas
 from genuq.config.compose import check_overrides, config_directory, prepared, require_one_job
 from genuq.config.finished import is_finished, stamp_path
-from genuq.config.job import Job
+from genuq.config.job import Job, without_none
 from genuq.config.own_options import SEARCH_PATH, folders_of, searched, with_folders
 from genuq.config.plugged import settle
 from genuq.config.scales import shrunk
@@ -206,13 +206,12 @@ def one_job(config: DictConfig, folder: Path, origin: Job) -> float | None:
 
 def origin_of(hydra_config: HydraConf) -> Job:
     """What Hydra knows of where this job comes from."""
-    choices = {key: value for key, value in hydra_config.runtime.choices.items() if "hydra" not in key}
     swept = hydra_config.mode == RunMode.MULTIRUN
     return Job(
         name=hydra_config.job.override_dirname if swept else None,
         sweep=Path(hydra_config.sweep.dir) if swept else None,
         overrides=tuple(hydra_config.overrides.task),
-        choices=choices,
+        choices=without_none(hydra_config.runtime.choices),
         options=own_folders(hydra_config),
     )
 

@@ -21,6 +21,8 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 import genuq
+from genuq.config.job import without_none
+from genuq.config.options import NONE
 from genuq.config.own_options import SEARCH_PATH, folders_of, options_of, search_path, searched, with_folders
 from genuq.config.plugged import as_options, settle, unread
 from genuq.config.plugins import check_plugins
@@ -92,7 +94,8 @@ def configurations(arguments: Sequence[str]) -> Iterator[tuple[tuple[str, ...], 
     with initialize_config_dir(str(config_directory()), version_base="1.3"):
         for job in tried(texts) if SEARCH in texts else jobs(texts):
             try:
-                config = _composed(job)
+                _require_options(job)
+                config = compose("config", overrides=list(job))
                 _require_values(config)
                 passed.append(unread(job, config))
                 check_values(shrunk(config))
@@ -107,21 +110,29 @@ def configurations(arguments: Sequence[str]) -> Iterator[tuple[tuple[str, ...], 
             raise ConfigurationError(complaint)
 
 
-def _composed(job: Sequence[str]) -> DictConfig:
-    try:
-        return compose("config", overrides=list(job))
-    except ValueError as error:  # Hydra's own for GROUP=null
-        nothing = [text.removesuffix("=null") for text in job if text.endswith("=null")]
-        if not nothing:
-            raise
-        raise ConfigurationError(f"{nothing[0]}=null: to choose no option of a group, write ~{nothing[0]}.") from error
+def _require_options(job: Sequence[str]) -> None:
+    """Refuse a group of which no option would be chosen, by null or by ~, where one must be."""
+    roots = [config_directory(), *folders_of(search_path(job))]
+    for override in _parsed(job):
+        group, beside = override.key_or_group, override.package is not None
+        options = [] if group.startswith("hydra") else options_of(group, roots)
+        deleted = override.is_delete() and not beside and NONE not in options
+        if not options or not (deleted or (override.value() is None and not override.is_delete())):
+            continue
+        if beside:
+            remedy = "leave it out, or give an option."
+        elif NONE in options:
+            remedy = f"to choose no option, write {group}={NONE}."
+        else:
+            remedy = f"a run needs one. Known: {', '.join(options)}."
+        raise ConfigurationError(f"{override.input_line}: {remedy}")
 
 
-def choices_of(job: Sequence[str]) -> dict[str, str]:
-    """The chosen option of every group, under the overrides of one job."""
+def choices_of(job: Sequence[str]) -> dict[str, str | None]:
+    """The chosen option of every group, under the overrides of one job; None of one of which none was chosen."""
     with initialize_config_dir(str(config_directory()), version_base="1.3"):
         config = compose("config", overrides=list(job), return_hydra_config=True)
-    return {key: value for key, value in config.hydra.runtime.choices.items() if "hydra" not in key}
+    return without_none(config.hydra.runtime.choices)
 
 
 def jobs(texts: Sequence[str]) -> Iterator[tuple[str, ...]]:

@@ -185,6 +185,7 @@ GROUPS: Mapping[str, Group] = {
     "trainer": Group(None, of_trainer, ("trainer",)),
     "logger": Group(None, lambda name: taken(shared.Wandb) if name == "wandb" else {}, ("csv", "none", "wandb")),
 }
+NONE, MAY_BE_NONE = "none", ("propagator", "application")  # GROUP=none is to choose no option, where none need be
 NAMELESS = ("metric", "trainer")  # groups whose options have no `name`: they differ in their values alone
 
 
@@ -193,7 +194,8 @@ def names_of(group: str) -> list[str]:
     known = GROUPS[group]
     if group == "score":
         return ["score"]
-    return list(known.options) if known.register is None else list(known.register)
+    nothing = [NONE] if group in MAY_BE_NONE else []
+    return [*(known.options if known.register is None else known.register), *nothing]
 
 
 def keys_of(group: str, name: str) -> Keys:
@@ -205,6 +207,8 @@ def keys_of(group: str, name: str) -> Keys:
     known = GROUPS[group]
     if group == "score":  # all have the keys of all; those of an installed one are about it
         return known.keys(None) | ({} if name == group else {"name": (str, dataclasses.field(default=name))})
+    if name == NONE and group in MAY_BE_NONE:
+        return {"name": (str, dataclasses.field(default=NONE))}
     part = name if known.register is None else known.register.get(name, f"{group}.name")
     named = {} if group in NAMELESS else {"name": (str, dataclasses.field(default=name))}
     return named | known.keys(part)

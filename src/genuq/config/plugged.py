@@ -19,7 +19,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from genuq import parts
-from genuq.config.options import GROUPS, TARGET, node_of, owners
+from genuq.config.options import GROUPS, MAY_BE_NONE, NONE, TARGET, node_of, owners
 from genuq.config.plugged_models import model_known_as, settle_model
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.parts import Part
@@ -131,7 +131,7 @@ def known_as(group: str, path: str, key: str) -> str:
 
 def settle(config: DictConfig) -> DictConfig:
     """Make a composed configuration ready for a run, in place: class paths become names, with the paths in `parts`;
-    each group has the keys of its option and no other.
+    each group has the keys of its option and no other; one of which none was chosen is null.
 
     Keys of other options of a group, which an experiment has set for the option that it chooses itself, are left out.
 
@@ -144,6 +144,8 @@ def settle(config: DictConfig) -> DictConfig:
         _settle_value(config, key, kind, named)
     for place, group in places(config):
         _settle_option(config, place, group, named)
+        if group in MAY_BE_NONE and config[group].name == NONE:
+            config[group] = None
     settle_model(config, named)
     config.parts = named
     return config
@@ -241,10 +243,10 @@ def unread(job: Sequence[str], config: DictConfig) -> dict[str, str]:
     found = {}
     for override in OverridesParser.create().parse_overrides(list(job)):
         place, _, key = override.key_or_group.rpartition(".")
-        group = dict(places(config)).get(place)
+        group = place if place in MAY_BE_NONE else dict(places(config)).get(place)
         if group is None or override.is_delete():
             continue
-        if key not in list(OmegaConf.select(config, place)):
+        if key not in list(OmegaConf.select(config, place) or ()):
             found[f"{place}.{key}"] = _belongs(place, group, key, config)
         elif group == "score" and (readers := readers_of(key)) and not readers & columns_of(config):
             found[f"{place}.{key}"] = (
@@ -255,7 +257,8 @@ def unread(job: Sequence[str], config: DictConfig) -> dict[str, str]:
 
 
 def _belongs(place: str, group: str, key: str, config: DictConfig) -> str:
-    chosen = OmegaConf.select(config, place).name
+    node = OmegaConf.select(config, place)
+    chosen = NONE if node is None else node.name
     return f"'{place}.{key}' is not a key of '{chosen}': `{key}` belongs to {in_words(owners(group, key))}."
 
 

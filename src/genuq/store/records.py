@@ -28,7 +28,7 @@ class RunRecord:
         id: 16 hexadecimal digits of everything that the results depend on.
         command: that made it.
         overrides: of this job, as typed.
-        choices: the chosen option of every group.
+        choices: the chosen option of every group; None of one of which none was chosen.
         config: the resolved configuration.
         artefacts: by stage, the path of its folder relative to the store, made or not; `posterior.NAME` are those of
             the posteriors.
@@ -43,7 +43,7 @@ class RunRecord:
     id: str
     command: str
     overrides: tuple[str, ...]
-    choices: dict[str, str]
+    choices: dict[str, str | None]
     config: dict[str, Any]
     artefacts: dict[str, str]
     seconds: dict[str, float]

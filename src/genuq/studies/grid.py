@@ -15,7 +15,9 @@ from hydra.errors import HydraException
 
 from genuq import files
 from genuq.config.compose import jobs
+from genuq.config.job import NULLABLE
 from genuq.config.neutral import is_neutral
+from genuq.config.options import NONE
 from genuq.errors import ArtefactError, ConfigurationError, did_you_mean
 from genuq.report.study.table import Row
 from genuq.store.records import RunRecord, record_path
@@ -118,7 +120,7 @@ def _job(settings: Mapping[str, str], rows: Row, columns: str | None, seeds: str
         row=tuple(words[key] for key in rows),
         column=words[columns] if columns else "",
         seed=words[seeds] if seeds else "",
-        settings=tuple((key, comparable(parsed(settings[key]))) for key in sorted(settings) if not is_neutral(key)),
+        settings=tuple((key, chosen(key, parsed(settings[key]))) for key in sorted(settings) if not is_neutral(key)),
         command=shlex.join(["genuq", *(f"{key}={text}" for key, text in settings.items())]),
     )
 
@@ -145,6 +147,11 @@ def comparable(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(comparable, value))}]"
     return str(value)
+
+
+def chosen(key: str, value: Any) -> str:
+    """What was typed of a key in a comparable form: `propagator=none` is to leave the propagator out."""
+    return comparable(None if value == NONE and key.lstrip("+~") in NULLABLE else value)
 
 
 @dataclass(frozen=True)
@@ -188,7 +195,7 @@ def setting_of(record: RunRecord, key: str) -> str:
     """A setting of a run in a comparable form: as it was typed, else as chosen, else as resolved."""
     typed = dict(text.split("=", 1) for text in record.overrides if "=" in text)
     if key in typed:
-        return comparable(parsed(typed[key]))
+        return chosen(key, parsed(typed[key]))
     bare = key.lstrip("+~")
     if bare in record.choices:
         return comparable(record.choices[bare])
