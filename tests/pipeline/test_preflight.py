@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import warnings
 from pathlib import Path
@@ -16,7 +17,7 @@ from genuq.config import schemas
 from genuq.config.compose import configurations
 from genuq.data import ArrayDataset
 from genuq.errors import ArtefactError, CheckpointError, ConfigurationError, DataError, GenuqError, NonFiniteError
-from genuq.models.checkpoints import save_model
+from genuq.models.checkpoints import reference_members, save_model
 from genuq.pipeline import preflight
 from genuq.pipeline.configured import description_of, training_set
 from genuq.pipeline.preflight import check_settings
@@ -295,7 +296,10 @@ def check(folder: Path, *overrides: str) -> None:
             ["posterior=swag", "posterior.members=5", "posterior.steps=3"],
             "posterior.members = 5 snapshots need as many",
         ),
-        (["posterior=deep_ensemble", "posterior.members=2"], "posterior.draws = 5, but the ensemble has 2 members"),
+        (
+            ["posterior=deep_ensemble", "posterior.members=2"],
+            "posterior.draws = 5, but the ensemble has 2 members: lower posterior.draws to 2, or raise posterior.mem",
+        ),
         (["posterior.time_bins=3", "posterior.held_out=0"], "posterior.held_out = 0; at least 1"),
         (["network.width=7"], "network.width = 7 is not divisible by 2"),
         (["score.name=pixel_variance"], "score.name: 'pixel_variance' needs a propagator"),
@@ -307,6 +311,33 @@ def test_a_number_that_a_later_stage_uses_is_refused_with_its_key(
 ) -> None:
     with pytest.raises(ConfigurationError, match=f"^{named}"):
         check(tmp_path, *overrides)
+
+
+@pytest.mark.parametrize(
+    ("given", "remedy"),
+    [
+        (1, "posterior.checkpoints has 1 member: give the files of at least 3 members as posterior.checkpoints."),
+        (2, "posterior.checkpoints has 2 members: lower posterior.draws to 2, or give the files of at least 3 members"),
+    ],
+)
+def test_more_draws_than_given_members_are_refused_with_what_helps(given: int, remedy: str, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{k}.safetensors" for k in range(given)]
+    for path in paths:
+        files.write_tensors(path, {"weight": torch.zeros(1)})
+    with pytest.raises(ConfigurationError, match=f"^posterior.draws = 3, but {re.escape(remedy)}"):
+        named = f"posterior.checkpoints=[{','.join(map(str, paths))}]"
+        check(tmp_path, "posterior=deep_ensemble", named, "posterior.draws=3")
+
+
+def test_more_draws_than_shipped_members_are_refused_with_how_many_there_are(tmp_path: Path) -> None:
+    run = Run(composed("experiment=quickstart", f"store={tmp_path}", "posterior.draws=9"), tmp_path, "genuq")
+    shipped = len(reference_members("flow_matching_glyphs", "deep_ensemble"))
+    with pytest.raises(ConfigurationError) as caught:
+        check_settings(run)
+    assert str(caught.value) == (
+        f"posterior.draws = 9, but {shipped} members ship (posterior.checkpoints = reference): lower posterior.draws "
+        f"to {shipped}, or give the files of at least 9 members as posterior.checkpoints."
+    )
 
 
 def test_a_run_with_sound_numbers_passes(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from genuq import models
 from genuq.display import Display
 from genuq.errors import ConfigurationError
 from genuq.identity import neutral
+from genuq.models.checkpoints import reference_name_of
+from genuq.parts.bounds import Several, problem_of
 from genuq.pipeline.configured import data_inputs, reference_name
 from genuq.pipeline.inputs import DataInputs, ModelInputs
 from genuq.pipeline.run import Run, hardware_of
@@ -94,12 +96,19 @@ def member_settings(run: Run, entry: Mapping[str, Any]) -> MemberSettings:
 
 def check_members(run: Run, entry: Mapping[str, Any], key: str) -> None:
     """Raise ConfigurationError for settings that cannot work, or more draws than there will be members."""
-    count = member_settings(run, entry).count(reference_name(run))
-    if count is not None and entry["draws"] > count:
-        raise ConfigurationError(
-            f"{key}.draws = {entry['draws']}, but the ensemble has {count} members: lower {key}.draws or raise "
-            f"{key}.members."
-        )
+    settings, reference = member_settings(run, entry), reference_name(run)
+    count, draws = settings.count(reference), entry["draws"]
+    if count is None or draws <= count:
+        return
+    files = f"give the files of at least {draws} members as {key}.checkpoints"
+    if settings.checkpoints is None:
+        has, more = f"the ensemble has {count} members", f"raise {key}.members"
+    elif reference_name_of(settings.checkpoints, reference) is not None:
+        has, more = f"{count} members ship ({key}.checkpoints = {settings.checkpoints})", files
+    else:
+        has, more = f"{key}.checkpoints has {count} member{'s' if count > 1 else ''}", files
+    fewer = f"lower {key}.draws to {count}, or " if problem_of(count, Several) is None else ""
+    raise ConfigurationError(f"{key}.draws = {draws}, but {has}: {fewer}{more}.")
 
 
 def fit_members_of(inputs: MembersInputs, folder: Path, display: Display) -> FitResult:
