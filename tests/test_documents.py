@@ -6,10 +6,12 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 import yaml
+
+from genuq.config import schemas
+from genuq.config.compose import choices_of
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
@@ -82,17 +84,6 @@ def options_of(group: str) -> set[str]:
     return {path.stem for path in (CONF / group).glob("*.yaml")}
 
 
-def choices(model: str, group: str) -> str:
-    """The option of a group that a run of a model takes by default."""
-    chosen: Any = None
-    for path in (CONF / "config.yaml", CONF / "model" / f"{model}.yaml"):
-        for entry in yaml.safe_load(path.read_text())["defaults"]:
-            for key, value in entry.items() if isinstance(entry, dict) else ():
-                if re.fullmatch(rf"(override /)?{group}(@\S+)?", key):
-                    chosen = value
-    return str(chosen)
-
-
 def test_every_relative_link_leads_to_a_file_and_a_heading() -> None:
     broken = {str(path.relative_to(ROOT)): links for path in documents() if (links := broken_links(path))}
     assert broken == {}
@@ -144,8 +135,9 @@ def test_the_row_of_stages_is_that_of_the_configuration() -> None:
 
 def test_the_table_of_defaults_is_that_of_the_configuration() -> None:
     page = ROOT / "docs" / "defaults.md"
+    schemas.register()
     for model in sorted(options_of("model")):
         rows = [line for line in page.read_text().splitlines() if line.startswith("| `model=")]
         (row,) = [line.strip("|").split("|") for line in rows if re.search(rf"[`=]{model}`", line.split("|")[1])]
-        assert choices(model, "score") in names_in(row[1]), model
-        assert choices(model, "posterior") in names_in(row[2]), model
+        chosen = choices_of([f"model={model}"])
+        assert chosen["score"] in names_in(row[1]) and chosen["posterior"] in names_in(row[2]), model

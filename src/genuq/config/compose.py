@@ -28,6 +28,7 @@ from genuq.config.plugged import as_options, settle, unread
 from genuq.config.plugins import check_plugins
 from genuq.config.scales import shrunk
 from genuq.config.schemas import Config
+from genuq.config.usual_posterior import remember_targets
 from genuq.config.values import check_values
 from genuq.errors import ConfigurationError, did_you_mean
 
@@ -55,6 +56,7 @@ def prepared(overrides: Sequence[str], folders: Sequence[str | Path] = ()) -> li
     """
     texts = with_folders(overrides, folders)
     roots = searched(texts, config_directory())
+    remember_targets(roots[1:])
     return as_options([_written_out(text, roots) if "glob(" in text else text for text in texts])
 
 

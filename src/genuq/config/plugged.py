@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from genuq import parts
 from genuq.config.options import GROUPS, MAY_BE_NONE, NONE, TARGET, node_of, owners
 from genuq.config.plugged_models import model_known_as, settle_model
+from genuq.config.schemas import option_of
 from genuq.errors import ConfigurationError, did_you_mean
 from genuq.parts import Part
 
@@ -118,7 +119,7 @@ def known_as(group: str, path: str, key: str) -> str:
     part = parts.plugged(path, kind, key)
     if part.builtin or part.distribution is not None:
         return part.name
-    name, node = path.replace(":", "."), node_of(group, part.name)
+    name, node = path.replace(":", "."), option_of(group, part)
     if group == "score":
         node.name = part.name
     OmegaConf.update(node, TARGET, path, force_add=True)

@@ -12,6 +12,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from genuq.config.options import GROUPS, model_node, names_of, node_of
+from genuq.config.usual_posterior import LAST_LAYER, usual_posterior
 from genuq.parts import Part, register_of
 from genuq.parts.bounds import Count, Items, OneOf, Seed
 from genuq.store.scales import FULL, mark_of
@@ -115,6 +116,7 @@ def register() -> None:
     accept_plugins()
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
     OmegaConf.register_new_resolver("scale_mark", mark_of, replace=True)
+    OmegaConf.register_new_resolver("usual_posterior", usual_posterior, replace=True)
     store = ConfigStore.instance()
     registers = [known.register for known in GROUPS.values() if known.register is not None]
     asked = [store, *(part for each in (*registers, register_of("model")) for part in each.values())]
@@ -127,7 +129,7 @@ def register() -> None:
         for name in names_of(group):
             store.store(group=group, name=f"schema_{name}", node=node_of(group, name))
     for group, part in installed_options():
-        store.store(group=group, name=part.name, node=node_of(group, part.name))
+        store.store(group=group, name=part.name, node=option_of(group, part))
     for part in register_of("model").values():
         if part.builtin:
             store.store(group="model", name=f"schema_{part.name}", node=model_node(part))
@@ -139,8 +141,21 @@ def register() -> None:
 def option_of_any_size(part: Part) -> DictConfig:
     """A model of somebody's own as an option: its network may be large, and the default posterior keeps two square
     matrices for every layer."""
-    node = model_node(part)
-    last_layer = ["_self_", {"override /posterior@_global_.posterior": "exact_laplace"}]
+    return over_the_last_layer(model_node(part))
+
+
+def option_of(group: str, part: Any) -> DictConfig:
+    """A part of somebody's own as an option; one that asks for the head's covariance, or may, chooses a posterior that
+    has it.
+    """
+    node = node_of(group, part.name)
+    asks = part.needs_variance if group == "propagator" else group == "application" and "propagator" in node
+    return over_the_last_layer(node) if asks else node
+
+
+def over_the_last_layer(node: DictConfig) -> DictConfig:
+    """An option that chooses a posterior over the last layer, unless the run names one."""
+    last_layer = ["_self_", {"override /posterior@_global_.posterior": LAST_LAYER}]
     OmegaConf.update(node, "defaults", last_layer, force_add=True)
     return node
 

@@ -1,0 +1,75 @@
+"""Which posterior a run has that names none: what `usual_posterior` in conf/config.yaml stands for.
+
+Over all layers, unless the network may be large or a propagator needs the covariance of the head. Options of genuq, of
+packages and by class path say so themselves; here it is seen of option files of the user's own that name a class path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.core.config_store import ConfigStore
+
+from genuq import parts
+from genuq.config.options import TARGET
+from genuq.config.own_options import options_of
+from genuq.errors import GenuqError
+
+ALL_LAYERS, LAST_LAYER = "kfac", "exact_laplace"
+TARGETS = "own_targets"  # group of Hydra's store, which launchers hand to the processes of their jobs
+
+
+def usual_posterior(model: str | None, propagator: str | None) -> str:
+    """The posterior of a run with these options, unless it names one.
+
+    Args:
+        model, propagator: names of the chosen options; None where none is chosen.
+    """
+    by_propagator = _target_of("propagator", propagator)
+    large = _target_of("model", model) is not None
+    return LAST_LAYER if large or (by_propagator is not None and _needs_variance(by_propagator)) else ALL_LAYERS
+
+
+def remember_targets(folders: Sequence[Path]) -> None:
+    """Have the class paths in option files of these folders known, and no others, to compositions to come."""
+    store = ConfigStore.instance()
+    store.repo.pop(TARGETS, None)
+    for group in ("model", "propagator"):
+        for name in options_of(group, folders):
+            if (path := _written_target(group, name, folders)) is not None:
+                store.store(group=f"{TARGETS}/{group}", name=name, node={TARGET: path})
+
+
+def _target_of(group: str, name: str | None) -> str | None:
+    """The class path in the user's option file of this name."""
+    found = ConfigStore.instance().repo.get(TARGETS, {}).get(group, {}).get(f"{name}.yaml")
+    return None if found is None else str(found.node[TARGET])
+
+
+def _written_target(group: str, name: str, folders: Sequence[Path], above: tuple[str, ...] = ()) -> str | None:
+    """The class path that an option file has, or the one of its folders that it begins with."""
+    files = [path for folder in folders if (path := folder / group / f"{name}.yaml").is_file()]
+    if name in above or not files:
+        return None
+    try:
+        written: Any = yaml.safe_load(files[0].read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeError):  # said when it is chosen
+        return None
+    if not isinstance(written, Mapping):
+        return None
+    for keys in (written, written.get(group)):
+        if isinstance(keys, Mapping) and isinstance(path := keys.get(TARGET), str):
+            return path
+    begins = [entry for entry in written.get("defaults") or [] if isinstance(entry, str)]
+    found = (_written_target(group, entry.partition("@")[0], folders, (*above, name)) for entry in begins)
+    return next((path for path in found if path is not None), None)
+
+
+def _needs_variance(path: str) -> bool:
+    try:
+        return bool(parts.plugged(path, "propagator", f"propagator.{TARGET}").needs_variance)
+    except GenuqError:  # said when the configuration is settled
+        return False
