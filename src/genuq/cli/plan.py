@@ -19,6 +19,7 @@ from rich.table import Table
 from genuq.cli.console import in_units, rounded_duration
 from genuq.config import schemas
 from genuq.config.compose import prepared
+from genuq.planning.assumptions import assumptions_of
 from genuq.planning.cards import CARDS, EFFICIENCY, LEAST, MOST, Card, card_of
 from genuq.planning.history import TimeEstimate
 from genuq.planning.holding import Held, memory_of
@@ -120,6 +121,7 @@ def as_data(plan: Plan) -> dict[str, Any]:
             for d in plan.disks()
         ],
         "not_measured": plan.failures,
+        "assumed": assumptions_of(plan),
         "budgets": budgets_in_words(plan),
         "weights_not_read": [str(path) for path in plan.unread],
         "card": None if plan.card is None else dataclasses.asdict(plan.card),
@@ -206,6 +208,8 @@ def show(plan: Plan, console: Console) -> None:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
     for name, reason in plan.failures.items():
         console.print(f"could not be measured: {name} ({reason})", highlight=False, soft_wrap=True, markup=False)
+    for line in data["assumed"]:
+        console.print(f"assumed: {line}", highlight=False, soft_wrap=True, markup=False)
     for reason, names in errors(plan).items():
         which = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         console.print(f"would stop before it starts: {which}: {reason}", highlight=False, soft_wrap=True, markup=False)

@@ -13,10 +13,10 @@ from typing import Any
 import yaml
 from hydra.core.config_store import ConfigStore
 
-from genuq import parts
 from genuq.config.options import TARGET
 from genuq.config.own_options import options_of
 from genuq.errors import GenuqError
+from genuq.parts import register_of
 
 ALL_LAYERS, LAST_LAYER = "kfac", "exact_laplace"
 TARGETS = "own_targets"  # group of Hydra's store, which launchers hand to the processes of their jobs
@@ -61,15 +61,15 @@ def _written_target(group: str, name: str, folders: Sequence[Path], above: tuple
     if not isinstance(written, Mapping):
         return None
     for keys in (written, written.get(group)):
-        if isinstance(keys, Mapping) and isinstance(path := keys.get(TARGET), str):
-            return path
+        if isinstance(keys, Mapping) and isinstance(target := keys.get(TARGET), str):
+            return target
     begins = [entry for entry in written.get("defaults") or [] if isinstance(entry, str)]
     found = (_written_target(group, entry.partition("@")[0], folders, (*above, name)) for entry in begins)
-    return next((path for path in found if path is not None), None)
+    return next((target for target in found if target is not None), None)
 
 
 def _needs_variance(path: str) -> bool:
     try:
-        return bool(parts.plugged(path, "propagator", f"propagator.{TARGET}").needs_variance)
+        return bool(register_of("propagator").plugged(path).needs_variance)
     except GenuqError:  # said when the configuration is settled
         return False

@@ -298,12 +298,12 @@ def _network(run: PlannedRun, piece: Piece) -> Any:
 
 
 def _trained(run: PlannedRun, piece: Piece) -> Any:
-    return run.network_like(), run.config.trainer.precision, run.config.trainer.accelerator
+    return run.network_like(sampled=False), run.config.trainer.precision, run.config.trainer.accelerator
 
 
 def _fitted(run: PlannedRun, piece: Piece) -> Any:
     entry = {key: value for key, value in run.posteriors()[piece.name].items() if key != "draws"}
-    return run.network_like(), entry, run.plain("data")
+    return run.network_like(sampled=False), entry, run.plain("data")
 
 
 def _encoder(run: PlannedRun, piece: Piece) -> Any:

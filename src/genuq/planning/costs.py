@@ -66,7 +66,8 @@ def of_train(run: PlannedRun) -> Work:
         vae = model.autoencoder
         passing += footprint.of_training([vae], vae, trainer.autoencoder_steps, every)
     evaluations = {"training": (float(rows), float(rows)), "test loss": (float(tested), 0.0)}
-    like = run.network_like() | {"batch": batch, "precision": trainer.precision, "accelerator": trainer.accelerator}
+    like = run.network_like(sampled=False) | {"batch": batch, "precision": trainer.precision}
+    like |= {"accelerator": trainer.accelerator}
     steps = trainer.steps + sum(piece.amount for piece in pieces if piece.kind == "autoencoder step")
     checkpoints = 1 if trainer.early_step is None else 2
     size = checkpoints * footprint.of_weights(model, 2200) + _manifest(run, "train", checkpoints, 1200)
@@ -106,7 +107,8 @@ def of_posterior(run: PlannedRun, name: str) -> Work:
     size, passing = footprint.of_posterior(run, name)
     notes = 1200 + _curves(entry)  # with how the network is read
     size += footprint.of_manifest(run.artefacts[f"posterior.{name}"].identity, 1 + (entry.get("members") or 0), notes)
-    kind, like = entry["name"], run.network_like() | {"posterior": entry["name"], "layers": entry.get("layers")}
+    kind, like = entry["name"], run.network_like(sampled=False)
+    like |= {"posterior": kind, "layers": entry.get("layers")}
     if size_source(entry) is not None:
         return Work({}, [], like, 1.0, size)
     if of_members(entry):

@@ -29,12 +29,16 @@ class PlannedRun(Run):
     def keeps_contents(self) -> bool:
         return False
 
-    def network_like(self) -> dict[str, Any]:
-        """What sets the time of an evaluation of the run's network: runs that agree in it take as long for one."""
+    def network_like(self, sampled: bool = True) -> dict[str, Any]:
+        """What sets the time of an evaluation of the run's network: runs that agree in it take as long for one.
+
+        Args:
+            sampled: as samples and scores evaluate it; trainings and fits take it as it is.
+        """
         description = description_of(self)
         named = ("shape", "network", "autoencoder", "part", "options")
         kept = {key: description[key] for key in named if key in description}
-        return kept | engine_of(self).notes | {"device": self.hardware()}
+        return kept | (engine_of(self).notes if sampled else {}) | {"device": self.hardware()}
 
     def hardware(self) -> str:
         """The processes and their device, in words."""
