@@ -2,6 +2,7 @@
 
 python experiments/leaderboard/paired.py lid_noisings --out FOLDER     # a quarter of an hour on one core
 python experiments/leaderboard/paired.py posterior --out FOLDER
+python experiments/leaderboard/paired.py lid_of_images --out FOLDER
 
 Goes on where it was stopped: finished runs are kept in FOLDER.
 """
@@ -11,9 +12,10 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files as package_files
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +36,8 @@ COMMON = (
     *("metric.bootstrap=20", "metric.half_samples=3", "metric.random_repeats=3"),
 )
 
+ANY, BROKEN, RULE = "", "broken", "rule broken"
+
 
 class Case(NamedTuple):
     """One network of a data set."""
@@ -53,7 +57,7 @@ class Study:
         ours, theirs: a name and the overrides of each.
         scores: whose AUROC is compared.
         samples: of each network.
-        broken: only broken samples are bad, those that break a rule are left out; otherwise both are bad.
+        faults: which samples are bad, a row each: `ANY`, `BROKEN` or `RULE`, always against good ones.
     """
 
     cases: Callable[[], Iterator[Case]]
@@ -62,7 +66,7 @@ class Study:
     theirs: tuple[str, tuple[str, ...]]
     scores: tuple[str, ...]
     samples: int
-    broken: bool = False
+    faults: tuple[str, ...] = (ANY,)
 
 
 def shipped(data: str, seeds: Sequence[int], members: Sequence[str]) -> Iterator[Case]:
@@ -91,6 +95,11 @@ def of_posteriors() -> Iterator[Case]:
         yield from shipped(data, (51000, 52000, 53000), ("", "_deep_ensemble_0", "_deep_ensemble_1"))
 
 
+def of_times() -> Iterator[Case]:
+    for data in ("glyphs", "shapes", "triangles"):
+        yield from shipped(data, (81000, 82000, 83000), [f"_deep_ensemble_{k}" for k in (2, 3, 4)])
+
+
 STUDIES = {
     "lid_noisings": Study(
         cases=of_noisings,
@@ -107,19 +116,31 @@ STUDIES = {
         theirs=("exact Laplace of the last", ("posterior=exact_laplace", "posterior.draws=3")),
         scores=("path_disagreement", "renoised_disagreement"),
         samples=1536,
-        broken=True,
+        faults=(BROKEN,),
+    ),
+    "lid_of_images": Study(
+        cases=of_times,
+        settings=("posterior=map", "score=lid", "score.also=[]", "score.probe_noisings=4"),
+        ours=("t = 0.5", ("score.lid_times=[0.5]",)),
+        theirs=("t = 0.3", ("score.lid_times=[0.3]",)),
+        scores=("lid",),
+        samples=1536,
+        faults=(BROKEN, RULE),
     ),
 }
 
 
 class Found(NamedTuple):
-    """Scores (N,) of the samples that count, and which of them are bad."""
+    """Scores (N,) of the samples that count, and which of them are bad; one for each kind of fault."""
 
     scores: dict[str, np.ndarray]
     bad: np.ndarray
 
 
-def run(study: Study, case: Case, side: tuple[str, tuple[str, ...]], samples: int, out: Path) -> Found:
+Side = dict[str, Found]  # by fault
+
+
+def run(study: Study, case: Case, side: tuple[str, tuple[str, ...]], samples: int, out: Path) -> Side:
     """One run; the second of a case finds its network and its samples in the store."""
     name = f"{case.data}_{case.seed}_{side[0].replace(' ', '_')}"
     asked = (*case.settings, *COMMON, *study.settings, *side[1], f"sampler.samples={samples}")
@@ -127,8 +148,20 @@ def run(study: Study, case: Case, side: tuple[str, tuple[str, ...]], samples: in
     genuq = "import sys; from genuq.cli.main import main; sys.exit(main())"
     subprocess.run([sys.executable, "-c", genuq, *asked, *where], check=True, cwd=out)
     found = load_file(out / name / "evaluate" / "samples.safetensors")
-    counted = (found["bad"] == 0) | (found["defect_size"] > tolerance(case.data)) if study.broken else found["bad"] >= 0
-    return Found({score: found[f"score_{score}"][counted] for score in study.scores}, found["bad"][counted] > 0)
+    return {fault: of_fault(found, fault, case.data, study.scores) for fault in study.faults}
+
+
+def of_fault(found: Mapping[str, np.ndarray], fault: str, data: str, scores: Sequence[str]) -> Found:
+    bad = found["bad"] > 0
+    kinds = {ANY: lambda: bad, BROKEN: lambda: bad & broken(found, data), RULE: lambda: bad & ~broken(found, data)}
+    wanted = kinds[fault]()
+    counted = wanted | ~bad
+    return Found({score: found[f"score_{score}"][counted] for score in scores}, wanted[counted])
+
+
+def broken(found: Mapping[str, np.ndarray], data: str) -> np.ndarray:
+    """Of an image whose rule is broken alone no part has more wrong pixels than are tolerated."""
+    return found["defect_size"] > tolerance(data)
 
 
 def tolerance(data: str) -> float:
@@ -155,14 +188,15 @@ def main() -> None:
     given = options.parse_args()
     study, out = STUDIES[given.study], given.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    pairs: dict[str, list[tuple[Found, Found]]] = {}
+    pairs: dict[str, list[tuple[Side, Side]]] = {}
     for case in study.cases():
         sides = [run(study, case, side, given.samples or study.samples, out) for side in (study.ours, study.theirs)]
         pairs.setdefault(case.data, []).append((sides[0], sides[1]))
     print(f"| | bad | {study.ours[0]} | {study.theirs[0]} | difference |\n|---|---|---|---|---|")
     for data, found in pairs.items():
-        for score in study.scores:
-            print(row(f"{data}, {score}", found, score))
+        for fault, score in product(study.faults, study.scores):
+            label = ", ".join(part for part in (data, fault, score) if part)
+            print(row(label, [(ours[fault], theirs[fault]) for ours, theirs in found], score))
 
 
 def row(label: str, found: Sequence[tuple[Found, Found]], score: str) -> str:
