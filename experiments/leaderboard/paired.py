@@ -121,8 +121,8 @@ STUDIES = {
     "lid_of_images": Study(
         cases=of_times,
         settings=("posterior=map", "score=lid", "score.also=[]", "score.probe_noisings=4"),
-        ours=("t = 0.5", ("score.lid_times=[0.5]",)),
-        theirs=("t = 0.3", ("score.lid_times=[0.3]",)),
+        ours=("at 0.5", ("score.lid_times=[0.5]",)),
+        theirs=("at 0.3", ("score.lid_times=[0.3]",)),
         scores=("lid",),
         samples=1536,
         faults=(BROKEN, RULE),
