@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
+import pytest
 import yaml
 
 from genuq.config import schemas
@@ -141,3 +142,14 @@ def test_the_table_of_defaults_is_that_of_the_configuration() -> None:
         (row,) = [line.strip("|").split("|") for line in rows if re.search(rf"[`=]{model}`", line.split("|")[1])]
         chosen = choices_of([f"model={model}"])
         assert chosen["score"] in names_in(row[1]) and chosen["posterior"] in names_in(row[2]), model
+
+
+@pytest.mark.slow
+def test_the_first_lines_of_the_library_s_page_run_and_print_what_it_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "library.md").read_text()
+    shown = re.findall(r"^```(?:python)?\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    exec(compile(shown[0], "docs/library.md", "exec"), {})
+    trusted, doubted = (int(share) for share in re.findall(r"(\d+)%", capsys.readouterr().out))
+    said = [int(share) for share in re.findall(r"(\d+)%", shown[1])]
+    assert doubted > trusted + 30
+    assert abs(trusted - said[0]) <= 3 and abs(doubted - said[1]) <= 3  # two images of 64, on another processor
