@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# MiFID of torchmetrics finds no fault with a generator that does nothing but copy training images, and blames a new one.
+# MiFID of torchmetrics finds no fault with a generator that only copies training images, and blames one that does not.
 #
 # The memorisation-informed FID (Bai et al., arXiv 2106.03062) divides FID by how far a generated sample is from the
 # training image that is nearest to it, on average over the generated samples. torchmetrics computes all the cosine
 # distances and takes the minimum along the other axis: for each real image the nearest generated one, on average over
 # the real images. One would guess that it does not matter, as the documentation says "between the real and fake
 # distribution". It does as soon as one set is much larger. Fewer samples than training images: the images that nobody
-# copied keep the average up, it passes the threshold of 0.1, and the penalty is switched off, even for exact copies. More
-# samples than training images: each image has some sample near it, and MiFID explodes although nine samples of ten are
-# new. With the sides exchanged in update (`real=False` for the real images) the published number comes out, as FID is
-# symmetric.
+# copied keep the average up, it passes the threshold of 0.1, and the penalty is switched off, even for exact copies.
+# More samples than training images: each image has some sample near it, and MiFID explodes although nine samples of ten
+# are new. With the sides exchanged in update (`real=False` for the real images) the published number comes out, as FID
+# is symmetric.
 #
 # Seen with torchmetrics 1.9.0, torch 2.14.1 (CPU), Python 3.11, features of 64 normal numbers:
 #     5000 real, 500 exact copies: FID 1.9483, torchmetrics 1.9483, exchanged 1.9475e+14, published 1.9475e+14
