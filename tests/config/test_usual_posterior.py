@@ -15,6 +15,8 @@ from genuq.errors import ConfigurationError
 from genuq.parts import register_of
 
 PARTS = """
+from dataclasses import dataclass
+from genuq.applications.register import ApplicationPart
 from genuq.propagators import Coherent, Trajectory
 from genuq.propagators.register import PropagatorPart
 
@@ -27,6 +29,19 @@ class Covariant(Trajectory):
 class Drawing(Coherent):
     name = "drawing"
 
+@dataclass
+class Along:
+    propagator: str = "trajectory"
+
+@dataclass
+class Alone:
+    share: float = 0.5
+
+def apply(finished, settings):
+    return None
+
+along = ApplicationPart.of(apply, name="along", settings=Along, control="nothing")
+alone = ApplicationPart.of(apply, name="alone", settings=Alone, control="nothing")
 drawing = PropagatorPart.of(Drawing, name="drawing", needs_variance=False)
 """
 
@@ -34,7 +49,7 @@ drawing = PropagatorPart.of(Drawing, name="drawing", needs_variance=False)
 @pytest.fixture(autouse=True)
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     schemas.register()
-    before = {group: set(register_of(group)) for group in ("model", "propagator")}
+    before = {group: set(register_of(group)) for group in ("model", "propagator", "application")}
     (tmp_path / "lab_of_parts.py").write_text(PARTS)
     monkeypatch.syspath_prepend(tmp_path)
     yield
@@ -55,6 +70,8 @@ def own(tmp_path: Path) -> Path:
         "model/longer.yaml": "# @package _global_\ndefaults: [flow_matching]\nmodel: {prediction: flow}\n",
         "propagator/covariant.yaml": "_target_: lab_of_parts.Covariant\nname: covariant\n",
         "propagator/drawing.yaml": "_target_: lab_of_parts.drawing\nname: drawing\n",
+        "application/along.yaml": "_target_: lab_of_parts.along\nname: along\n",
+        "application/alone.yaml": "_target_: lab_of_parts.alone\nname: alone\n",
         "propagator/shared.yaml": "defaults: [trajectory, _self_]\n",
         "experiment/of_net.yaml": "# @package _global_\ndefaults: [{override /model: net}]\n",
         "experiment/with_swag.yaml": "# @package _global_\ndefaults: [{override /model: net}, "
@@ -90,6 +107,10 @@ def chosen(*texts: str, folders: tuple[Path, ...] = ()) -> list[str]:
         (["propagator=covariant", "posterior=diagonal_laplace"], "diagonal_laplace"),
         (["propagator=drawing"], ALL_LAYERS),
         (["propagator=shared"], LAST_LAYER),
+        (["application=along"], LAST_LAYER),
+        (["application=along", "posterior=diagonal_laplace"], "diagonal_laplace"),
+        (["application=alone"], ALL_LAYERS),
+        (["~propagator", "~application"], ALL_LAYERS),
         (["posterior.draws=3"], ALL_LAYERS),
         (["~propagator"], ALL_LAYERS),
     ],
@@ -117,6 +138,8 @@ def test_the_values_are_those_of_the_posterior_itself(own: Path) -> None:
         (["propagator._target_=lab_of_parts.Covariant", "posterior=diagonal_laplace"], "diagonal_laplace"),
         (["propagator._target_=lab_of_parts.Covariant", "experiment=glyphs"], "deep_ensemble"),
         (["propagator._target_=lab_of_parts.drawing"], ALL_LAYERS),
+        (["application._target_=lab_of_parts.along"], LAST_LAYER),
+        (["application._target_=lab_of_parts.alone"], ALL_LAYERS),
         (["model._target_=lab_of_parts.made"], LAST_LAYER),
         (["model._target_=lab_of_parts.made", "experiment=glyphs"], "deep_ensemble"),
     ],

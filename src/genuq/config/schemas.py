@@ -12,7 +12,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from genuq.config.options import GROUPS, model_node, names_of, node_of
-from genuq.config.usual_posterior import LAST_LAYER, usual_posterior
+from genuq.config.usual_posterior import LAST_LAYER, asks_of_the_head, usual_posterior
 from genuq.parts import Part, register_of
 from genuq.parts.bounds import Count, Items, OneOf, Seed
 from genuq.store.scales import FULL, mark_of
@@ -149,8 +149,7 @@ def option_of(group: str, part: Any) -> DictConfig:
     has it.
     """
     node = node_of(group, part.name)
-    asks = part.needs_variance if group == "propagator" else group == "application" and "propagator" in node
-    return over_the_last_layer(node) if asks else node
+    return over_the_last_layer(node) if asks_of_the_head(group, part) else node
 
 
 def over_the_last_layer(node: DictConfig) -> DictConfig:

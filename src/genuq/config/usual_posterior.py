@@ -22,22 +22,29 @@ ALL_LAYERS, LAST_LAYER = "kfac", "exact_laplace"
 TARGETS = "own_targets"  # group of Hydra's store, which launchers hand to the processes of their jobs
 
 
-def usual_posterior(model: str | None, propagator: str | None) -> str:
+def usual_posterior(model: str | None, propagator: str | None, application: str | None) -> str:
     """The posterior of a run with these options, unless it names one.
 
     Args:
-        model, propagator: names of the chosen options; None where none is chosen.
+        model, propagator, application: names of the chosen options; None where none is chosen.
     """
-    by_propagator = _target_of("propagator", propagator)
     large = _target_of("model", model) is not None
-    return LAST_LAYER if large or (by_propagator is not None and _needs_variance(by_propagator)) else ALL_LAYERS
+    asks = _asks_of_the_head("propagator", propagator) or _asks_of_the_head("application", application)
+    return LAST_LAYER if large or asks else ALL_LAYERS
+
+
+def asks_of_the_head(group: str, part: Any) -> bool:
+    """Whether a part needs the covariance of the head, or may: a propagator, or an application that names one."""
+    if group == "propagator":
+        return bool(part.needs_variance)
+    return group == "application" and "propagator" in part.option_names
 
 
 def remember_targets(folders: Sequence[Path]) -> None:
     """Have the class paths in option files of these folders known, and no others, to compositions to come."""
     store = ConfigStore.instance()
     store.repo.pop(TARGETS, None)
-    for group in ("model", "propagator"):
+    for group in ("model", "propagator", "application"):
         for name in options_of(group, folders):
             if (path := _written_target(group, name, folders)) is not None:
                 store.store(group=f"{TARGETS}/{group}", name=name, node={TARGET: path})
@@ -68,8 +75,10 @@ def _written_target(group: str, name: str, folders: Sequence[Path], above: tuple
     return next((target for target in found if target is not None), None)
 
 
-def _needs_variance(path: str) -> bool:
+def _asks_of_the_head(group: str, name: str | None) -> bool:
+    """Of the part in the user's option file of this name."""
+    path = _target_of(group, name)
     try:
-        return bool(register_of("propagator").plugged(path).needs_variance)
+        return path is not None and asks_of_the_head(group, register_of(group).plugged(path))
     except GenuqError:  # said when the configuration is settled
         return False
