@@ -133,7 +133,7 @@ def check_columns(run: Run) -> None:
                 )
             if (known.source == "class" or "classes" in known.needs) and not knows_classes(run):
                 other = (
-                    "choose score=path_disagreement, for instance" if key == "score.name" else "remove it for this one"
+                    "choose score=lid_beside_posterior, for instance" if key == "score.name" else "remove it for this one"
                 )
                 raise ConfigurationError(f"{key}: '{name}' needs a model that knows classes; {other}.")
             if "null" in known.needs and not untrained_model(run).has_null:
