@@ -132,9 +132,8 @@ def check_columns(run: Run) -> None:
                     f"{key}: '{name}' needs a propagator: add propagator=trajectory, for instance."
                 )
             if (known.source == "class" or "classes" in known.needs) and not knows_classes(run):
-                other = (
-                    "choose score=lid_beside_posterior, for instance" if key == "score.name" else "remove it for this one"
-                )
+                instead = "choose score=lid_beside_posterior, for instance"
+                other = instead if key == "score.name" else "remove it for this one"
                 raise ConfigurationError(f"{key}: '{name}' needs a model that knows classes; {other}.")
             if "null" in known.needs and not untrained_model(run).has_null:
                 raise ConfigurationError(
