@@ -323,6 +323,19 @@ def test_points_are_shown_in_the_plane(points_page, run):
     assert find(points_page, "#detail")[0].get_property("open")
 
 
+def test_of_points_in_more_dimensions_the_first_two_coordinates_are_shown(browser, point_run, tmp_path):
+    results, points, draws = point_run
+    deeper = [np.concatenate([one, 9 + one, 0 * one], -1) for one in (points, draws)]
+    flat, deep = (
+        opened(browser, write_report(tmp_path / name, typed(results), *arrays)).execute_script("return DATA.points")
+        for name, arrays in (("flat", (points, draws)), ("deep", deeper))
+    )
+    assert deep == flat
+    assert "the first two of 6 coordinates" in find(browser, ".plane")[0].text
+    assert "the first two of 6 coordinates" in (tmp_path / "deep" / "plots" / "samples.svg").read_text()
+    assert browser.get_log("browser") == []
+
+
 def test_hostile_names_are_shown_and_do_nothing(browser, run, tmp_path):
     results, images, draws = run
     results["scores"] = results["scores"][:1]

@@ -150,7 +150,8 @@ def test_a_failure_leaves_the_old_page_and_no_partial_file(run, tmp_path, monkey
         (lambda r, i, d: (r, i, d[:, :, :, :14]), "draws \\(64, 3, 1, 14, 28\\)"),
         (lambda r, i, d: (r, i / 255.0, d), "images must be uint8"),
         (lambda r, i, d: (r, i, i), "draws must be uint8 \\(N, M, C, H, W\\)"),
-        (lambda r, i, d: (r, np.zeros((64, 3)), d), "Points must be \\(N, 2\\)"),
+        (lambda r, i, d: (r, np.zeros((64, 3)), d), "Points must be \\(N, D\\)"),
+        (lambda r, i, d: (r, np.zeros((64, 3)), np.zeros((64, 2, 4))), "images \\(64, 3\\) and draws \\(64, 2, 4\\)"),
         (lambda r, i, d: (replace(r, scores=[]), i, d), "at least one sample and one score"),
         (
             lambda r, i, d: (replace(r, scores=[replace(r.scores[0], name="entrpy")]), i, d),

@@ -20,6 +20,7 @@ from genuq.report.drawing.document import headline, short
 from genuq.report.drawing.heat import HeatScale, gradient, heat_unit, page_heat, reduction_words
 from genuq.report.drawing.marks import titled
 from genuq.report.drawing.pictures import SAMPLE_BYTES, Sprites, page_sprites
+from genuq.report.drawing.plane import in_plane, plane_words
 from genuq.report.drawing.style import series_of
 from genuq.report.drawing.values import evenly
 from genuq.report.run import application, frontier, panels, plots, posteriors
@@ -70,11 +71,11 @@ class Rows(Protocol):
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples and their draws, as images (uint8) or as points in the plane (float).
+    """Samples and their draws, as images (uint8) or as points (float).
 
     Attributes:
-        finals: (N, C, H, W) or (N, 2).
-        draws: (N, M, C, H, W) or (N, M, 2); or what gives the rows of them.
+        finals: (N, C, H, W) or (N, D).
+        draws: (N, M, C, H, W) or (N, M, D); or what gives the rows of them.
         maps: (N, H, W), standard deviations in shares of the images' range, or None.
     """
 
@@ -112,6 +113,7 @@ def render_page(results: Results, samples: Samples, examples: Mapping[str, np.nd
         "verdict_colour": verdict(results)[1],
         "warnings": all_warnings(results),
         "points": samples.are_points,
+        "coordinates": plane_words(samples.finals.shape[1]) if samples.are_points else "",
         "heat": heat,
         "total": len(samples.finals),
         "shown": len(shown),
@@ -183,7 +185,7 @@ def _embedded(samples: Samples, heat: HeatScale | None, results: Results) -> tup
     """Sprite sheets (none for points), and where the script finds each sample, draw and map."""
     many, draws = samples.draws.shape[1], np.asarray(samples.draws)
     if samples.are_points:
-        points = {"samples": samples.finals.round(4).tolist(), "draws": draws.round(4).tolist()}
+        points = {"samples": in_plane(samples.finals).round(4).tolist(), "draws": in_plane(draws).round(4).tolist()}
         return {}, {"draws": many, "points": points}
     groups = {"samples": samples.finals, "draws": draws.reshape(-1, *draws.shape[2:])}
     embedded: dict[str, Any] = {"draws": many}

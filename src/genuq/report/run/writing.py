@@ -20,6 +20,7 @@ from genuq.report.drawing.canvas import Room, figure_of
 from genuq.report.drawing.heat import as_maps, maps_figure
 from genuq.report.drawing.marks import marking
 from genuq.report.drawing.pictures import as_pixels, sample_grid
+from genuq.report.drawing.plane import in_plane, plane_words
 from genuq.report.drawing.style import png, svg
 from genuq.report.drawing.values import present
 from genuq.report.drawing.vocabulary import metrics_in
@@ -47,9 +48,10 @@ def write_report(
     Args:
         folder: is made if missing; gets results.json, results.csv, summary.md, index.html and plots/.
         results: of the run; NaN and None both mean missing, and are shown as a dash.
-        images: uint8 (N, C, H, W), or float (N, 2) for a model of points in the plane. Row n belongs to
+        images: uint8 (N, C, H, W), or float (N, D) for a model of points, of which the first two
+            coordinates are drawn. Row n belongs to
             `results.samples.rows[n]`.
-        draws: the same samples regenerated under M weight draws, (N, M, C, H, W) or (N, M, 2), or what gives rows of
+        draws: the same samples regenerated under M weight draws, (N, M, C, H, W) or (N, M, D), or what gives rows of
             them: those of the samples that the page shows are read.
         maps: standard deviation of each pixel in shares of the image's range (0 to 1), float (N, H, W), or None;
             `results.maps` says how they were made.
@@ -110,8 +112,8 @@ def _check_scores(results: Results) -> None:
 
 def _as_points(array: Array, dimensions: int) -> np.ndarray:
     points = array.detach().cpu().numpy() if isinstance(array, torch.Tensor) else np.asarray(array)
-    if points.ndim != dimensions or points.shape[-1] != 2:
-        raise DataError(f"Points must be (N, 2) and their draws (N, M, 2), but one is {tuple(points.shape)}.")
+    if points.ndim != dimensions:
+        raise DataError(f"Points must be (N, D) and their draws (N, M, D), but one is {tuple(points.shape)}.")
     return points.astype(float)
 
 
@@ -169,8 +171,9 @@ def _main_values(results: Results) -> tuple[str, list]:
 
 def _points(results: Results, samples: Samples) -> Figure:
     label, column = _main_values(results)
-    draw = functools.partial(plots.points, points_N2=samples.finals, values_N=column, label=label)
-    return figure_of([draw], Room(width=4.5, height=4.0, right=0.6), f"N = {len(column):,} samples.")
+    draw = functools.partial(plots.points, points_N2=in_plane(samples.finals), values_N=column, label=label)
+    note = f"N = {len(column):,} samples. {plane_words(samples.finals.shape[1])}"
+    return figure_of([draw], Room(width=4.5, height=4.0, right=0.6), note.strip())
 
 
 def _write_grids(folder: Path, results: Results, samples: Samples) -> None:

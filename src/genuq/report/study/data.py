@@ -13,6 +13,7 @@ from genuq.analysis.evaluation_entries import PROMPT, SCORE_COLUMN, SampleTable,
 from genuq.analysis.score_entries import Curve, Number, Numbers
 from genuq.report.drawing.document import short
 from genuq.report.drawing.pictures import Sprites, page_sprites
+from genuq.report.drawing.plane import in_plane
 from genuq.report.drawing.style import DASHES, SERIES, dasharray, series_of
 from genuq.report.drawing.values import titled
 from genuq.report.drawing.vocabulary import KIND_TITLES, direction, known_first, metric_label
@@ -170,7 +171,8 @@ def samples_data(runs: Sequence[StudyRun]) -> tuple[list[dict | None], dict[str,
             found.append(None)
         elif images.ndim == 2:
             found.append(
-                sample_columns(table) | {"points": [[short(float(x), DIGITS) for x in point] for point in images]}
+                sample_columns(table)
+                | {"points": [[short(float(x), DIGITS) for x in point] for point in in_plane(images)]}
             )
         else:
             name = hashlib.sha256(repr(images.shape).encode() + images.tobytes()).hexdigest()[:12]

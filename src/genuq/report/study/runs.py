@@ -22,7 +22,7 @@ class StudyRun:
         missing: stages whose artefacts are gone from the store.
         evaluations: of the network for one sample, by score.
         curves: by score, the run's own first, and by metric; none where the evaluation is gone.
-        samples, images: some samples, a row each, and their images, uint8 (N, C, H, W), or points (N, 2); None where
+        samples, images: some samples, a row each, and their images, uint8 (N, C, H, W), or points (N, D); None where
             the page shows none.
         samples_total: of the run.
     """
