@@ -323,6 +323,15 @@ def test_points_are_shown_in_the_plane(points_page, run):
     assert find(points_page, "#detail")[0].get_property("open")
 
 
+def test_without_an_extractor_the_page_names_what_is_compared(browser, run, point_run, tmp_path):
+    for (results, *arrays), space in ((run, "pixels"), (point_run, "coordinates")):
+        plain = copy.deepcopy(results)
+        plain["likelihood"]["extractor"] = None
+        page = opened(browser, write_report(tmp_path / space, typed(plain), *arrays))
+        assert f"scored in {space}," in find(page, ".setting")[0].text
+        assert browser.get_log("browser") == []
+
+
 def test_of_points_in_more_dimensions_the_first_two_coordinates_are_shown(browser, point_run, tmp_path):
     results, points, draws = point_run
     deeper = [np.concatenate([one, 9 + one, 0 * one], -1) for one in (points, draws)]

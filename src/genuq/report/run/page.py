@@ -12,7 +12,7 @@ import yaml
 
 from genuq import files
 from genuq.analysis.evaluation_entries import JudgeEntry
-from genuq.analysis.results import Results
+from genuq.analysis.results import LikelihoodEntry, Results
 from genuq.analysis.score_entries import Curve
 from genuq.analysis.summary import p_value
 from genuq.report.drawing import document, values, vocabulary
@@ -92,6 +92,13 @@ class Samples:
         return Samples(self.finals[chosen], draws, None if self.maps is None else self.maps[chosen])
 
 
+def space_of(likelihood: LikelihoodEntry, are_points: bool) -> str:
+    """Where versions of a sample are compared, in words."""
+    if likelihood.extractor:
+        return f"{values.spoken(likelihood.extractor)} features"
+    return "coordinates" if are_points else "pixels"
+
+
 def render_page(results: Results, samples: Samples, examples: Mapping[str, np.ndarray] | None = None) -> str:
     """The whole of index.html.
 
@@ -113,6 +120,7 @@ def render_page(results: Results, samples: Samples, examples: Mapping[str, np.nd
         "verdict_colour": verdict(results)[1],
         "warnings": all_warnings(results),
         "points": samples.are_points,
+        "space": space_of(results.likelihood, samples.are_points),
         "coordinates": plane_words(samples.finals.shape[1]) if samples.are_points else "",
         "heat": heat,
         "total": len(samples.finals),
