@@ -92,8 +92,10 @@ class Samples:
         return Samples(self.finals[chosen], draws, None if self.maps is None else self.maps[chosen])
 
 
-def space_of(likelihood: LikelihoodEntry, are_points: bool) -> str:
+def space_of(likelihood: LikelihoodEntry | None, are_points: bool) -> str:
     """Where versions of a sample are compared, in words."""
+    if likelihood is None:
+        return values.DASH
     if likelihood.extractor:
         return f"{values.spoken(likelihood.extractor)} features"
     return "coordinates" if are_points else "pixels"
