@@ -39,6 +39,17 @@ def test_a_key_that_no_stage_reads_is_named(stages: str, typed: str, said: str |
     assert all(re.search(said or "", text) for text in found)
 
 
+@pytest.mark.parametrize(
+    ("stages", "checkpoint", "said"),
+    [("[train,fit]", "a.safetensors", True), ("[fit]", "a.safetensors", False), ("[train,fit]", "null", False)],
+)
+def test_a_checkpoint_beside_a_training_is_named(stages: str, checkpoint: str, said: bool, tmp_path: Path) -> None:
+    typed = f"model.checkpoint={checkpoint}"
+    run = Run(composed(*POINTS, f"stages={stages}", typed), tmp_path, "genuq", Job(overrides=(typed,)))
+    found = list(without_effect(run))
+    assert len(found) == said and all("Leave train out of stages" in text for text in found)
+
+
 def test_members_read_the_trainer(tmp_path: Path) -> None:
     config = composed(*[text for text in POINTS if "posterior." not in text], "posterior=deep_ensemble", "stages=[fit]")
     run = Run(config, tmp_path, "genuq", Job(overrides=("trainer.steps=3", "trainer.learning_rate=0.1")))

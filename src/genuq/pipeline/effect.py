@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from genuq.pipeline.configured import model_part
 from genuq.pipeline.posteriors import of_members
 from genuq.pipeline.run import Run
 
@@ -26,12 +27,22 @@ READ_BY: Mapping[str, tuple[str, ...]] = {
 }
 
 
+def trains_anew(run: Run) -> bool:
+    """Whether the run trains though it names weights; a function of a user's own may read them to begin with."""
+    return run.trains and run.config.model.checkpoint is not None and model_part(run) is None
+
+
 def without_effect(run: Run) -> Iterator[str]:
     """A sentence on each key that the run's command sets and none of its stages reads."""
     stages = set(run.config.stages)
     trains_members = "fit" in stages and any(map(of_members, run.posteriors().values()))
     for override in run.job.overrides:
         key = override.split("=")[0].lstrip("+")
+        if key == "model.checkpoint" and trains_anew(run):
+            yield (
+                f"{override} has no effect here: stages has train, which makes weights of its own. Leave train out of "
+                "stages to use the file, or go on from it with trainer.start_from."
+            )
         group = next((known for known in READ_BY if key == known or key.startswith(f"{known}.")), None)
         if group is None or stages & set(READ_BY[group]) or (trains_members and group in ("trainer", "trainer.steps")):
             continue
