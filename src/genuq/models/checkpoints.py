@@ -47,7 +47,7 @@ def reference_path(name: str, remedy: str = TRAIN_ONE) -> Path:
     folder = Path(str(package_files("genuq") / "reference"))
     path = folder / f"{name}.safetensors"
     if not path.is_file():
-        shipped = [file.stem for file in folder.glob("*.safetensors")]
+        shipped = [file.stem for file in folder.glob("*.safetensors") if "_ensemble_" not in file.stem]
         raise ConfigurationError(f"no reference checkpoint '{name}' is shipped.{did_you_mean(name, shipped)} {remedy}")
     return path
 
@@ -239,8 +239,9 @@ def load_reference(name: str, data: str = "fashion_mnist") -> GenerativeModel:
 
     Args:
         name: `flow_matching`, `ddpm` or `latent_diffusion`.
-        data: that it was trained on: `fashion_mnist`; `flow_matching` also `glyphs`, and `fashion_mnist_starved` and
-            `fashion_mnist_unseen`, which hold 1 % of the bags, or none.
+        data: that it was trained on: `fashion_mnist`; `flow_matching` also `glyphs`, `shapes`, `triangles`,
+            mixtures as `lattice_mixture_d2_sd0.1` (`d8`, `d32`), and `fashion_mnist_starved` (1 % of the bags),
+            `fashion_mnist_unseen` (none) and `fashion_mnist_seen` (all, by networks of the same size).
 
     Raises:
         ConfigurationError: no such model is shipped.

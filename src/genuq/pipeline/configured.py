@@ -287,8 +287,12 @@ def weights_of(run: Run) -> Upstream | FileContent:
 
 
 def reference_name(run: Run) -> str:
-    """What is shipped with genuq for this run's model and data is called after."""
-    return f"{run.config.model.name}_{run.config.data.name}"
+    """What is shipped with genuq for this run's model and data is called after: of a mixture also what places its
+    modes, or a network of other modes would be taken."""
+    data = run.config.data
+    known = [f"_d{data.dimension}_sd{data.standard_deviation:g}"] if data.name == "lattice_mixture" else []
+    moved = {key: data[key] for key, usual in {"modes": 25, "spacing": 2.0}.items() if known and data[key] != usual}
+    return "".join([f"{run.config.model.name}_{data.name}", *known, *(f"_{key}{moved[key]:g}" for key in moved)])
 
 
 def checkpoint_path(run: Run) -> Path:
