@@ -175,9 +175,10 @@ class KFACLaplace(LayersPosterior):
         return [(self.decomposition(name).eigenvalues(), 1.0) for name in self.heads]
 
     def squared_norm(self, name: str, gradients_BOK: Tensor, ridge: float) -> float:
-        device = gradients_BOK.device
+        device, products = gradients_BOK.device, self.products(name)
         basis = Decomposition(*(part.to(device) for part in self.decomposition(name)))
-        return float((basis.rotated(gradients_BOK).square() / (basis.eigenvalues() + ridge)).sum())
+        rotated_BOK = Decomposition(*(part.to(products) for part in basis)).rotated(gradients_BOK.to(products))
+        return float((rotated_BOK.double().square() / (basis.eigenvalues() + ridge)).sum())
 
     # Draws
 

@@ -35,7 +35,7 @@ from genuq.store.artefact import StageFolder, fingerprint
 from genuq.store.cached import same_file
 from genuq.store.once import make_once
 
-FITTING_VERSION = 5  # raised whenever a fit gives another posterior from the same settings
+FITTING_VERSION = 6  # raised whenever a fit gives another posterior from the same settings
 
 
 @dataclass(frozen=True)
