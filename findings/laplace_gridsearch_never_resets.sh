@@ -11,7 +11,8 @@
 # error of the mean, which with pred_type="glm" no prior precision changes: rounding chooses among equal scores.
 #
 # Seen with laplace-torch 0.3, curvlinops-for-pytorch 3.0.1, torchmetrics 1.9.0, torch 2.14.1 (CPU), Python 3.11: last
-# layer, Kronecker factors, glm, probit; negative log-likelihoods of the validation set
+# layer, Kronecker factors, glm, probit; prior precisions, and behind them negative log-likelihoods of the validation
+# set
 #     overconfident network: 1.524 by itself
 #         best of the grid: 0.1177, 0.735
 #         grid search chooses 0.628, 0.883; of a grid from 0.1: 0.1123

@@ -28,7 +28,7 @@ WITHIN = 0.01  # of the cross-fitted AUROC of full regenerations
 FAITHFUL = 0.99  # Spearman rank agreement with float32
 STEPS = 10
 OBSERVATION_VARIANCE = 1e-3  # of features, the published one
-LID_TIME, LID_NOISINGS = 0.3, 4  # of the default score where no classes are known
+LID_TIME, LID_NOISINGS = 0.5, 4  # of the default score where no classes are known
 PathScore = Callable[[SamplerPath], Tensor]
 
 

@@ -20,7 +20,7 @@ from genuq.posteriors.register import POSTERIORS
     kind="control",
 )
 class IsotropicNoise(LastLayerPosterior):
-    """N(w_map, I / lambda): weight noise that knows no curvature, the control of methods.md 3.4.
+    """N(w_map, I / lambda): weight noise that knows no curvature, as a control.
 
     `matched_to` gives it another posterior's mean perturbation.
     """

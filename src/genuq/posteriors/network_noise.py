@@ -27,7 +27,7 @@ from genuq.randomness import WEIGHTS, generator
     internal=frozenset({"parameters", "variances"}),
 )
 class NetworkNoise(DatalessPosterior):
-    """N(w_map, v I) in each parameter tensor: weight noise that knows no curvature, the control of methods.md 3.4.
+    """N(w_map, v I) in each parameter tensor: weight noise that knows no curvature, as a control.
 
     v = 1 / prior_precision of the scale in all; or, where `variances` are given, each tensor's own times the
     temperature.
