@@ -326,7 +326,7 @@ def test_points_are_shown_in_the_plane(points_page, run):
 def test_without_an_extractor_the_page_names_what_is_compared(browser, run, point_run, tmp_path):
     for (results, *arrays), space in ((run, "pixels"), (point_run, "coordinates")):
         plain = copy.deepcopy(results)
-        plain["likelihood"]["extractor"] = None
+        plain["likelihood"] |= {"name": "pixel"} if space == "pixels" else {"extractor": None}
         page = opened(browser, write_report(tmp_path / space, typed(plain), *arrays))
         assert f"scored in {space}," in find(page, ".setting")[0].text
         assert browser.get_log("browser") == []

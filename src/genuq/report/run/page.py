@@ -28,6 +28,7 @@ from genuq.report.run.tables import verdict
 
 PAGE_SAMPLES = 2048  # more would make the page slow; it then shows an even selection of the ranking, with both ends
 FEW_SAMPLES = 512  # so few may take the room of as many
+PIXEL = "pixel"  # the likelihood whose extractor is named after the shape of its images
 SCRIPTS = (
     "basics.js",
     "data.js",
@@ -96,7 +97,7 @@ def space_of(likelihood: LikelihoodEntry | None, are_points: bool) -> str:
     """Where versions of a sample are compared, in words."""
     if likelihood is None:
         return values.DASH
-    if likelihood.extractor:
+    if likelihood.extractor and likelihood.name != PIXEL:
         return f"{values.spoken(likelihood.extractor)} features"
     return "coordinates" if are_points else "pixels"
 
