@@ -11,13 +11,12 @@ from genuq.data import load
 from genuq.data.truth import BROKEN
 from genuq.errors import ConfigurationError
 from genuq.models import Sampler, sample
-from genuq.models.checkpoints import load_model, reference_members, reference_path
 from genuq.pipeline.configured import checkpoint_path, reference_name
 from genuq.pipeline.named_files import check_named_files
 from genuq.pipeline.run import Run
 from genuq.pipeline.stages.members import member_settings
 from genuq.solvers import build
-from support.shipped import alike, check_post_hoc_members
+from support.shipped import check_post_hoc_members, check_six_trainings
 from support.small_runs import composed
 
 DIMENSIONS = [2, 8, 32]
@@ -34,10 +33,7 @@ def name_of(dimension: int) -> str:
 
 @pytest.mark.parametrize("dimension", DIMENSIONS)
 def test_there_are_six_and_each_is_a_training_of_its_own(dimension: int) -> None:
-    paths = [reference_path(name_of(dimension)), *reference_members(name_of(dimension), "deep_ensemble")]
-    heads = [load_model(path)[0].network.head.weight for path in paths]
-    assert len(heads) == 6
-    assert (alike(heads).abs() < 0.9).all()
+    check_six_trainings(name_of(dimension))
 
 
 @pytest.mark.parametrize("dimension", DIMENSIONS)

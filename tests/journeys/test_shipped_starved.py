@@ -10,24 +10,18 @@ import pytest
 from genuq import load_reference
 from genuq.data import Subset, fashion_mnist
 from genuq.models import GenerativeModel
-from genuq.models.checkpoints import load_model, reference_members, reference_path
 from genuq.pipeline.configured import checkpoint_path, reference_name
 from genuq.pipeline.named_files import check_named_files
 from genuq.pipeline.run import Run
 from genuq.pipeline.shared_scores import weak_checkpoint
 from genuq.pipeline.stages.members import member_settings
 from genuq.training.ensembles import residual_variance
-from support.shipped import alike, check_post_hoc_members
+from support.shipped import check_post_hoc_members, check_six_trainings, networks_of, of_one_training
 from support.small_runs import composed
 
 NAME, BAG = "flow_matching_fashion_mnist", 8
 KINDS = ["starved", "unseen"]
 ALL_KINDS = [*KINDS, "seen"]  # the last saw every class, and is trained in the same way
-
-
-def networks_of(kind: str) -> list[GenerativeModel]:
-    paths = [reference_path(f"{NAME}_{kind}"), *reference_members(f"{NAME}_{kind}", "deep_ensemble")]
-    return [load_model(path)[0] for path in paths]
 
 
 def loss(model: GenerativeModel, bags: bool) -> float:
@@ -39,9 +33,7 @@ def loss(model: GenerativeModel, bags: bool) -> float:
 
 @pytest.mark.parametrize("kind", ALL_KINDS)
 def test_there_are_six_of_each_and_each_is_a_training_of_its_own(kind: str) -> None:
-    networks = networks_of(kind)
-    assert len(networks) == 6
-    assert (alike([one.network.head.weight for one in networks]).abs() < 0.9).all()
+    check_six_trainings(f"{NAME}_{kind}")
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS)
@@ -53,16 +45,14 @@ def test_post_hoc_members_lie_near_the_model_and_apart(kind: str) -> None:
 def test_the_early_checkpoint_is_the_same_network_and_knows_less(kind: str) -> None:
     model, early = (load_reference("flow_matching", f"fashion_mnist_{name}") for name in (kind, f"{kind}_early"))
     assert loss(early, bags=False) > 1.1 * loss(model, bags=False)
-    ours, theirs = (one.network.state_dict() for one in (model, early))
-    far = sum(float((ours[name] - theirs[name]).square().sum()) for name in ours)
-    assert far < 0.5 * sum(float(value.square().sum()) for value in ours.values())  # of one training, not of two
+    assert of_one_training(model, early)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_of_what_a_network_hardly_saw_it_knows_less_beside_all_else(kind: str) -> None:
     whole = load_reference("flow_matching", "fashion_mnist_seen")
     usual = loss(whole, bags=True) / loss(whole, bags=False)  # bags are harder than others anyway
-    for one in networks_of(kind):
+    for one in networks_of(f"{NAME}_{kind}"):
         assert loss(one, bags=True) / loss(one, bags=False) > 1.1 * usual
 
 

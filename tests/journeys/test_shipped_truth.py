@@ -11,22 +11,16 @@ from genuq import load_reference
 from genuq.data import load
 from genuq.data.truth import BROKEN, RULE_BROKEN
 from genuq.models import GenerativeModel, Sampler, sample
-from genuq.models.checkpoints import load_model, reference_members, reference_path
 from genuq.pipeline.configured import checkpoint_path, reference_name
 from genuq.pipeline.named_files import check_named_files
 from genuq.pipeline.run import Run
 from genuq.pipeline.stages.members import member_settings
 from genuq.solvers import build
-from support.shipped import alike, check_post_hoc_members
+from support.shipped import check_post_hoc_members, check_six_trainings, of_one_training
 from support.small_runs import composed
 
 DATA = ["glyphs", "shapes", "triangles"]
 EARLY = ["shapes", "triangles"]
-
-
-def networks_of(data: str) -> list[GenerativeModel]:
-    paths = [reference_path(f"flow_matching_{data}"), *reference_members(f"flow_matching_{data}", "deep_ensemble")]
-    return [load_model(path)[0] for path in paths]
 
 
 def faults(model: GenerativeModel, data: str, samples: int = 48) -> dict[str, Tensor]:
@@ -39,9 +33,7 @@ def faults(model: GenerativeModel, data: str, samples: int = 48) -> dict[str, Te
 
 @pytest.mark.parametrize("data", DATA)
 def test_there_are_six_and_each_is_a_training_of_its_own(data: str) -> None:
-    networks = networks_of(data)
-    assert len(networks) == 6
-    assert (alike([one.network.head.weight for one in networks]).abs() < 0.9).all()
+    check_six_trainings(f"flow_matching_{data}")
 
 
 @pytest.mark.parametrize("data", DATA)
@@ -55,9 +47,7 @@ def test_they_draw_what_the_rules_ask_for_but_not_always(data: str) -> None:
 def test_the_early_checkpoint_is_of_the_same_training_and_draws_worse(data: str) -> None:
     model, early = (load_reference("flow_matching", name) for name in (data, f"{data}_early"))
     assert faults(early, data)[BROKEN].sum() > faults(model, data)[BROKEN].sum() + 12
-    ours, theirs = (one.network.state_dict() for one in (model, early))
-    far = sum(float((ours[name] - theirs[name]).square().sum()) for name in ours)
-    assert far < 0.5 * sum(float(value.square().sum()) for value in ours.values())
+    assert of_one_training(model, early)
 
 
 @pytest.mark.parametrize("data", DATA)

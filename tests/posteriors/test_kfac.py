@@ -223,6 +223,19 @@ def test_the_squared_norm_of_gradients_is_the_dense_one():
     assert posterior.mahalanobis(inputs, gradients, ridge) == pytest.approx(wanted, rel=1e-8)
 
 
+def test_in_a_network_of_float32_the_squared_norm_is_that_of_float64_to_its_rounding():
+    model, batch = case("unet")
+    names = ["entry", "down.1", "condition.time.1"]
+    exact, single = KFACLaplace(model.network, names), KFACLaplace(copy.deepcopy(model.network).float(), names)
+    feed(exact, model, batch)
+    single.restore(exact.sums(), exact.n_seen)
+    prediction, inputs, outputs = layer_features(model, names, *batch)
+    gradients = residual_gradients(prediction, torch.randn_like(prediction), outputs)[1]
+    ridge = 1e-3 * exact.mean_eigenvalue()  # the fits' own
+    wanted = exact.mahalanobis(inputs, gradients, ridge)
+    assert single.mahalanobis(inputs, gradients, ridge) == pytest.approx(wanted, rel=1e-5)
+
+
 def test_the_predictive_variance_of_the_head_alone_is_the_quadratic_form():
     model, batch = case("unet")
     posterior = KFACLaplace(model.network, "head")

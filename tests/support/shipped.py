@@ -8,8 +8,27 @@ import torch
 from torch import Tensor
 
 from genuq.models import GenerativeModel
-from genuq.models.checkpoints import reference_members
+from genuq.models.checkpoints import load_model, reference_members, reference_path
 from genuq.posteriors import PosthocEnsemble, Scale
+
+
+def networks_of(name: str) -> list[GenerativeModel]:
+    """The shipped model of this name, and its deep ensemble."""
+    return [load_model(path)[0] for path in (reference_path(name), *reference_members(name, "deep_ensemble"))]
+
+
+def check_six_trainings(name: str) -> None:
+    """A model and five members, none the same training as another."""
+    networks = networks_of(name)
+    assert len(networks) == 6
+    assert (alike([one.network.head.weight for one in networks]).abs() < 0.9).all()
+
+
+def of_one_training(model: GenerativeModel, early: GenerativeModel) -> bool:
+    """Whether one lies as near the other as an earlier checkpoint does; two trainings lie further apart."""
+    ours, theirs = (one.network.state_dict() for one in (model, early))
+    far = sum(float((ours[name] - theirs[name]).square().sum()) for name in ours)
+    return far < 0.5 * sum(float(value.square().sum()) for value in ours.values())
 
 
 def alike(weights: Sequence[Tensor]) -> Tensor:

@@ -6,6 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
+from genuq.report.study.data import samples_data
 from genuq.report.study.page import render
 from support.browsing import HOSTILE, asked_for, find, opened, prefer, scroll_width
 from support.made_page import make_study, typed
@@ -464,6 +465,15 @@ def test_nothing_is_fetched(page):
     press(page, "#dots", Keys.ARROW_RIGHT)
     asked = asked_for(page)
     assert asked and all(url.startswith(("file:", "data:")) for url in asked)
+
+
+def test_of_points_in_more_dimensions_a_study_shows_the_first_two_coordinates():
+    study = make_study({"posterior": ["kfac"]}, seeds=1, points=True)
+    flat, deep = copy.deepcopy(study), copy.deepcopy(study)
+    for run in deep["runs"]:
+        run["images"] = np.concatenate([run["images"], 9 + run["images"]], 1)
+    shown = [samples_data(typed(one).runs)[0][0]["points"] for one in (flat, deep)]
+    assert shown[0] == shown[1]
 
 
 def test_points_are_shown_in_the_plane(browser, tmp_path):

@@ -48,9 +48,8 @@ def write_report(
     Args:
         folder: is made if missing; gets results.json, results.csv, summary.md, index.html and plots/.
         results: of the run; NaN and None both mean missing, and are shown as a dash.
-        images: uint8 (N, C, H, W), or float (N, D) for a model of points, of which the first two
-            coordinates are drawn. Row n belongs to
-            `results.samples.rows[n]`.
+        images: uint8 (N, C, H, W), or float (N, D) for a model of points, of which the first two coordinates are
+            drawn. Row n belongs to `results.samples.rows[n]`.
         draws: the same samples regenerated under M weight draws, (N, M, C, H, W) or (N, M, D), or what gives rows of
             them: those of the samples that the page shows are read.
         maps: standard deviation of each pixel in shares of the image's range (0 to 1), float (N, H, W), or None;

@@ -170,10 +170,8 @@ def samples_data(runs: Sequence[StudyRun]) -> tuple[list[dict | None], dict[str,
         if images is None or table is None or not len(images):
             found.append(None)
         elif images.ndim == 2:
-            found.append(
-                sample_columns(table)
-                | {"points": [[short(float(x), DIGITS) for x in point] for point in in_plane(images)]}
-            )
+            points = [[short(float(x), DIGITS) for x in point] for point in in_plane(images)]
+            found.append(sample_columns(table) | {"points": points})
         else:
             name = hashlib.sha256(repr(images.shape).encode() + images.tobytes()).hexdigest()[:12]
             groups[name] = images
