@@ -295,6 +295,12 @@ def test_none_leaves_out_what_an_experiment_has_set_for_the_option_that_it_choos
     assert [one and one.fraction for _, one in found] == [None, 0.5] * 2
 
 
+def test_the_exact_mixture_is_compared_and_judged_as_points_unless_told_otherwise() -> None:
+    chosen = overrides.choices_of(["model=exact_mixture", "data=mixture_d8"])
+    assert [chosen[group] for group in ("likelihood", "metric")] == ["pixel", "oracle_points"]
+    assert overrides.choices_of(["model=exact_mixture", "metric=points"])["metric"] == "points"
+
+
 def test_several_values_are_a_sweep() -> None:
     require_one_job(["posterior=kfac", "stages=[fit,sample]"])
     with pytest.raises(ConfigurationError, match=r"posterior=kfac,swag: several values are a sweep: add -m"):
